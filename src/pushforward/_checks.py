@@ -1,0 +1,88 @@
+"""Checks of shapes, keys and kinds, and the one wording of their messages: object, expected, got, fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pushforward._types import Array, PRNGKeyArray, Shape
+
+
+class ConvergenceError(RuntimeError):
+    """A solver or a fit did not reach its tolerance; the message gives the residual and the iterations."""
+
+
+def message(name: str, expected: str, got: str, fix: str) -> str:
+    """One sentence in the house's wording."""
+    return f"{name}: expected {expected}, got {got}. {fix}"
+
+
+def check_event(name: str, x: Array, shape: Shape, what: str = "x") -> None:
+    """Raise if one event has another shape than the bijection's.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if jnp.shape(x) != shape:
+        fix = "A bijection takes one event; map over a batch with jax.vmap, or call the distribution, which does it."
+        raise ValueError(message(name, f"{what} of shape {shape}", f"shape {jnp.shape(x)}", fix))
+
+
+def check_condition(name: str, condition: Array | None, cond_shape: Shape | None) -> None:
+    """Raise if a condition is missing, superfluous, or of another shape.
+
+    Raises:
+        ValueError: the condition does not fit `cond_shape`.
+    """
+    if cond_shape is None:
+        return
+    if condition is None:
+        fix = "Pass condition=..., one per event (or one for all)."
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", fix))
+    if jnp.shape(condition) != cond_shape:
+        fix = "The trailing axes of the condition must be cond_shape; leading axes are batch axes."
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", f"shape {jnp.shape(condition)}", fix))
+
+
+def check_key(name: str, key: PRNGKeyArray | None, needed: bool) -> None:
+    """Raise if a random log-determinant is asked for without a key.
+
+    Raises:
+        ValueError: the key is missing.
+    """
+    if needed and key is None:
+        fix = "Its log-determinant is random: pass key=jax.random.key(seed)."
+        raise ValueError(message(name, "a key", "none", fix))
+
+
+def as_key(name: str, key: Any) -> PRNGKeyArray:
+    """A typed JAX key from a key, typed or raw.
+
+    Raises:
+        TypeError: `key` is something else, such as an integer seed.
+    """
+    if isinstance(key, jax.Array):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+            return key
+        if key.dtype == jnp.uint32 and key.shape == (2,):
+            return jax.random.wrap_key_data(key)
+    got = f"{type(key).__name__} {key!r}" if not isinstance(key, jax.Array) else f"an array {key.shape} {key.dtype}"
+    raise TypeError(message(name, "one JAX key", got, "Make one with jax.random.key(0)."))
+
+
+def check_int(name: str, what: str, value: Any, low: int, high: int | None = None) -> int:
+    """An integer within bounds, or an error that names them.
+
+    Raises:
+        TypeError: `value` is not an integer.
+        ValueError: it lies outside the bounds.
+    """
+    bounds = f"{what} an integer >= {low}" + ("" if high is None else f" and <= {high}")
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(message(name, bounds, f"{type(value).__name__} {value!r}", f"Pass {what}={low} or more."))
+    value = value.__index__()
+    if value < low or (high is not None and value > high):
+        raise ValueError(message(name, bounds, repr(value), f"Choose {what} within these bounds."))
+    return value

@@ -1,0 +1,91 @@
+"""Shared aliases, the static facts about a bijection, and the marker for arrays that no optimiser may touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+__all__ = ["Array", "Cost", "Exactness", "Fixed", "PRNGKeyArray", "PyTree", "Shape", "Traits", "combine", "trainable"]
+
+Shape = tuple[int, ...]
+Cost = Literal["parallel", "sequential", "iterative", "absent"]
+Exactness = Literal["exact", "unbiased", "biased"]
+Tree = TypeVar("Tree")
+
+# From best to worst: a chain is as slow, and as inexact, as its worst member.
+COST_ORDER: tuple[Cost, ...] = ("parallel", "sequential", "iterative", "absent")
+EXACTNESS_ORDER: tuple[Exactness, ...] = ("exact", "unbiased", "biased")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Static facts about a bijection, which the laws of `pushforward.testing` hold it to.
+
+    Args:
+        forward: cost of `forward`: `"parallel"` is one pass, `"sequential"` one step per dimension, `"iterative"` a
+            solver that runs to its tolerance, `"absent"` raises `NotImplementedError`.
+        inverse: cost of `inverse`, in the same words.
+        log_det: `"exact"`, `"unbiased"` (random, right on average) or `"biased"`.
+        needs_key: True iff the log-determinant is random, so that `key` must be given.
+    """
+
+    forward: Cost = "parallel"
+    inverse: Cost = "parallel"
+    log_det: Exactness = "exact"
+    needs_key: bool = False
+
+    def swapped(self) -> Traits:
+        """The traits of the inverse map."""
+        return Traits(self.inverse, self.forward, self.log_det, self.needs_key)
+
+    @staticmethod
+    def worst(*traits: Traits) -> Traits:
+        """The traits of a composition."""
+        return Traits(
+            forward=max((t.forward for t in traits), key=COST_ORDER.index, default="parallel"),
+            inverse=max((t.inverse for t in traits), key=COST_ORDER.index, default="parallel"),
+            log_det=max((t.log_det for t in traits), key=EXACTNESS_ORDER.index, default="exact"),
+            needs_key=any(t.needs_key for t in traits),
+        )
+
+
+class Fixed(eqx.Module):
+    """An array that belongs to the model but is not trained: a standardisation, a buffer, a bound.
+
+    `trainable` leaves it out, so neither gradients nor weight decay reach it; it is saved and loaded with the rest.
+    """
+
+    value: Array
+
+    def __jax_array__(self) -> Array:
+        return self.value
+
+
+def _is_fixed(node: Any) -> bool:
+    return isinstance(node, Fixed)
+
+
+def trainable(tree: Tree) -> tuple[Tree, Tree]:
+    """Split a model into what an optimiser may change and the rest; `combine` puts the two together again.
+
+    Trainable are the inexact arrays outside `Fixed`.
+
+    Example:
+        >>> import pushforward as pf, jax
+        >>> flow = pf.flows.maf(jax.random.key(0), dim=2)
+        >>> params, rest = pf.trainable(flow)
+    """
+
+    def mask(node: Any) -> Any:
+        if _is_fixed(node):
+            return jax.tree.map(lambda _: False, node)
+        return eqx.is_inexact_array(node)
+
+    return eqx.partition(tree, jax.tree.map(mask, tree, is_leaf=_is_fixed))
+
+
+combine = eqx.combine

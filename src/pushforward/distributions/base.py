@@ -1,0 +1,158 @@
+"""The contract of distributions: one event in the private methods, any leading batch dimensions in the public ones."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import as_key, check_key, message
+from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward._vectorize import batch_keys, split_batch, vectorize
+
+
+class AbstractDistribution(eqx.Module):
+    r"""A distribution over events of `event_shape`, perhaps given a condition.
+
+    Final subclasses implement three methods of **one** event (`_log_prob`, `_sample`, `_sample_and_log_prob`); the
+    public methods here are never overridden. Log-densities are in nats, `-inf` outside the support, and NaN only
+    where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i` of a sample depends on the key and on
+    `i` alone, so that a longer sample begins with the shorter one.
+
+    Attributes:
+        event_shape: the shape of one event.
+        cond_shape: the shape of the condition, None if unconditional.
+        needs_key: True iff `log_prob` is a random estimate.
+    """
+
+    event_shape: eqx.AbstractVar[Shape]
+    cond_shape: eqx.AbstractVar[Shape | None]
+    needs_key: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        """The log-density of one event, a scalar."""
+
+    @abstractmethod
+    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+        """One event."""
+
+    @abstractmethod
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        """One event and its log-density, which may be cheaper and safer than scoring the event afterwards."""
+
+    def log_prob(self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None) -> Array:
+        r"""$\log p(x)$, or $\log p(x \mid c)$, in nats.
+
+        Args:
+            x: events `(*batch, *event_shape)`.
+            condition: `(*batch, *cond_shape)`; its batch dimensions broadcast against those of `x`.
+            key: needed iff the log-density is a random estimate; each row then gets a key of its own.
+
+        Shapes:
+            `(*batch, *event_shape) -> (*batch,)`
+
+        Raises:
+            ValueError: the trailing axes of `x` are not the event, or a needed condition or key is missing.
+        """
+        name = f"{type(self).__name__}.log_prob"
+        x, batch = split_batch(name, "x", x, self.event_shape)
+        condition, cond_batch = _split_condition(name, condition, self.cond_shape)
+        check_key(name, key, self.needs_key)
+        keys, key_batch = None, ()
+        if self.needs_key and key is not None:
+            key_batch = jnp.broadcast_shapes(batch, cond_batch)
+            keys = _row_keys(as_key(name, key), key_batch)
+        return _log_prob_rows(self, x, condition, keys, (batch, cond_batch, key_batch))
+
+    def sample(self, key: PRNGKeyArray, sample_shape: int | Shape = (), condition: Any = None) -> Array:
+        """Draw events.
+
+        Args:
+            key: a JAX key. The same key gives the same rows; row `i` depends on the key and `i` alone.
+            sample_shape: how many, as a shape or a number.
+            condition: `(*batch, *cond_shape)`; each row of it gets `sample_shape` draws.
+
+        Shapes:
+            `(*sample_shape, *batch, *event_shape)`
+
+        Raises:
+            TypeError: `key` is not a JAX key.
+            ValueError: a needed condition is missing.
+        """
+        keys, condition, batches = self._draws("sample", key, sample_shape, condition)
+        return _sample_rows(self, keys, condition, batches)
+
+    def sample_and_log_prob(
+        self, key: PRNGKeyArray, sample_shape: int | Shape = (), condition: Any = None
+    ) -> tuple[Array, Array]:
+        """The draws of `sample` and their log-densities, gathered on the way.
+
+        Args:
+            key: a JAX key.
+            sample_shape: how many, as a shape or a number.
+            condition: `(*batch, *cond_shape)`.
+
+        Shapes:
+            `(*sample_shape, *batch, *event_shape), (*sample_shape, *batch)`
+        """
+        keys, condition, batches = self._draws("sample_and_log_prob", key, sample_shape, condition)
+        return _sample_and_log_prob_rows(self, keys, condition, batches)
+
+    def _draws(self, method: str, key: Any, sample_shape: int | Shape, condition: Any) -> tuple:
+        name = f"{type(self).__name__}.{method}"
+        if not isinstance(sample_shape, tuple):
+            sample_shape = (sample_shape,)
+        condition, cond_batch = _split_condition(name, condition, self.cond_shape)
+        shape = sample_shape + cond_batch
+        return _row_keys(as_key(name, key), shape), condition, (shape, cond_batch)
+
+
+def _row_keys(key: PRNGKeyArray, shape: Shape) -> PRNGKeyArray:
+    size = 1
+    for n in shape:
+        size *= n
+    return batch_keys(key, size).reshape(shape)
+
+
+def _split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tuple[Array | None, Shape]:
+    if cond_shape is None:
+        if condition is not None:
+            fix = "Leave it out, or build the model with condition_dim=."
+            raise ValueError(message(name, "no condition (the model is unconditional)", "one", fix))
+        return None, ()
+    if condition is None:
+        fix = "Pass condition=..., one row per event or one for all."
+        raise ValueError(message(name, f"a condition of shape (*batch, *{cond_shape})", "none", fix))
+    return split_batch(name, "condition", condition, cond_shape)
+
+
+# Compiled once per structure and shape; inside a user's own jit they are inlined.
+@eqx.filter_jit
+def _log_prob_rows(
+    distribution: AbstractDistribution, x: Array, condition: Array | None, keys: PRNGKeyArray | None, batches: tuple
+) -> Array:
+    return vectorize(distribution._log_prob, batches, x, condition, keys)
+
+
+@eqx.filter_jit
+def _sample_rows(
+    distribution: AbstractDistribution, keys: PRNGKeyArray, condition: Array | None, batches: tuple
+) -> Array:
+    return vectorize(distribution._sample, batches, keys, condition)
+
+
+@eqx.filter_jit
+def _sample_and_log_prob_rows(
+    distribution: AbstractDistribution, keys: PRNGKeyArray, condition: Array | None, batches: tuple
+) -> tuple[Array, Array]:
+    return vectorize(distribution._sample_and_log_prob, batches, keys, condition)
+
+
+def float_dtype(tree: Any) -> Any:
+    """The floating type a model computes in: that of its arrays, else JAX's default."""
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)}
+    return jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)

@@ -1,0 +1,75 @@
+"""Settings of the test run: precision, threads, the compilation cache, and a guard on the checkout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.resolve()
+CACHE = ROOT / ".cache"
+
+# Before JAX and matplotlib are imported. One thread for each xdist worker: two workers fill the two cores of CI, and
+# more threads than cores cost more than they gain at these sizes.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("MPLCONFIGDIR", str(CACHE / "matplotlib"))
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+# Inherited by the subprocesses of the tests (the command line, the snippets of the README), and shared by the workers.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+import hypothesis
+import jax
+import pytest
+
+# The same examples in every run: a red run is a change of the code, never of the luck.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50, database=None)
+hypothesis.settings.load_profile("suite")
+
+# Also for fixtures of a module or a session, which run before the fixture below.
+jax.config.update("jax_enable_x64", True)
+
+# Tools write here while the tests run; everything else in the checkout is the user's.
+WRITABLE = (".cache", ".git", ".hypothesis", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".venv")
+
+
+@pytest.fixture(autouse=True)
+def precision(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Float64 in the tests, which measure against autodiff and quadrature; float32, the default, where users look.
+
+    Docstring examples, and tests marked `float32`, see JAX as a user does.
+    """
+    user = isinstance(request.node, pytest.DoctestItem) or request.node.get_closest_marker("float32") is not None
+    with jax.enable_x64(not user):
+        yield
+
+
+def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: a test that writes into the checkout fails at the line that does it."""
+    if event == "open":
+        path, mode, flags = arguments
+        writes = any(c in mode for c in "wax+") if mode else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    elif event in ("os.mkdir", "os.rename"):
+        path, writes = arguments[0 if event == "os.mkdir" else 1], True
+    else:
+        return
+    if not writes or not isinstance(path, str | os.PathLike) or "PYTEST_CURRENT_TEST" not in os.environ:
+        return
+    target = Path(os.path.abspath(path))
+    if not target.is_relative_to(ROOT):
+        return
+    inside = target.relative_to(ROOT).parts
+    if "__pycache__" in inside or (inside and inside[0] in WRITABLE):
+        return
+    raise AssertionError(f"A test writes into the checkout: {target}. Use tmp_path, and monkeypatch.chdir(tmp_path).")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and the guard once per process."""
+    config.addinivalue_line("markers", "float32: run with JAX's default precision instead of float64")
+    sys.addaudithook(_refuse_write)

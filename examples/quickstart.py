@@ -1,0 +1,36 @@
+"""Set up everything, fit a flow to four years of Seattle's weather, then sample, score and plot it.
+
+Prints each command before running it: they are what you would type yourself.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from environment import BIN, ready, say, step
+
+DATA = "examples/data/seattle_weather.csv"
+OUT = "examples/out"
+COLUMNS = "temp_max,temp_min,wind"
+COMMANDS = (
+    f"fit {DATA} --columns {COLUMNS} --out {OUT}/model --seed 0",
+    f"sample {OUT}/model -n 1461 --out {OUT}/samples.csv --seed 0",
+    f"score {OUT}/model {DATA} --out {OUT}/scores.csv",
+    f"plot {OUT}/model {DATA} --out {OUT}/weather.png",
+)
+
+
+def main() -> None:
+    """Run the four commands of `pushforward` one after the other."""
+    ready()
+    (Path(__file__).resolve().parent / "out").mkdir(exist_ok=True)
+    for command in COMMANDS:
+        step([str(BIN / "pushforward"), *command.split()], f"`pushforward {command.split()[0]}` failed")
+    say(f"\nThe model, the samples, the scores and the figure are in {OUT}/.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Runs the code blocks of a Markdown document, in order, as a reader would who types them into one folder.
+
+Blocks marked `python` share one interpreter, blocks marked `bash` go to a shell in the same folder. A `text` block
+after a block that prints is its output: it must come out as shown, where `...` stands for anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# These set up an environment of their own and run these very tests; test_readme.py looks at them in another way.
+SETUP_COMMANDS = ("git clone", "python3 examples/quickstart.py", "python3 scripts/test.py")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and the line of the document on which the text starts."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(document: Path) -> list[Block]:
+    """The fenced blocks of a document."""
+    text = document.read_text()
+    return [Block(m[1], m[2], text.count("\n", 0, m.start(2)) + 1) for m in FENCE.finditer(text)]
+
+
+def run_in_order(document: Path) -> None:
+    """Run every block in the current folder; the traceback of an error gives the line of the document."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    output = ""
+    for block in blocks(document):
+        if block.language == "python":
+            code = compile("\n" * (block.line - 1) + block.text, str(document), "exec")
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec(code, namespace)  # noqa: S102
+            output = printed.getvalue()
+        elif block.language == "bash":
+            lines = [line for line in block.text.splitlines() if not line.startswith(SETUP_COMMANDS)]
+            command = ["bash", "-euxc", "\n".join(lines)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        elif block.language == "text":
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            if not doctest.OutputChecker().check_output(block.text, output, flags):
+                raise AssertionError(f"{document}:{block.line}: shown\n{block.text}\nbut it prints\n{output}")
+
+
+def check_document(document: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a document's blocks in `folder`, beside a copy of the example data, with the settings that a user has."""
+    shutil.copytree(ROOT / "examples/data", folder / "examples/data")
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    command = [sys.executable, "-W", "error", __file__, str(document)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{document.name} does not run:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+if __name__ == "__main__":
+    run_in_order(Path(sys.argv[1]))

@@ -1,0 +1,38 @@
+"""The documentation's snippets run, its links lead somewhere, and its reference pages are complete."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from documents import ROOT, blocks, check_document
+
+DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+RUNNABLE = [path for path in DOCUMENTS if path.parent != ROOT and blocks(path)]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", RUNNABLE, ids=name)
+def test_snippets_run(document: Path, tmp_path: Path):
+    check_document(document, tmp_path)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(document: Path):
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text())
+    local = [target for target in targets if not target.startswith(("http://", "https://"))]
+    assert [target for target in local if not (document.parent / target).exists()] == []
+
+
+def test_a_broken_snippet_is_found(tmp_path: Path):
+    """The check's own twin: an error, and an output that differs, each fail."""
+    for number, text in enumerate(("```python\n1 / 0\n```\n", "```python\nprint(1)\n```\n\n```text\n2\n```\n")):
+        document = tmp_path / f"broken{number}.md"
+        document.write_text(text)
+        with pytest.raises(AssertionError, match="does not run"):
+            check_document(document, tmp_path / str(number))

@@ -1,0 +1,113 @@
+"""One column, whatever its type, to float64; or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from pushforward.data.errors import DataError
+
+# Its functions are made at import, so type checkers do not see them.
+pc: Any = pyarrow.compute
+# Beyond this, neighbouring integers are the same float64.
+EXACT = 2**53
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+
+
+def arrow_column(column: pa.ChunkedArray) -> np.ndarray | str | None:
+    """A column as float64 with NaN for missing values.
+
+    Returns:
+        The numbers; or a phrase on what the column holds instead; or None for integers beyond 2**53.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if pa.types.is_integer(kind):
+        bounds = pc.min_max(column).as_py()
+        if bounds["min"] is not None and max(abs(bounds["min"]), abs(bounds["max"])) > EXACT:
+            return None
+    elif not (pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+        return _describe(column, kind)
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    numbers = column.cast(pa.float64(), safe=False)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def numpy_columns(array: np.ndarray, names: Sequence[str], label: str) -> np.ndarray:
+    """A two-dimensional array as float64.
+
+    Raises:
+        DataError: it holds something other than numbers, or integers that float64 rounds.
+    """
+    kind = array.dtype.kind
+    if kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) > EXACT:
+        from pushforward.data.csv_reader import long_integers
+
+        high = (array > EXACT) | (array < -EXACT) if kind == "i" else array > EXACT
+        raise long_integers(
+            label, [name for name, bad in zip(names, np.any(high, axis=0).tolist(), strict=True) if bad]
+        )
+    if kind in "fiub":
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(array, dtype=np.float64)
+    if kind == "O":
+        return _object_columns(array, names, label)
+    kinds = {"U": "text", "S": "bytes", "c": "complex numbers", "M": "dates", "m": "durations"}
+    what = kinds.get(kind, str(array.dtype))
+    raise DataError("non-numeric", f"{label}: only numbers are modelled, but the array holds {what}. Convert it first.")
+
+
+def _object_columns(array: np.ndarray, names: Sequence[str], label: str) -> np.ndarray:
+    values = np.empty(array.shape)
+    for i, name in enumerate(names):
+        for row, item in enumerate(array[:, i]):
+            number = item is None or isinstance(item, (bool, int, float, np.number, np.bool_))
+            if not number or isinstance(item, complex):
+                raise DataError(
+                    "non-numeric",
+                    f"{label}: only numbers are modelled, but column '{name}' holds {str(item)[:40]!r} "
+                    f"(row {row + 1}). Choose numeric columns with columns=, or convert it first.",
+                )
+            if isinstance(item, int) and abs(item) > EXACT:
+                from pushforward.data.csv_reader import long_integers
+
+                raise long_integers(label, [name])
+            values[row, i] = np.nan if item is None else float(item)
+    return values
+
+
+def _describe(column: pa.ChunkedArray, kind: pa.DataType) -> str:
+    """What a column that is not numeric holds, with an example and, for text among numbers, the place."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        odd = pc.invert(pc.match_substring_regex(column.cast(pa.large_string()), NUMBER))
+        count = pc.sum(odd).as_py() or 0
+        first = pc.index(odd, True).as_py()
+        if first < 0:
+            return "numbers written as text (convert them)"
+        example = repr(str(column[first].as_py())[:40])
+        if count < len(column) / 2:
+            return f"text among its numbers, {example} in row {first + 1} ({count} of {len(column)} rows)"
+        return f"text such as {example}"
+    for test, words in (
+        (pa.types.is_temporal, "dates or times"),
+        (pa.types.is_dictionary, "categories"),
+        (pa.types.is_nested, "nested values"),
+        (pa.types.is_binary, "bytes (or text that is not UTF-8)"),
+    ):
+        if test(kind):
+            return words
+    return f"values of type {str(kind)[:60]}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names for a message, quoted, the first few of many."""
+    shown = ", ".join(repr(str(name)) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,346 @@
+"""One way in for every table: files, shards, standard input and objects become names and a float64 matrix."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pushforward.data.columns import arrow_column, listed, numpy_columns
+from pushforward.data.csv_reader import long_integers
+from pushforward.data.errors import DataCode, DataError
+from pushforward.data.formats import MAX_BYTES, Raw, read_file, too_large
+
+# The model folder's schema holds names to the same bounds (io/schema.py).
+MAX_COLUMNS = 16384
+MAX_NAME = 256
+# A column counts as tied when one value takes this share of its rows, or when so few of its values are distinct.
+TIED_SHARE = 0.05
+DISTINCT_SHARE = 0.1
+TIES_FROM_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Table:
+    """A numeric table.
+
+    Attributes:
+        names: the columns, in order, all different.
+        values: `(n, d)` float64, finite.
+        source: where it came from, for messages.
+        notes: remarks for the user, such as a missing header line.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    source: str = "the table"
+    notes: tuple[str, ...] = ()
+
+    def select(self, columns: Sequence[str]) -> Table:
+        """The columns of these names, in this order.
+
+        Raises:
+            DataError: a name is unknown, or given twice.
+        """
+        positions = find_columns(self.names, columns, self.source)
+        values = np.ascontiguousarray(self.values[:, positions])
+        return Table(tuple(columns), values, self.source, self.notes)
+
+
+def read_table(source: Any, columns: Sequence[str] | None = None, *, max_bytes: int = MAX_BYTES) -> Table:
+    """Read a numeric table.
+
+    Args:
+        source: a path (CSV, TSV, also gzipped; Parquet; Arrow or Feather; NPY or NPZ), a glob of shards such as
+            `"part-*.parquet"`, `"archive.npz::name"`, `"-"` for CSV on standard input; or an object: a NumPy array, a
+            pandas or polars or PyArrow or any other eager data frame, or a dict of columns.
+        columns: the names to keep, in this order; None keeps all.
+        max_bytes: limit for the table in memory; a larger one is refused before it is unpacked.
+
+    Returns:
+        The table. Columns of booleans become 0 and 1. Arrays without names get `x0`, `x1`, ...
+
+    Raises:
+        DataError: with a stable `code`, and the column or line at fault.
+
+    Example:
+        >>> import numpy as np
+        >>> from pushforward.data import read_table
+        >>> read_table({"a": [1, 2], "b": [0.5, 0.25]}, columns=["b"]).values.tolist()
+        [[0.5], [0.25]]
+    """
+    wanted = None if columns is None else [str(name) for name in columns]
+    if isinstance(source, (str, os.PathLike)):
+        paths = _expand(os.fspath(source))
+        shards = []
+        for path in paths:
+            shards.append(_to_table(read_file(path, wanted, max_bytes), wanted))
+            total = sum(shard.values.nbytes for shard in shards)
+            if total > max_bytes:
+                raise too_large(f"{source}", total, max_bytes)
+        return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
+    return _to_table(_from_object(source), wanted)
+
+
+def check_table(table: Table, exempt: Iterable[str] = ()) -> list[str]:
+    """Refuse a table that has no density, and warn of ties.
+
+    Args:
+        table: as read.
+        exempt: columns not modelled, such as weights.
+
+    Returns:
+        Warnings for the user, a sentence each.
+
+    Raises:
+        DataError: one row, constant columns, or values whose variance float64 cannot hold.
+    """
+    n = len(table.values)
+    if n < 2:
+        raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {n}.")
+    skip = set(exempt)
+    modelled = [(name, table.values[:, i]) for i, name in enumerate(table.names) if name not in skip]
+    constant = [name for name, column in modelled if column.min() == column.max()]
+    if constant:
+        keep = [name for name, _ in modelled if name not in constant]
+        how = f"Set them aside: --columns {','.join(keep)}" if 0 < len(keep) <= 30 else "Set them aside with --columns"
+        raise DataError(
+            "constant",
+            f"{table.source}: {_plural(constant)} {listed(constant)} constant, so there is no density over them. "
+            f"{how} (columns= in Python).",
+        )
+    with np.errstate(over="ignore", under="ignore"):
+        extreme = [name for name, column in modelled if not 0 < np.var(column) < np.inf]
+    if extreme:
+        raise DataError(
+            "infinite",
+            f"{table.source}: the variance of {listed(extreme)} overflows or underflows float64. Change the units.",
+        )
+    return [warning for name, column in modelled if (warning := _ties(table.source, name, column))]
+
+
+def find_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> list[int]:
+    """Positions of the wanted names.
+
+    Raises:
+        DataError: one is unknown (with the nearest name) or wanted twice, or none is wanted.
+    """
+    if not wanted:
+        raise DataError("columns", f"{source}: no columns were chosen. It has {listed(names)}.")
+    twice = sorted({name for name in wanted if list(wanted).count(name) > 1})
+    if twice:
+        raise DataError("columns", f"{source}: {listed(twice)} chosen more than once. Name each column once.")
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise DataError("columns", f"{source}: no column {listed(unknown)}.{hint} It has {listed(names)}.")
+    return [list(names).index(name) for name in wanted]
+
+
+def check_names(names: Sequence[str], source: str) -> None:
+    """Refuse names that are empty, repeated, very long, or hold control characters.
+
+    Raises:
+        DataError: with the names at fault.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise DataError("too-large", f"{source}: {len(names)} columns; at most {MAX_COLUMNS} are modelled together.")
+    blank = [i + 1 for i, name in enumerate(names) if not name.strip()]
+    if blank:
+        raise DataError(
+            "names",
+            f"{source}: column number {', '.join(map(str, blank[:8]))} has no name (a row index written along?). "
+            "Choose the columns by name with --columns (columns= in Python).",
+        )
+    seen: set[str] = set()
+    twice = sorted({name for name in names if name in seen or seen.add(name)})
+    if twice:
+        raise DataError("names", f"{source}: several columns are called {listed(twice)}. Give each its own name.")
+    odd = [name[:40] for name in names if len(name) > MAX_NAME or not name.isprintable()]
+    if odd:
+        raise DataError(
+            "names", f"{source}: {listed(odd)}: longer than {MAX_NAME} characters, or with control characters. Rename."
+        )
+
+
+def _expand(path: str) -> list[str]:
+    if path == "-" or not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True))
+    if not found:
+        raise DataError("not-found", f"{path}: no file matches (working folder {os.getcwd()}).")
+    return found
+
+
+def _concatenate(shards: list[Table], source: str) -> Table:
+    first = shards[0]
+    for shard in shards[1:]:
+        if set(shard.names) != set(first.names):
+            lacking = sorted(set(first.names) ^ set(shard.names))
+            raise DataError("columns", f"{shard.source} and {first.source} differ in columns {listed(lacking)}.")
+    values = np.concatenate([shard.select(first.names).values for shard in shards])
+    notes = tuple(note for shard in shards for note in shard.notes)
+    return Table(first.names, values, source, notes)
+
+
+def _from_object(source: Any) -> Raw:
+    label = "the table"
+    if isinstance(source, Table):
+        return Raw(source.source, names=source.names, array=source.values, notes=source.notes)
+    if isinstance(source, np.ndarray) and source.dtype.names is None:
+        return Raw("the array", array=source)
+    if isinstance(source, np.ndarray):
+        return Raw("the array", arrow=pa.table({name: pa.array(source[name]) for name in source.dtype.names or ()}))
+    if isinstance(source, dict):
+        lengths = {str(name): np.size(column) for name, column in source.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError("ragged", f"{label}: its columns differ in length: {lengths}.")
+        names = [str(name) for name in source]
+        return Raw(label, arrow=pa.Table.from_arrays([_as_arrow(column) for column in source.values()], names=names))
+    frame = _frame(source)
+    if frame is None:
+        array = np.asarray(source)
+        if array.dtype == object and array.ndim == 0:
+            kind = f"{type(source).__module__}.{type(source).__name__}"
+            raise DataError("format", f"expected a table, got {kind}. Pass an array, an eager data frame, or a path.")
+        return Raw("the array", array=array)
+    names = [str(name) for name in frame.columns]
+    check_names(names, label)
+    arrays = [_as_arrow(frame.get_column(name)) for name in frame.columns]
+    return Raw(label, arrow=pa.Table.from_arrays(arrays, names=names))
+
+
+def _frame(source: Any) -> Any:
+    """The object as an eager narwhals frame, or None if it is no data frame."""
+    import narwhals as nw
+    from narwhals.exceptions import NarwhalsError
+
+    try:
+        frame = nw.from_native(source, pass_through=True)
+    except (NarwhalsError, ValueError) as error:
+        raise DataError("names", f"the table: {' '.join(str(error).split())[:300]}") from error
+    if isinstance(frame, nw.LazyFrame):
+        raise DataError("format", "the table is lazy. Pass .collect() of it.")
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
+def _as_arrow(column: Any) -> pa.ChunkedArray | pa.Array:
+    """A column as Arrow; what Arrow cannot hold (mixed objects) as text, which the numeric check then names."""
+    try:
+        array = column.to_arrow() if hasattr(column, "to_arrow") else pa.array(column)
+    except (pa.ArrowException, OverflowError, TypeError):
+        array = pa.array([None if item is None else str(item) for item in column], pa.string())
+    return array
+
+
+def _to_table(raw: Raw, wanted: list[str] | None) -> Table:
+    if raw.arrow is not None:
+        return _arrow_table(raw, raw.arrow, wanted)
+    array = raw.array if raw.array is not None else np.empty((0, 0))
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise DataError("format", f"{raw.label}: expected rows and columns, got an array of shape {array.shape}.")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise DataError("empty", f"{raw.label}: there are no {'rows' if array.shape[0] == 0 else 'columns'}.")
+    names = raw.names or tuple(f"x{i}" for i in range(array.shape[1]))
+    check_names(names, raw.label)
+    if wanted is not None:
+        array = array[:, find_columns(names, wanted, raw.label)]
+        names = tuple(wanted)
+    values = numpy_columns(array, names, raw.label)
+    _check_finite(values, names, raw.label)
+    return Table(tuple(names), values, raw.label, raw.notes)
+
+
+def _arrow_table(raw: Raw, table: pa.Table, wanted: list[str] | None) -> Table:
+    names = [str(name) for name in table.column_names]
+    if wanted is not None:
+        positions = find_columns(names, wanted, raw.label)
+        repeated = [name for name in wanted if names.count(name) > 1]
+        if repeated:
+            raise DataError("names", f"{raw.label}: several columns are called {listed(repeated)}. Rename them.")
+        table, names = table.select(positions), wanted
+    check_names(names, raw.label)
+    if not names:
+        raise DataError("empty", f"{raw.label}: there are no columns.")
+    if table.num_rows == 0:
+        raise DataError("empty", f"{raw.label}: there are no rows under the header {listed(names)}.")
+    values = np.empty((table.num_rows, len(names)))
+    refused: dict[str, str] = {}
+    too_long = []
+    for i, name in enumerate(names):
+        column = arrow_column(table.column(i))
+        if isinstance(column, str):
+            refused[name] = column
+        elif column is None:
+            too_long.append(name)
+        else:
+            values[:, i] = column
+    if refused:
+        raise _non_numeric(raw.label, names, refused, wanted is not None)
+    if too_long:
+        raise long_integers(raw.label, too_long)
+    _check_finite(values, names, raw.label)
+    return Table(tuple(names), values, raw.label, raw.notes)
+
+
+def _non_numeric(label: str, names: Sequence[str], refused: dict[str, str], chosen: bool) -> DataError:
+    what = "; ".join(f"'{name}' holds {kind}" for name, kind in list(refused.items())[:5])
+    more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
+    numeric = [name for name in names if name not in refused]
+    if chosen:
+        fix = "Leave them out of the columns chosen, or mend the values."
+    elif 0 < len(numeric) <= 30:
+        fix = f"Choose the numeric ones: --columns {','.join(numeric)} (columns= in Python), or mend the values."
+    elif numeric:
+        fix = "Choose numeric columns with --columns (columns= in Python), or mend the values."
+    else:
+        fix = "No column is numeric: encode some as numbers first."
+    return DataError("non-numeric", f"{label}: only numbers are modelled, but {what}{more}. {fix}")
+
+
+def _check_finite(values: np.ndarray, names: Sequence[str], label: str) -> None:
+    kinds: tuple[tuple[DataCode, np.ndarray, str], ...] = (
+        ("missing", np.isnan(values), "Drop those rows, fill them in,"),
+        ("infinite", np.isinf(values), "Drop those rows,"),
+    )
+    for code, bad, fix in kinds:
+        counts = bad.sum(axis=0)
+        if counts.any():
+            rows = int(bad.any(axis=1).sum())
+            each = [f"'{name}' ({count})" for name, count in zip(names, counts, strict=True) if count]
+            shown = ", ".join(each[:8]) + (f" and {len(each) - 8} more columns" if len(each) > 8 else "")
+            first = int(bad.any(axis=1).argmax()) + 1
+            raise DataError(
+                code,
+                f"{label}: {code} values in {shown}: {rows} of {len(values)} rows, the first is row {first}. "
+                f"{fix} or leave the column out with --columns (columns= in Python).",
+            )
+
+
+def _ties(source: str, name: str, column: np.ndarray) -> str | None:
+    n = len(column)
+    if n < TIES_FROM_ROWS:
+        return None
+    values, counts = np.unique(column, return_counts=True)
+    top = counts.argmax()
+    share = counts[top] / n
+    if share < TIED_SHARE and len(values) / n > DISTINCT_SHARE:
+        return None
+    what = f"{share:.0%} of the rows have {name} = {values[top]:g}" if share >= TIED_SHARE else f"{name} is rounded"
+    return (
+        f"{source}: {what} ({len(values)} distinct values in {n} rows). A density over repeated values can grow "
+        "without limit: compare log-densities only between models of these same columns."
+    )
+
+
+def _plural(names: Sequence[str]) -> str:
+    return "these columns are" if len(names) > 1 else "this column is"

@@ -1,7 +1,5 @@
 """The contract: a bijection is an immutable map between events of fixed shape, with its log-determinant."""
 
-from __future__ import annotations
-
 import equinox as eqx
 
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits

@@ -1,7 +1,5 @@
 """The contract of distributions: one event in the private methods, any leading batch dimensions in the public ones."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 

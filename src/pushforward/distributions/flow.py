@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
@@ -61,17 +62,20 @@ class Flow(AbstractDistribution):
 
     def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
         # An infinite coordinate has density zero under every base here, but inf - inf inside a network would be NaN.
+        base_key, probe_key = (None, None) if key is None else jax.random.split(key)
         infinite = jnp.isinf(x)
-        z, log_det = self.bijection.inverse_and_log_det(jnp.where(infinite, 0, x), condition, key=key)
-        log_prob = self.base._log_prob(z, condition, key) + log_det
+        z, log_det = self.bijection.inverse_and_log_det(jnp.where(infinite, 0, x), condition, key=probe_key)
+        log_prob = self.base._log_prob(z, condition, base_key) + log_det
         return jnp.where(jnp.any(infinite) & ~jnp.any(jnp.isnan(x)), -jnp.inf, log_prob)
 
     def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        return self.bijection.forward(self.base._sample(key, condition), condition, key=key)
+        draw_key, probe_key = (key, None) if not self.needs_key else jax.random.split(key)
+        return self.bijection.forward(self.base._sample(draw_key, condition), condition, key=probe_key)
 
     def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        z, log_prob = self.base._sample_and_log_prob(key, condition)
-        x, log_det = self.bijection.forward_and_log_det(z, condition, key=key)
+        draw_key, probe_key = (key, None) if not self.needs_key else jax.random.split(key)
+        z, log_prob = self.base._sample_and_log_prob(draw_key, condition)
+        x, log_det = self.bijection.forward_and_log_det(z, condition, key=probe_key)
         return x, log_prob - log_det
 
     def encode(self, x: Any, condition: Any = None) -> Array:

@@ -1,0 +1,114 @@
+"""Normalizing flows: one contract for exact densities and samples.
+
+The names below are imported on first use, so that `import pushforward` and `pushforward --help` cost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pushforward import bijections, data, distributions, estimators, flows, io, nets, objectives, plotting
+    from pushforward import testing, training
+    from pushforward._checks import ConvergenceError
+    from pushforward._types import Fixed, Traits, combine, trainable
+    from pushforward.bijections import (
+        AbstractBijection,
+        AbstractScalarMap,
+        ActNorm,
+        AdditiveMap,
+        Affine,
+        AffineMap,
+        Autoregressive,
+        Chain,
+        Coupling,
+        EmbedCondition,
+        Invert,
+        LULinear,
+        Partial,
+        Permutation,
+        RationalQuadraticMap,
+        Reverse,
+        Scan,
+        Standardize,
+        Vmap,
+        initialise,
+    )
+    from pushforward.distributions import (
+        AbstractDistribution,
+        DiagonalNormal,
+        Flow,
+        Mixture,
+        StandardNormal,
+        StudentT,
+        UniformBox,
+    )
+    from pushforward.nets import MADE, MLP, AbstractConditioner, ResidualMLP, ResMADE
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "bijections",
+    "data",
+    "distributions",
+    "estimators",
+    "flows",
+    "io",
+    "nets",
+    "objectives",
+    "plotting",
+    "testing",
+    "training",
+)
+_NAMES = {
+    "_checks": ("ConvergenceError",),
+    "_types": ("Fixed", "Traits", "combine", "trainable"),
+    "bijections": (
+        "AbstractBijection",
+        "AbstractScalarMap",
+        "ActNorm",
+        "AdditiveMap",
+        "Affine",
+        "AffineMap",
+        "Autoregressive",
+        "Chain",
+        "Coupling",
+        "EmbedCondition",
+        "Invert",
+        "LULinear",
+        "Partial",
+        "Permutation",
+        "RationalQuadraticMap",
+        "Reverse",
+        "Scan",
+        "Standardize",
+        "Vmap",
+        "initialise",
+    ),
+    "distributions": (
+        "AbstractDistribution",
+        "DiagonalNormal",
+        "Flow",
+        "Mixture",
+        "StandardNormal",
+        "StudentT",
+        "UniformBox",
+    ),
+    "nets": ("MADE", "MLP", "AbstractConditioner", "ResMADE", "ResidualMLP"),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *_MODULES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"pushforward.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"pushforward.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'pushforward' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

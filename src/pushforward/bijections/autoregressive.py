@@ -1,0 +1,80 @@
+"""Autoregressive layers: each coordinate is mapped with parameters that depend on those before it."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import check_condition, check_event, message
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.scalar_maps import AbstractScalarMap
+from pushforward.nets.base import AbstractConditioner
+
+
+class Autoregressive(AbstractBijection):
+    r"""$y_i = m(x_i; \theta_i(x_{<i}, c))$, with a triangular Jacobian.
+
+    Forward knows all of `x` and is one pass. The inverse is sequential: one `lax.scan` over `conditioner.step`, in
+    which each hidden unit is computed once, only the column of the step is inverted, and the log-determinant is
+    gathered on the way; it costs about the arithmetic of one pass, where masked networks elsewhere take `dim` passes.
+    As it stands this is an inverse autoregressive layer (fast to sample); `Invert` makes it a masked autoregressive one
+    (fast to score).
+
+    Args:
+        conditioner: a strictly autoregressive network, such as `MADE`.
+        scalar_map: the map of each coordinate.
+
+    Raises:
+        ValueError: the conditioner gives another number of parameters than the map takes.
+
+    Source: Kingma et al., 2016, eq. 9-10, arXiv 1606.04934; Papamakarios, Pavlakou, Murray, 2017, arXiv 1705.07057.
+    """
+
+    conditioner: AbstractConditioner
+    scalar_map: AbstractScalarMap
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, conditioner: AbstractConditioner, scalar_map: AbstractScalarMap):
+        if conditioner.n_params != scalar_map.n_params:
+            fix = f"Build the conditioner with n_params={scalar_map.n_params}."
+            expected = f"{scalar_map.n_params} parameters per step ({type(scalar_map).__name__})"
+            raise ValueError(message("Autoregressive", expected, f"{conditioner.n_params}", fix))
+        self.conditioner, self.scalar_map = conditioner, scalar_map
+        self.in_shape = self.out_shape = (conditioner.n_steps,)
+        self.cond_shape = conditioner.cond_shape
+        self.traits = Traits(inverse="sequential")
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Autoregressive", x, self.in_shape)
+        check_condition("Autoregressive", condition, self.cond_shape)
+        y, log_det = self.scalar_map.forward_and_log_det(x, self.conditioner(x, condition))
+        return y, jnp.sum(log_det)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Autoregressive", y, self.out_shape, "y")
+        check_condition("Autoregressive", condition, self.cond_shape)
+        state = self.conditioner.init(condition)
+        inexact = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        dtype = jnp.result_type(y, *inexact)
+        state = jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a, state)
+        y = y.astype(dtype)
+
+        def step(carry: tuple, inputs: tuple[Array, Array]) -> tuple[tuple, Array]:
+            state, previous, total = carry
+            i, y_i = inputs
+            params, state = self.conditioner.step(state, i, previous)
+            x_i, log_det = self.scalar_map.inverse_and_log_det(y_i, params)
+            return (state, x_i, total + log_det), x_i
+
+        zero = jnp.zeros((), dtype)
+        (_, _, log_det), x = jax.lax.scan(step, (state, zero, zero), (jnp.arange(self.in_shape[0]), y))
+        return x, log_det

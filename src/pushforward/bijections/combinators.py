@@ -1,0 +1,207 @@
+"""Composition: Chain, Invert, and Scan for identical layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import check_condition, check_event, check_key, message
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBijection
+
+
+def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
+    """The one condition that several bijections see, None if none does.
+
+    Raises:
+        ValueError: they expect conditions of different shapes.
+    """
+    distinct = {shape for shape in shapes if shape is not None}
+    if len(distinct) > 1:
+        fix = "All see the same condition; wrap those that differ in EmbedCondition."
+        raise ValueError(message(name, "one shape of condition", " and ".join(map(str, sorted(distinct))), fix))
+    return distinct.pop() if distinct else None
+
+
+class Chain(AbstractBijection):
+    r"""$f = f_n \circ \dots \circ f_1$, listed in the order in which they run forward; log-determinants add up.
+
+    Args:
+        bijections: one or more, each taking what the one before gives.
+
+    Raises:
+        ValueError: the list is empty, or shapes or conditions do not fit.
+        TypeError: a member is not a bijection.
+
+    Example:
+        >>> import pushforward as pf
+        >>> pf.Chain([pf.Affine(loc=0.0, scale=2.0, shape=(3,)), pf.Reverse(3)]).out_shape
+        (3,)
+    """
+
+    bijections: tuple[AbstractBijection, ...]
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, bijections: Sequence[AbstractBijection]):
+        members = tuple(bijections)
+        if not members:
+            raise ValueError("Chain: expected one bijection or more, got none. Leave the Chain out instead.")
+        for n, member in enumerate(members):
+            if not isinstance(member, AbstractBijection):
+                fix = "Chain([first, second]) takes bijections, in the order in which they run."
+                raise TypeError(message(f"Chain: layer {n}", "a bijection", type(member).__name__, fix))
+        for n, (one, two) in enumerate(zip(members[:-1], members[1:], strict=True)):
+            if one.out_shape != two.in_shape:
+                raise ValueError(
+                    f"Chain: layer {n} ({type(one).__name__}) gives events of shape {one.out_shape} but layer {n + 1} "
+                    f"({type(two).__name__}) expects {two.in_shape}. Build layer {n + 1} for {one.out_shape}."
+                )
+        self.bijections = members
+        self.in_shape, self.out_shape = members[0].in_shape, members[-1].out_shape
+        self.cond_shape = shared_condition("Chain", [member.cond_shape for member in members])
+        self.traits = Traits.worst(*(member.traits for member in members))
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self._run(x, condition, key, True)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self._run(y, condition, key, False)
+
+    def _run(
+        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        check_event("Chain", value, self.in_shape if forward else self.out_shape, "x" if forward else "y")
+        check_condition("Chain", condition, self.cond_shape)
+        check_key("Chain", key, self.traits.needs_key)
+        total = jnp.zeros(())
+        order = range(len(self.bijections))
+        for n in order if forward else reversed(order):
+            member = self.bijections[n]
+            run = member.forward_and_log_det if forward else member.inverse_and_log_det
+            value, log_det = run(value, condition, key=_fold(key, n, member.traits))
+            total = total + log_det
+        return value, total
+
+
+def _fold(key: PRNGKeyArray | None, n: int | Array, traits: Traits) -> PRNGKeyArray | None:
+    return jax.random.fold_in(key, n) if key is not None and traits.needs_key else None
+
+
+class Invert(AbstractBijection):
+    """The inverse map: forward and inverse change places.
+
+    Args:
+        bijection: any bijection.
+    """
+
+    bijection: AbstractBijection
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, bijection: AbstractBijection):
+        self.bijection = bijection
+        self.in_shape, self.out_shape = bijection.out_shape, bijection.in_shape
+        self.cond_shape, self.traits = bijection.cond_shape, bijection.traits.swapped()
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijection.inverse_and_log_det(x, condition, key=key)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijection.forward_and_log_det(y, condition, key=key)
+
+
+class Scan(AbstractBijection):
+    """Identical layers, one after the other, with their parameters stacked along a new first axis.
+
+    The layers run under `jax.lax.scan`, so that the time to compile does not grow with their number.
+
+    Args:
+        layer: one bijection whose every array has a first axis of `n_layers`; `Scan.of` builds it.
+        n_layers: their number.
+
+    Raises:
+        ValueError: an array lacks the axis, or the layer changes the shape of the event.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> scan = pf.Scan.of(lambda key: pf.LULinear(key, 3), jax.random.key(0), n_layers=4)
+        >>> scan.forward(jax.numpy.ones(3)).shape
+        (3,)
+    """
+
+    layer: AbstractBijection
+    n_layers: int = eqx.field(static=True)
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, layer: AbstractBijection, n_layers: int):
+        if layer.in_shape != layer.out_shape:
+            fix = "Put layers that change the shape into a Chain."
+            raise ValueError(message("Scan", f"a layer that keeps {layer.in_shape}", f"{layer.out_shape}", fix))
+        for leaf in jax.tree.leaves(eqx.filter(layer, eqx.is_array_like)):
+            if jnp.shape(leaf)[:1] != (n_layers,):
+                fix = "Build the layers with Scan.of(make, key, n_layers=...)."
+                got = f"an array of shape {jnp.shape(leaf)}"
+                raise ValueError(message("Scan", f"arrays with a first axis of {n_layers}", got, fix))
+        self.layer, self.n_layers = layer, n_layers
+        self.in_shape, self.out_shape = layer.in_shape, layer.out_shape
+        self.cond_shape, self.traits = layer.cond_shape, layer.traits
+
+    @staticmethod
+    def of(make: Callable[[PRNGKeyArray], AbstractBijection], key: PRNGKeyArray, *, n_layers: int) -> Scan:
+        """Build `n_layers` layers with `make`, each from a key of its own."""
+        return Scan(eqx.filter_vmap(make)(jax.random.split(key, n_layers)), n_layers)
+
+    def layers(self) -> list[AbstractBijection]:
+        """The layers one by one, in the order in which they run forward."""
+        arrays, static = eqx.partition(self.layer, eqx.is_array_like)
+        return [eqx.combine(jax.tree.map(lambda leaf: leaf[n], arrays), static) for n in range(self.n_layers)]
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self._run(x, condition, key, True)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self._run(y, condition, key, False)
+
+    def _run(
+        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        check_event("Scan", value, self.in_shape, "x" if forward else "y")
+        check_condition("Scan", condition, self.cond_shape)
+        check_key("Scan", key, self.traits.needs_key)
+        arrays, static = eqx.partition(self.layer, eqx.is_array_like)
+
+        def step(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
+            own, n = inputs
+            layer = eqx.combine(own, static)
+            run = layer.forward_and_log_det if forward else layer.inverse_and_log_det
+            out, log_det = run(carry[0], condition, key=_fold(key, n, self.traits))
+            return (out.astype(dtype), (carry[1] + log_det).astype(dtype)), None
+
+        inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        dtype = jnp.result_type(value, *inexact)
+        start = (value.astype(dtype), jnp.zeros((), dtype))
+        (out, total), _ = jax.lax.scan(step, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
+        return out, total

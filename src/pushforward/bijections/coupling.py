@@ -1,0 +1,104 @@
+"""Coupling layers: a part of the vector is transformed, its parameters a function of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_condition, check_event, check_int, message
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.scalar_maps import AbstractScalarMap
+
+
+def half_split(dim: int) -> np.ndarray:
+    """The second half is transformed given the first: of 5, the last 3; of 1, the one."""
+    return np.arange(check_int("half_split", "dim", dim, 1)) >= dim // 2
+
+
+def alternating_split(dim: int) -> np.ndarray:
+    """Every other coordinate is transformed, the last one always."""
+    return (np.arange(check_int("alternating_split", "dim", dim, 1)) - dim) % 2 == 1
+
+
+class Coupling(AbstractBijection):
+    r"""$y_T = m(x_T; \theta(x_P, c)),\; y_P = x_P$: the coordinates $T$ are mapped, the others pass.
+
+    Args:
+        split: booleans, True where a coordinate is transformed: `half_split(dim)`, `alternating_split(dim)`, or any.
+        conditioner: from the passing coordinates (and the condition) to `(n_params, n_transformed)`, e.g. an `MLP`.
+        scalar_map: the map of each transformed coordinate.
+        cond_shape: shape of the condition that the conditioner takes, None if unconditional.
+
+    Cost: one pass of the conditioner in each direction.
+
+    Raises:
+        ValueError: no coordinate is transformed, or the conditioner's output does not fit.
+
+    Source: Dinh, Krueger, Bengio, 2014, eq. 5-8, arXiv 1410.8516; Dinh et al., 2017, arXiv 1605.08803.
+    """
+
+    conditioner: Callable[..., Array]
+    scalar_map: AbstractScalarMap
+    split: tuple[bool, ...] = eqx.field(static=True)
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(
+        self,
+        split: Sequence[bool] | np.ndarray,
+        conditioner: Callable[..., Array],
+        scalar_map: AbstractScalarMap,
+        *,
+        cond_shape: Shape | None = None,
+    ):
+        mask = np.asarray(split)
+        if mask.dtype != bool or mask.ndim != 1 or not mask.any():
+            fix = "Use half_split(dim), or mark each transformed coordinate with True."
+            raise ValueError(message("Coupling", "a vector of booleans, one or more True", f"{split!r}", fix))
+        self.split = tuple(bool(b) for b in mask)
+        self.conditioner, self.scalar_map = conditioner, scalar_map
+        self.in_shape = self.out_shape = (len(self.split),)
+        self.cond_shape, self.traits = cond_shape, Traits()
+        expected = (scalar_map.n_params, int(mask.sum()))
+        out_shape = getattr(conditioner, "out_shape", expected)
+        if out_shape != expected:
+            fix = f"Build it with out_shape={expected}: parameters by transformed coordinates."
+            raise ValueError(message("Coupling", f"a conditioner with output {expected}", f"{out_shape}", fix))
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Coupling", x, self.in_shape)
+        return self._run(x, condition, True)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Coupling", y, self.out_shape, "y")
+        return self._run(y, condition, False)
+
+    def _run(self, value: Array, condition: Array | None, forward: bool) -> tuple[Array, Array]:
+        check_condition("Coupling", condition, self.cond_shape)
+        mask = np.array(self.split)
+        passing, mapped = np.flatnonzero(~mask), np.flatnonzero(mask)
+        rest = _take(value, passing)
+        params = self.conditioner(rest, condition) if self.cond_shape is not None else self.conditioner(rest)
+        run = self.scalar_map.forward_and_log_det if forward else self.scalar_map.inverse_and_log_det
+        out, log_det = run(_take(value, mapped), params)
+        joined = jnp.concatenate([rest.astype(out.dtype), out])
+        return _take(joined, np.argsort(np.concatenate([passing, mapped]))), jnp.sum(log_det)
+
+
+def _take(x: Array, indices: np.ndarray) -> Array:
+    """`x[indices]`, as a slice where the indices are consecutive."""
+    if len(indices) == 0:
+        return x[:0]
+    if np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
+        return x[indices[0] : indices[0] + len(indices)]
+    return x[indices]

@@ -1,0 +1,128 @@
+"""Elementwise affine maps: trained, and fixed to the data's units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_event, message
+from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBijection
+
+
+class Affine(AbstractBijection):
+    r"""$y = a\,x + b$ elementwise, with $\log|\det| = \sum_i \log|a_i|$; the sign of each scale is kept, never trained.
+
+    Args:
+        loc: $b$, broadcast to `shape`.
+        scale: $a$, finite and not 0, broadcast to `shape`.
+        shape: event shape; None takes that of `loc` and `scale` together.
+
+    Raises:
+        ValueError: a scale is 0 or not finite, or the shapes do not broadcast.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> y, log_det = pf.Affine(loc=1.0, scale=-2.0, shape=(2,)).forward_and_log_det(jnp.ones(2))
+        >>> y.tolist(), round(float(log_det), 4)
+        ([-1.0, -1.0], 1.3863)
+    """
+
+    loc: Array
+    log_scale: Array
+    negative: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, loc: Any = 0.0, scale: Any = 1.0, shape: Shape | None = None):
+        values = np.asarray(scale, dtype=float)
+        if not np.all(np.isfinite(values)) or np.any(values == 0):
+            fix = "A column that never varies has no density: leave it out."
+            raise ValueError(message("Affine", "scales that are finite and not 0", f"{values.ravel()[:8]}", fix))
+        if shape is None:
+            shape = np.broadcast_shapes(np.shape(loc), values.shape)
+        dtype = jnp.result_type(float)
+        self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, dtype=float), shape), dtype)
+        self.log_scale = jnp.asarray(np.broadcast_to(np.log(np.abs(values)), shape), dtype)
+        self.negative = jnp.asarray(np.broadcast_to(values < 0, shape))
+        self.in_shape = self.out_shape = tuple(shape)
+        self.cond_shape, self.traits = None, Traits()
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Affine", x, self.in_shape)
+        scale = jnp.where(self.negative, -1, 1) * jnp.exp(self.log_scale)
+        return x * scale + self.loc, jnp.sum(self.log_scale)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Affine", y, self.out_shape, "y")
+        scale = jnp.where(self.negative, -1, 1) * jnp.exp(-self.log_scale)
+        return (y - self.loc) * scale, -jnp.sum(self.log_scale)
+
+
+class Standardize(AbstractBijection):
+    r"""From standardised numbers to the data's units, $y = s\,x + m$, with `m` and `s` fixed: the first layer of a model.
+
+    Both are kept in double precision, so that under `jax.enable_x64` large offsets (a date in seconds) lose nothing.
+
+    Args:
+        loc: $m$, a vector.
+        scale: $s > 0$, a vector of the same length.
+
+    Raises:
+        ValueError: a scale is not finite and positive, or the shapes differ.
+    """
+
+    loc: Fixed
+    scale: Fixed
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, loc: Any, scale: Any):
+        loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+        if loc.shape != scale.shape or not np.all(np.isfinite(loc)) or not np.all(np.isfinite(scale) & (scale > 0)):
+            fix = "A column that never varies has no density: leave it out."
+            got = f"loc {loc.shape}, scale {scale.shape} with a minimum of {scale.min(initial=np.inf)}"
+            raise ValueError(message("Standardize", "finite loc and scale > 0 of the same shape", got, fix))
+        self.loc, self.scale = Fixed(loc), Fixed(scale)  # pyright: ignore[reportArgumentType] - NumPy keeps float64
+        self.in_shape = self.out_shape = loc.shape
+        self.cond_shape, self.traits = None, Traits()
+
+    @staticmethod
+    def fit(x: Any, weights: Any = None) -> Standardize:
+        """The map whose inverse gives the rows of `x` mean 0 and variance 1, weighted if `weights` are given.
+
+        Args:
+            x: `(n, d)`, finite.
+            weights: `(n,)`, not negative.
+
+        Raises:
+            ValueError: a column never varies.
+        """
+        x = np.asarray(x, np.float64)
+        loc = np.average(x, axis=0, weights=weights)
+        return Standardize(loc, np.sqrt(np.average((x - loc) ** 2, axis=0, weights=weights)))
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Standardize", x, self.in_shape)
+        scale = jnp.asarray(self.scale.value)
+        return x * scale + self.loc.value, jnp.sum(jnp.log(scale))
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Standardize", y, self.out_shape, "y")
+        scale = jnp.asarray(self.scale.value)
+        return (y - self.loc.value) / scale, -jnp.sum(jnp.log(scale))

@@ -1,0 +1,229 @@
+"""Lifting a bijection to a part of an event, to many rows, or to an embedded condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_condition, check_event, check_int, check_key, message
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.combinators import Chain, Invert
+
+
+class Partial(AbstractBijection):
+    """A bijection on a part of a vector; the other coordinates pass unchanged.
+
+    Args:
+        bijection: a map of vectors of as many elements as `indices`.
+        indices: which coordinates, without repetition.
+        dim: length of the whole vector.
+
+    Raises:
+        ValueError: indices repeat or lie outside, or their number does not fit the bijection.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> b = pf.Partial(pf.Affine(loc=1.0, scale=2.0, shape=(1,)), [2], dim=3)
+        >>> b.forward(jnp.zeros(3)).tolist()
+        [0.0, 0.0, 1.0]
+    """
+
+    bijection: AbstractBijection
+    indices: tuple[int, ...] = eqx.field(static=True)
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, bijection: AbstractBijection, indices: Sequence[int], *, dim: int):
+        self.indices = tuple(int(i) for i in indices)
+        dim = check_int("Partial", "dim", dim, 1)
+        if len(set(self.indices)) != len(self.indices) or not all(0 <= i < dim for i in self.indices):
+            fix = "Name each coordinate once."
+            raise ValueError(message("Partial", f"different indices from 0 to {dim - 1}", str(self.indices), fix))
+        shape = (len(self.indices),)
+        if bijection.in_shape != shape or bijection.out_shape != shape:
+            fix = "Give as many indices as the bijection has elements."
+            got = f"{type(bijection).__name__} of {bijection.in_shape}"
+            raise ValueError(message("Partial", f"a bijection of shape {shape}", got, fix))
+        self.bijection = bijection
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Partial", x, self.in_shape)
+        part, log_det = self.bijection.forward_and_log_det(x[np.array(self.indices)], condition, key=key)
+        return self._put(x, part), log_det
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Partial", y, self.out_shape, "y")
+        part, log_det = self.bijection.inverse_and_log_det(y[np.array(self.indices)], condition, key=key)
+        return self._put(y, part), log_det
+
+    def _put(self, whole: Array, part: Array) -> Array:
+        dtype = jnp.result_type(whole, part)
+        return whole.astype(dtype).at[np.array(self.indices)].set(part.astype(dtype), unique_indices=True)
+
+
+class Vmap(AbstractBijection):
+    """The same kind of bijection on each row of an event `(n, *shape)`; log-determinants add up.
+
+    Args:
+        bijection: of one row. With `shared=False` each of its arrays has a first axis of `n`, one slice per row, as
+            `eqx.filter_vmap` of a constructor makes them.
+        n: number of rows.
+        shared: True if all rows use the same parameters.
+
+    Raises:
+        ValueError: `shared=False` and an array lacks the first axis.
+    """
+
+    bijection: AbstractBijection
+    n: int = eqx.field(static=True)
+    shared: bool = eqx.field(static=True)
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, bijection: AbstractBijection, n: int, *, shared: bool = False):
+        self.n, self.shared, self.bijection = check_int("Vmap", "n", n, 1), bool(shared), bijection
+        if not shared:
+            for leaf in jax.tree.leaves(eqx.filter(bijection, eqx.is_array_like)):
+                if jnp.shape(leaf)[:1] != (n,):
+                    fix = "Build it with eqx.filter_vmap(make)(keys), or pass shared=True."
+                    raise ValueError(message("Vmap", f"arrays with a first axis of {n}", f"{jnp.shape(leaf)}", fix))
+        self.in_shape, self.out_shape = (n, *bijection.in_shape), (n, *bijection.out_shape)
+        self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Vmap", x, self.in_shape)
+        return self._run(x, condition, key, True)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("Vmap", y, self.out_shape, "y")
+        return self._run(y, condition, key, False)
+
+    def _run(
+        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        check_condition("Vmap", condition, self.cond_shape)
+        check_key("Vmap", key, self.traits.needs_key)
+        arrays, static = eqx.partition(self.bijection, eqx.is_array_like)
+
+        def row(own: Any, part: Array, row_key: PRNGKeyArray | None) -> tuple[Array, Array]:
+            bijection = eqx.combine(own, static)
+            run = bijection.forward_and_log_det if forward else bijection.inverse_and_log_det
+            return run(part, condition, key=row_key)
+
+        keys = jax.random.split(key, self.n) if key is not None and self.traits.needs_key else None
+        axes = (None if self.shared else 0, 0, None if keys is None else 0)
+        out, log_dets = jax.vmap(row, in_axes=axes)(arrays, value, keys)
+        return out, jnp.sum(log_dets)
+
+
+class EmbedCondition(AbstractBijection):
+    r"""$f(x; e(c))$: a network $e$ turns the raw condition into the one that the bijection sees.
+
+    Args:
+        bijection: a conditional bijection.
+        net: any callable (an `eqx.Module` to be trained along) from a raw to an embedded condition.
+        cond_shape: shape of the raw condition.
+
+    Raises:
+        ValueError: the bijection is unconditional.
+    """
+
+    bijection: AbstractBijection
+    net: Callable[[Array], Array]
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, bijection: AbstractBijection, net: Callable[[Array], Array], cond_shape: Shape):
+        if bijection.cond_shape is None:
+            fix = "Build it with condition_dim=, the length of the embedding."
+            got = f"{type(bijection).__name__}, which is unconditional"
+            raise ValueError(message("EmbedCondition", "a conditional bijection", got, fix))
+        self.bijection, self.net, self.cond_shape = bijection, net, tuple(cond_shape)
+        self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijection.forward_and_log_det(x, self.embed(condition), key=key)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijection.inverse_and_log_det(y, self.embed(condition), key=key)
+
+    def embed(self, condition: Array | None) -> Array:
+        """The embedded condition.
+
+        Raises:
+            ValueError: the condition is missing or does not fit, or the network returns another shape than promised.
+        """
+        check_condition("EmbedCondition", condition, self.cond_shape)
+        embedded = self.net(condition)  # pyright: ignore[reportArgumentType] - checked just above
+        check_condition("EmbedCondition: the network's output", embedded, self.bijection.cond_shape)
+        return embedded
+
+
+class WithCondition(AbstractBijection):
+    """A conditional bijection at one fixed condition: unconditional. `Flow.given` makes it.
+
+    Args:
+        bijection: a conditional bijection.
+        condition: one condition of its `cond_shape`.
+    """
+
+    bijection: AbstractBijection
+    condition: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, bijection: AbstractBijection, condition: Array):
+        check_condition("WithCondition", condition, bijection.cond_shape)
+        self.bijection, self.condition, self.cond_shape = bijection, jnp.asarray(condition), None
+        self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
+
+    @staticmethod
+    def fix(bijection: AbstractBijection, condition: Array) -> AbstractBijection:
+        """Fix the condition, embedding it now and once where an `EmbedCondition` stands outermost or in a chain."""
+        if bijection.cond_shape is None:
+            return bijection
+        if isinstance(bijection, EmbedCondition):
+            return WithCondition.fix(bijection.bijection, bijection.embed(condition))
+        if isinstance(bijection, Invert):
+            return Invert(WithCondition.fix(bijection.bijection, condition))
+        if isinstance(bijection, Chain):
+            return Chain([WithCondition.fix(member, condition) for member in bijection.bijections])
+        return WithCondition(bijection, condition)
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijection.forward_and_log_det(x, self.condition, key=key)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijection.inverse_and_log_det(y, self.condition, key=key)

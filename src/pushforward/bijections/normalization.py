@@ -1,0 +1,134 @@
+"""Activation normalisation, with its data-dependent start made explicit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_event, check_int, message
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._vectorize import split_batch, vectorize
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.combinators import Chain, Invert, Scan
+from pushforward.bijections.lifting import EmbedCondition, WithCondition
+
+# Smallest standard deviation that the start divides by: a coordinate that is constant in the first batch is left alone.
+MIN_DEVIATION = 1e-6
+
+
+class ActNorm(AbstractBijection):
+    r"""$y = e^{s} \odot x + b$ per coordinate, trained; the identity until `initialise` sets it from a batch.
+
+    Nothing happens behind the user's back: no first-call initialisation, no flag, no state in `forward`.
+
+    Args:
+        dim: length of the vector.
+
+    Source: Kingma and Dhariwal, 2018, section 3.1, arXiv 1807.03039.
+    """
+
+    log_scale: Array
+    bias: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, dim: int):
+        dim = check_int("ActNorm", "dim", dim, 1)
+        self.log_scale, self.bias = jnp.zeros(dim), jnp.zeros(dim)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("ActNorm", x, self.in_shape)
+        return x * jnp.exp(self.log_scale) + self.bias, jnp.sum(self.log_scale)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event("ActNorm", y, self.out_shape, "y")
+        return (y - self.bias) * jnp.exp(-self.log_scale), -jnp.sum(self.log_scale)
+
+
+def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
+    """The flow with each `ActNorm` set so that, from data to latent, its output has mean 0 and variance 1.
+
+    Layers are visited from the data inwards, those of a `Scan` one by one; a flow without `ActNorm` comes back as it
+    is. Call it once, before training, with a few hundred rows; the result depends on the batch alone.
+
+    Args:
+        flow: a `Flow`.
+        batch: `(n, *event_shape)`, two rows or more, in the units the flow's data side expects.
+        condition: `(n, *cond_shape)` for a conditional flow.
+
+    Raises:
+        ValueError: fewer than two rows.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> flow = pf.flows.realnvp(jax.random.key(0), dim=2, actnorm=True)
+        >>> batch = 3.0 + jax.random.normal(jax.random.key(1), (256, 2))
+        >>> flow = pf.bijections.initialise(flow, batch)
+    """
+    if not any(isinstance(node, ActNorm) for node in jax.tree.leaves(flow, is_leaf=_is_actnorm)):
+        return flow
+    rows, lead = split_batch("initialise", "batch", batch, flow.event_shape)
+    if len(lead) != 1 or lead[0] < 2:
+        fix = "Pass some hundred rows of the training data."
+        raise ValueError(message("initialise", "a batch of two rows or more", f"shape {rows.shape}", fix))
+    conditions = None if condition is None else jnp.asarray(condition)
+    bijection, _ = _initialise(flow.bijection, rows, conditions, forward=False)
+    return eqx.tree_at(lambda f: f.bijection, flow, bijection)
+
+
+def _is_actnorm(node: Any) -> bool:
+    return isinstance(node, ActNorm)
+
+
+def _initialise(
+    bijection: AbstractBijection, rows: Array, condition: Array | None, forward: bool
+) -> tuple[AbstractBijection, Array]:
+    """The initialised bijection and the rows mapped through it, in the direction from data to latent."""
+    if isinstance(bijection, ActNorm):
+        mean, deviation = jnp.mean(rows, 0), jnp.std(rows, 0)
+        log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
+        if forward:
+            new = (-log_deviation, -mean * jnp.exp(-log_deviation))
+        else:
+            new = (log_deviation, mean)
+        bijection = eqx.tree_at(lambda b: (b.log_scale, b.bias), bijection, new)
+    elif isinstance(bijection, Chain):
+        members = list(bijection.bijections)
+        order = range(len(members)) if forward else reversed(range(len(members)))
+        for n in order:
+            members[n], rows = _initialise(members[n], rows, condition, forward)
+        return Chain(members), rows
+    elif isinstance(bijection, Scan):
+        layers = bijection.layers()
+        order = range(len(layers)) if forward else reversed(range(len(layers)))
+        for n in order:
+            layers[n], rows = _initialise(layers[n], rows, condition, forward)
+        arrays = [eqx.filter(layer, eqx.is_array_like) for layer in layers]
+        static = eqx.filter(layers[0], eqx.is_array_like, inverse=True)
+        return Scan(eqx.combine(jax.tree.map(lambda *leaf: np.stack(leaf), *arrays), static), len(layers)), rows
+    elif isinstance(bijection, Invert):
+        inner, rows = _initialise(bijection.bijection, rows, condition, not forward)
+        return Invert(inner), rows
+    elif isinstance(bijection, EmbedCondition):
+        embedded = None if condition is None else vectorize(bijection.embed, (condition.shape[:1],), condition)
+        inner, rows = _initialise(bijection.bijection, rows, embedded, forward)
+        return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
+    elif isinstance(bijection, WithCondition):
+        fixed = jnp.broadcast_to(bijection.condition, (rows.shape[0], *bijection.condition.shape))
+        inner, rows = _initialise(bijection.bijection, rows, fixed, forward)
+        return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
+    run = bijection.forward if forward else bijection.inverse
+    own = condition if bijection.cond_shape is not None else None
+    return bijection, vectorize(run, (rows.shape[:1], () if own is None else own.shape[:1]), rows, own)

@@ -1,0 +1,74 @@
+"""Mixtures of distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import message
+from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward.distributions.base import AbstractDistribution
+
+
+class Mixture(AbstractDistribution):
+    r"""$p(x) = \sum_k w_k\, p_k(x)$, in logs throughout; weights and components are trained.
+
+    Args:
+        components: two distributions or more (or one) over events of the same shape: normals, flows, mixtures.
+        weights: positive numbers, one per component, normalised here; None weighs all equally.
+
+    Cost: scoring evaluates every component; sampling draws from every component and keeps one.
+
+    Raises:
+        ValueError: there is no component, shapes differ, or weights do not fit.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> pair = pf.Mixture([pf.DiagonalNormal([-2.0], [1.0]), pf.DiagonalNormal([2.0], [0.5])], weights=[0.3, 0.7])
+        >>> pair.sample(jax.random.key(0), 5).shape
+        (5, 1)
+    """
+
+    components: tuple[AbstractDistribution, ...]
+    logits: Array
+    event_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    needs_key: bool = eqx.field(static=True)
+
+    def __init__(self, components: Sequence[AbstractDistribution], weights: Any = None):
+        self.components = tuple(components)
+        if not self.components:
+            raise ValueError("Mixture: expected one component or more, got none.")
+        shapes = {c.event_shape for c in self.components}
+        conditions = {c.cond_shape for c in self.components if c.cond_shape is not None}
+        if len(shapes) > 1 or len(conditions) > 1:
+            fix = "All components are over the same events and see the same condition."
+            raise ValueError(message("Mixture", "one event shape and one condition", f"{shapes}, {conditions}", fix))
+        values = np.ones(len(self.components)) if weights is None else np.asarray(weights, float)
+        if values.shape != (len(self.components),) or not np.all(np.isfinite(values) & (values > 0)):
+            fix = "Leave out a component instead of giving it the weight 0."
+            raise ValueError(message("Mixture", f"{len(self.components)} weights > 0", f"{weights}", fix))
+        self.logits = jnp.asarray(np.log(values / values.sum()), jnp.result_type(float))
+        self.event_shape = shapes.pop()
+        self.cond_shape = conditions.pop() if conditions else None
+        self.needs_key = any(c.needs_key for c in self.components)
+
+    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        keys = [key] * len(self.components) if key is None else list(jax.random.split(key, len(self.components)))
+        log_probs = jnp.stack([c._log_prob(x, condition, k) for c, k in zip(self.components, keys, strict=True)])
+        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + log_probs, axis=0)
+
+    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+        keys = jax.random.split(key, len(self.components) + 1)
+        draws = jnp.stack([c._sample(k, condition) for c, k in zip(self.components, keys[1:], strict=True)])
+        return draws[jax.random.categorical(keys[0], self.logits)]
+
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        draw_key, score_key = (key, None) if not self.needs_key else jax.random.split(key)
+        x = self._sample(draw_key, condition)
+        return x, self._log_prob(x, condition, score_key)

@@ -1,0 +1,181 @@
+"""Base distributions with independent coordinates: normal, uniform, Student-t."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln
+
+from pushforward._checks import message
+from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
+from pushforward.distributions.base import AbstractDistribution, float_dtype
+
+
+class StandardNormal(AbstractDistribution):
+    r"""$\log p(x) = -\tfrac12 \sum_i (x_i^2 + \log 2\pi)$.
+
+    Args:
+        shape: event shape.
+    """
+
+    event_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    needs_key: bool = eqx.field(static=True)
+
+    def __init__(self, shape: Shape):
+        self.event_shape, self.cond_shape, self.needs_key = _event_shape("StandardNormal", shape), None, False
+
+    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        return -0.5 * jnp.sum(x * x) - 0.5 * math.log(2 * math.pi) * x.size
+
+    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+        return jax.random.normal(key, self.event_shape)
+
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(key, condition)
+        return x, self._log_prob(x, condition, None)
+
+
+class DiagonalNormal(AbstractDistribution):
+    r"""Independent normals, $\log p(x) = -\tfrac12 \sum_i (((x_i - m_i)/s_i)^2 + \log 2\pi + 2\log s_i)$, trained.
+
+    Args:
+        loc: means $m$, broadcast to `shape`.
+        scale: standard deviations $s > 0$, broadcast to `shape`.
+        shape: event shape; None takes that of `loc` and `scale` together.
+
+    Raises:
+        ValueError: a scale is not positive.
+    """
+
+    loc: Array
+    log_scale: Array
+    event_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    needs_key: bool = eqx.field(static=True)
+
+    def __init__(self, loc: Any = 0.0, scale: Any = 1.0, shape: Shape | None = None):
+        values = np.asarray(scale, float)
+        if not np.all(np.isfinite(values) & (values > 0)):
+            fix = "Give standard deviations."
+            raise ValueError(message("DiagonalNormal", "finite scales > 0", f"{values.ravel()[:8]}", fix))
+        shape = np.broadcast_shapes(np.shape(loc), values.shape) if shape is None else shape
+        dtype = jnp.result_type(float)
+        self.event_shape, self.cond_shape, self.needs_key = _event_shape("DiagonalNormal", shape), None, False
+        self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, float), shape), dtype)
+        self.log_scale = jnp.asarray(np.broadcast_to(np.log(values), shape), dtype)
+
+    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        z = (x - self.loc) * jnp.exp(-self.log_scale)
+        return -0.5 * jnp.sum(z * z) - jnp.sum(self.log_scale) - 0.5 * math.log(2 * math.pi) * x.size
+
+    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+        return self.loc + jnp.exp(self.log_scale) * jax.random.normal(key, self.event_shape)
+
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        z = jax.random.normal(key, self.event_shape)
+        log_prob = -0.5 * jnp.sum(z * z) - jnp.sum(self.log_scale) - 0.5 * math.log(2 * math.pi) * z.size
+        return self.loc + jnp.exp(self.log_scale) * z, log_prob
+
+
+class UniformBox(AbstractDistribution):
+    r"""$p(x) = \prod_i 1/(b_i - a_i)$ on the closed box $[a, b]$, and 0 (log-density `-inf`) outside.
+
+    Args:
+        low: lower corner $a$, broadcast to `shape`. Fixed, not trained.
+        high: upper corner $b$, broadcast to `shape`.
+        shape: event shape; None takes that of the corners together.
+
+    Raises:
+        ValueError: a side is empty or not finite.
+    """
+
+    low: Fixed
+    high: Fixed
+    event_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    needs_key: bool = eqx.field(static=True)
+
+    def __init__(self, low: Any = 0.0, high: Any = 1.0, shape: Shape | None = None):
+        a, b = np.asarray(low, float), np.asarray(high, float)
+        shape = np.broadcast_shapes(a.shape, b.shape) if shape is None else shape
+        if not np.all(np.isfinite(b - a) & (b > a)):
+            raise ValueError(message("UniformBox", "finite low < high", f"low {low}, high {high}", "Swap them?"))
+        dtype = jnp.result_type(float)
+        self.event_shape, self.cond_shape, self.needs_key = _event_shape("UniformBox", shape), None, False
+        self.low = Fixed(jnp.asarray(np.broadcast_to(a, shape), dtype))
+        self.high = Fixed(jnp.asarray(np.broadcast_to(b, shape), dtype))
+
+    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        low, high = self.low.value, self.high.value
+        outside = jnp.any((x < low) | (x > high))
+        # 0 * x keeps a NaN in x a NaN; the clip keeps an infinite x, which is outside, from making one.
+        inside = -jnp.sum(jnp.log(high - low)) + 0 * jnp.sum(jnp.clip(x, low, high))
+        return jnp.where(outside & ~jnp.any(jnp.isnan(x)), -jnp.inf, inside)
+
+    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+        low, high = self.low.value, self.high.value
+        return jax.random.uniform(key, self.event_shape, minval=low, maxval=high)
+
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(key, condition)
+        return x, self._log_prob(x, condition, None)
+
+
+class StudentT(AbstractDistribution):
+    r"""Independent Student-t coordinates: tails that fall like $|x|^{-\nu - 1}$ where a normal's fall like $e^{-x^2/2}$.
+
+    $\log p(x_i) = \log\Gamma(\tfrac{\nu+1}2) - \log\Gamma(\tfrac\nu2) - \tfrac12\log(\nu\pi)
+    - \tfrac{\nu+1}2 \log(1 + x_i^2/\nu)$.
+
+    Args:
+        df: degrees of freedom $\nu > 0$, one or one per coordinate; trained along (its log is the parameter).
+        shape: event shape; None takes that of `df`.
+
+    Raises:
+        ValueError: a `df` is not positive.
+
+    Source: as a base for heavy tails: Alexanderson and Henter, 2020, arXiv 2006.05259.
+    """
+
+    log_df: Array
+    event_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    needs_key: bool = eqx.field(static=True)
+
+    def __init__(self, df: Any = 5.0, shape: Shape | None = None):
+        values = np.asarray(df, float)
+        if not np.all(np.isfinite(values) & (values > 0)):
+            raise ValueError(message("StudentT", "finite df > 0", f"{df}", "The usual value is 5; 1 is Cauchy."))
+        shape = values.shape if shape is None else shape
+        self.event_shape, self.cond_shape, self.needs_key = _event_shape("StudentT", shape), None, False
+        self.log_df = jnp.asarray(np.broadcast_to(np.log(values), shape), jnp.result_type(float))
+
+    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        df = jnp.exp(self.log_df)
+        half = (df + 1) / 2
+        # log(1 + x^2 / df) without overflow: for |x| > 1e10 the 1 is below rounding, and x^2 may be infinite.
+        large = jnp.abs(x) > 1e10
+        tail = 2 * jnp.log(jnp.where(large, jnp.abs(x), 1.0)) - self.log_df
+        bulk = jnp.log1p(jnp.where(large, 0.0, x) ** 2 / df)
+        constant = gammaln(half) - gammaln(df / 2) - 0.5 * (self.log_df + math.log(math.pi))
+        return jnp.sum(constant - half * jnp.where(large, tail, bulk))
+
+    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+        dtype = jnp.result_type(float_dtype(self), float)
+        return jax.random.t(key, jnp.exp(self.log_df).astype(dtype), self.event_shape, dtype=dtype)
+
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(key, condition)
+        return x, self._log_prob(x, condition, None)
+
+
+def _event_shape(name: str, shape: Any) -> Shape:
+    if isinstance(shape, int):
+        raise TypeError(message(name, "a tuple as shape", f"the integer {shape}", f"Write shape=({shape},)."))
+    return tuple(int(n) for n in shape)

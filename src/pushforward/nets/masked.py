@@ -1,0 +1,240 @@
+r"""MADE and ResMADE: masked networks, evaluated in parallel or one dimension after the other.
+
+Hidden unit $j$ has a degree $m_j$ and sees the inputs $1..m_j$; output $i$ sees the units with $m_j < i$, strictly.
+Degrees ascend and are spread evenly, so that the units that become computable with input $i$ are neighbours, and each
+step of the sequential evaluation computes one short slice of every layer.
+
+With a condition there are units of degree 0, which see the condition alone, so that the first output is as flexible a
+function of it as the others; it also enters every output directly. A layer narrower than the number of degrees cannot
+have one unit for each: then the last few inputs before each output enter it directly, through a window of weights, so
+that no dependence is lost (elsewhere such inputs are dropped in silence).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_int
+from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward.nets.base import (
+    AbstractConditioner,
+    activation_of,
+    dense,
+    limit_input,
+    output_weight,
+    uniform_bias,
+    uniform_weight,
+)
+
+
+class Degrees(NamedTuple):
+    """The degrees of the hidden units, ascending, and what follows from them."""
+
+    hidden: np.ndarray  # (width,)
+    starts: np.ndarray  # (dim,): the first unit that becomes computable at each step
+    slice_size: int  # the largest number of units that do so at once
+    window: int  # how many inputs right before an output no unit may cover
+
+
+def degrees_of(dim: int, width: int, conditional: bool) -> Degrees:
+    """Evenly spread degrees: 1..dim-1, or 0..dim-1 with a condition."""
+    count = dim if conditional else max(dim - 1, 1)
+    hidden = -(-(np.arange(1, width + 1) * count) // width) - (1 if conditional else 0)
+    starts = np.searchsorted(hidden, np.arange(dim))
+    return Degrees(hidden, starts, int(np.bincount(hidden).max()), 0 if width >= count else -(-count // width))
+
+
+class State(NamedTuple):
+    """What the sequential evaluation carries: constant tables, the running first layer, each layer's activations."""
+
+    tables: tuple
+    first: Array
+    activations: tuple[Array, ...]
+    recent: Array
+
+
+class MADE(AbstractConditioner):
+    r"""A masked autoregressive network with `depth` hidden layers, or residual blocks if `residual`.
+
+    Args:
+        key: for the initial weights. The output starts near 0.
+        dim: number of inputs and of steps.
+        n_params: number of outputs per step.
+        width: units per hidden layer; fewer than `dim` is allowed and loses no dependence.
+        depth: number of hidden layers; of residual blocks of two layers if `residual`.
+        cond_shape: shape of the condition, None if unconditional.
+        residual: ResMADE.
+        activation: one of relu, elu, gelu, silu, softplus, tanh.
+
+    Shapes:
+        `(dim,) -> (n_params, dim)`
+
+    Cost: one pass in parallel. All `dim` sequential steps together cost about the arithmetic of that one pass.
+
+    Raises:
+        ValueError: a size is out of bounds, the activation unknown, or the condition missing.
+
+    Source: Germain, Gregor, Murray, Larochelle, 2015, eq. 9-11, arXiv 1502.03509; residual: Durkan and Nash, 2019.
+    """
+
+    first_weight: Array
+    hidden_weights: tuple[Array, ...]
+    hidden_biases: tuple[Array, ...]
+    out_weight: Array
+    out_bias: Array
+    window_weight: Array
+    cond_weight: Array | None
+    cond_out_weight: Array | None
+    n_steps: int = eqx.field(static=True)
+    n_params: int = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    residual: bool = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        dim: int,
+        n_params: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        cond_shape: Shape | None = None,
+        residual: bool = False,
+        activation: str = "relu",
+    ):
+        self.n_steps = check_int("MADE", "dim", dim, 1)
+        self.n_params = check_int("MADE", "n_params", n_params, 1)
+        width = check_int("MADE", "width", width, 1)
+        depth = check_int("MADE", "depth", depth, 1)
+        activation_of(activation)
+        self.cond_shape, self.residual, self.activation = cond_shape, bool(residual), activation
+        degrees = degrees_of(dim, width, cond_shape is not None)
+        n_cond = 0 if cond_shape is None else math.prod(cond_shape)
+        n_hidden = 2 * depth if residual else depth - 1
+        keys = jax.random.split(key, 2 * n_hidden + 6)
+        fan_first = degrees.hidden[:, None] + n_cond
+        fan_hidden = np.searchsorted(degrees.hidden, degrees.hidden, side="right")[:, None]
+        self.first_weight = uniform_weight(keys[0], (width, dim), fan_first)
+        weights, biases = [], [uniform_bias(keys[1], width, dim + n_cond)]
+        for n in range(n_hidden):
+            if residual and n % 2:  # the second layer of a block starts small
+                weights.append(output_weight(keys[2 * n + 2], (width, width), width))
+            else:
+                weights.append(uniform_weight(keys[2 * n + 2], (width, width), fan_hidden))
+            biases.append(uniform_bias(keys[2 * n + 3], width, width))
+        self.hidden_weights, self.hidden_biases = tuple(weights), tuple(biases)
+        self.out_weight = output_weight(keys[-4], (n_params, dim, width), width)
+        self.out_bias = jnp.zeros((n_params, dim))
+        self.window_weight = output_weight(keys[-3], (n_params, dim, degrees.window), degrees.window)
+        conditional = cond_shape is not None
+        self.cond_weight = uniform_weight(keys[-2], (width, n_cond), fan_first) if conditional else None
+        self.cond_out_weight = output_weight(keys[-1], (n_params, dim, n_cond), n_cond) if conditional else None
+
+    def _degrees(self) -> Degrees:
+        return degrees_of(self.n_steps, self.first_weight.shape[0], self.cond_shape is not None)
+
+    def _masked(self) -> tuple[Array, tuple[Array, ...], Array]:
+        """The weights of the first layer, of the hidden layers and of the output, with their masks applied."""
+        hidden, inputs = jnp.asarray(self._degrees().hidden), jnp.arange(1, self.n_steps + 1)
+        first = jnp.where(hidden[:, None] >= inputs, self.first_weight, 0)
+        between = tuple(jnp.where(hidden[:, None] >= hidden, w, 0) for w in self.hidden_weights)
+        return first, between, jnp.where(inputs[:, None] > hidden, self.out_weight, 0)
+
+    def _from_condition(self, condition: Array | None) -> tuple[Array, Array]:
+        """The part of the first layer and of the output that is known before any input."""
+        if self.cond_weight is None or self.cond_out_weight is None:
+            return self.hidden_biases[0], self.out_bias
+        if condition is None:
+            raise ValueError(f"MADE: expected a condition of shape {self.cond_shape}, got none. Pass condition=...")
+        c = limit_input(condition.reshape(-1))
+        return dense(self.cond_weight, self.hidden_biases[0], c), self.cond_out_weight @ c + self.out_bias
+
+    def _hidden(self, first: Array, linear) -> Array:
+        """The last hidden activations from the first pre-activations; `linear(n, h)` applies hidden layer n."""
+        activation = activation_of(self.activation)
+        if not self.residual:
+            h = activation(first)
+            for n in range(len(self.hidden_weights)):
+                h = activation(linear(n, h))
+            return h
+        r = first
+        for n in range(0, len(self.hidden_weights), 2):
+            r = r + linear(n + 1, activation(linear(n, activation(r))))
+        return activation(r)
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        first, between, out = self._masked()
+        width, n_window = self.first_weight.shape[0], self.window_weight.shape[-1]
+        x = limit_input(x)
+        if self.cond_weight is None:
+            pre = dense(first, self.hidden_biases[0], x)
+        else:
+            pre = self._from_condition(condition)[0] + first @ x
+        h = self._hidden(pre, lambda n, h: dense(between[n], self.hidden_biases[n + 1], h))
+        params = dense(out.reshape(-1, width), self.out_bias.reshape(-1), h).reshape(self.n_params, self.n_steps)
+        if self.cond_out_weight is not None and condition is not None:
+            params = params + self.cond_out_weight @ limit_input(condition.reshape(-1))
+        if n_window:
+            padded = jnp.concatenate([jnp.zeros((n_window,), x.dtype), x])
+            before = jnp.stack([padded[n_window - b - 1 :][: self.n_steps] for b in range(n_window)])
+            params = params + jnp.einsum("pdb,bd->pd", self.window_weight, before)
+        return params
+
+    def init(self, condition: Array | None = None) -> State:
+        first, between, out = self._masked()
+        pre, base = self._from_condition(condition)
+        # Column i of the first layer belongs to the input that becomes known before step i: input i - 1.
+        columns = jnp.concatenate([jnp.zeros_like(first[:, :1]), first[:, :-1]], axis=1).T
+        tables = (columns, between, jnp.swapaxes(out, 0, 1), base.T)
+        empty = jnp.zeros_like(pre)
+        recent = jnp.zeros((self.window_weight.shape[-1],), pre.dtype)
+        return State(tables, pre, (empty,) * (len(self.hidden_weights) + 1), recent)
+
+    def step(self, state: State, i: Array, previous: Array) -> tuple[Array, State]:
+        columns, between, out, base = state.tables
+        degrees = self._degrees()
+        size = degrees.slice_size
+        previous = jnp.where(i == 0, 0, limit_input(previous))
+        first = state.first + columns[i] * previous
+        start = jnp.minimum(jnp.asarray(degrees.starts)[i], first.shape[0] - size)
+        activations = list(state.activations)
+
+        def rows(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, start, size)
+
+        def store(n: int, h: Array) -> Array:
+            activations[n] = jax.lax.dynamic_update_slice_in_dim(activations[n], h.astype(first.dtype), start, 0)
+            return activations[n]
+
+        # The slice may hold units of other degrees: earlier ones come out as they were, later ones are premature but
+        # masked from every output until they are computed again, in their own step.
+        h = self._hidden(rows(first), lambda n, h: rows(between[n]) @ store(n, h) + rows(self.hidden_biases[n + 1]))
+        params = out[i] @ store(len(activations) - 1, h) + base[i]
+        recent = state.recent
+        if recent.shape[0]:
+            recent = jnp.concatenate([previous[None].astype(recent.dtype), recent[:-1]])
+            params = params + self.window_weight[:, i] @ recent
+        return params, State(state.tables, first, tuple(activations), recent)
+
+
+def ResMADE(  # noqa: N802 - the field's name for it
+    key: PRNGKeyArray,
+    dim: int,
+    n_params: int,
+    *,
+    width: int = 64,
+    depth: int = 2,
+    cond_shape: Shape | None = None,
+    activation: str = "relu",
+) -> MADE:
+    """`MADE` with `depth` residual blocks of two masked layers; arguments as there."""
+    return MADE(
+        key, dim, n_params, width=width, depth=depth, cond_shape=cond_shape, residual=True, activation=activation
+    )

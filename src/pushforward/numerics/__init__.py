@@ -1,0 +1,1 @@
+"""Pure mathematics: no model, no state."""

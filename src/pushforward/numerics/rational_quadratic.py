@@ -1,0 +1,222 @@
+r"""The monotone rational-quadratic spline on $[-b, b]$, the identity outside, as two elementwise functions.
+
+Both take `x` of any shape and `params` with a leading axis of `3 * bins - 1`: widths, heights, inner derivatives, all
+unconstrained. They are written for arrays whose last axis is the batch. What matters for speed on a CPU, as measured
+(43 x 512 elements, 8 bins, two cores): selecting bins by comparison instead of gathering, writing the sums over bins out
+(XLA's reduction over a short leading axis took 3 times as long), and a backward pass that writes the gradient of all
+parameters as **one** elementwise expression (autodiff through slices took 9 times as long, a concatenation twice).
+
+Source: Gregory and Delbourgo, 1982; Durkan, Bekasov, Murray, Papamakarios, 2019, eq. 4-8, arXiv 1906.04032.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pushforward._types import Array
+
+# Smallest width and height of a bin as a share of the interval, and smallest slope at a knot: they bound every slope
+# inside a bin away from 0 and infinity. The values are those of Durkan et al., section 4.
+MIN_BIN = 1e-3
+MIN_SLOPE = 1e-3
+# softplus(SLOPE_ONE) + MIN_SLOPE = 1: parameters of zero give the identity, and meet the tails with a continuous slope.
+SLOPE_ONE = math.log(math.expm1(1 - MIN_SLOPE))
+
+
+class Bin(NamedTuple):
+    """The bin of each element: its number, its left knot, its size, the raw slopes at its two ends, two normalisers."""
+
+    index: Array
+    left: Array
+    width: Array
+    bottom: Array
+    height: Array
+    raw_slope_left: Array
+    raw_slope_right: Array
+    log_sum_widths: Array
+    log_sum_heights: Array
+
+
+def _softmax_parts(raw: Array, bins: int) -> tuple[list[Array], Array, Array]:
+    """exp(raw - max) per bin, their sum, and the log of the sum of exp(raw)."""
+    top = functools.reduce(jnp.maximum, [raw[k] for k in range(bins)])
+    exps = jnp.exp(raw - top)
+    total = functools.reduce(jnp.add, [exps[k] for k in range(bins)])
+    return [exps[k] for k in range(bins)], total, top + jnp.log(total)
+
+
+def _find_bin(value: Array, params: Array, bins: int, bound: float, by_height: bool) -> Bin:
+    """The bin that holds `value` (already within the bounds), on the x side or, `by_height`, on the y side."""
+    size, smallest = 2 * bound * (1 - bins * MIN_BIN), 2 * bound * MIN_BIN
+    widths, width_total, log_sum_widths = _softmax_parts(params[:bins], bins)
+    heights, height_total, log_sum_heights = _softmax_parts(params[bins : 2 * bins], bins)
+    slopes = params[2 * bins :]
+    width_unit, height_unit = size / width_total, size / height_total
+    edge_x = edge_y = left = bottom = jnp.full_like(value, -bound)
+    width, height = widths[0], heights[0]
+    raw_left = jnp.zeros_like(value)
+    raw_right = slopes[0] if bins > 1 else raw_left
+    index = jnp.zeros(value.shape, jnp.int32)
+    for k in range(1, bins):
+        edge_x = edge_x + (widths[k - 1] * width_unit + smallest)
+        edge_y = edge_y + (heights[k - 1] * height_unit + smallest)
+        beyond = value >= (edge_y if by_height else edge_x)
+        left, bottom = jnp.where(beyond, edge_x, left), jnp.where(beyond, edge_y, bottom)
+        width, height = jnp.where(beyond, widths[k], width), jnp.where(beyond, heights[k], height)
+        raw_left = jnp.where(beyond, slopes[k - 1], raw_left)
+        raw_right = jnp.where(beyond, slopes[k] if k < bins - 1 else 0.0, raw_right)
+        index = index + beyond
+    # The last bin ends at the bound exactly, whatever the sums were rounded to.
+    last = index == bins - 1
+    width = jnp.where(last, bound - left, width * width_unit + smallest)
+    height = jnp.where(last, bound - bottom, height * height_unit + smallest)
+    return Bin(index, left, width, bottom, height, raw_left, raw_right, log_sum_widths, log_sum_heights)
+
+
+def _slopes(found: Bin, bins: int) -> tuple[Array, Array]:
+    """The slopes at the two ends of the bin; 1 at the bounds, where the identity begins."""
+    left = jnp.where(found.index == 0, 1.0, MIN_SLOPE + jax.nn.softplus(found.raw_slope_left + SLOPE_ONE))
+    right = jnp.where(found.index == bins - 1, 1.0, MIN_SLOPE + jax.nn.softplus(found.raw_slope_right + SLOPE_ONE))
+    return left, right
+
+
+def _within_bin(
+    x: Array, left: Array, width: Array, bottom: Array, height: Array, slope_left: Array, slope_right: Array
+) -> tuple[Array, Array]:
+    """Durkan et al., eq. 4 and 5: value and log-derivative inside one bin."""
+    secant = height / width
+    xi = (x - left) / width
+    rest = 1 - xi
+    both = xi * rest
+    denominator = secant + (slope_left + slope_right - 2 * secant) * both
+    y = bottom + height * (secant * xi * xi + slope_left * both) / denominator
+    numerator = slope_right * xi * xi + 2 * secant * both + slope_left * rest * rest
+    return y, 2 * jnp.log(secant) + jnp.log(numerator) - 2 * jnp.log(denominator)
+
+
+def _clamp(x: Array, bound: float) -> tuple[Array, Array]:
+    # The input is clamped before the search, so that no branch, taken or not, can make a NaN (flowjax issue 239).
+    # NaN counts as inside: it has to come out as NaN.
+    inside = ~((x < -bound) | (x > bound))
+    return inside, jnp.clip(x, -bound, bound)
+
+
+def _forward_at(x: Array, found: Bin, bins: int, bound: float) -> tuple[Array, Array]:
+    inside, clamped = _clamp(x, bound)
+    y, log_slope = _within_bin(clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins))
+    y = jnp.clip(y, found.bottom, found.bottom + found.height)
+    return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def rational_quadratic_forward(x: Array, params: Array, bins: int, bound: float) -> tuple[Array, Array]:
+    """The spline's value and the log of its slope, elementwise.
+
+    Args:
+        x: any shape `S`.
+        params: `(3 * bins - 1, *S)`, unconstrained; zeros give the identity.
+        bins: number of bins.
+        bound: the spline acts on `[-bound, bound]` and is the identity outside.
+
+    Cost: `O(bins)` per element, reverse-mode differentiable (any order); forward mode is not available.
+    """
+    return _forward_fwd(x, params, bins, bound)[0]
+
+
+def _forward_fwd(x: Array, params: Array, bins: int, bound: float) -> tuple[tuple[Array, Array], tuple]:
+    found = _find_bin(_clamp(x, bound)[1], params, bins, bound, by_height=False)
+    return _forward_at(x, found, bins, bound), (x, params, found)
+
+
+def _forward_bwd(bins: int, bound: float, residuals: tuple, cotangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    x, params, found = residuals
+    return _pull_back(x, params, found, *cotangents, bins, bound)
+
+
+rational_quadratic_forward.defvjp(_forward_fwd, _forward_bwd)
+
+
+def _pull_back(
+    x: Array, params: Array, found: Bin, bar_y: Array, bar_log: Array, bins: int, bound: float
+) -> tuple[Array, Array]:
+    """Cotangents of `x` and of all parameters from those of the value and the log-slope."""
+    inside, clamped = _clamp(x, bound)
+    bar_inside, bar_log = jnp.where(inside, bar_y, 0.0), jnp.where(inside, bar_log, 0.0)
+    _, vjp = jax.vjp(
+        _within_bin, clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins)
+    )
+    bar_x, bar_left, bar_width, bar_bottom, bar_height, bar_slope_left, bar_slope_right = vjp((bar_inside, bar_log))
+
+    # left = -b + sum_{j<i} w_j and width = w_i with w_j = size * softmax_j + smallest: the softmax's own pull-back
+    # needs sum_j softmax_j * bar_j, which is a function of the knot that is already there.
+    size, smallest = 2 * bound * (1 - bins * MIN_BIN), 2 * bound * MIN_BIN
+    before = found.index.astype(x.dtype) * smallest
+    mean_w = bar_left * (found.left + bound - before) + bar_width * (found.width - smallest)
+    mean_h = bar_bottom * (found.bottom + bound - before) + bar_height * (found.height - smallest)
+    inner_left, inner_right = found.index > 0, found.index < bins - 1
+    bar_slope_left = jnp.where(inner_left, bar_slope_left * jax.nn.sigmoid(found.raw_slope_left + SLOPE_ONE), 0.0)
+    bar_slope_right = jnp.where(inner_right, bar_slope_right * jax.nn.sigmoid(found.raw_slope_right + SLOPE_ONE), 0.0)
+
+    row = jnp.arange(3 * bins - 1, dtype=jnp.int32).reshape((-1,) + (1,) * x.ndim)
+    is_width, is_size = row < bins, row < 2 * bins
+    k = row - jnp.where(is_width, 0, jnp.where(is_size, bins, 2 * bins))
+    below = jnp.where(is_width, size * bar_left - mean_w, jnp.where(is_size, size * bar_bottom - mean_h, 0.0))
+    own = jnp.where(is_width, size * bar_width - mean_w, jnp.where(is_size, size * bar_height - mean_h, bar_slope_right))
+    above = jnp.where(is_width, -mean_w, jnp.where(is_size, -mean_h, 0.0))
+    bar = jnp.where(k < found.index, below, jnp.where(k == found.index, own, above))
+    bar = jnp.where(~is_size & (k == found.index - 1), bar_slope_left, bar)
+    log_sum = jnp.where(is_width, found.log_sum_widths, found.log_sum_heights)
+    share = jnp.where(is_size, jnp.exp(jnp.where(is_size, params - log_sum, 0.0)), 1.0)
+    return jnp.where(inside, bar_x, bar_y), share * bar
+
+
+def _invert(y: Array, params: Array, bins: int, bound: float) -> tuple[Array, Bin]:
+    inside, clamped = _clamp(y, bound)
+    found = _find_bin(clamped, params, bins, bound, by_height=True)
+    slope_left, slope_right = _slopes(found, bins)
+    secant = found.height / found.width
+    rise = jnp.clip(clamped - found.bottom, 0.0, found.height)
+    excess = rise * (slope_left + slope_right - 2 * secant)
+    a = found.height * (secant - slope_left) + excess
+    b = found.height * slope_left - excess
+    c = -secant * rise
+    # At a knot the discriminant may be rounded below 0 (nflows issue 87); its true value is a square.
+    root = jnp.sqrt(jnp.maximum(b * b - 4 * a * c, 0.0))
+    denominator = -b - root
+    xi = jnp.clip(2 * c / jnp.where(denominator == 0, -1.0, denominator), 0.0, 1.0)
+    # One Newton step in y takes the cancellation in the quadratic formula back to rounding level.
+    x = found.left + xi * found.width
+    value, log_slope = _within_bin(x, found.left, found.width, found.bottom, found.height, slope_left, slope_right)
+    x = jnp.clip(x - (value - clamped) * jnp.exp(-log_slope), found.left, found.left + found.width)
+    return jnp.where(inside, x, y), found
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def rational_quadratic_inverse(y: Array, params: Array, bins: int, bound: float) -> tuple[Array, Array]:
+    """The inverse spline's value and the log of its slope, elementwise; arguments as in the forward function."""
+    return _inverse_fwd(y, params, bins, bound)[0]
+
+
+def _inverse_fwd(y: Array, params: Array, bins: int, bound: float) -> tuple[tuple[Array, Array], tuple]:
+    x, found = _invert(y, params, bins, bound)
+    log_slope = _forward_at(x, found, bins, bound)[1]
+    return (x, -log_slope), (x, params, found, log_slope)
+
+
+def _inverse_bwd(bins: int, bound: float, residuals: tuple, cotangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # y = f(x, p) and the second output is -log f'(x, p): by the implicit function theorem the pull-back is that of the
+    # forward map with cotangents (-bar_y, -bar_log), where bar_y is what arrives at x, divided by the slope.
+    x, params, found, log_slope = residuals
+    bar_x, bar_log = cotangents
+    from_log, _ = _pull_back(x, params, found, jnp.zeros_like(bar_x), -bar_log, bins, bound)
+    bar_y = (bar_x + from_log) * jnp.exp(-log_slope)
+    _, bar_params = _pull_back(x, params, found, -bar_y, -bar_log, bins, bound)
+    return bar_y, bar_params
+
+
+rational_quadratic_inverse.defvjp(_inverse_fwd, _inverse_bwd)

@@ -36,3 +36,11 @@ def test_a_broken_snippet_is_found(tmp_path: Path):
         document.write_text(text)
         with pytest.raises(AssertionError, match="does not run"):
             check_document(document, tmp_path / str(number))
+
+
+def test_the_reference_names_everything_that_is_exported():
+    import pushforward as pf
+
+    page = (ROOT / "docs/reference/bijections.md").read_text()
+    exported = {name for module in (pf.bijections, pf.nets, pf.distributions, pf.flows) for name in module.__all__}
+    assert {name for name in exported if not re.search(rf"`[^`]*\b{name}\b[^`]*`", page)} == set()

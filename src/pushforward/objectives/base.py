@@ -1,0 +1,65 @@
+"""The contract of objectives: a scalar to minimise, and the same quantity row by row."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from pushforward._types import Array, PRNGKeyArray
+from pushforward.distributions import AbstractDistribution
+
+
+class AbstractObjective(eqx.Module):
+    r"""What `fit` minimises, in nats.
+
+    Final subclasses implement both methods. They are pure functions of their arguments, so that the whole training
+    loop is compiled around them; what is random draws from `key`.
+    """
+
+    @abstractmethod
+    def __call__(
+        self,
+        flow: AbstractDistribution,
+        x: Array,
+        condition: Array | None,
+        weights: Array | None,
+        key: PRNGKeyArray | None,
+    ) -> Array:
+        """The loss of a batch, a scalar.
+
+        Args:
+            flow: the model; gradients are taken with respect to its trainable arrays.
+            x: rows `(n, *event_shape)`.
+            condition: rows `(n, *cond_shape)`, or None.
+            weights: `(n,)`, not negative; None counts each row once. Rows of weight 0 fill up a batch and must not
+                count.
+            key: for objectives or flows that draw.
+        """
+
+    @abstractmethod
+    def per_row(
+        self, flow: AbstractDistribution, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> Array:
+        """The loss of each row, `(n,)`; validation averages it over the held-out rows.
+
+        Args:
+            flow: the model.
+            x: rows `(n, *event_shape)`.
+            condition: rows `(n, *cond_shape)`, or None.
+            key: for objectives or flows that draw.
+        """
+
+
+def weighted_mean(values: Array, weights: Array | None) -> Array:
+    """`sum(w v) / sum(w)`, and 0 where no row has any weight.
+
+    Args:
+        values: `(n,)`.
+        weights: `(n,)`, not negative, or None for equal ones.
+    """
+    if weights is None:
+        return jnp.mean(values)
+    smallest = jnp.finfo(values.dtype).tiny  # only to keep 0 / 0 from being NaN when a batch is all filling
+    return jnp.sum(weights * values) / jnp.maximum(jnp.sum(weights), smallest)

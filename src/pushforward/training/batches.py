@@ -1,0 +1,64 @@
+"""Which rows make up which batch: a function of the key and of the step's number alone, so nothing is stored."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._types import Array, PRNGKeyArray
+
+
+def n_batches(n: int, batch_size: int) -> int:
+    """The number of balanced batches of at most `batch_size` rows."""
+    return -(-n // batch_size)
+
+
+def bucket(n: int, smallest: int = 32) -> int:
+    """`n` rounded up: to a power of two until 128, then so that at most an eighth is filling.
+
+    Tables of similar length then have arrays of one shape, and share one compiled program.
+    """
+    if n <= smallest:
+        return smallest
+    bits = (n - 1).bit_length()
+    step = 1 << (bits if n <= 128 else max(bits - 4, 5))
+    return -(-n // step) * step
+
+
+def pad_rows(array: np.ndarray, n: int) -> np.ndarray:
+    """`array` with its first row repeated until it has `n` rows (real values, so that filling is never non-finite)."""
+    if len(array) == n:
+        return array
+    return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
+
+
+def epoch_order(key: PRNGKeyArray, epoch: Array, n: Array, n_padded: int) -> Array:
+    """A random order of the first `n` of `n_padded` rows, the filling last: a function of key and epoch alone."""
+    bits = jax.random.bits(jax.random.fold_in(key, epoch), (n_padded,), jnp.uint32)
+    rows = jnp.arange(n_padded, dtype=jnp.int32)
+    bits = jnp.where(rows < n, bits, jnp.uint32(0xFFFFFFFF))
+    # Stable, so that a row which drew the largest number still stands before the filling.
+    return jax.lax.sort((bits, rows), num_keys=1, is_stable=True)[1]
+
+
+def batch_rows(order: Array, position: Array, n: Array, n_steps: Array, size: int) -> tuple[Array, Array]:
+    """The rows of batch `position` of an epoch, and which of them count.
+
+    The `n` rows are dealt to `n_steps` batches whose sizes differ by one at most; `size` is the compiled shape.
+
+    Args:
+        order: the epoch's order `(n_padded,)`.
+        position: 0 to `n_steps - 1`.
+        n: rows in the epoch.
+        n_steps: batches in the epoch.
+        size: the static number of rows, at least `ceil(n / n_steps)`.
+
+    Shapes:
+        `(size,), (size,)`
+    """
+    each, rest = n // n_steps, n % n_steps
+    start = position * each + jnp.minimum(position, rest)
+    count = each + (position < rest)
+    offsets = jnp.arange(size, dtype=jnp.int32)
+    return order[jnp.minimum(start + offsets, n - 1)], offsets < count

@@ -1,0 +1,193 @@
+"""`fit`: rows in, a trained flow, its history and a verdict out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from pushforward._checks import as_key
+from pushforward._types import PRNGKeyArray
+from pushforward.bijections import Chain
+from pushforward.bijections.base import AbstractBijection
+from pushforward.distributions import Flow
+from pushforward.objectives import AbstractObjective, MaximumLikelihood
+from pushforward.training.batches import bucket
+from pushforward.training.driver import Driver
+from pushforward.training.loop import MAX_REWINDS
+from pushforward.training.plan import first_moments, make_plan
+from pushforward.training.progress import make_progress
+from pushforward.training.result import FitError, FitResult, Status, Verdict, describe
+from pushforward.training.rows import SCORE_CHUNK, read, split
+from pushforward.training.state import CONVERGED, DIVERGED, OUT_OF_TIME, FitState, FlatModel
+
+MAXIMUM_LIKELIHOOD = MaximumLikelihood()
+
+
+def fit(
+    flow: Flow,
+    x: Any,
+    *,
+    key: PRNGKeyArray,
+    condition: Any = None,
+    weights: Any = None,
+    objective: AbstractObjective = MAXIMUM_LIKELIHOOD,
+    validation: Any = 0.1,
+    preprocess: AbstractBijection | None = None,
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 2e-3,
+    weight_decay: float = 0.0,
+    max_seconds: float | None = None,
+    patience: int = 20,
+    clip_norm: float | None = 5.0,
+    ema: float = 0.999,
+    warmup: int | None = None,
+    progress: bool | Literal["auto"] = "auto",
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> FitResult:
+    r"""Train a flow on rows by Adam, warm-up and cosine, with early stopping on held-out rows.
+
+    All rows live on the device; one compiled call runs many steps with their validations and decisions. Validation
+    scores an exponential moving average of the weights, and the best of these averages is what comes back. A step
+    whose loss or gradient is not finite is skipped and counted; if more than a tenth of the steps between two
+    validations are, or the held-out score is not finite, training goes back to the last good state with 0.3 times the
+    learning rate. The same key on the same machine gives the same numbers bit for bit, unless `max_seconds` bends
+    the schedule.
+
+    Args:
+        flow: the model to start from; it is not changed.
+        x: rows `(n, *event_shape)`, finite numbers.
+        key: a JAX key: decides the held-out rows, the order of the rows, and what the objective draws.
+        condition: `(n, *cond_shape)` for a conditional flow.
+        weights: `(n,)`, not negative; a weight of 2 counts as the row twice, in validation too.
+        objective: what to minimise.
+        validation: a fraction of the rows to hold out (at most 20,000 rows), the held-out rows themselves, as `x` or
+            `(x, condition)`, or None to hold out nothing: training then runs its whole schedule.
+        preprocess: a fixed bijection from the flow's events to the data, such as `Standardize`. The rows go through
+            its inverse once, in float64; it becomes the last member of the returned flow's chain, so that every
+            log-density is in the data's units.
+        max_epochs: passes over the rows of the whole schedule; None chooses by the number of rows.
+        batch_size: rows per step at most; an epoch's batches are of equal size to within a row. None is 256.
+        learning_rate: of Adam, at the top of the schedule.
+        weight_decay: decoupled, as in AdamW.
+        max_seconds: wall-clock budget, compilation included; the schedule shrinks to fit it.
+        patience: epochs without a rise of the held-out log-density before stopping (and 400 steps at least).
+        clip_norm: global norm to which gradients are clipped, None for no clipping.
+        ema: decay of the average of the weights, in [0, 1); 0 scores and returns the weights themselves.
+        warmup: steps of linear warm-up; None is 3 % of the schedule.
+        progress: `"auto"` shows a bar on a terminal and a line every ten seconds elsewhere, False shows nothing, True
+            writes the verdict in any case.
+        callback: called with each new row of the history, a dict. Raise KeyboardInterrupt in it to stop and keep the
+            best weights.
+
+    Raises:
+        ValueError: a shape or number does not fit, or the rows hold NaN or infinity.
+        TypeError: something is of the wrong kind.
+        FitError: training diverged and five rewinds did not help; weights that are not finite are never returned.
+
+    Source:
+        Adam: Kingma, Ba, 2015, arXiv 1412.6980. Decoupled decay: Loshchilov, Hutter, 2019, arXiv 1711.05101.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> x = jax.random.normal(jax.random.key(0), (200, 2))
+        >>> flow = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=8)
+        >>> result = pf.fit(flow, x, key=jax.random.key(2), max_epochs=10, progress=False)
+        >>> result.verdict.status
+        'stopped: epochs'
+    """
+    start = time.perf_counter()
+    key = as_key("fit", key)
+    display = make_progress(progress)
+    table = read(flow, x, condition, weights, preprocess)
+
+    def read_held_out(x: Any, condition: Any) -> Any:
+        return read(flow, x, condition, None, preprocess, name="fit, validation")
+
+    table, held_out = split(table, validation, key, read_held_out, flow.cond_shape is not None)
+    n, n_held_out = len(table.x), 0 if held_out is None else len(held_out.x)
+    plan = make_plan(
+        n,
+        n_held_out,
+        SCORE_CHUNK,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        max_seconds=max_seconds,
+        patience=patience,
+        clip_norm=clip_norm,
+        ema=ema,
+        warmup=warmup,
+    )
+    vector, model = FlatModel.split(flow)
+    if vector.size == 0:
+        raise ValueError("fit: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
+    with jax.enable_x64(vector.dtype == np.float64 or jax.config.jax_enable_x64):
+        rows = table.on_device(vector.dtype, bucket(n))
+        chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
+        held_out_rows = None if held_out is None else held_out.on_device(vector.dtype, chunks)
+        state = FitState.start(vector, first_moments(plan, vector), bucket(n))
+        offsets = (table.offset, table.offset if held_out is None else held_out.offset)
+        driver = Driver(plan, model, objective, rows, held_out_rows, key, offsets, display, callback, start)
+        state, interrupted = driver.run(state)
+        return finish(model, preprocess, state, driver, interrupted, held_out is not None)
+
+
+def finish(
+    model: FlatModel,
+    preprocess: AbstractBijection | None,
+    state: FitState,
+    driver: Driver,
+    interrupted: bool,
+    validated: bool,
+) -> FitResult:
+    """The result of a fit whose last device call was sent; waits for it.
+
+    Raises:
+        FitError: the fit diverged.
+    """
+    code, steps = int(state.status), int(state.step)
+    n_skipped, n_rewinds = int(state.n_skipped), int(state.n_rewinds)
+    if code == DIVERGED:
+        text = (
+            f"fit: expected finite losses and gradients, got {n_skipped} non-finite steps of {steps} and a non-finite "
+            f"score, also after {MAX_REWINDS} rewinds with the learning rate down to "
+            f"{float(driver.plan.learning_rate) * float(state.rate_scale):.1e}. Standardise the data "
+            "(preprocess=Standardize), look for outliers, bound the scales of the layers, or lower learning_rate."
+        )
+        driver.display.close(text)
+        raise FitError(text)
+    status: Status = "stopped: epochs"
+    if interrupted:
+        status = "interrupted"
+    elif code == CONVERGED:
+        status = "converged"
+    elif code == OUT_OF_TIME:
+        status = "stopped: budget"
+    nats = float(state.best_nats) + driver.offsets[1] if validated else None
+    error = float(state.best_error) if validated else None
+    trained = model.build_on_host(np.asarray(state.best))
+    if preprocess is not None:
+        trained = Flow(trained.base, Chain([trained.bijection, preprocess]))
+    seconds = driver.elapsed
+    text = describe(status, nats, error, steps, seconds, n_skipped, n_rewinds)
+    driver.display.close(text)
+    verdict = Verdict(
+        status=status,
+        text=text,
+        held_out_nats=nats,
+        standard_error=error,
+        epochs=steps // int(driver.plan.steps_per_epoch),
+        steps=steps,
+        best_step=int(state.best_step),
+        seconds=seconds,
+        n_skipped=n_skipped,
+        n_rewinds=n_rewinds,
+    )
+    history = {name: np.asarray(column) for name, column in driver.history.items()}
+    return FitResult(trained, history, verdict)

@@ -1,0 +1,217 @@
+"""From what the user passes to rows on the device: checked, preprocessed in float64, split, weighted, filled up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from pushforward._checks import message
+from pushforward._types import PRNGKeyArray
+from pushforward._vectorize import vectorize
+from pushforward.bijections.base import AbstractBijection
+from pushforward.distributions import AbstractDistribution
+from pushforward.training.batches import bucket, pad_rows
+
+# A share of a large table is enough to validate on: its standard error falls below any difference that matters.
+MAX_HELD_OUT = 20_000
+SCORE_CHUNK = 1024  # rows scored at once in validation
+
+
+class Rows(eqx.Module):
+    """Rows on the device, filled up to a shared shape.
+
+    Attributes:
+        x: `(n_padded, *event_shape)`.
+        condition: `(n_padded, *cond_shape)` or None.
+        weights: `(n_padded,)`, mean 1 over the real rows, 0 on the filling.
+        log_det: `(n_padded,)` or None: what the preprocessing adds to each row's log-density, less its mean.
+        n: number of real rows.
+    """
+
+    x: Any
+    condition: Any
+    weights: Any
+    log_det: Any
+    n: Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows on the host, in the latent side's units of the preprocessing, all of them real."""
+
+    x: np.ndarray
+    condition: np.ndarray | None
+    weights: np.ndarray
+    log_det: np.ndarray | None
+
+    @property
+    def offset(self) -> float:
+        """The mean of what the preprocessing adds to the log-density."""
+        return 0.0 if self.log_det is None else float(np.average(self.log_det, weights=self.weights))
+
+    def take(self, rows: np.ndarray) -> Table:
+        """Some of the rows."""
+        condition = None if self.condition is None else self.condition[rows]
+        log_det = None if self.log_det is None else self.log_det[rows]
+        return Table(self.x[rows], condition, self.weights[rows], log_det)
+
+    def on_device(self, dtype: Any, n_padded: int) -> Rows:
+        """The rows as the compiled loop takes them."""
+
+        def put(array: np.ndarray | None) -> Any:
+            return None if array is None else jax.device_put(pad_rows(np.asarray(array, dtype), n_padded))
+
+        n = len(self.x)
+        weights = np.zeros(n_padded, dtype)
+        weights[:n] = self.weights * (n / self.weights.sum())
+        log_det = None if self.log_det is None else self.log_det - self.offset
+        return Rows(put(self.x), put(self.condition), jax.device_put(weights), put(log_det), np.int32(n))
+
+
+def read(
+    flow: AbstractDistribution,
+    x: Any,
+    condition: Any,
+    weights: Any,
+    preprocess: AbstractBijection | None,
+    name: str = "fit",
+) -> Table:
+    """Check the rows, leave out those of weight 0, and take them through the inverse of `preprocess` in float64.
+
+    Raises:
+        ValueError: a shape does not fit, a number is missing or infinite, or a weight is negative.
+        TypeError: something is not numeric.
+    """
+    event_shape = flow.event_shape if preprocess is None else preprocess.out_shape
+    if preprocess is not None and preprocess.in_shape != flow.event_shape:
+        fix = "preprocess maps the flow's events to the data: build it with the flow's event shape."
+        raise ValueError(
+            message(name, f"preprocess.in_shape {flow.event_shape}", f"{preprocess.in_shape}", fix)
+        )
+    rows = numbers(name, "x", x, event_shape)
+    if len(rows) == 0:
+        raise ValueError(message(name, "at least one row", "none", "Pass x of shape (n, *event_shape)."))
+    if flow.cond_shape is None and condition is not None:
+        fix = "Leave condition out, or build the flow with condition_dim=."
+        raise ValueError(message(name, "no condition (the flow is unconditional)", "one", fix))
+    if flow.cond_shape is not None:
+        if condition is None:
+            fix = "Pass condition=, one row for each row of x."
+            raise ValueError(message(name, f"a condition of shape (n, *{flow.cond_shape})", "none", fix))
+        condition = numbers(name, "condition", condition, flow.cond_shape)
+        if len(condition) != len(rows):
+            fix = "Pass one row of condition for each row of x."
+            raise ValueError(message(name, f"{len(rows)} rows of condition", f"{len(condition)}", fix))
+    share = np.ones(len(rows)) if weights is None else row_weights(name, weights, len(rows))
+    kept = share > 0
+    if not kept.all():
+        rows, share = rows[kept], share[kept]
+        condition = None if condition is None else condition[kept]
+    log_det = None
+    if preprocess is not None:
+        rows, log_det = latent_rows(preprocess, rows)
+        if not (np.isfinite(rows).all() and np.isfinite(log_det).all()):
+            bad = np.flatnonzero(~(np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) & np.isfinite(log_det)))
+            fix = f"Rows {bad[:5].tolist()} lie outside the range of {type(preprocess).__name__}; change it or drop them."
+            raise ValueError(message(name, "finite preprocessed rows", f"{len(bad)} non-finite ones", fix))
+    return Table(rows, condition, share, log_det)
+
+
+def numbers(name: str, what: str, value: Any, event_shape: tuple[int, ...]) -> np.ndarray:
+    """`value` as finite floating rows `(n, *event_shape)`."""
+    array = np.asarray(value)
+    if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise TypeError(message(name, f"{what} to be numeric", f"dtype {array.dtype}", "Convert the columns to numbers."))
+    if np.iscomplexobj(array):
+        raise TypeError(message(name, f"{what} to be real", "complex numbers", "Pass real and imaginary parts as columns."))
+    if array.ndim != 1 + len(event_shape) or array.shape[1:] != tuple(event_shape):
+        fix = "Rows come first, then the event; reshape it, or build the flow for these events."
+        expected = f"{what} of shape (n, {', '.join(map(str, event_shape))})"
+        raise ValueError(message(name, expected, f"shape {array.shape}", fix))
+    if not np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))
+        fix = f"Drop or fill those rows; the first are {bad[:5].tolist()}."
+        raise ValueError(message(name, f"finite numbers in {what}", f"NaN or infinity in {len(bad)} rows", fix))
+    return array
+
+
+def row_weights(name: str, weights: Any, n: int) -> np.ndarray:
+    """`weights` as `(n,)` float64, not negative, not all zero."""
+    array = np.asarray(weights, np.float64)
+    if array.shape != (n,):
+        raise ValueError(message(name, f"weights of shape ({n},)", f"shape {array.shape}", "Pass one weight per row."))
+    if not np.isfinite(array).all() or (array < 0).any() or not (array > 0).any():
+        fix = "Weights count rows: give rows that should not count a weight of 0."
+        raise ValueError(message(name, "finite weights >= 0, one of them > 0", "others", fix))
+    return array
+
+
+def latent_rows(preprocess: AbstractBijection, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows through `preprocess.inverse`, and its log-determinants, in float64 whatever the flow's type."""
+    n, n_padded = len(rows), bucket(len(rows))
+    with jax.enable_x64(True):
+        z, log_det = _inverse(jax.tree.map(_widen, preprocess), pad_rows(rows.astype(np.float64), n_padded))
+        return np.asarray(z)[:n], np.asarray(log_det)[:n]
+
+
+def _widen(leaf: Any) -> Any:
+    return np.asarray(leaf, np.float64) if eqx.is_inexact_array(leaf) else leaf
+
+
+@eqx.filter_jit
+def _inverse(preprocess: AbstractBijection, rows: Any) -> Any:
+    return vectorize(preprocess.inverse_and_log_det, (rows.shape[:1],), rows)
+
+
+def split(
+    table: Table,
+    validation: Any,
+    key: PRNGKeyArray,
+    read_held_out: Callable[[Any, Any], Table],
+    conditional: bool,
+) -> tuple[Table, Table | None]:
+    """Training rows and held-out rows.
+
+    Args:
+        table: all rows.
+        validation: None or 0 for no held-out rows; a fraction of the rows (drawn with `key`, at most `MAX_HELD_OUT`);
+            or the held-out rows themselves: an array, or `(x, condition)` for a conditional flow.
+        key: decides which rows.
+        read_held_out: `read` for the held-out rows.
+        conditional: whether rows come with a condition.
+
+    Raises:
+        ValueError: the fraction lies outside [0, 1), or the pair lacks a part.
+    """
+    if validation is None:
+        return table, None
+    if isinstance(validation, (bool, str)):
+        fix = "Pass a fraction such as 0.1, None, or the held-out rows."
+        raise TypeError(message("fit", "validation as a number or rows", repr(validation), fix))
+    if np.ndim(validation) == 0 and not isinstance(validation, (tuple, list)):
+        fraction = float(validation)
+        if not 0 <= fraction < 1:
+            fix = "Pass a fraction such as 0.1, None, or the held-out rows."
+            raise ValueError(message("fit", "validation in [0, 1)", repr(validation), fix))
+        n = len(table.x)
+        n_held_out = min(max(round(fraction * n), 1), MAX_HELD_OUT) if fraction > 0 else 0
+        if n_held_out == 0 or n_held_out >= n:
+            return table, None
+        seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
+        order = np.random.default_rng(seed).permutation(n)
+        return table.take(np.sort(order[n_held_out:])), table.take(np.sort(order[:n_held_out]))
+    if conditional:
+        if not (isinstance(validation, tuple) and len(validation) == 2):
+            fix = "Pass validation=(x, condition)."
+            got = type(validation).__name__
+            raise ValueError(message("fit", "held-out rows and their conditions as a pair", got, fix))
+        return table, read_held_out(*validation)
+    return table, read_held_out(validation, None)

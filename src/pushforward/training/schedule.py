@@ -1,0 +1,24 @@
+"""The learning rate as a function of progress, so that a time budget shortens the schedule and does not cut it."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import optax
+
+from pushforward._types import Array
+
+
+def rate_factor(step: Array, progress: Array, warmup_steps: Array) -> Array:
+    r"""$\min(1, (s + 1) / w) \cdot (1 + \cos(\pi p)) / 2$: what the base learning rate is multiplied by.
+
+    Args:
+        step: steps taken so far.
+        progress: the share of the fit that is over, from 0 to 1: of its steps or of its seconds, whichever is more.
+        warmup_steps: $w$, steps of linear warm-up.
+
+    Source:
+        Loshchilov, Hutter, 2017, eq. 5, arXiv 1608.03983.
+    """
+    warm = jnp.minimum(1.0, (step + 1.0) / jnp.maximum(warmup_steps, 1.0))
+    cosine = optax.cosine_decay_schedule(1.0, decay_steps=1)
+    return warm * jnp.asarray(cosine(progress))

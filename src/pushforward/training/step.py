@@ -1,0 +1,79 @@
+"""One optimiser step as a pure function, the same that `fit` scans over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pushforward._types import Array, PyTree, combine
+from pushforward.objectives import AbstractObjective
+
+
+class StepInfo(NamedTuple):
+    """The loss of the batch before the step, and whether the step was taken (loss and gradient were finite)."""
+
+    loss: Array
+    ok: Array
+
+
+def make_step(
+    objective: AbstractObjective, optimizer: optax.GradientTransformation, build: Callable[[Any, Any], Any] = combine
+) -> Callable[..., tuple[PyTree, PyTree, StepInfo]]:
+    r"""A pure function of one optimiser step, to be compiled by the caller, alone or within a scan.
+
+    The function returned is
+    `step(params, rest, moments, x, condition=None, weights=None, key=None, rate=1.0, share=1.0)`
+    `-> params, moments, StepInfo`. A step whose loss or gradient is not finite changes nothing: parameters and
+    moments come back as they went in, and `StepInfo.ok` is False.
+
+    Args:
+        objective: what to minimise.
+        optimizer: an optax transformation of gradients into updates to be added; `moments = optimizer.init(params)`.
+        build: puts `params` and `rest` together to a flow.
+
+    `rate` multiplies the updates; `share` multiplies the loss (and the gradient), for batches that hold more or less
+    than an equal share of the total weight.
+
+    Example:
+        >>> import jax, optax, pushforward as pf
+        >>> params, rest = pf.trainable(pf.flows.realnvp(jax.random.key(0), dim=2))
+        >>> optimizer = optax.adam(1e-3)
+        >>> step = jax.jit(pf.training.make_step(pf.MaximumLikelihood(), optimizer))
+        >>> x = jax.random.normal(jax.random.key(1), (8, 2))
+        >>> params, moments, info = step(params, rest, optimizer.init(params), x)
+        >>> bool(info.ok)
+        True
+    """
+
+    def loss(params: PyTree, rest: PyTree, x: Any, condition: Any, weights: Any, key: Any, share: Any) -> Array:
+        return objective(build(params, rest), x, condition, weights, key) * share
+
+    def step(
+        params: PyTree,
+        rest: PyTree,
+        moments: PyTree,
+        x: Array,
+        condition: Array | None = None,
+        weights: Array | None = None,
+        key: Any = None,
+        rate: Any = 1.0,
+        share: Any = 1.0,
+    ) -> tuple[PyTree, PyTree, StepInfo]:
+        value, gradient = jax.value_and_grad(loss)(params, rest, x, condition, weights, key, share)
+        ok = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
+        updates, moved = optimizer.update(gradient, moments, params)
+        updates = jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), updates)
+        stepped = optax.apply_updates(params, updates)
+        params, moments = select(ok, (stepped, moved), (params, moments))
+        return params, moments, StepInfo(value, ok)
+
+    return step
+
+
+def select(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
+    """`yes` where the scalar condition holds, else `no`, leaf by leaf and without touching the other's values."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -1,0 +1,268 @@
+"""The laws of value: shapes, round trips, log-determinants, conditions, keys. All from one evaluation per direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._types import Array, PRNGKeyArray
+from pushforward.bijections.base import AbstractBijection
+from pushforward.testing.trial import LawError, Trial, over_draws, pair
+
+REACH_FLOOR = 1e-9  # of the largest entry: a smaller Jacobian entry counts as zero
+N_KEYS = 1024  # over which an unbiased log-determinant is averaged
+N_STANDARD_ERRORS = 4.0
+
+
+def law_shapes(trial: Trial) -> None:
+    """Law 1: shapes and dtypes are as declared, the log-det is a scalar per event, finite inputs give finite outputs.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    law, bijection = "law_shapes", trial.bijection
+    if np.prod(bijection.in_shape, dtype=int) != np.prod(bijection.out_shape, dtype=int):
+        raise LawError(
+            f"{law}: {trial.title}: in_shape {bijection.in_shape} and out_shape {bijection.out_shape} differ in size."
+        )
+    for direction in trial.directions:
+        shape_in, shape_out = _shapes(bijection, direction)
+        x, condition, key = _one_event(trial, direction)
+        image, log_det = jax.eval_shape(pair(trial.draw(0), direction), x, condition, key=key)
+        for what, got, shape in (("value", image, shape_out), ("log_det", log_det, ())):
+            if got.shape != shape or got.dtype != np.dtype(trial.dtype):
+                raise LawError(
+                    f"{law}: {trial.title}, {direction}: {what} has shape {got.shape} and dtype {got.dtype}, "
+                    f"declared are {shape} and {np.dtype(trial.dtype).name}."
+                )
+        batch = jnp.broadcast_to(x, (2, *shape_in))
+        what = f"{direction} of events of shape {batch.shape}"
+        _demand_raises(law, trial, what, pair(bijection, direction), batch, condition, key=key)
+        side = trial.evaluation(direction)
+        for what in ("image", "log_det"):
+            trial.demand(law, direction, np.where(np.isfinite(side[what]), 0.0, np.nan), 0.0, f"finite inputs: {what}")
+
+
+def law_round_trip(trial: Trial) -> None:
+    r"""Law 2: $g(f(x)) = x$ and $f(g(y)) = y$, both ways round.
+
+    Two figures, because an ill-conditioned map cannot return the input it never saw: the residual $f(x_r) - y$, and
+    $x_r - x$. Each is measured against its scale and the local conditioning: rounding $y$ moves $x_r$ by
+    $|J^{-1}||y|$, rounding $x_r$ moves $f(x_r)$ by $|J||x_r|$.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    law = "law_round_trip"
+    if len(trial.directions) < 2:
+        return
+    tol = trial.tolerance.round_trip
+    for direction in trial.directions:
+        side = _flat(trial, direction)
+        x, y, back, jacobian = side["x"], side["image"], side["back"], np.abs(side["jacobian"])
+        residual = np.abs(side["again"] - y)
+        scale = 1 + np.abs(y) + np.einsum("dnij,dnj->dni", jacobian, np.abs(back))
+        trial.demand(law, direction, residual, tol * scale, "the residual |f(x_r) - y| of the round trip")
+        inverse = np.abs(_inverse(side["jacobian"]))
+        scale = 1 + np.abs(x) + np.einsum("dnij,dnj->dni", inverse, 1 + np.abs(y))
+        trial.demand(law, direction, np.abs(back - x), tol * scale, "the error |x_r - x| of the round trip")
+
+
+def law_log_det(trial: Trial) -> None:
+    r"""Law 3: the log-det equals `slogdet` of the autodiff Jacobian, each direction on its own.
+
+    The tolerance grows with $\epsilon \sum_{ij} |J^{-1}_{ji} J_{ij}|$, by which rounding the Jacobian's entries moves
+    its determinant. Random log-determinants are left to `law_exactness`.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    law = "law_log_det"
+    if trial.traits.log_det == "unbiased":
+        return
+    for direction in trial.directions:
+        side = _flat(trial, direction)
+        expected = _slogdet(side["jacobian"])
+        tolerance = trial.tolerance.log_det * np.maximum(1, np.abs(expected)) + _rounding(trial, side)
+        error = np.abs(side["log_det"] - expected)
+        trial.demand(law, direction, error, tolerance, "the log-det minus slogdet of the Jacobian")
+
+
+def law_log_dets_cancel(trial: Trial) -> None:
+    """Law 4: the log-det there and the log-det back cancel.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    law = "law_log_dets_cancel"
+    if len(trial.directions) < 2 or trial.traits.log_det == "unbiased":
+        return
+    for direction in trial.directions:
+        side = _flat(trial, direction)
+        error = np.abs(side["log_det"] + side["back_log_det"])
+        tolerance = trial.tolerance.log_det * np.maximum(1, np.abs(side["log_det"])) + _rounding(trial, side)
+        trial.demand(law, direction, error, tolerance, "log_det(x) + log_det(f(x))")
+
+
+def law_value_only(trial: Trial) -> None:
+    """Law 5: `forward` and `inverse` give exactly the value of the pair.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    for direction in trial.directions:
+        side = _flat(trial, direction)
+        error = np.abs(side["value"] - side["image"])
+        trial.demand("law_value_only", direction, error, 0.0, f"{direction}(x) minus the value of the pair")
+
+
+def law_condition(trial: Trial) -> None:
+    """Law 6: a condition has an effect iff `cond_shape` says so, and reaches every output; inputs reach theirs.
+
+    Judged on the non-zero pattern of the Jacobians, over all randomised draws and ordinary inputs. `Trial.reach` and
+    `Trial.condition_reach` say what should be reached.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    law, bijection = "law_condition", trial.bijection
+    for direction in trial.directions:
+        side = _flat(trial, direction)
+        if bijection.cond_shape is None:
+            for what in ("image", "log_det"):
+                error = np.abs(side[f"junk_{what}"] - side[what])
+                trial.demand(law, direction, error, 0.0, f"cond_shape is None, yet the effect of a condition on {what}")
+        else:
+            x, _, key = _one_event(trial, direction)
+            what = f"{direction} without its condition"
+            _demand_raises(law, trial, what, pair(bijection, direction), x, None, key=key)
+            pattern = _pattern(side["condition_jacobian"])
+            expected = trial.condition_reach
+            expected = np.ones(len(pattern), bool) if expected is None else np.asarray(expected, bool)
+            _demand_pattern(law, trial, direction, "the condition", pattern.any(axis=1), expected)
+            if not pattern.any(axis=0).all():
+                dead = np.flatnonzero(~pattern.any(axis=0)).tolist()
+                raise LawError(f"{law}: {trial.title}, {direction}: entries {dead} of the condition have no effect.")
+    if trial.reach is not None and "forward" in trial.directions:
+        pattern = _pattern(_flat(trial, "forward")["jacobian"])
+        _demand_pattern(law, trial, "forward", "the inputs", pattern, np.asarray(trial.reach, bool))
+
+
+def law_exactness(trial: Trial) -> None:
+    """Law 7: an `exact` log-det ignores the key; an `unbiased` one is right on average; a missing key raises.
+
+    Raises:
+        LawError: the bijection breaks it.
+    """
+    law, bijection = "law_exactness", trial.bijection
+    if trial.traits.log_det == "exact" and trial.traits.needs_key:
+        raise LawError(f"{law}: {trial.title}: traits say that the log-det is exact, and that it needs a key.")
+    if trial.traits.log_det == "unbiased" and not trial.traits.needs_key:
+        raise LawError(f"{law}: {trial.title}: traits say that the log-det is unbiased, yet that it needs no key.")
+    for direction in trial.directions:
+        side = _flat(trial, direction)
+        if trial.traits.needs_key:
+            x, condition, _ = _one_event(trial, direction)
+            what = f"{direction} without its key"
+            _demand_raises(law, trial, what, pair(bijection, direction), x, condition, key=None)
+        else:
+            for what in ("image", "log_det"):
+                error = np.abs(side[f"keyed_{what}"] - side[what])
+                trial.demand(law, direction, error, 0.0, f"needs_key is False, yet the effect of a key on {what}")
+        if trial.traits.log_det == "unbiased":
+            mean, standard_error = _mean_log_det(trial, direction)
+            expected = _slogdet(side["jacobian"][:, : mean.shape[1]])
+            tolerance = N_STANDARD_ERRORS * standard_error + trial.tolerance.log_det
+            trial.demand(law, direction, np.abs(mean - expected), tolerance, f"the mean log-det over {N_KEYS} keys")
+
+
+def _mean_log_det(trial: Trial, direction: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error of a random log-determinant over keys, at the first few inputs."""
+    params, rest = trial.draws
+    events = jnp.asarray((trial.x if direction == "forward" else trial.y)[0][:4])
+    conditions = trial.conditions(len(events))
+
+    def sample(bijection: AbstractBijection) -> Array:
+        def one(x: Array, condition: Array | None, key: Any) -> Array:
+            return pair(bijection, direction)(x, condition, key=key)[1]
+
+        rows = jax.vmap(one, in_axes=(0, 0, None))
+        return jax.vmap(lambda key: rows(events, conditions, key))(jax.random.split(trial.key, N_KEYS))
+
+    draws = np.asarray(jax.jit(lambda p: over_draws(sample, p, rest))(params))
+    return draws.mean(axis=1), draws.std(axis=1) / np.sqrt(N_KEYS)
+
+
+def _one_event(trial: Trial, direction: str) -> tuple[Array, Array | None, PRNGKeyArray | None]:
+    """Zeros, with a condition and a key if they are needed."""
+    condition = trial.conditions(1)
+    x = jnp.zeros(_shapes(trial.bijection, direction)[0], trial.dtype)
+    return x, None if condition is None else condition[0], trial.key if trial.traits.needs_key else None
+
+
+def _shapes(bijection: AbstractBijection, direction: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    shapes = bijection.in_shape, bijection.out_shape
+    return shapes if direction == "forward" else shapes[::-1]
+
+
+def _flat(trial: Trial, direction: str) -> dict[str, np.ndarray]:
+    """The evaluation in float64 with events flattened to vectors, and the inputs as `x`."""
+    side = trial.evaluation(direction)
+    events = (trial.x if direction == "forward" else trial.y)[0]
+    out = {name: array.astype(np.float64) for name, array in side.items()}
+    out["x"] = np.broadcast_to(events.astype(np.float64), (len(side["log_det"]), *events.shape))
+    for name in ("x", "image", "value", "back", "again", "junk_image", "keyed_image"):
+        if name in out:
+            out[name] = out[name].reshape(*out[name].shape[:2], -1)
+    return out
+
+
+def _slogdet(jacobian: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.linalg.slogdet(jacobian)[1]
+
+
+def _inverse(jacobian: np.ndarray) -> np.ndarray:
+    """The inverse of each Jacobian; infinite where it is singular, which leaves the judgement to `law_log_det`."""
+    out = np.full_like(jacobian, np.inf)
+    regular = np.isfinite(_slogdet(jacobian))
+    out[regular] = np.linalg.inv(jacobian[regular])
+    return out
+
+
+def _rounding(trial: Trial, side: dict[str, np.ndarray]) -> np.ndarray:
+    """How far rounding every entry of the Jacobian may move its log-determinant."""
+    inverse = _inverse(side["jacobian"])
+    with np.errstate(all="ignore"):
+        condition = np.abs(np.einsum("dnij,dnji->dnij", side["jacobian"], inverse)).sum(axis=(2, 3))
+    return 64 * trial.tolerance.eps * np.nan_to_num(condition, nan=0.0, posinf=0.0)
+
+
+def _pattern(jacobian: np.ndarray) -> np.ndarray:
+    """Which entries are non-zero anywhere in the randomised draws (in the only draw, if nothing is trainable)."""
+    entries = np.abs(jacobian[min(1, len(jacobian) - 1) :])
+    return (entries > REACH_FLOOR * entries.max()).any(axis=(0, 1))
+
+
+def _demand_pattern(
+    law: str, trial: Trial, direction: str, what: str, pattern: np.ndarray, expected: np.ndarray
+) -> None:
+    for wrong, verdict in ((expected & ~pattern, "do not reach"), (pattern & ~expected, "leak into")):
+        if wrong.any():
+            entries = [tuple(int(i) for i in index) for index in np.argwhere(wrong)][:8]
+            raise LawError(
+                f"{law}: {trial.title}, {direction}: {what} {verdict} {int(wrong.sum())} entries "
+                f"(output first): {entries}."
+            )
+
+
+def _demand_raises(law: str, trial: Trial, what: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    try:
+        jax.eval_shape(method, *args, **kwargs)
+    except ValueError:
+        return
+    raise LawError(f"{law}: {trial.title}: {what} must raise ValueError, but returned.")

@@ -1,0 +1,172 @@
+"""The pair plot: every two columns, data against samples, with the marginals on the diagonal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.plotting.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    in_units,
+    limits,
+    matrix,
+    new_figure,
+    shortened,
+    styled,
+    units,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+# More columns than this cannot be read on one page; more points than this per panel only hide one another.
+MOST_COLUMNS = 10
+MOST_POINTS = 2000
+
+
+def plot_pair(
+    data: Any = None,
+    samples: Any = None,
+    names: Sequence[str] | None = None,
+    *,
+    figure: Figure | SubFigure | None = None,
+    seed: int = 0,
+) -> tuple[Figure | SubFigure, np.ndarray]:
+    """Draw every pair of columns, data against samples.
+
+    The points of both are drawn in one shuffled order, so that neither hides the other: where the model is right the
+    colours mix, where it is wrong one of them stands alone.
+
+    Args:
+        data: `(n, d)`, or None.
+        samples: `(m, d)`, or None; at least one of the two is needed.
+        names: of the columns.
+        figure: where to draw; None makes a figure.
+        seed: for the choice of points when there are more than can be told apart.
+
+    Returns:
+        The figure, and its axes `(d, d)`; those above the diagonal are None. The first 10 columns are drawn.
+
+    Raises:
+        ValueError: shapes differ, or values are not finite.
+    """
+    sets = {}
+    for label, color, values in (("data", BLUE, data), ("samples", ORANGE, samples)):
+        if values is not None:
+            sets[label] = (color, matrix(f"plot_pair: {label}", values, names))
+    if not sets:
+        raise ValueError("plot_pair: expected data, samples or both, got neither. Pass one.")
+    widths = {values.shape[1] for _, values in sets.values()}
+    if len(widths) > 1:
+        raise ValueError(f"plot_pair: data and samples differ in columns: {sorted(widths)}. Pass the same columns.")
+    total = widths.pop()
+    dim = min(total, MOST_COLUMNS)
+    labels = [f"x{i}" for i in range(total)] if names is None else [shortened(name, 24 - dim) for name in names]
+    reference = next(iter(sets.values()))[1]  # the axes follow the data where there are data
+    ranges = [limits(reference[:, i]) for i in range(dim)]
+    side = 1.25 * dim + 0.9 if dim > 2 else 2.2 * dim + 0.6
+    with styled():
+        figure = new_figure(figure, side, side)
+        axes = np.full((dim, dim), None, dtype=object)
+        grid = figure.add_gridspec(dim, dim)
+        for row in range(dim):
+            for column in range(row + 1):
+                axes[row, column] = axis = figure.add_subplot(grid[row, column])
+                if row == column:
+                    _marginal(axis, sets, column, ranges[column])
+                else:
+                    _points(axis, sets, column, row, seed)
+                    axis.set_ylim(*ranges[row])
+                axis.set_xlim(*ranges[column])
+                _label(axis, row, column, ranges, labels)
+        figure.align_labels()
+        _legend(figure, axes, sets, dim, _remarks(sets, ranges, total, dim))
+    return figure, axes
+
+
+def _points(axis: Any, sets: dict, column: int, row: int, seed: int) -> None:
+    count = min(MOST_POINTS, *(len(values) for _, values in sets.values()))
+    rng = np.random.default_rng(seed)
+    parts, colors = [], []
+    for color, values in sets.values():
+        parts.append(values[rng.choice(len(values), count, replace=False)][:, [column, row]])
+        colors += [color] * count
+    order = rng.permutation(len(colors))
+    points = np.concatenate(parts)[order]
+    size = float(np.clip(8000 / len(order), 1.5, 9.0))
+    shades = np.array(colors)[order]
+    axis.scatter(points[:, 0], points[:, 1], s=size, c=shades, alpha=0.55, linewidths=0, rasterized=True)
+
+
+def _marginal(axis: Any, sets: dict, column: int, span: tuple[float, float]) -> None:
+    smallest = min(len(values) for _, values in sets.values())
+    edges = np.linspace(*span, int(np.clip(2 * smallest ** (1 / 3), 8, 40)) + 1)
+    for label, (color, values) in sets.items():
+        # Over all values, also those beyond the axis: a marginal that leaves mass outside must not look taller.
+        heights = np.histogram(values[:, column], bins=edges)[0] / (len(values) * np.diff(edges))
+        filled = label == "data" or len(sets) == 1
+        axis.stairs(heights, edges, fill=filled, color=color, alpha=0.45 if filled else 1.0, linewidth=1.3)
+    axis.set_ylim(bottom=0)
+    axis.margins(y=0.1)
+
+
+def _label(axis: Any, row: int, column: int, ranges: list[tuple[float, float]], labels: list[str]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    dim = len(ranges)
+    for part, i in ((axis.xaxis, column), (axis.yaxis, row)):
+        offset, power = units(*ranges[i])
+        part.set_major_locator(MaxNLocator(3 if dim > 2 else 5))
+        part.set_major_formatter(FuncFormatter(_formatter(offset, power)))
+    if row == dim - 1:
+        axis.set_xlabel(in_units(labels[column], *units(*ranges[column])))
+    else:
+        axis.tick_params(labelbottom=False)
+    if row == column:
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        if row == 0:
+            axis.set_ylabel("density")
+    elif column == 0:
+        axis.set_ylabel(in_units(labels[row], *units(*ranges[row])))
+    else:
+        axis.tick_params(labelleft=False)
+
+
+def _formatter(offset: float, power: int) -> Callable[[float, int | None], str]:
+    def short(value: float, _: int | None) -> str:
+        return f"{round((value - offset) / 10.0**power, 9):g}".replace("-", "−")
+
+    return short
+
+
+def _remarks(sets: dict, ranges: list[tuple[float, float]], total: int, dim: int) -> list[str]:
+    remarks = [f"first {dim} of {total} columns"] if total > dim else []
+    low, high = np.array(ranges).T
+    for label, (_, values) in sets.items():
+        shown = values[:, :dim]
+        outside = int(np.any((shown < low) | (shown > high), axis=1).sum())
+        if outside:
+            remarks.append(f"beyond the axes: {outside:,} of the {label}")
+    return remarks
+
+
+def _legend(figure: Any, axes: np.ndarray, sets: dict, dim: int, remarks: list[str]) -> None:
+    """In the empty half above the diagonal; with a single column there is none, and it goes above the axes."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], linestyle="none", marker="o", markersize=5, color=color) for color, _ in sets.values()]
+    labels = [f"{label} ({len(values):,} rows)" for label, (_, values) in sets.items()]
+    handles += [Line2D([], [], linestyle="none") for _ in remarks]
+    labels += remarks
+    if dim == 1:
+        legend = axes[0, 0].legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.01), handletextpad=0.4)
+    else:
+        legend = figure.legend(handles, labels, loc="upper right", handletextpad=0.4)
+        legend.set_in_layout(False)
+    for text in legend.get_texts()[len(sets) :]:
+        text.set_color(GREY)

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Measure pushforward and its peers on the same work, in turn, in one run; print and write the tables of ratios.
+
+    python3 benchmarks/run.py                    everything; README.md and results/ are rewritten
+    python3 benchmarks/run.py --only steps fit   some figures; only their tables are rewritten
+    python3 benchmarks/run.py --quick            a look: fewer rounds and models, nothing is written
+
+Needs nothing but Python and its package index: the first run builds benchmarks/.env.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from suite import env, report
+from suite.adapters import LIBRARIES
+from suite.figures import FIGURES, Run
+from suite.rounds import Library
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    some = {"nargs": "+", "metavar": "NAME"}
+    parser.add_argument("--only", choices=list(FIGURES), default=list(FIGURES), help=", ".join(FIGURES), **some)
+    parser.add_argument("--libraries", choices=LIBRARIES, default=list(LIBRARIES), help=", ".join(LIBRARIES), **some)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and models; writes nothing")
+    parser.add_argument("--rebuild", action="store_true", help="build benchmarks/.env anew")
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    python = env.ensure(asked.rebuild)
+    machine = report.machine()
+    print(machine, flush=True)
+    write = not asked.quick and asked.libraries == list(LIBRARIES)
+    libraries = {name: Library(name, python) for name in asked.libraries}
+    try:
+        versions = {name: library.do("versions") for name, library in libraries.items()}
+        run = Run(python, libraries, asked.quick, log=lambda line: print(line, flush=True), versions=versions)
+        for name in asked.only:
+            print(f"\n{name}", flush=True)
+            start = time.perf_counter()
+            figure, text = FIGURES[name](run)
+            print(f"\n{text}\n\n({time.perf_counter() - start:.0f} s)", flush=True)
+            if write:
+                report.save(name, {"machine": machine, "versions": versions} | figure)
+                cores = f"{machine['cores_used']} of {machine['cores']} cores"
+                load = machine["load_at_start"]
+                note = f"Measured {machine['date']} on {machine['cpu']}, {cores}; load before it: {load}."
+                report.paste(name, f"{text}\n\n{note}")
+    finally:
+        for library in libraries.values():
+            library.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""pushforward: the zoo's flows, one jitted training step, and whole epochs in one call as `pf.fit` runs them."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import pushforward as pf
+from suite.work import BATCH, BINS, BOUND, DEPTH, LEARNING_RATE, WIDTH
+
+EPOCH_STEPS = 20  # of the table that `fit_step_ms` fits
+
+
+def construct(model: str, dim: int, n_layers: int, seed: int) -> pf.Flow:
+    key, common = jax.random.key(seed), {"dim": dim, "n_layers": n_layers, "width": WIDTH, "depth": DEPTH}
+    if model == "realnvp":
+        return pf.flows.realnvp(key, **common)
+    if model == "maf":
+        return pf.flows.maf(key, **common)
+    if model in ("nsf_coupling", "nsf_autoregressive"):
+        return pf.flows.nsf(key, **common, autoregressive=model == "nsf_autoregressive", bins=BINS, bound=BOUND)
+    raise ValueError(f"pushforward has no {model}")
+
+
+class PushforwardAdapter:
+    def versions(self) -> dict[str, str]:
+        names = ("pushforward", "jax", "equinox")
+        return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+    def build(self, model: str, dim: int, n_layers: int, seed: int) -> int:
+        self.flow = construct(model, dim, n_layers, seed)
+        self.params, rest = pf.trainable(self.flow)
+        optimizer = optax.adam(LEARNING_RATE)
+        self.state = optimizer.init(self.params)
+        self.key = jax.random.key(seed)
+
+        take = pf.training.make_step(pf.objectives.MaximumLikelihood(), optimizer)
+
+        def update(params: Any, state: Any, x: jax.Array) -> tuple[Any, Any, Any]:
+            return take(params, rest, state, x)
+
+        self._update = jax.jit(update)
+        jax.block_until_ready((self.params, self.state))
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    def load(self, rows: Any) -> None:
+        self.x = jax.block_until_ready(jnp.asarray(rows, jnp.float32))
+
+    def step(self) -> None:
+        self.params, self.state, loss = self._update(self.params, self.state, self.x)
+        jax.block_until_ready((self.params, self.state, loss))
+
+    def fit_step_ms(self, seconds: float) -> float:
+        """ms per step of the same batch and model inside `pf.fit`: a long fit less a short one, by their steps."""
+        rows = np.random.default_rng(0).standard_normal((EPOCH_STEPS * BATCH, self.x.shape[1]), dtype=np.float32)
+        settings = {"key": self.key, "validation": None, "batch_size": BATCH, "progress": False}
+        start = time.perf_counter()
+        self.step()
+        longer = 1 + max(3, round(seconds / (EPOCH_STEPS * (time.perf_counter() - start))))
+        spent, steps = [], []
+        for epochs in (1, 1, longer):  # the first one compiles
+            start = time.perf_counter()
+            verdict = pf.training.fit(self.flow, rows, max_epochs=epochs, **settings).verdict
+            spent.append(time.perf_counter() - start)
+            steps.append(verdict.steps)
+        return 1e3 * (spent[2] - spent[1]) / (steps[2] - steps[1])
+
+    def density(self) -> None:
+        self.flow.log_prob(self.x).block_until_ready()
+
+    def prepare_sampling(self, n: int) -> None:
+        self.n = n
+        self.sample()
+
+    def sample(self) -> None:
+        self.flow.sample(self.key, (self.n,)).block_until_ready()
+
+    def peak(self, size: int = 2048, calls: int = 5) -> dict[str, float]:
+        """GFLOP/s of one large float32 matrix product, by numpy's BLAS and by JAX: the best of `calls`."""
+        a, b = np.random.default_rng(0).standard_normal((2, size, size), dtype=np.float32)
+        product = jax.jit(jnp.matmul)
+        ja, jb = jnp.asarray(a), jnp.asarray(b)
+        ways = {"numpy": lambda: a @ b, "jax": lambda: product(ja, jb).block_until_ready()}
+        peaks = {}
+        for name, way in ways.items():
+            way()
+            seconds = []
+            for _ in range(calls):
+                start = time.perf_counter()
+                way()
+                seconds.append(time.perf_counter() - start)
+            peaks[name] = 2 * size**3 / min(seconds) / 1e9
+        return peaks
+
+
+def make() -> PushforwardAdapter:
+    return PushforwardAdapter()

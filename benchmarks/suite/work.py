@@ -1,0 +1,39 @@
+"""The sizes of the issue's section "What it must reach", in one place. Standard library only."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+BATCH = 512
+N_LAYERS = 5
+WIDTH = 64
+DEPTH = 2  # hidden layers
+BINS = 8
+BOUND = 5.0  # of the splines
+LEARNING_RATE = 5e-4
+N_THREADS = 2
+
+MODELS = ("realnvp", "maf", "nsf_coupling", "nsf_autoregressive")
+TITLES = {
+    "realnvp": "RealNVP",
+    "maf": "MAF",
+    "nsf_coupling": "NSF coupling",
+    "nsf_autoregressive": "NSF autoregressive",
+}
+STEP_DIMS = (8, 43)
+# (model, dim, only one round for the peers): the peers need minutes at D = 784.
+SAMPLING = (("maf", 43, False), ("nsf_autoregressive", 43, False), ("nsf_coupling", 43, False), ("maf", 784, True))
+DEPTHS = (5, 50)  # of the first training step
+
+SPLINE_PARAMS = 3 * BINS - 1  # widths, heights and the inner slopes; linear tails
+
+
+def matmul_flops(model: str, dim: int, batch: int = BATCH, n_layers: int = N_LAYERS) -> float:
+    """Arithmetic of the matrix products of one training step: three times the forward pass, masked counted as dense."""
+    n_params = SPLINE_PARAMS if model.startswith("nsf") else 2
+    coupling = model in ("realnvp", "nsf_coupling")
+    n_in = dim // 2 if coupling else dim
+    n_out = n_params * (dim - dim // 2 if coupling else dim)
+    sizes = [n_in, *[WIDTH] * DEPTH, n_out]
+    forward = sum(2 * a * b for a, b in pairwise(sizes))
+    return 3.0 * forward * batch * n_layers

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Held-out nats of the zoo over real tables: what `FlowDensity`'s defaults are chosen by.
+
+    python benchmarks/tables.py --seconds 30                       all tables, all settings
+    python benchmarks/tables.py --tables magic kin8nm --only maf_lu nsf_lu
+    python benchmarks/tables.py --list
+
+Needs pushforward and the tables of `PUSHFORWARD_DATA` (default ../shared/data). Every setting fits the same 80 % of the
+rows, stops early on the same 10 % and is scored on the same 10 %, in units of the training rows' standard deviations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from suite import report
+from suite.data import SOURCES, Table, gaussian_nats, tables
+
+import pushforward as pf
+
+RESULTS = report.RESULTS / "tables.json"
+MAX_ROWS = 12_000  # of a table, chosen by the split's seed
+
+# Name -> (member of the zoo, its options, options of `fit`).
+SETTINGS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "nice": ("nice", {}, {}),
+    "realnvp": ("realnvp", {}, {}),
+    "realnvp_lu": ("realnvp", {"linear": "lu"}, {}),
+    "maf": ("maf", {}, {}),
+    "maf_lu": ("maf", {"linear": "lu"}, {}),
+    "nsf_c": ("nsf", {}, {}),
+    "nsf_c_lu": ("nsf", {"linear": "lu"}, {}),
+    "nsf_c_lu_128": ("nsf", {"linear": "lu", "width": 128}, {}),
+    "nsf_ar": ("nsf", {"autoregressive": True}, {}),
+    "nsf_ar_lu": ("nsf", {"autoregressive": True, "linear": "lu"}, {}),
+    "nsf_ar_lu_3": ("nsf", {"autoregressive": True, "linear": "lu", "n_layers": 3}, {}),
+    "nsf_ar_lu_3_32": ("nsf", {"autoregressive": True, "linear": "lu", "n_layers": 3, "width": 32}, {}),
+    "nsf_ar_lu_decay": ("nsf", {"autoregressive": True, "linear": "lu"}, {"weight_decay": 1e-2}),
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", choices=list(SOURCES), default=list(SOURCES), metavar="TABLE")
+    parser.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), metavar="SETTING")
+    parser.add_argument("--setting", nargs=3, action="append", default=[], metavar=("NAME", "FLOW", "JSON"))
+    parser.add_argument("--seconds", type=float, default=30, help="budget of one fit, compilation included")
+    parser.add_argument("--rows", type=int, default=MAX_ROWS, help="of a table at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="also what results/tables.json has already")
+    parser.add_argument("--list", action="store_true", help="the tables and what was done to them")
+    parser.add_argument("--paste", action="store_true", help="paste the table into README.md")
+    return parser.parse_args()
+
+
+def fit_one(asked: argparse.Namespace, table: Table, flow_name: str, options: dict, training: dict) -> dict[str, Any]:
+    """Test nats of one setting on one table."""
+    train, validation, test = table.split(asked.seed, asked.rows)
+    loc, scale = train.mean(axis=0), train.std(axis=0)
+    train, validation, test = (((part - loc) / scale).astype(np.float32) for part in (train, validation, test))
+    flow = pf.flows.ZOO[flow_name](jax.random.key(asked.seed), dim=train.shape[1], **options)
+    start = time.perf_counter()
+    result = pf.fit(
+        flow,
+        train,
+        key=jax.random.key(asked.seed),
+        validation=validation,
+        max_seconds=asked.seconds,
+        progress=False,
+        **training,
+    )
+    nats = np.asarray(result.flow.log_prob(test), np.float64)
+    return {
+        "test": float(nats.mean()),
+        "error": float(nats.std() / np.sqrt(len(nats))),
+        "validation": float(result.verdict.held_out_nats),
+        "seconds": time.perf_counter() - start,
+        "steps": int(result.verdict.steps),
+        "status": result.verdict.status,
+        "setting": [flow_name, options, training, asked.seconds, asked.rows, asked.seed],
+    }
+
+
+def gaussian(asked: argparse.Namespace, table: Table) -> dict[str, float]:
+    """The yardstick: a full-covariance Gaussian of the same rows, with a ridge that columns near to collinear need."""
+    train, _, test = table.split(asked.seed, asked.rows)
+    loc, scale = train.mean(axis=0), train.std(axis=0)
+    mean, error = gaussian_nats((train - loc) / scale, (test - loc) / scale)
+    return {"test": mean, "error": error}
+
+
+def show(found: dict[str, dict[str, Any]], names: list[str]) -> str:
+    """Gain over the Gaussian in nats per row, the best of each table in bold, and the mean rank."""
+    head = ["gain over a Gaussian, nats", "n x d", "Gaussian", *names, "standard error"]
+    lines, ranks = [], []
+    for table, entry in found.items():
+        gains = [entry["fits"][n]["test"] - entry["gaussian"]["test"] if n in entry["fits"] else None for n in names]
+        known = [g for g in gains if g is not None]
+        if not known:
+            continue
+        cells = [None if g is None else f"**{g:.2f}**" if g == max(known) else f"{g:.2f}" for g in gains]
+        if len(known) == len(names):
+            ranks.append(np.argsort(np.argsort([-g for g in known])) + 1)
+        errors = [fit["error"] for fit in entry["fits"].values()]
+        size = f"{entry['n']} x {entry['d']}"
+        lines.append([table, size, f"{entry['gaussian']['test']:.2f}", *cells, f"{np.median(errors):.2f}"])
+    if ranks:
+        lines.append(["mean rank", None, None, *(f"{r:.1f}" for r in np.mean(ranks, axis=0)), None])
+        behind = []
+        for name in names:
+            short = [
+                max(e["fits"][n]["test"] for n in names) - e["fits"][name]["test"]
+                for e in found.values()
+                if all(n in e["fits"] for n in names)
+            ]
+            behind.append(f"{np.mean(short):.2f} / {np.max(short):.2f}")
+        lines.append(["nats behind the best, mean / worst", None, None, *behind, None])
+    return report.table(head, lines)
+
+
+def main() -> None:
+    asked = arguments()
+    settings = {name: SETTINGS[name] for name in asked.only}
+    settings |= {name: (flow, json.loads(options), {}) for name, flow, options in asked.setting}
+    found: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text())["tables"] if RESULTS.exists() else {}
+    missing = []
+    for table in tables(asked.tables):
+        if isinstance(table, str):
+            print(table, flush=True)
+            missing.append(table)
+            continue
+        rows, dim = min(len(table.rows), asked.rows), table.rows.shape[1]
+        print(f"{table.name}: {rows} x {dim}; {'; '.join(table.notes) or 'as it is'}", flush=True)
+        if asked.list:
+            continue
+        entry = found.setdefault(table.name, {"fits": {}})
+        entry |= {"n": rows, "d": dim, "notes": table.notes, "gaussian": gaussian(asked, table)}
+        for name, (flow, options, training) in settings.items():
+            wanted = [flow, options, training, asked.seconds, asked.rows, asked.seed]
+            if entry["fits"].get(name, {}).get("setting") == wanted and not asked.again:
+                continue
+            fit = entry["fits"][name] = fit_one(asked, table, flow, options, training)
+            gain = fit["test"] - entry["gaussian"]["test"]
+            end = f"{fit['steps']} steps, {fit['seconds']:.0f} s, {fit['status']}"
+            print(f"  {name:18s} {fit['test']:9.3f} +- {fit['error']:.3f}, gain {gain:7.3f} ({end})", flush=True)
+            report.save("tables", {"machine": report.machine(), "tables": found})
+    if not asked.list:
+        names = [n for n in settings if any(n in entry["fits"] for entry in found.values())]
+        text = show({name: found[name] for name in asked.tables if name in found}, names)
+        print(f"\n{text}")
+        if asked.paste:
+            notes = [f"{name}: {'; '.join(entry['notes']) or 'as it is'}." for name, entry in found.items()]
+            report.paste("tables", "\n".join([text, "", *[f"- {note}" for note in notes + missing]]))
+
+
+if __name__ == "__main__":
+    main()

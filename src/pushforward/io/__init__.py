@@ -1,0 +1,24 @@
+"""Models and weights on disk: JSON and safetensors, checked before anything is built. No reader here runs code."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pushforward.io.errors import UntrustedModelError
+
+_HOME = {
+    "ModelParts": "model_folder",
+    "load_model": "model_folder",
+    "load_weights": "weights",
+    "save_model": "model_folder",
+    "save_weights": "weights",
+}
+
+__all__ = ["UntrustedModelError", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"pushforward.io.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'pushforward.io' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")

@@ -1,0 +1,144 @@
+"""What the JSON files of a model may say: a closed list of names, and a bound on every number.
+
+Nothing in a file names code. The bounds keep a small file from asking for a large model; how much memory is used in
+the end is decided by the size of the weights file that is really there (`model_folder.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pushforward.io.errors import UntrustedModelError
+
+FORMAT_VERSION = 1
+MAX_DIM = 16384
+MAX_ROWS = 10**6
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable() or not name.strip():
+        raise ValueError("a name must be printable and not blank")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
+
+
+class Strict(BaseModel):
+    """No conversions, no unknown keys, no changes afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FlowArguments(Strict):
+    """Arguments of a function of the zoo; those that are absent keep its defaults."""
+
+    dim: Annotated[int, Field(ge=1, le=MAX_DIM)]
+    condition_dim: Annotated[int, Field(ge=1, le=MAX_DIM)] | None = None
+    n_layers: Annotated[int, Field(ge=1, le=512)] = 5
+    width: Annotated[int, Field(ge=1, le=MAX_DIM)] = 64
+    depth: Annotated[int, Field(ge=1, le=64)] = 2
+    bins: Annotated[int, Field(ge=2, le=256)] | None = None
+    bound: Annotated[float, Field(ge=1e-3, le=1e6)] | None = None
+    max_log_scale: Annotated[float, Field(gt=0, le=100)] | None = None
+    autoregressive: bool | None = None
+    linear: Literal["reverse", "permutation", "lu"] | None = None
+    split: Literal["half", "alternating"] | Annotated[list[bool], Field(max_length=MAX_DIM)] | None = None
+    residual: bool | None = None
+    activation: Activation | None = None
+    actnorm: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The arguments that the file states, also where it states null."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class FlowConfig(Strict):
+    """Which flow: a name of the zoo, its arguments, its base distribution."""
+
+    name: Literal["nice", "realnvp", "maf", "iaf", "nsf"]
+    arguments: FlowArguments
+    base: Literal["normal", "student_t", "diagonal_normal"] = "normal"
+
+
+class Config(Strict):
+    """`config.json`."""
+
+    format: Literal["pushforward"]
+    format_version: Literal[1]
+    pushforward_version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,64}$")]
+    flow: FlowConfig
+    columns: Annotated[list[Name], Field(min_length=1, max_length=2 * MAX_DIM)]
+    given: Annotated[list[Name], Field(max_length=MAX_DIM)]
+    named: bool
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if len(set(self.columns)) < len(self.columns) or len(set(self.given)) < len(self.given):
+            raise ValueError("a column is listed twice")
+        if not set(self.given) <= set(self.columns):
+            raise ValueError("given names a column that is not listed")
+        arguments = self.flow.arguments
+        if len(self.columns) - len(self.given) != arguments.dim or len(self.given) != (arguments.condition_dim or 0):
+            raise ValueError("the columns do not add up to the dimensions of the flow")
+        return self
+
+
+class VerdictRecord(Strict):
+    """How the fit ended, as `training.Verdict`."""
+
+    status: Annotated[str, Field(max_length=64), AfterValidator(_printable)]
+    text: Text
+    held_out_nats: Number | None
+    standard_error: Number | None
+    epochs: Count
+    steps: Count
+    best_step: Count
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    n_skipped: Count
+    n_rewinds: Count
+
+
+Column = Annotated[list[Number | None], Field(max_length=MAX_ROWS)]
+
+
+class Metrics(Strict):
+    """`metrics.json`: the learning curve, how the fit ended, and what it was fitted to."""
+
+    rows: Count
+    history: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")], Column], Field(max_length=32)]
+    verdict: VerdictRecord
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Metrics:
+        if len({len(column) for column in self.history.values()}) > 1:
+            raise ValueError("the columns of the history differ in length")
+        return self
+
+
+def validate(kind: type[Strict], value: Any, label: str) -> Any:
+    """The record, or one sentence on what is wrong with it.
+
+    Raises:
+        UntrustedModelError: the value does not follow the schema.
+    """
+    if isinstance(value, dict) and value.get("format") == "pushforward" and kind is Config:
+        version = value.get("format_version")
+        if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT_VERSION:
+            raise UntrustedModelError(
+                f"{label}: format version {str(version)[:20]}, but this pushforward reads up to {FORMAT_VERSION}. "
+                "Upgrade: pip install --upgrade pushforward."
+            )
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"][:6]) or "the whole file"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UntrustedModelError(f"{label}: {where}: {first['msg']}{more}: not as pushforward writes it.") from error

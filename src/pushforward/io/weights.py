@@ -1,0 +1,169 @@
+"""The arrays of any Equinox module in a safetensors file, named by their place in the tree."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.io.errors import UntrustedModelError
+from pushforward.io.files import MAX_BYTES, read_regular
+
+Tree = TypeVar("Tree")
+
+# What a weights file may hold, by safetensors' names.
+DTYPES: dict[str, type] = {
+    "F16": np.float16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "I8": np.int8,
+    "I16": np.int16,
+    "I32": np.int32,
+    "I64": np.int64,
+    "U8": np.uint8,
+    "U16": np.uint16,
+    "U32": np.uint32,
+    "U64": np.uint64,
+    "BOOL": np.bool_,
+}
+
+
+def save_weights(module: Any, path: str | os.PathLike) -> None:
+    """Write every array of a module, JAX or NumPy, trained or `Fixed`, to a safetensors file, atomically.
+
+    Args:
+        module: any Equinox module or tree.
+        path: an existing file is replaced.
+
+    Raises:
+        TypeError: an array has a dtype that safetensors cannot hold, such as a JAX key.
+        ValueError: an array is not finite.
+
+    Example:
+        >>> import jax, pushforward as pf, tempfile
+        >>> flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=2, width=4)
+        >>> path = tempfile.mkdtemp() + "/flow.safetensors"
+        >>> pf.io.save_weights(flow, path)
+        >>> again = pf.io.load_weights(pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=4), path)
+    """
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(weights_to_bytes(module))
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp made it private
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load_weights(template: Tree, path: str | os.PathLike) -> Tree:
+    """The template with its arrays replaced by those of a file.
+
+    Args:
+        template: a module of the same structure, as its constructor gives it, or its shapes alone
+            (`equinox.filter_eval_shape`).
+        path: a file that `save_weights` wrote.
+
+    Raises:
+        UntrustedModelError: the file is damaged, lacks an array or has one too many, or an array has another shape or
+            dtype than the template's, or is not finite.
+    """
+    source = Path(path)
+    return weights_from_bytes(template, read_regular(source, MAX_BYTES["model.safetensors"]), str(source))
+
+
+def weights_to_bytes(module: Any) -> bytes:
+    """The contents of the file of `save_weights`."""
+    from safetensors.numpy import save
+
+    arrays = {}
+    for name, leaf in named_arrays(module).items():
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or np.dtype(leaf.dtype).type not in DTYPES.values():
+            raise TypeError(f"save_weights: {name} has dtype {leaf.dtype}, which a weights file cannot hold.")
+        value = np.array(leaf, order="C")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"save_weights: {name} holds NaN or infinity. Such a model is not saved.")
+        arrays[name] = value
+    return save(arrays)
+
+
+def weights_from_bytes(template: Tree, data: bytes, label: str) -> Tree:
+    """`load_weights` from the contents of a file."""
+    return fill(template, parse_weights(data, label), label)
+
+
+def parse_weights(data: bytes, label: str) -> dict[str, Any]:
+    """The arrays of a file as shapes, dtypes and bytes, by name; safetensors proves that they fit the file's length.
+
+    Raises:
+        UntrustedModelError: it is no safetensors file.
+    """
+    import safetensors
+
+    try:
+        return dict(safetensors.deserialize(data))
+    except safetensors.SafetensorError as error:
+        raise UntrustedModelError(f"{label}: not a safetensors file, or damaged: {str(error)[:200]}.") from error
+
+
+def fill(template: Tree, entries: dict[str, Any], label: str) -> Tree:
+    """The template with its arrays replaced.
+
+    Raises:
+        UntrustedModelError: see `load_weights`.
+    """
+    wanted = named_arrays(template)
+    lacking, foreign = wanted.keys() - entries.keys(), entries.keys() - wanted.keys()
+    for verb, names in (("the file lacks", lacking), ("the model has no use for", foreign)):
+        if names:
+            listed = ", ".join(repr(name[:80]) for name in sorted(names)[:3])
+            raise UntrustedModelError(f"{label}: {verb} {listed} ({len(names)} arrays): weights of another model.")
+    values = iter([_array(label, name, leaf, entries[name]) for name, leaf in wanted.items()])
+    leaves, structure = jax.tree.flatten(template)
+    return jax.tree.unflatten(structure, [next(values) if _is_array(leaf) else leaf for leaf in leaves])
+
+
+def _array(label: str, name: str, leaf: Any, entry: dict[str, Any]) -> Any:
+    """One array of the file, as its leaf of the template would have it."""
+    dtype, shape = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
+    if dtype is None or shape != tuple(leaf.shape):
+        expected = f"expected shape {tuple(leaf.shape)} {leaf.dtype}, got {shape} {entry['dtype']}"
+        raise UntrustedModelError(f"{label}: {name}: {expected}. The weights belong to another model.")
+    floats = np.dtype(leaf.dtype).kind == "f" and np.dtype(dtype).kind == "f"
+    # A model trained in double precision may be loaded where single is the default; what is kept in NumPy (the
+    # standardisation) stays as it is.
+    if np.dtype(dtype) != leaf.dtype and (not floats or isinstance(leaf, np.ndarray | np.generic)):
+        raise UntrustedModelError(f"{label}: {name}: expected dtype {leaf.dtype}, got {np.dtype(dtype)}.")
+    value = np.frombuffer(entry["data"], dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype).reshape(shape)
+    if floats and not np.isfinite(value).all():
+        raise UntrustedModelError(f"{label}: {name} holds NaN or infinity. Fit the model anew.")
+    if isinstance(leaf, np.ndarray | np.generic):
+        return value if isinstance(leaf, np.ndarray) else value[()]
+    return jnp.asarray(value)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+
+
+def named_arrays(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by their place in it, such as `bijection.layer.weights.0`."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    named = {}
+    for path, leaf in paths:
+        if _is_array(leaf):
+            named[jax.tree_util.keystr(path, simple=True, separator=".")] = leaf
+    if len(named) < sum(_is_array(leaf) for _, leaf in paths):
+        raise ValueError("save_weights: two arrays of the module have the same path. Rename a field.")
+    return named

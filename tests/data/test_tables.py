@@ -122,6 +122,15 @@ def test_csv_without_header_keeps_every_row(tmp_path: Path) -> None:
     assert table.notes == ()
 
 
+def test_tables_without_names_take_those_wanted(tmp_path: Path) -> None:
+    (tmp_path / "bare.csv").write_text("1,2.5\n3,4\n")
+    for source in (tmp_path / "bare.csv", np.array([[1, 2.5], [3, 4]])):
+        assert read_table(source, columns=["u", "v"]).values.tolist() == [[1, 2.5], [3, 4]]
+        assert read_table(source, columns=["x1", "x0"]).values.tolist() == [[2.5, 1], [4, 3]]
+        with pytest.raises(DataError, match="no column 'u'"):
+            read_table(source, columns=["u"])
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,2\n")))
     assert read_table("-").values.tolist() == [[1, 2]]

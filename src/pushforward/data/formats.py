@@ -49,13 +49,17 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class Raw:
-    """What a file holds before any check of its content: an Arrow table, or arrays with names."""
+    """What a file holds before any check of its content: an Arrow table, or an array and perhaps its names.
+
+    `named` is False for a CSV file without a header line; an array is named if it comes with names.
+    """
 
     label: str
     arrow: pa.Table | None = None
     names: tuple[str, ...] = ()
     array: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    named: bool = True
 
 
 def too_large(label: str, size: int, cap: int) -> DataError:
@@ -82,7 +86,7 @@ def read_file(path: str, columns: list[str] | None, max_bytes: int = MAX_BYTES) 
         data = sys.stdin.buffer.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise too_large("standard input", len(data), max_bytes)
-        return Raw("standard input", *_csv(data, "standard input", ".csv"))
+        return _csv(data, "standard input", ".csv")
     file, _, member = path.partition("::")
     label = Path(file).name
     try:
@@ -104,7 +108,7 @@ def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: i
             raise too_large(label, size, cap)
         compressed = _head(path, label)[:2] == b"\x1f\x8b"
         data = _unzip(path, label, cap) if compressed else path
-        return Raw(label, *_csv(data, label, path.with_suffix("").suffix if compressed else path.suffix))
+        return _csv(data, label, path.with_suffix("").suffix if compressed else path.suffix)
     if kind == "parquet":
         return Raw(label, _parquet(path, label, columns, cap))
     if kind == "arrow":
@@ -116,9 +120,9 @@ def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: i
         return _npz(file, label, member, cap)
 
 
-def _csv(data: bytes | Path, label: str, suffix: str) -> tuple[pa.Table, tuple[str, ...], None, tuple[str, ...]]:
+def _csv(data: bytes | Path, label: str, suffix: str) -> Raw:
     table, notes = read_csv(data, label, tabs=suffix.lower() in (".tsv", ".tab"))
-    return table, (), None, notes
+    return Raw(label, table, notes=notes, named=not notes)
 
 
 def _head(path: Path, label: str) -> bytes:

@@ -60,7 +60,8 @@ def read_table(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
         source: a path (CSV, TSV, also gzipped; Parquet; Arrow or Feather; NPY or NPZ), a glob of shards such as
             `"part-*.parquet"`, `"archive.npz::name"`, `"-"` for CSV on standard input; or an object: a NumPy array, a
             pandas or polars or PyArrow or any other eager data frame, or a dict of columns.
-        columns: the names to keep, in this order; None keeps all.
+        columns: the names to keep, in this order; None keeps all. A table without names (an array, a CSV file without a
+            header line) of as many columns takes these as its names.
         max_bytes: limit for the table in memory; a larger one is refused before it is unpacked.
 
     Returns:
@@ -250,7 +251,7 @@ def _to_table(raw: Raw, wanted: list[str] | None) -> Table:
         raise DataError("format", f"{raw.label}: expected rows and columns, got an array of shape {array.shape}.")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise DataError("empty", f"{raw.label}: there are no {'rows' if array.shape[0] == 0 else 'columns'}.")
-    names = raw.names or tuple(f"x{i}" for i in range(array.shape[1]))
+    names = raw.names or _names_for(array.shape[1], wanted)
     check_names(names, raw.label)
     if wanted is not None:
         array = array[:, find_columns(names, wanted, raw.label)]
@@ -261,7 +262,7 @@ def _to_table(raw: Raw, wanted: list[str] | None) -> Table:
 
 
 def _arrow_table(raw: Raw, table: pa.Table, wanted: list[str] | None) -> Table:
-    names = [str(name) for name in table.column_names]
+    names = [str(name) for name in table.column_names] if raw.named else list(_names_for(table.num_columns, wanted))
     if wanted is not None:
         positions = find_columns(names, wanted, raw.label)
         repeated = [name for name in wanted if names.count(name) > 1]
@@ -290,6 +291,12 @@ def _arrow_table(raw: Raw, table: pa.Table, wanted: list[str] | None) -> Table:
         raise long_integers(raw.label, too_long)
     _check_finite(values, names, raw.label)
     return Table(tuple(names), values, raw.label, raw.notes)
+
+
+def _names_for(count: int, wanted: list[str] | None) -> tuple[str, ...]:
+    """Names for a table that has none."""
+    own = tuple(f"x{i}" for i in range(count))
+    return tuple(wanted) if wanted is not None and len(wanted) == count and not set(wanted) <= set(own) else own
 
 
 def _non_numeric(label: str, names: Sequence[str], refused: dict[str, str], chosen: bool) -> DataError:

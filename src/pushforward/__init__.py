@@ -9,8 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import bijections, data, distributions, estimators, flows, io, nets, objectives, plotting
-    from pushforward import testing, training
+    from pushforward import (
+        bijections,
+        data,
+        distributions,
+        estimators,
+        flows,
+        io,
+        nets,
+        objectives,
+        plotting,
+        testing,
+        training,
+    )
     from pushforward._checks import ConvergenceError
     from pushforward._types import Fixed, Traits, combine, trainable
     from pushforward.bijections import (

@@ -7,9 +7,22 @@ from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-__all__ = ["Array", "Cost", "Exactness", "Fixed", "PRNGKeyArray", "PyTree", "Shape", "Traits", "combine", "trainable"]
+__all__ = [
+    "Array",
+    "Cost",
+    "Exactness",
+    "Fixed",
+    "PRNGKeyArray",
+    "PyTree",
+    "Shape",
+    "Traits",
+    "combine",
+    "is_array",
+    "trainable",
+]
 
 Shape = tuple[int, ...]
 Cost = Literal["parallel", "sequential", "iterative", "absent"]
@@ -63,6 +76,11 @@ class Fixed(eqx.Module):
 
     def __jax_array__(self) -> Array:
         return self.value
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array, JAX's or NumPy's (which keeps float64 where JAX would not)."""
+    return isinstance(leaf, jax.Array | np.ndarray)
 
 
 def _is_fixed(node: Any) -> bool:

@@ -1,7 +1,8 @@
-"""The only batching code: one event in, any leading batch dimensions out."""
+"""The only batching code: rows on the last axis inside, any leading batch dimensions outside."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,47 +34,26 @@ def batch_keys(key: PRNGKeyArray, n: int, start: int | Array = 0) -> PRNGKeyArra
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, start + jnp.arange(n, dtype=jnp.uint32))
 
 
-def vmap_last(function: Callable, *arguments: Array | None) -> Any:
-    """`jax.vmap` over the first axis of each argument, with the batch on the **last** axis inside.
+def rows_last(function: Callable, batches: tuple[Shape, ...], *arguments: Array | None) -> Any:
+    """Call `function` of rows on the last axis with arguments that have any leading batch dimensions.
 
-    `W @ x` then is one matrix product, and each parameter of a spline is contiguous over the batch. Arguments that
-    are None, and keys (which have no axis to move), are handed through as they are.
-    """
-    moved, axes = [], []
-    for argument in arguments:
-        if argument is None:
-            moved.append(None)
-            axes.append(None)
-        elif jnp.issubdtype(argument.dtype, jax.dtypes.prng_key):
-            moved.append(argument)
-            axes.append(0)
-        else:
-            moved.append(jnp.moveaxis(argument, 0, -1))
-            axes.append(-1)
-    out = jax.vmap(function, in_axes=tuple(axes), out_axes=-1)(*moved)
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), out)
-
-
-def vectorize(function: Callable, batches: tuple[Shape, ...], *arguments: Array | None) -> Any:
-    """Broadcast the batch dimensions of the arguments together, map `function` over them, restore the shape.
+    The batch dimensions are broadcast together, flattened, moved to the end for the call, and restored in the result.
+    With the batch last, `W @ x` is one matrix product and each parameter of a spline is contiguous over the batch.
 
     Args:
-        function: of one event per argument.
+        function: of arrays `(*event, n)` and keys `(n,)`, returning arrays with `n` on the last axis.
         batches: the batch dimensions of each argument, `()` where it is None.
         arguments: arrays `(*batch, *event)`, keys `(*batch,)`, or None.
     """
     batch = jnp.broadcast_shapes(*batches)
-    if all(own == () for own in batches):
-        return function(*arguments)
-    size = 1
-    for n in batch:
-        size *= n
+    size = math.prod(batch)
     flat = []
     for argument, own in zip(arguments, batches, strict=True):
         if argument is None:
             flat.append(None)
             continue
         event = argument.shape[len(own) :]
-        flat.append(jnp.broadcast_to(argument, batch + event).reshape((size, *event)))
-    out = vmap_last(function, *flat)
-    return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), out)
+        rows = jnp.broadcast_to(argument, batch + event).reshape((size, *event))
+        flat.append(rows if jnp.issubdtype(rows.dtype, jax.dtypes.prng_key) else jnp.moveaxis(rows, 0, -1))
+    out = function(*flat)
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0).reshape(batch + leaf.shape[:-1]), out)

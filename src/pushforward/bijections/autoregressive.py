@@ -6,14 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pushforward._checks import check_condition, check_event, message
+from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.nets.base import AbstractConditioner
 
 
-class Autoregressive(AbstractBijection):
+class Autoregressive(AbstractBatchedBijection):
     r"""$y_i = m(x_i; \theta_i(x_{<i}, c))$, with a triangular Jacobian.
 
     Forward knows all of `x` and is one pass. The inverse is sequential: one `lax.scan` over `conditioner.step`, in
@@ -49,24 +49,15 @@ class Autoregressive(AbstractBijection):
         self.cond_shape = conditioner.cond_shape
         self.traits = Traits(inverse="sequential")
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Autoregressive", x, self.in_shape)
-        check_condition("Autoregressive", condition, self.cond_shape)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y, log_det = self.scalar_map.forward_and_log_det(x, self.conditioner(x, condition))
-        return y, jnp.sum(log_det)
+        return y, jnp.sum(log_det, axis=0)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Autoregressive", y, self.out_shape, "y")
-        check_condition("Autoregressive", condition, self.cond_shape)
-        state = self.conditioner.init(condition)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        state = self.conditioner.init(y.shape[-1:], condition)
         inexact = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         dtype = jnp.result_type(y, *inexact)
         state = jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a, state)
-        y = y.astype(dtype)
 
         def step(carry: tuple, inputs: tuple[Array, Array]) -> tuple[tuple, Array]:
             state, previous, total = carry
@@ -75,6 +66,7 @@ class Autoregressive(AbstractBijection):
             x_i, log_det = self.scalar_map.inverse_and_log_det(y_i, params)
             return (state, x_i, total + log_det), x_i
 
-        zero = jnp.zeros((), dtype)
-        (_, _, log_det), x = jax.lax.scan(step, (state, zero, zero), (jnp.arange(self.in_shape[0]), y))
+        zero = jnp.zeros(y.shape[-1:], dtype)
+        inputs = (jnp.arange(self.in_shape[0]), y.astype(dtype))
+        (_, _, log_det), x = jax.lax.scan(step, (state, zero, zero), inputs)
         return x, log_det

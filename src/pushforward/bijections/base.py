@@ -1,7 +1,11 @@
 """The contract: a bijection is an immutable map between events of fixed shape, with its log-determinant."""
 
-import equinox as eqx
+from abc import abstractmethod
 
+import equinox as eqx
+import jax
+
+from pushforward._checks import check_condition, check_event, check_key
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 
 
@@ -11,8 +15,8 @@ class AbstractBijection(eqx.Module):
     Value and log-determinant are one computation, in both directions. `condition` and `key` are in every signature,
     also where they are ignored. A bijection knows `x` and `y` alone; the flow fixes `data = forward(latent)` once.
 
-    Subclasses are final: they implement the two pairs, declare the four attributes, and override the value-only
-    methods merely to skip work, never to change the value. `pushforward.testing.laws` holds them to it.
+    To write one, subclass this, declare the four attributes, implement the two pairs for **one event** and hold the
+    class to `pushforward.testing.check_bijection`. Where speed matters, subclass `AbstractBatchedBijection` instead.
 
     Attributes:
         in_shape: event shape of `x`.
@@ -26,6 +30,7 @@ class AbstractBijection(eqx.Module):
     cond_shape: eqx.AbstractVar[Shape | None]
     traits: eqx.AbstractVar[Traits]
 
+    @abstractmethod
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
@@ -40,8 +45,8 @@ class AbstractBijection(eqx.Module):
             ValueError: a shape does not fit, or a needed condition or key is missing.
             NotImplementedError: `traits.forward` is `"absent"`.
         """
-        raise NotImplementedError(f"{type(self).__name__}.forward_and_log_det is absent (traits.forward says so).")
 
+    @abstractmethod
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
@@ -56,7 +61,6 @@ class AbstractBijection(eqx.Module):
             ValueError: a shape does not fit, or a needed condition or key is missing.
             NotImplementedError: `traits.inverse` is `"absent"`.
         """
-        raise NotImplementedError(f"{type(self).__name__}.inverse_and_log_det is absent (traits.inverse says so).")
 
     def forward(self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None) -> Array:
         """The value of `forward_and_log_det` alone; unused log-determinant work is removed by the compiler."""
@@ -65,3 +69,83 @@ class AbstractBijection(eqx.Module):
     def inverse(self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None) -> Array:
         """The value of `inverse_and_log_det` alone; unused log-determinant work is removed by the compiler."""
         return self.inverse_and_log_det(y, condition, key=key)[0]
+
+
+class AbstractBatchedBijection(AbstractBijection):
+    """A bijection written for a batch on the **last** axis; the methods for one event follow from that.
+
+    Under `jax.vmap` most of JAX's batching rules (reshape, concatenate, broadcast, scan) move the batch to the front,
+    and a spline layer then spends as long transposing its parameters as computing: 45 ms against 25 ms for a training
+    step at D = 43. So the library's own bijections see `(*event, n)`, and mapping over events happens by hand.
+
+    Final subclasses implement `_forward` and `_inverse`; arguments arrive checked.
+    """
+
+    @abstractmethod
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        """Values `(*out_shape, n)` and log-determinants `(n,)`.
+
+        Args:
+            x: `(*in_shape, n)`.
+            condition: `(*cond_shape, n)`; None if and only if the bijection is unconditional.
+            keys: `(n,)`; None if and only if no key is needed.
+        """
+
+    @abstractmethod
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        """Values `(*in_shape, n)` and log-determinants `(n,)`; arguments as in `_forward`."""
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event(type(self).__name__, x, self.in_shape)
+        return self._one(x, condition, key, True)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        check_event(type(self).__name__, y, self.out_shape, "y")
+        return self._one(y, condition, key, False)
+
+    def _one(
+        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        name = type(self).__name__
+        check_condition(name, condition, self.cond_shape)
+        check_key(name, key, self.traits.needs_key)
+        keys = None if key is None else key[None]
+        out, log_det = run_batch(
+            self, value[..., None], None if condition is None else condition[..., None], keys, forward
+        )
+        return out[..., 0], log_det[0]
+
+
+def run_batch(
+    bijection: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+) -> tuple[Array, Array]:
+    """One direction of any bijection on a batch on the last axis, mapped with `jax.vmap` where it is not written so.
+
+    Args:
+        bijection: any.
+        value: `(*event, n)`.
+        condition: `(*cond, n)` or None; dropped if the bijection is unconditional.
+        keys: `(n,)` or None; dropped if none is needed.
+        forward: the direction.
+    """
+    condition = None if bijection.cond_shape is None else condition
+    keys = keys if bijection.traits.needs_key else None
+    if isinstance(bijection, AbstractBatchedBijection):
+        return bijection._forward(value, condition, keys) if forward else bijection._inverse(value, condition, keys)
+    run = bijection.forward_and_log_det if forward else bijection.inverse_and_log_det
+    axes = (-1, None if condition is None else -1, None if keys is None else 0)
+    return jax.vmap(lambda v, c, k: run(v, c, key=k), in_axes=axes, out_axes=-1)(value, condition, keys)
+
+
+def fold_keys(keys: PRNGKeyArray | None, n: int | Array) -> PRNGKeyArray | None:
+    """The keys `(n,)` of member number `n` of a composition."""
+    return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n)
+
+
+def along(parameter: Array) -> Array:
+    """A parameter of an event's shape, with a last axis that broadcasts over the batch."""
+    return parameter[..., None]

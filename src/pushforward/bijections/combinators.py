@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pushforward._checks import check_condition, check_event, check_key, message
+from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, fold_keys, run_batch
 
 
 def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
@@ -26,7 +26,7 @@ def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
     return distinct.pop() if distinct else None
 
 
-class Chain(AbstractBijection):
+class Chain(AbstractBatchedBijection):
     r"""$f = f_n \circ \dots \circ f_1$, listed in the order in which they run forward; log-determinants add up.
 
     Args:
@@ -67,37 +67,24 @@ class Chain(AbstractBijection):
         self.cond_shape = shared_condition("Chain", [member.cond_shape for member in members])
         self.traits = Traits.worst(*(member.traits for member in members))
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self._run(x, condition, key, True)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self._run(y, condition, key, False)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
 
     def _run(
-        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        check_event("Chain", value, self.in_shape if forward else self.out_shape, "x" if forward else "y")
-        check_condition("Chain", condition, self.cond_shape)
-        check_key("Chain", key, self.traits.needs_key)
-        total = jnp.zeros(())
+        total = jnp.zeros(value.shape[-1:], value.dtype)
         order = range(len(self.bijections))
         for n in order if forward else reversed(order):
-            member = self.bijections[n]
-            run = member.forward_and_log_det if forward else member.inverse_and_log_det
-            value, log_det = run(value, condition, key=_fold(key, n, member.traits))
+            value, log_det = run_batch(self.bijections[n], value, condition, fold_keys(keys, n), forward)
             total = total + log_det
         return value, total
 
 
-def _fold(key: PRNGKeyArray | None, n: int | Array, traits: Traits) -> PRNGKeyArray | None:
-    return jax.random.fold_in(key, n) if key is not None and traits.needs_key else None
-
-
-class Invert(AbstractBijection):
+class Invert(AbstractBatchedBijection):
     """The inverse map: forward and inverse change places.
 
     Args:
@@ -115,18 +102,14 @@ class Invert(AbstractBijection):
         self.in_shape, self.out_shape = bijection.out_shape, bijection.in_shape
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits.swapped()
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self.bijection.inverse_and_log_det(x, condition, key=key)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return run_batch(self.bijection, x, condition, keys, False)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self.bijection.forward_and_log_det(y, condition, key=key)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return run_batch(self.bijection, y, condition, keys, True)
 
 
-class Scan(AbstractBijection):
+class Scan(AbstractBatchedBijection):
     """Identical layers, one after the other, with their parameters stacked along a new first axis.
 
     The layers run under `jax.lax.scan`, so that the time to compile does not grow with their number.
@@ -175,33 +158,24 @@ class Scan(AbstractBijection):
         arrays, static = eqx.partition(self.layer, eqx.is_array_like)
         return [eqx.combine(jax.tree.map(lambda leaf: leaf[n], arrays), static) for n in range(self.n_layers)]
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self._run(x, condition, key, True)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self._run(y, condition, key, False)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
 
     def _run(
-        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        check_event("Scan", value, self.in_shape, "x" if forward else "y")
-        check_condition("Scan", condition, self.cond_shape)
-        check_key("Scan", key, self.traits.needs_key)
         arrays, static = eqx.partition(self.layer, eqx.is_array_like)
+        inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        dtype = jnp.result_type(value, *inexact)
 
         def step(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
             own, n = inputs
-            layer = eqx.combine(own, static)
-            run = layer.forward_and_log_det if forward else layer.inverse_and_log_det
-            out, log_det = run(carry[0], condition, key=_fold(key, n, self.traits))
+            out, log_det = run_batch(eqx.combine(own, static), carry[0], condition, fold_keys(keys, n), forward)
             return (out.astype(dtype), (carry[1] + log_det).astype(dtype)), None
 
-        inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-        dtype = jnp.result_type(value, *inexact)
-        start = (value.astype(dtype), jnp.zeros((), dtype))
+        start = (value.astype(dtype), jnp.zeros(value.shape[-1:], dtype))
         (out, total), _ = jax.lax.scan(step, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
         return out, total

@@ -8,9 +8,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_condition, check_event, check_int, message
+from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 
 
@@ -24,12 +24,13 @@ def alternating_split(dim: int) -> np.ndarray:
     return (np.arange(check_int("alternating_split", "dim", dim, 1)) - dim) % 2 == 1
 
 
-class Coupling(AbstractBijection):
+class Coupling(AbstractBatchedBijection):
     r"""$y_T = m(x_T; \theta(x_P, c)),\; y_P = x_P$: the coordinates $T$ are mapped, the others pass.
 
     Args:
         split: booleans, True where a coordinate is transformed: `half_split(dim)`, `alternating_split(dim)`, or any.
-        conditioner: from the passing coordinates (and the condition) to `(n_params, n_transformed)`, e.g. an `MLP`.
+        conditioner: from the passing coordinates `(n_passing, n)` (and the condition `(*cond_shape, n)`) to
+            parameters `(n_params, n_transformed, n)`, the batch on the last axis; an `MLP` or `ResidualMLP`.
         scalar_map: the map of each transformed coordinate.
         cond_shape: shape of the condition that the conditioner takes, None if unconditional.
 
@@ -71,20 +72,13 @@ class Coupling(AbstractBijection):
             fix = f"Build it with out_shape={expected}: parameters by transformed coordinates."
             raise ValueError(message("Coupling", f"a conditioner with output {expected}", f"{out_shape}", fix))
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Coupling", x, self.in_shape)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return self._run(x, condition, True)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Coupling", y, self.out_shape, "y")
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return self._run(y, condition, False)
 
     def _run(self, value: Array, condition: Array | None, forward: bool) -> tuple[Array, Array]:
-        check_condition("Coupling", condition, self.cond_shape)
         mask = np.array(self.split)
         passing, mapped = np.flatnonzero(~mask), np.flatnonzero(mask)
         rest = _take(value, passing)
@@ -92,7 +86,7 @@ class Coupling(AbstractBijection):
         run = self.scalar_map.forward_and_log_det if forward else self.scalar_map.inverse_and_log_det
         out, log_det = run(_take(value, mapped), params)
         joined = jnp.concatenate([rest.astype(out.dtype), out])
-        return _take(joined, np.argsort(np.concatenate([passing, mapped]))), jnp.sum(log_det)
+        return _take(joined, np.argsort(np.concatenate([passing, mapped]))), jnp.sum(log_det, axis=0)
 
 
 def _take(x: Array, indices: np.ndarray) -> Array:

@@ -8,12 +8,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_event, message
+from pushforward._checks import message
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBatchedBijection, along
 
 
-class Affine(AbstractBijection):
+class Affine(AbstractBatchedBijection):
     r"""$y = a\,x + b$ elementwise, with $\log|\det| = \sum_i \log|a_i|$; the sign of each scale is kept, never trained.
 
     Args:
@@ -53,22 +53,18 @@ class Affine(AbstractBijection):
         self.in_shape = self.out_shape = tuple(shape)
         self.cond_shape, self.traits = None, Traits()
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Affine", x, self.in_shape)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         scale = jnp.where(self.negative, -1, 1) * jnp.exp(self.log_scale)
-        return x * scale + self.loc, jnp.sum(self.log_scale)
+        log_det = jnp.sum(self.log_scale)
+        return x * along(scale) + along(self.loc), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Affine", y, self.out_shape, "y")
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         scale = jnp.where(self.negative, -1, 1) * jnp.exp(-self.log_scale)
-        return (y - self.loc) * scale, -jnp.sum(self.log_scale)
+        log_det = -jnp.sum(self.log_scale)
+        return (y - along(self.loc)) * along(scale), jnp.broadcast_to(log_det, y.shape[-1:])
 
 
-class Standardize(AbstractBijection):
+class Standardize(AbstractBatchedBijection):
     r"""From standardised numbers to the data's units, $y = s\,x + m$, with `m` and `s` fixed: the first layer of a model.
 
     Both are kept in double precision, so that under `jax.enable_x64` large offsets (a date in seconds) lose nothing.
@@ -113,16 +109,10 @@ class Standardize(AbstractBijection):
         loc = np.average(x, axis=0, weights=weights)
         return Standardize(loc, np.sqrt(np.average((x - loc) ** 2, axis=0, weights=weights)))
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Standardize", x, self.in_shape)
-        scale = jnp.asarray(self.scale.value)
-        return x * scale + self.loc.value, jnp.sum(jnp.log(scale))
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        loc, scale = jnp.asarray(self.loc.value), jnp.asarray(self.scale.value)
+        return x * along(scale) + along(loc), jnp.broadcast_to(jnp.sum(jnp.log(scale)), x.shape[-1:])
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Standardize", y, self.out_shape, "y")
-        scale = jnp.asarray(self.scale.value)
-        return (y - self.loc.value) / scale, -jnp.sum(jnp.log(scale))
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        loc, scale = jnp.asarray(self.loc.value), jnp.asarray(self.scale.value)
+        return (y - along(loc)) / along(scale), jnp.broadcast_to(-jnp.sum(jnp.log(scale)), y.shape[-1:])

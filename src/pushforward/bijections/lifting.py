@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_condition, check_event, check_int, check_key, message
+from pushforward._checks import check_condition, check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, run_batch
 from pushforward.bijections.combinators import Chain, Invert
 
 
-class Partial(AbstractBijection):
+class Partial(AbstractBatchedBijection):
     """A bijection on a part of a vector; the other coordinates pass unchanged.
 
     Args:
@@ -56,26 +56,22 @@ class Partial(AbstractBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
+
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        check_event("Partial", x, self.in_shape)
-        part, log_det = self.bijection.forward_and_log_det(x[np.array(self.indices)], condition, key=key)
-        return self._put(x, part), log_det
-
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Partial", y, self.out_shape, "y")
-        part, log_det = self.bijection.inverse_and_log_det(y[np.array(self.indices)], condition, key=key)
-        return self._put(y, part), log_det
-
-    def _put(self, whole: Array, part: Array) -> Array:
-        dtype = jnp.result_type(whole, part)
-        return whole.astype(dtype).at[np.array(self.indices)].set(part.astype(dtype), unique_indices=True)
+        indices = np.array(self.indices)
+        part, log_det = run_batch(self.bijection, value[indices], condition, keys, forward)
+        dtype = jnp.result_type(value, part)
+        return value.astype(dtype).at[indices].set(part.astype(dtype), unique_indices=True), log_det
 
 
-class Vmap(AbstractBijection):
+class Vmap(AbstractBatchedBijection):
     """The same kind of bijection on each row of an event `(n, *shape)`; log-determinants add up.
 
     Args:
@@ -106,37 +102,27 @@ class Vmap(AbstractBijection):
         self.in_shape, self.out_shape = (n, *bijection.in_shape), (n, *bijection.out_shape)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Vmap", x, self.in_shape)
-        return self._run(x, condition, key, True)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Vmap", y, self.out_shape, "y")
-        return self._run(y, condition, key, False)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
 
     def _run(
-        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        check_condition("Vmap", condition, self.cond_shape)
-        check_key("Vmap", key, self.traits.needs_key)
         arrays, static = eqx.partition(self.bijection, eqx.is_array_like)
 
-        def row(own: Any, part: Array, row_key: PRNGKeyArray | None) -> tuple[Array, Array]:
-            bijection = eqx.combine(own, static)
-            run = bijection.forward_and_log_det if forward else bijection.inverse_and_log_det
-            return run(part, condition, key=row_key)
+        def row(own: Any, part: Array, row_keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+            return run_batch(eqx.combine(own, static), part, condition, row_keys, forward)
 
-        keys = jax.random.split(key, self.n) if key is not None and self.traits.needs_key else None
+        row_keys = None if keys is None else jax.vmap(lambda key: jax.random.split(key, self.n), out_axes=1)(keys)
         axes = (None if self.shared else 0, 0, None if keys is None else 0)
-        out, log_dets = jax.vmap(row, in_axes=axes)(arrays, value, keys)
-        return out, jnp.sum(log_dets)
+        out, log_dets = jax.vmap(row, in_axes=axes)(arrays, value, row_keys)
+        return out, jnp.sum(log_dets, axis=0)
 
 
-class EmbedCondition(AbstractBijection):
+class EmbedCondition(AbstractBatchedBijection):
     r"""$f(x; e(c))$: a network $e$ turns the raw condition into the one that the bijection sees.
 
     Args:
@@ -163,15 +149,18 @@ class EmbedCondition(AbstractBijection):
         self.bijection, self.net, self.cond_shape = bijection, net, tuple(cond_shape)
         self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self.bijection.forward_and_log_det(x, self.embed(condition), key=key)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
+
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        return self.bijection.inverse_and_log_det(y, self.embed(condition), key=key)
+        # check_condition has seen to it that a condition is there.
+        embedded = jax.vmap(self.embed, in_axes=-1, out_axes=-1)(condition)
+        return run_batch(self.bijection, value, embedded, keys, forward)
 
     def embed(self, condition: Array | None) -> Array:
         """The embedded condition.
@@ -185,7 +174,7 @@ class EmbedCondition(AbstractBijection):
         return embedded
 
 
-class WithCondition(AbstractBijection):
+class WithCondition(AbstractBatchedBijection):
     """A conditional bijection at one fixed condition: unconditional. `Flow.given` makes it.
 
     Args:
@@ -218,12 +207,14 @@ class WithCondition(AbstractBijection):
             return Chain([WithCondition.fix(member, condition) for member in bijection.bijections])
         return WithCondition(bijection, condition)
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return self.bijection.forward_and_log_det(x, self.condition, key=key)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
+
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        return self.bijection.inverse_and_log_det(y, self.condition, key=key)
+        fixed = jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, value.shape[-1]))
+        return run_batch(self.bijection, value, fixed, keys, forward)

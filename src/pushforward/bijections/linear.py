@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from pushforward._checks import check_event, check_int, message
+from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBatchedBijection, along
+from pushforward.nets.base import dense
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
 
@@ -22,7 +23,7 @@ MAX_LOG_DIAGONAL = 10.0
 INITIAL_MIX = 0.1
 
 
-class Reverse(AbstractBijection):
+class Reverse(AbstractBatchedBijection):
     """The coordinates in reverse order; log-determinant 0.
 
     Args:
@@ -38,20 +39,14 @@ class Reverse(AbstractBijection):
         self.in_shape = self.out_shape = (check_int("Reverse", "dim", dim, 1),)
         self.cond_shape, self.traits = None, Traits()
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Reverse", x, self.in_shape)
-        return x[::-1], jnp.zeros((), x.dtype)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return x[::-1], jnp.zeros(x.shape[-1:], x.dtype)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Reverse", y, self.out_shape, "y")
-        return y[::-1], jnp.zeros((), y.dtype)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return y[::-1], jnp.zeros(y.shape[-1:], y.dtype)
 
 
-class Permutation(AbstractBijection):
+class Permutation(AbstractBatchedBijection):
     """`y[i] = x[indices[i]]`; log-determinant 0.
 
     Args:
@@ -85,20 +80,14 @@ class Permutation(AbstractBijection):
         """A permutation drawn uniformly."""
         return Permutation(jax.random.permutation(key, check_int("Permutation", "dim", dim, 1)))
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Permutation", x, self.in_shape)
-        return permute(x, self.indices, self.inverse_indices), jnp.zeros((), x.dtype)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return permute(x, self.indices, self.inverse_indices), jnp.zeros(x.shape[-1:], x.dtype)
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("Permutation", y, self.out_shape, "y")
-        return permute(y, self.inverse_indices, self.indices), jnp.zeros((), y.dtype)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return permute(y, self.inverse_indices, self.indices), jnp.zeros(y.shape[-1:], y.dtype)
 
 
-class LULinear(AbstractBijection):
+class LULinear(AbstractBatchedBijection):
     r"""$y = L U P x + b$ with a random permutation $P$, unit lower $L$ and upper $U$; $\log|\det| = \sum_i \log U_{ii}$.
 
     The diagonal of $U$ is $e^{d}$ with $d$ bounded, so that the layer cannot become singular.
@@ -137,19 +126,16 @@ class LULinear(AbstractBijection):
         lower = jnp.tril(self.lower, -1) + jnp.eye(*self.lower.shape, dtype=self.lower.dtype)
         return lower, jnp.triu(self.upper, 1) + jnp.diag(jnp.exp(log_diagonal)), jnp.sum(log_diagonal)
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("LULinear", x, self.in_shape)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         lower, upper, log_det = self._factors()
-        return (lower @ upper) @ self.permutation.forward(x) + self.bias, log_det
+        shuffled = permute(x, self.permutation.indices, self.permutation.inverse_indices)
+        return dense(lower @ upper, self.bias, shuffled), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("LULinear", y, self.out_shape, "y")
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         lower, upper, log_det = self._factors()
-        centred = y - self.bias
+        centred = y - along(self.bias)
         dtype = jnp.result_type(centred, lower)
         z = solve_triangular(lower.astype(dtype), centred.astype(dtype), lower=True, unit_diagonal=True)
-        return self.permutation.inverse(solve_triangular(upper.astype(dtype), z)), -log_det
+        z = solve_triangular(upper.astype(dtype), z)
+        x = permute(z, self.permutation.inverse_indices, self.permutation.indices)
+        return x, jnp.broadcast_to(-log_det, y.shape[-1:])

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_event, check_int, message
+from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward._vectorize import split_batch, vectorize
-from pushforward.bijections.base import AbstractBijection
+from pushforward._vectorize import split_batch
+from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.lifting import EmbedCondition, WithCondition
 
@@ -20,7 +20,7 @@ from pushforward.bijections.lifting import EmbedCondition, WithCondition
 MIN_DEVIATION = 1e-6
 
 
-class ActNorm(AbstractBijection):
+class ActNorm(AbstractBatchedBijection):
     r"""$y = e^{s} \odot x + b$ per coordinate, trained; the identity until `initialise` sets it from a batch.
 
     Nothing happens behind the user's back: no first-call initialisation, no flag, no state in `forward`.
@@ -44,17 +44,13 @@ class ActNorm(AbstractBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("ActNorm", x, self.in_shape)
-        return x * jnp.exp(self.log_scale) + self.bias, jnp.sum(self.log_scale)
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        y = x * along(jnp.exp(self.log_scale)) + along(self.bias)
+        return y, jnp.broadcast_to(jnp.sum(self.log_scale), x.shape[-1:])
 
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        check_event("ActNorm", y, self.out_shape, "y")
-        return (y - self.bias) * jnp.exp(-self.log_scale), -jnp.sum(self.log_scale)
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        x = (y - along(self.bias)) * along(jnp.exp(-self.log_scale))
+        return x, jnp.broadcast_to(-jnp.sum(self.log_scale), y.shape[-1:])
 
 
 def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
@@ -83,8 +79,8 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
     if len(lead) != 1 or lead[0] < 2:
         fix = "Pass some hundred rows of the training data."
         raise ValueError(message("initialise", "a batch of two rows or more", f"shape {rows.shape}", fix))
-    conditions = None if condition is None else jnp.asarray(condition)
-    bijection, _ = _initialise(flow.bijection, rows, conditions, forward=False)
+    conditions = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
+    bijection, _ = _initialise(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions, forward=False)
     return eqx.tree_at(lambda f: f.bijection, flow, bijection)
 
 
@@ -95,9 +91,9 @@ def _is_actnorm(node: Any) -> bool:
 def _initialise(
     bijection: AbstractBijection, rows: Array, condition: Array | None, forward: bool
 ) -> tuple[AbstractBijection, Array]:
-    """The initialised bijection and the rows mapped through it, in the direction from data to latent."""
+    """The initialised bijection and the rows `(*event, n)` mapped through it, in the direction from data to latent."""
     if isinstance(bijection, ActNorm):
-        mean, deviation = jnp.mean(rows, 0), jnp.std(rows, 0)
+        mean, deviation = jnp.mean(rows, -1), jnp.std(rows, -1)
         log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
         if forward:
             new = (-log_deviation, -mean * jnp.exp(-log_deviation))
@@ -122,13 +118,13 @@ def _initialise(
         inner, rows = _initialise(bijection.bijection, rows, condition, not forward)
         return Invert(inner), rows
     elif isinstance(bijection, EmbedCondition):
-        embedded = None if condition is None else vectorize(bijection.embed, (condition.shape[:1],), condition)
+        embedded = None if condition is None else jax.vmap(bijection.embed, in_axes=-1, out_axes=-1)(condition)
         inner, rows = _initialise(bijection.bijection, rows, embedded, forward)
         return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
     elif isinstance(bijection, WithCondition):
-        fixed = jnp.broadcast_to(bijection.condition, (rows.shape[0], *bijection.condition.shape))
+        fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, rows.shape[-1]))
         inner, rows = _initialise(bijection.bijection, rows, fixed, forward)
         return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
-    run = bijection.forward if forward else bijection.inverse
-    own = condition if bijection.cond_shape is not None else None
-    return bijection, vectorize(run, (rows.shape[:1], () if own is None else own.shape[:1]), rows, own)
+    if bijection.traits.needs_key:
+        raise ValueError(f"initialise: {type(bijection).__name__} needs a key; put the ActNorm on its data side.")
+    return bijection, run_batch(bijection, rows, condition, None, forward)[0]

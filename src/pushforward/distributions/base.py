@@ -1,22 +1,21 @@
-"""The contract of distributions: one event in the private methods, any leading batch dimensions in the public ones."""
+"""The contract of distributions: rows on the last axis inside, any leading batch dimensions outside."""
 
 from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_key, message
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward._vectorize import batch_keys, split_batch, vectorize
+from pushforward._vectorize import batch_keys, rows_last, split_batch
 
 
 class AbstractDistribution(eqx.Module):
     r"""A distribution over events of `event_shape`, perhaps given a condition.
 
-    Final subclasses implement three methods of **one** event (`_log_prob`, `_sample`, `_sample_and_log_prob`); the
-    public methods here are never overridden. Log-densities are in nats, `-inf` outside the support, and NaN only
+    Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`_log_prob`, `_sample`,
+    `_sample_and_log_prob`); the public methods here are never overridden. Log-densities are in nats, `-inf` outside the support, and NaN only
     where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i` of a sample depends on the key and on
     `i` alone, so that a longer sample begins with the shorter one.
 
@@ -31,16 +30,22 @@ class AbstractDistribution(eqx.Module):
     needs_key: eqx.AbstractVar[bool]
 
     @abstractmethod
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        """The log-density of one event, a scalar."""
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        """The log-densities `(n,)` of rows `(*event_shape, n)`.
+
+        Args:
+            x: `(*event_shape, n)`.
+            condition: `(*cond_shape, n)`; None if and only if the distribution is unconditional.
+            keys: `(n,)`; None if and only if no key is needed.
+        """
 
     @abstractmethod
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        """One event."""
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        """One row `(*event_shape, n)` per key `(n,)`, a function of that key alone."""
 
     @abstractmethod
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        """One event and its log-density, which may be cheaper and safer than scoring the event afterwards."""
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        """Rows and their log-densities, which may be cheaper and safer than scoring the rows afterwards."""
 
     def log_prob(self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None) -> Array:
         r"""$\log p(x)$, or $\log p(x \mid c)$, in nats.
@@ -58,7 +63,7 @@ class AbstractDistribution(eqx.Module):
         """
         name = f"{type(self).__name__}.log_prob"
         x, batch = split_batch(name, "x", x, self.event_shape)
-        condition, cond_batch = _split_condition(name, condition, self.cond_shape)
+        condition, cond_batch = split_condition(name, condition, self.cond_shape)
         check_key(name, key, self.needs_key)
         keys, key_batch = None, ()
         if self.needs_key and key is not None:
@@ -104,7 +109,7 @@ class AbstractDistribution(eqx.Module):
         name = f"{type(self).__name__}.{method}"
         if not isinstance(sample_shape, tuple):
             sample_shape = (sample_shape,)
-        condition, cond_batch = _split_condition(name, condition, self.cond_shape)
+        condition, cond_batch = split_condition(name, condition, self.cond_shape)
         shape = sample_shape + cond_batch
         return _row_keys(as_key(name, key), shape), condition, (shape, cond_batch)
 
@@ -116,7 +121,12 @@ def _row_keys(key: PRNGKeyArray, shape: Shape) -> PRNGKeyArray:
     return batch_keys(key, size).reshape(shape)
 
 
-def _split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tuple[Array | None, Shape]:
+def split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tuple[Array | None, Shape]:
+    """The condition as an array and its batch dimensions; None and `()` for an unconditional model.
+
+    Raises:
+        ValueError: it is missing, superfluous, or of another shape.
+    """
     if cond_shape is None:
         if condition is not None:
             fix = "Leave it out, or build the model with condition_dim=."
@@ -133,24 +143,18 @@ def _split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tup
 def _log_prob_rows(
     distribution: AbstractDistribution, x: Array, condition: Array | None, keys: PRNGKeyArray | None, batches: tuple
 ) -> Array:
-    return vectorize(distribution._log_prob, batches, x, condition, keys)
+    return rows_last(distribution._log_prob, batches, x, condition, keys)
 
 
 @eqx.filter_jit
 def _sample_rows(
     distribution: AbstractDistribution, keys: PRNGKeyArray, condition: Array | None, batches: tuple
 ) -> Array:
-    return vectorize(distribution._sample, batches, keys, condition)
+    return rows_last(distribution._sample, batches, keys, condition)
 
 
 @eqx.filter_jit
 def _sample_and_log_prob_rows(
     distribution: AbstractDistribution, keys: PRNGKeyArray, condition: Array | None, batches: tuple
 ) -> tuple[Array, Array]:
-    return vectorize(distribution._sample_and_log_prob, batches, keys, condition)
-
-
-def float_dtype(tree: Any) -> Any:
-    """The floating type a model computes in: that of its arrays, else JAX's default."""
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)}
-    return jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+    return rows_last(distribution._sample_and_log_prob, batches, keys, condition)

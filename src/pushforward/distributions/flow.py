@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -10,10 +11,10 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward._vectorize import split_batch, vectorize
-from pushforward.bijections.base import AbstractBijection
+from pushforward._vectorize import batch_keys, rows_last, split_batch
+from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.bijections.lifting import WithCondition
-from pushforward.distributions.base import AbstractDistribution, _split_condition
+from pushforward.distributions.base import AbstractDistribution, split_condition
 
 
 class Flow(AbstractDistribution):
@@ -60,22 +61,23 @@ class Flow(AbstractDistribution):
         self.cond_shape = shapes.pop() if shapes else None
         self.needs_key = bijection.traits.needs_key or base.needs_key
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         # An infinite coordinate has density zero under every base here, but inf - inf inside a network would be NaN.
-        base_key, probe_key = (None, None) if key is None else jax.random.split(key)
         infinite = jnp.isinf(x)
-        z, log_det = self.bijection.inverse_and_log_det(jnp.where(infinite, 0, x), condition, key=probe_key)
-        log_prob = self.base._log_prob(z, condition, base_key) + log_det
-        return jnp.where(jnp.any(infinite) & ~jnp.any(jnp.isnan(x)), -jnp.inf, log_prob)
+        z, log_det = run_batch(self.bijection, jnp.where(infinite, 0, x), condition, fold_keys(keys, 1), False)
+        own = condition if self.base.cond_shape is not None else None
+        log_prob = self.base._log_prob(z, own, fold_keys(keys, 0) if self.base.needs_key else None) + log_det
+        event = tuple(range(x.ndim - 1))
+        outside = jnp.any(infinite, axis=event) & ~jnp.any(jnp.isnan(x), axis=event)
+        return jnp.where(outside, -jnp.inf, log_prob)
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        draw_key, probe_key = (key, None) if not self.needs_key else jax.random.split(key)
-        return self.bijection.forward(self.base._sample(draw_key, condition), condition, key=probe_key)
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        z = self.base._sample(keys, condition if self.base.cond_shape is not None else None)
+        return run_batch(self.bijection, z, condition, fold_keys(keys, 1), True)[0]
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        draw_key, probe_key = (key, None) if not self.needs_key else jax.random.split(key)
-        z, log_prob = self.base._sample_and_log_prob(draw_key, condition)
-        x, log_det = self.bijection.forward_and_log_det(z, condition, key=probe_key)
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        z, log_prob = self.base._sample_and_log_prob(keys, condition if self.base.cond_shape is not None else None)
+        x, log_det = run_batch(self.bijection, z, condition, fold_keys(keys, 1), True)
         return x, log_prob - log_det
 
     def encode(self, x: Any, condition: Any = None) -> Array:
@@ -105,7 +107,7 @@ class Flow(AbstractDistribution):
         Raises:
             ValueError: the flow is unconditional, or the shape does not fit.
         """
-        condition, batch = _split_condition("Flow.given", condition, self.cond_shape)
+        condition, batch = split_condition("Flow.given", condition, self.cond_shape)
         if condition is None:
             raise ValueError("Flow.given: the flow is unconditional; use it as it is.")
         if batch:
@@ -130,20 +132,31 @@ class BaseGiven(AbstractDistribution):
             return base
         return BaseGiven(base, condition, base.event_shape, None, base.needs_key)
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        return self.base._log_prob(x, self.condition, key)
+    def _fixed(self, n: int) -> Array:
+        return jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, n))
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        return self.base._sample(key, self.condition)
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        return self.base._log_prob(x, self._fixed(x.shape[-1]), keys)
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        return self.base._sample_and_log_prob(key, self.condition)
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        return self.base._sample(keys, self._fixed(keys.shape[0]))
+
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        return self.base._sample_and_log_prob(keys, self._fixed(keys.shape[0]))
 
 
 @eqx.filter_jit
 def _map_rows(flow: Flow, events: Any, condition: Any, forward: bool) -> Array:
     name, what = ("Flow.decode", "z") if forward else ("Flow.encode", "x")
     events, batch = split_batch(name, what, events, flow.bijection.in_shape if forward else flow.event_shape)
-    condition, cond_batch = _split_condition(name, condition, flow.cond_shape)
-    function = flow.bijection.forward if forward else flow.bijection.inverse
-    return vectorize(function, (batch, cond_batch), events, condition)
+    condition, cond_batch = split_condition(name, condition, flow.cond_shape)
+    if flow.bijection.traits.needs_key:
+        keys = batch_keys(jax.random.key(0), math.prod(jnp.broadcast_shapes(batch, cond_batch)))
+    else:
+        keys = None
+
+    def run(rows: Array, conditions: Array | None) -> Array:
+        # The value does not depend on the key: only the log-determinant, which is dropped, would.
+        return run_batch(flow.bijection, rows, conditions, keys, forward)[0]
+
+    return rows_last(run, (batch, cond_batch), events, condition)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward.bijections.base import fold_keys
 from pushforward.distributions.base import AbstractDistribution
 
 
@@ -58,17 +59,26 @@ class Mixture(AbstractDistribution):
         self.cond_shape = conditions.pop() if conditions else None
         self.needs_key = any(c.needs_key for c in self.components)
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        keys = [key] * len(self.components) if key is None else list(jax.random.split(key, len(self.components)))
-        log_probs = jnp.stack([c._log_prob(x, condition, k) for c, k in zip(self.components, keys, strict=True)])
-        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + log_probs, axis=0)
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        log_probs = jnp.stack(
+            [
+                c._log_prob(x, self._own(c, condition), fold_keys(keys, n) if c.needs_key else None)
+                for n, c in enumerate(self.components)
+            ]
+        )
+        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits)[:, None] + log_probs, axis=0)
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        keys = jax.random.split(key, len(self.components) + 1)
-        draws = jnp.stack([c._sample(k, condition) for c, k in zip(self.components, keys[1:], strict=True)])
-        return draws[jax.random.categorical(keys[0], self.logits)]
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        choice = jax.vmap(lambda key: jax.random.categorical(key, self.logits))(keys)
+        x = jnp.zeros((*self.event_shape, keys.shape[0]))
+        for n, c in enumerate(self.components):
+            draws = c._sample(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n), self._own(c, condition))
+            x = jnp.where(choice == n, draws, x)
+        return x
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        draw_key, score_key = (key, None) if not self.needs_key else jax.random.split(key)
-        x = self._sample(draw_key, condition)
-        return x, self._log_prob(x, condition, score_key)
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(keys, condition)
+        return x, self._log_prob(x, condition, fold_keys(keys, len(self.components)) if self.needs_key else None)
+
+    def _own(self, component: AbstractDistribution, condition: Array | None) -> Array | None:
+        return condition if component.cond_shape is not None else None

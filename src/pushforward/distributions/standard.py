@@ -13,7 +13,8 @@ from jax.scipy.special import gammaln
 
 from pushforward._checks import message
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
-from pushforward.distributions.base import AbstractDistribution, float_dtype
+from pushforward.bijections.base import along
+from pushforward.distributions.base import AbstractDistribution
 
 
 class StandardNormal(AbstractDistribution):
@@ -30,14 +31,14 @@ class StandardNormal(AbstractDistribution):
     def __init__(self, shape: Shape):
         self.event_shape, self.cond_shape, self.needs_key = _event_shape("StandardNormal", shape), None, False
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        return -0.5 * jnp.sum(x * x) - 0.5 * math.log(2 * math.pi) * x.size
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        return -0.5 * _over_event(x * x) - 0.5 * math.log(2 * math.pi) * math.prod(self.event_shape)
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        return jax.random.normal(key, self.event_shape)
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        return _normals(keys, self.event_shape)
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(key, condition)
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(keys, condition)
         return x, self._log_prob(x, condition, None)
 
 
@@ -70,17 +71,19 @@ class DiagonalNormal(AbstractDistribution):
         self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, float), shape), dtype)
         self.log_scale = jnp.asarray(np.broadcast_to(np.log(values), shape), dtype)
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        z = (x - self.loc) * jnp.exp(-self.log_scale)
-        return -0.5 * jnp.sum(z * z) - jnp.sum(self.log_scale) - 0.5 * math.log(2 * math.pi) * x.size
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        return self._log_prob_of((x - along(self.loc)) * along(jnp.exp(-self.log_scale)))
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        return self.loc + jnp.exp(self.log_scale) * jax.random.normal(key, self.event_shape)
+    def _log_prob_of(self, z: Array) -> Array:
+        constant = 0.5 * math.log(2 * math.pi) * math.prod(self.event_shape)
+        return -0.5 * _over_event(z * z) - jnp.sum(self.log_scale) - constant
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        z = jax.random.normal(key, self.event_shape)
-        log_prob = -0.5 * jnp.sum(z * z) - jnp.sum(self.log_scale) - 0.5 * math.log(2 * math.pi) * z.size
-        return self.loc + jnp.exp(self.log_scale) * z, log_prob
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        return self._sample_and_log_prob(keys, condition)[0]
+
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        z = _normals(keys, self.event_shape)
+        return along(self.loc) + along(jnp.exp(self.log_scale)) * z, self._log_prob_of(z)
 
 
 class UniformBox(AbstractDistribution):
@@ -111,19 +114,20 @@ class UniformBox(AbstractDistribution):
         self.low = Fixed(jnp.asarray(np.broadcast_to(a, shape), dtype))
         self.high = Fixed(jnp.asarray(np.broadcast_to(b, shape), dtype))
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        low, high = self.low.value, self.high.value
-        outside = jnp.any((x < low) | (x > high))
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        low, high = along(self.low.value), along(self.high.value)
+        event = tuple(range(x.ndim - 1))
+        outside = jnp.any((x < low) | (x > high), axis=event) & ~jnp.any(jnp.isnan(x), axis=event)
         # 0 * x keeps a NaN in x a NaN; the clip keeps an infinite x, which is outside, from making one.
-        inside = -jnp.sum(jnp.log(high - low)) + 0 * jnp.sum(jnp.clip(x, low, high))
-        return jnp.where(outside & ~jnp.any(jnp.isnan(x)), -jnp.inf, inside)
+        inside = -jnp.sum(jnp.log(high - low)) + 0 * _over_event(jnp.clip(x, low, high))
+        return jnp.where(outside, -jnp.inf, inside)
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         low, high = self.low.value, self.high.value
-        return jax.random.uniform(key, self.event_shape, minval=low, maxval=high)
+        return jax.vmap(lambda k: jax.random.uniform(k, self.event_shape, minval=low, maxval=high), out_axes=-1)(keys)
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(key, condition)
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(keys, condition)
         return x, self._log_prob(x, condition, None)
 
 
@@ -156,23 +160,33 @@ class StudentT(AbstractDistribution):
         self.event_shape, self.cond_shape, self.needs_key = _event_shape("StudentT", shape), None, False
         self.log_df = jnp.asarray(np.broadcast_to(np.log(values), shape), jnp.result_type(float))
 
-    def _log_prob(self, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        df = jnp.exp(self.log_df)
+    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        log_df = along(self.log_df)
+        df = jnp.exp(log_df)
         half = (df + 1) / 2
         # log(1 + x^2 / df) without overflow: for |x| > 1e10 the 1 is below rounding, and x^2 may be infinite.
         large = jnp.abs(x) > 1e10
-        tail = 2 * jnp.log(jnp.where(large, jnp.abs(x), 1.0)) - self.log_df
+        tail = 2 * jnp.log(jnp.where(large, jnp.abs(x), 1.0)) - log_df
         bulk = jnp.log1p(jnp.where(large, 0.0, x) ** 2 / df)
-        constant = gammaln(half) - gammaln(df / 2) - 0.5 * (self.log_df + math.log(math.pi))
-        return jnp.sum(constant - half * jnp.where(large, tail, bulk))
+        constant = gammaln(half) - gammaln(df / 2) - 0.5 * (log_df + math.log(math.pi))
+        return _over_event(constant - half * jnp.where(large, tail, bulk))
 
-    def _sample(self, key: PRNGKeyArray, condition: Array | None) -> Array:
-        dtype = jnp.result_type(float_dtype(self), float)
-        return jax.random.t(key, jnp.exp(self.log_df).astype(dtype), self.event_shape, dtype=dtype)
+    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        df = jnp.exp(self.log_df).astype(jnp.result_type(float))
+        return jax.vmap(lambda k: jax.random.t(k, df, self.event_shape, dtype=df.dtype), out_axes=-1)(keys)
 
-    def _sample_and_log_prob(self, key: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(key, condition)
+    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self._sample(keys, condition)
         return x, self._log_prob(x, condition, None)
+
+
+def _normals(keys: PRNGKeyArray, shape: Shape) -> Array:
+    return jax.vmap(lambda key: jax.random.normal(key, shape), out_axes=-1)(keys)
+
+
+def _over_event(x: Array) -> Array:
+    """The sum over all axes but the last."""
+    return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 
 
 def _event_shape(name: str, shape: Any) -> Shape:

@@ -92,4 +92,3 @@ def stack(
 
     bijection = eqx.filter_jit(lambda k: Scan.of(layer, k, n_layers=n_layers))(as_key(name, key))
     return Flow(base, bijection)
-

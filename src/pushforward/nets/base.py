@@ -41,6 +41,8 @@ def activation_of(name: str) -> Callable[[Array], Array]:
 class AbstractConditioner(eqx.Module):
     r"""A network whose output for step `i` depends on the inputs of the steps before `i` alone.
 
+    Arrays have the batch on a last axis of length `n`, so that `weight @ x` is one matrix product.
+
     It is evaluated in two ways that agree: all steps in parallel, when the whole input is known, and one step after
     the other, when step `i` needs what came out of step `i - 1`. In the second way each hidden unit is computed once,
     when its last input becomes known, so that all steps together cost about as much arithmetic as one parallel pass.
@@ -57,29 +59,39 @@ class AbstractConditioner(eqx.Module):
 
     @abstractmethod
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """The parameters of all steps, `(n_params, n_steps)`, from the whole input `(n_steps,)`."""
+        """The parameters of all steps, `(n_params, n_steps, n)`, from the whole input `(n_steps, n)`.
+
+        Args:
+            x: `(n_steps, n)`.
+            condition: `(*cond_shape, n)`, None if unconditional.
+        """
 
     @abstractmethod
-    def init(self, condition: Array | None = None) -> Any:
-        """The state before the first step: a value, to be handed to `step`."""
+    def init(self, batch: Shape, condition: Array | None = None) -> Any:
+        """The state before the first step: a value, to be handed to `step`.
+
+        Args:
+            batch: `(n,)`.
+            condition: `(*cond_shape, n)`, None if unconditional.
+        """
 
     @abstractmethod
     def step(self, state: Any, i: Array, previous: Array) -> tuple[Array, Any]:
-        """The parameters `(n_params,)` of step `i`, and the next state.
+        """The parameters `(n_params, n)` of step `i`, and the next state.
 
         Args:
             state: from `init` or the step before.
             i: the number of the step, from 0.
-            previous: the input of step `i - 1`, a scalar; ignored at step 0.
+            previous: the input of step `i - 1`, `(n,)`; ignored at step 0.
         """
 
 
 def dense(weight: Array, bias: Array, x: Array) -> Array:
-    """`weight @ x + bias` as one matrix product, so that the gradient of the bias comes out of a product as well.
+    """`weight @ x + bias` for `x` of `(n_in, n)`, as one product, so that the bias' gradient comes out of one as well.
 
     XLA's reduction of a wide gradient over the batch took as long as everything else in a spline layer's step.
     """
-    one = jnp.ones((1,), x.dtype)
+    one = jnp.ones((1, *x.shape[1:]), x.dtype)
     return jnp.concatenate([weight, bias[:, None]], axis=1) @ jnp.concatenate([x, one])
 
 

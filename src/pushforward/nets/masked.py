@@ -73,7 +73,7 @@ class MADE(AbstractConditioner):
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
-        `(dim,) -> (n_params, dim)`
+        `(dim, n) -> (n_params, dim, n)`, the batch on the last axis
 
     Cost: one pass in parallel. All `dim` sequential steps together cost about the arithmetic of that one pass.
 
@@ -148,13 +148,15 @@ class MADE(AbstractConditioner):
         return first, between, jnp.where(inputs[:, None] > hidden, self.out_weight, 0)
 
     def _from_condition(self, condition: Array | None) -> tuple[Array, Array]:
-        """The part of the first layer and of the output that is known before any input."""
+        """The part of the first layer and of the output, `(n_params, dim, n)`, that is known before any input."""
         if self.cond_weight is None or self.cond_out_weight is None:
-            return self.hidden_biases[0], self.out_bias
+            return self.hidden_biases[0][:, None], self.out_bias[..., None]
         if condition is None:
             raise ValueError(f"MADE: expected a condition of shape {self.cond_shape}, got none. Pass condition=...")
-        c = limit_input(condition.reshape(-1))
-        return dense(self.cond_weight, self.hidden_biases[0], c), self.cond_out_weight @ c + self.out_bias
+        c = limit_input(condition.reshape(-1, condition.shape[-1]))
+        out_weight = self.cond_out_weight.reshape(-1, c.shape[0])
+        out = dense(out_weight, self.out_bias.reshape(-1), c).reshape(self.n_params, self.n_steps, -1)
+        return dense(self.cond_weight, self.hidden_biases[0], c), out
 
     def _hidden(self, first: Array, linear) -> Array:
         """The last hidden activations from the first pre-activations; `linear(n, h)` applies hidden layer n."""
@@ -174,35 +176,36 @@ class MADE(AbstractConditioner):
         width, n_window = self.first_weight.shape[0], self.window_weight.shape[-1]
         x = limit_input(x)
         if self.cond_weight is None:
-            pre = dense(first, self.hidden_biases[0], x)
+            pre, bias, base = dense(first, self.hidden_biases[0], x), self.out_bias, None
         else:
-            pre = self._from_condition(condition)[0] + first @ x
+            known, base = self._from_condition(condition)
+            pre, bias = known + first @ x, jnp.zeros_like(self.out_bias)
         h = self._hidden(pre, lambda n, h: dense(between[n], self.hidden_biases[n + 1], h))
-        params = dense(out.reshape(-1, width), self.out_bias.reshape(-1), h).reshape(self.n_params, self.n_steps)
-        if self.cond_out_weight is not None and condition is not None:
-            params = params + self.cond_out_weight @ limit_input(condition.reshape(-1))
+        params = dense(out.reshape(-1, width), bias.reshape(-1), h).reshape(self.n_params, self.n_steps, -1)
+        params = params if base is None else params + base
         if n_window:
-            padded = jnp.concatenate([jnp.zeros((n_window,), x.dtype), x])
+            padded = jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), x])
             before = jnp.stack([padded[n_window - b - 1 :][: self.n_steps] for b in range(n_window)])
-            params = params + jnp.einsum("pdb,bd->pd", self.window_weight, before)
+            params = params + jnp.einsum("pdb,bdn->pdn", self.window_weight, before)
         return params
 
-    def init(self, condition: Array | None = None) -> State:
+    def init(self, batch: Shape, condition: Array | None = None) -> State:
         first, between, out = self._masked()
         pre, base = self._from_condition(condition)
         # Column i of the first layer belongs to the input that becomes known before step i: input i - 1.
         columns = jnp.concatenate([jnp.zeros_like(first[:, :1]), first[:, :-1]], axis=1).T
-        tables = (columns, between, jnp.swapaxes(out, 0, 1), base.T)
-        empty = jnp.zeros_like(pre)
-        recent = jnp.zeros((self.window_weight.shape[-1],), pre.dtype)
-        return State(tables, pre, (empty,) * (len(self.hidden_weights) + 1), recent)
+        base = jnp.broadcast_to(jnp.swapaxes(base, 0, 1), (self.n_steps, self.n_params, base.shape[-1]))
+        tables = (columns, between, jnp.swapaxes(out, 0, 1), base)
+        pre = jnp.broadcast_to(pre, (pre.shape[0], *batch))
+        recent = jnp.zeros((self.window_weight.shape[-1], *batch), pre.dtype)
+        return State(tables, pre, (jnp.zeros_like(pre),) * (len(self.hidden_weights) + 1), recent)
 
     def step(self, state: State, i: Array, previous: Array) -> tuple[Array, State]:
         columns, between, out, base = state.tables
         degrees = self._degrees()
         size = degrees.slice_size
         previous = jnp.where(i == 0, 0, limit_input(previous))
-        first = state.first + columns[i] * previous
+        first = state.first + columns[i][:, None] * previous
         start = jnp.minimum(jnp.asarray(degrees.starts)[i], first.shape[0] - size)
         activations = list(state.activations)
 
@@ -215,7 +218,9 @@ class MADE(AbstractConditioner):
 
         # The slice may hold units of other degrees: earlier ones come out as they were, later ones are premature but
         # masked from every output until they are computed again, in their own step.
-        h = self._hidden(rows(first), lambda n, h: rows(between[n]) @ store(n, h) + rows(self.hidden_biases[n + 1]))
+        h = self._hidden(
+            rows(first), lambda n, h: rows(between[n]) @ store(n, h) + rows(self.hidden_biases[n + 1])[:, None]
+        )
         params = out[i] @ store(len(activations) - 1, h) + base[i]
         recent = state.recent
         if recent.shape[0]:
@@ -224,7 +229,7 @@ class MADE(AbstractConditioner):
         return params, State(state.tables, first, tuple(activations), recent)
 
 
-def ResMADE(  # noqa: N802 - the field's name for it
+def ResMADE(
     key: PRNGKeyArray,
     dim: int,
     n_params: int,

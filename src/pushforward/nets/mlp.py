@@ -18,7 +18,7 @@ def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | No
         return limit_input(x)
     if condition is None:
         raise ValueError(f"{name}: expected a condition of shape {cond_shape}, got none. Pass condition=...")
-    return limit_input(jnp.concatenate([x, condition.reshape(-1).astype(x.dtype)]))
+    return limit_input(jnp.concatenate([x, condition.reshape(-1, x.shape[-1]).astype(x.dtype)]))
 
 
 class MLP(eqx.Module):
@@ -34,7 +34,7 @@ class MLP(eqx.Module):
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
-        `(in_size,) -> out_shape`
+        `(in_size, n) -> (*out_shape, n)`, the batch on the last axis
 
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
@@ -79,7 +79,7 @@ class MLP(eqx.Module):
         activation = activation_of(self.activation)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = activation(dense(weight, bias, h))
-        return dense(self.weights[-1], self.biases[-1], h).reshape(self.out_shape)
+        return dense(self.weights[-1], self.biases[-1], h).reshape(*self.out_shape, x.shape[-1])
 
 
 class ResidualMLP(eqx.Module):
@@ -95,7 +95,7 @@ class ResidualMLP(eqx.Module):
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
-        `(in_size,) -> out_shape`
+        `(in_size, n) -> (*out_shape, n)`, the batch on the last axis
 
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
@@ -149,4 +149,4 @@ class ResidualMLP(eqx.Module):
         h = dense(*layers[0], _joined("ResidualMLP", x, condition, self.cond_shape))
         for inner, outer in zip(layers[1:-1:2], layers[2:-1:2], strict=True):
             h = h + dense(*outer, activation(dense(*inner, activation(h))))
-        return dense(*layers[-1], activation(h)).reshape(self.out_shape)
+        return dense(*layers[-1], activation(h)).reshape(*self.out_shape, x.shape[-1])

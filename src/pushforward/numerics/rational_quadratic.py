@@ -147,9 +147,7 @@ def _pull_back(
     """Cotangents of `x` and of all parameters from those of the value and the log-slope."""
     inside, clamped = _clamp(x, bound)
     bar_inside, bar_log = jnp.where(inside, bar_y, 0.0), jnp.where(inside, bar_log, 0.0)
-    _, vjp = jax.vjp(
-        _within_bin, clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins)
-    )
+    _, vjp = jax.vjp(_within_bin, clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins))
     bar_x, bar_left, bar_width, bar_bottom, bar_height, bar_slope_left, bar_slope_right = vjp((bar_inside, bar_log))
 
     # left = -b + sum_{j<i} w_j and width = w_i with w_j = size * softmax_j + smallest: the softmax's own pull-back
@@ -166,7 +164,9 @@ def _pull_back(
     is_width, is_size = row < bins, row < 2 * bins
     k = row - jnp.where(is_width, 0, jnp.where(is_size, bins, 2 * bins))
     below = jnp.where(is_width, size * bar_left - mean_w, jnp.where(is_size, size * bar_bottom - mean_h, 0.0))
-    own = jnp.where(is_width, size * bar_width - mean_w, jnp.where(is_size, size * bar_height - mean_h, bar_slope_right))
+    own = jnp.where(
+        is_width, size * bar_width - mean_w, jnp.where(is_size, size * bar_height - mean_h, bar_slope_right)
+    )
     above = jnp.where(is_width, -mean_w, jnp.where(is_size, -mean_h, 0.0))
     bar = jnp.where(k < found.index, below, jnp.where(k == found.index, own, above))
     bar = jnp.where(~is_size & (k == found.index - 1), bar_slope_left, bar)

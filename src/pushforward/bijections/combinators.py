@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -9,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, fold_keys, run_batch
 
 
@@ -56,7 +58,7 @@ class Chain(AbstractBatchedBijection):
             if not isinstance(member, AbstractBijection):
                 fix = "Chain([first, second]) takes bijections, in the order in which they run."
                 raise TypeError(message(f"Chain: layer {n}", "a bijection", type(member).__name__, fix))
-        for n, (one, two) in enumerate(zip(members[:-1], members[1:], strict=True)):
+        for n, (one, two) in enumerate(itertools.pairwise(members)):
             if one.out_shape != two.in_shape:
                 raise ValueError(
                     f"Chain: layer {n} ({type(one).__name__}) gives events of shape {one.out_shape} but layer {n + 1} "
@@ -139,7 +141,7 @@ class Scan(AbstractBatchedBijection):
         if layer.in_shape != layer.out_shape:
             fix = "Put layers that change the shape into a Chain."
             raise ValueError(message("Scan", f"a layer that keeps {layer.in_shape}", f"{layer.out_shape}", fix))
-        for leaf in jax.tree.leaves(eqx.filter(layer, eqx.is_array_like)):
+        for leaf in jax.tree.leaves(eqx.filter(layer, is_array)):
             if jnp.shape(leaf)[:1] != (n_layers,):
                 fix = "Build the layers with Scan.of(make, key, n_layers=...)."
                 got = f"an array of shape {jnp.shape(leaf)}"
@@ -155,8 +157,8 @@ class Scan(AbstractBatchedBijection):
 
     def layers(self) -> list[AbstractBijection]:
         """The layers one by one, in the order in which they run forward."""
-        arrays, static = eqx.partition(self.layer, eqx.is_array_like)
-        return [eqx.combine(jax.tree.map(lambda leaf: leaf[n], arrays), static) for n in range(self.n_layers)]
+        arrays, static = eqx.partition(self.layer, is_array)
+        return [eqx.combine(jax.tree.map(operator.itemgetter(n), arrays), static) for n in range(self.n_layers)]
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return self._run(x, condition, keys, True)
@@ -167,7 +169,7 @@ class Scan(AbstractBatchedBijection):
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        arrays, static = eqx.partition(self.layer, eqx.is_array_like)
+        arrays, static = eqx.partition(self.layer, is_array)
         inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         dtype = jnp.result_type(value, *inexact)
 

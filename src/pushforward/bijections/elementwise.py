@@ -65,7 +65,7 @@ class Affine(AbstractBatchedBijection):
 
 
 class Standardize(AbstractBatchedBijection):
-    r"""From standardised numbers to the data's units, $y = s\,x + m$, with `m` and `s` fixed: the first layer of a model.
+    r"""From standardised numbers to the data's units, $y = s\,x + m$, with `m` and `s` fixed.
 
     Both are kept in double precision, so that under `jax.enable_x64` large offsets (a date in seconds) lose nothing.
 

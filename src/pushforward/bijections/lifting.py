@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_condition, check_int, message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, run_batch
 from pushforward.bijections.combinators import Chain, Invert
 
@@ -95,7 +95,7 @@ class Vmap(AbstractBatchedBijection):
     def __init__(self, bijection: AbstractBijection, n: int, *, shared: bool = False):
         self.n, self.shared, self.bijection = check_int("Vmap", "n", n, 1), bool(shared), bijection
         if not shared:
-            for leaf in jax.tree.leaves(eqx.filter(bijection, eqx.is_array_like)):
+            for leaf in jax.tree.leaves(eqx.filter(bijection, is_array)):
                 if jnp.shape(leaf)[:1] != (n,):
                     fix = "Build it with eqx.filter_vmap(make)(keys), or pass shared=True."
                     raise ValueError(message("Vmap", f"arrays with a first axis of {n}", f"{jnp.shape(leaf)}", fix))
@@ -111,7 +111,7 @@ class Vmap(AbstractBatchedBijection):
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        arrays, static = eqx.partition(self.bijection, eqx.is_array_like)
+        arrays, static = eqx.partition(self.bijection, is_array)
 
         def row(own: Any, part: Array, row_keys: PRNGKeyArray | None) -> tuple[Array, Array]:
             return run_batch(eqx.combine(own, static), part, condition, row_keys, forward)

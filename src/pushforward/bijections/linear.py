@@ -88,7 +88,7 @@ class Permutation(AbstractBatchedBijection):
 
 
 class LULinear(AbstractBatchedBijection):
-    r"""$y = L U P x + b$ with a random permutation $P$, unit lower $L$ and upper $U$; $\log|\det| = \sum_i \log U_{ii}$.
+    r"""$y = L U P x + b$ with a random permutation $P$, unit lower $L$, upper $U$; $\log|\det| = \sum_i \log U_{ii}$.
 
     The diagonal of $U$ is $e^{d}$ with $d$ bounded, so that the layer cannot become singular.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_int, message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward._vectorize import split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
 from pushforward.bijections.combinators import Chain, Invert, Scan
@@ -95,10 +95,7 @@ def _initialise(
     if isinstance(bijection, ActNorm):
         mean, deviation = jnp.mean(rows, -1), jnp.std(rows, -1)
         log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
-        if forward:
-            new = (-log_deviation, -mean * jnp.exp(-log_deviation))
-        else:
-            new = (log_deviation, mean)
+        new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
         bijection = eqx.tree_at(lambda b: (b.log_scale, b.bias), bijection, new)
     elif isinstance(bijection, Chain):
         members = list(bijection.bijections)
@@ -111,8 +108,8 @@ def _initialise(
         order = range(len(layers)) if forward else reversed(range(len(layers)))
         for n in order:
             layers[n], rows = _initialise(layers[n], rows, condition, forward)
-        arrays = [eqx.filter(layer, eqx.is_array_like) for layer in layers]
-        static = eqx.filter(layers[0], eqx.is_array_like, inverse=True)
+        arrays = [eqx.filter(layer, is_array) for layer in layers]
+        static = eqx.filter(layers[0], is_array, inverse=True)
         return Scan(eqx.combine(jax.tree.map(lambda *leaf: np.stack(leaf), *arrays), static), len(layers)), rows
     elif isinstance(bijection, Invert):
         inner, rows = _initialise(bijection.bijection, rows, condition, not forward)

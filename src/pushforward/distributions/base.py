@@ -15,9 +15,9 @@ class AbstractDistribution(eqx.Module):
     r"""A distribution over events of `event_shape`, perhaps given a condition.
 
     Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`_log_prob`, `_sample`,
-    `_sample_and_log_prob`); the public methods here are never overridden. Log-densities are in nats, `-inf` outside the support, and NaN only
-    where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i` of a sample depends on the key and on
-    `i` alone, so that a longer sample begins with the shorter one.
+    `_sample_and_log_prob`); the public methods here are never overridden. Log-densities are in nats, `-inf` outside
+    the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i` of a sample
+    depends on the key and on `i` alone, so that a longer sample begins with the shorter one.
 
     Attributes:
         event_shape: the shape of one event.

@@ -132,7 +132,7 @@ class UniformBox(AbstractDistribution):
 
 
 class StudentT(AbstractDistribution):
-    r"""Independent Student-t coordinates: tails that fall like $|x|^{-\nu - 1}$ where a normal's fall like $e^{-x^2/2}$.
+    r"""Independent Student-t coordinates, whose tails fall like $|x|^{-\nu - 1}$ instead of $e^{-x^2/2}$.
 
     $\log p(x_i) = \log\Gamma(\tfrac{\nu+1}2) - \log\Gamma(\tfrac\nu2) - \tfrac12\log(\nu\pi)
     - \tfrac{\nu+1}2 \log(1 + x_i^2/\nu)$.

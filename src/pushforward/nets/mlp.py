@@ -83,7 +83,7 @@ class MLP(eqx.Module):
 
 
 class ResidualMLP(eqx.Module):
-    r"""$r_0 = W [x, c] + b,\; r_{l+1} = r_l + B_l\,\sigma(A_l\,\sigma(r_l) + a_l) + b_l$, and a linear output of $\sigma(r)$.
+    r"""$r_0 = W [x, c] + b,\; r_{l+1} = r_l + B_l\,\sigma(A_l\,\sigma(r_l) + a_l) + b_l$, output linear in $\sigma(r)$.
 
     Args:
         key: for the initial weights. The output starts near 0.

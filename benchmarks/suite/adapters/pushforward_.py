@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import optax
 
 import pushforward as pf
+from pushforward.training.state import FlatModel
 from suite.work import BATCH, BINS, BOUND, DEPTH, LEARNING_RATE, WIDTH
 
 EPOCH_STEPS = 20  # of the table that `fit_step_ms` fits
@@ -36,26 +38,27 @@ class PushforwardAdapter:
 
     def build(self, model: str, dim: int, n_layers: int, seed: int) -> int:
         self.flow = construct(model, dim, n_layers, seed)
-        self.params, rest = pf.trainable(self.flow)
+        # As `pf.fit` does it: the trainable numbers are one vector, so that Adam is one loop and not one per array.
+        vector, flat = FlatModel.split(self.flow)
         optimizer = optax.adam(LEARNING_RATE)
-        self.state = optimizer.init(self.params)
+        take = pf.training.make_step(pf.objectives.MaximumLikelihood(), optimizer, lambda v, _: flat.build(v))
+
+        @partial(jax.jit, donate_argnums=(0, 1))
+        def update(vector: jax.Array, state: Any, x: jax.Array) -> tuple[jax.Array, Any, Any]:
+            return take(vector, None, state, x)
+
+        self.vector, self._update = jnp.asarray(vector), update
+        self.state = optimizer.init(self.vector)
         self.key = jax.random.key(seed)
-
-        take = pf.training.make_step(pf.objectives.MaximumLikelihood(), optimizer)
-
-        def update(params: Any, state: Any, x: jax.Array) -> tuple[Any, Any, Any]:
-            return take(params, rest, state, x)
-
-        self._update = jax.jit(update)
-        jax.block_until_ready((self.params, self.state))
-        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        jax.block_until_ready((self.vector, self.state))
+        return vector.size
 
     def load(self, rows: Any) -> None:
         self.x = jax.block_until_ready(jnp.asarray(rows, jnp.float32))
 
     def step(self) -> None:
-        self.params, self.state, loss = self._update(self.params, self.state, self.x)
-        jax.block_until_ready((self.params, self.state, loss))
+        self.vector, self.state, info = self._update(self.vector, self.state, self.x)
+        jax.block_until_ready((self.vector, self.state, info))
 
     def fit_step_ms(self, seconds: float) -> float:
         """ms per step of the same batch and model inside `pf.fit`: a long fit less a short one, by their steps."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-
 from pushforward._types import Array, PRNGKeyArray
-from pushforward._vectorize import batch_keys, vectorize
 from pushforward.distributions import AbstractDistribution
 from pushforward.objectives.base import AbstractObjective, weighted_mean
 
@@ -42,7 +39,4 @@ class MaximumLikelihood(AbstractObjective):
         self, flow: AbstractDistribution, x: Array, condition: Array | None = None, key: PRNGKeyArray | None = None
     ) -> Array:
         """The negative log-density of each row, `(n,)`."""
-        keys = batch_keys(key, jnp.shape(x)[0]) if flow.needs_key and key is not None else None
-        rows = jnp.shape(x)[:1]
-        batches = (rows, () if condition is None else rows, () if keys is None else rows)
-        return -vectorize(flow._log_prob, batches, x, condition, keys)
+        return -flow.log_prob(x, condition, key=key if flow.needs_key else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry_2x32
 
 from pushforward._types import Array, PRNGKeyArray
 
@@ -33,10 +34,23 @@ def pad_rows(array: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
 
 
-def epoch_order(key: PRNGKeyArray, epoch: Array, n: Array, n_padded: int) -> Array:
-    """A random order of the first `n` of `n_padded` rows, the filling last: a function of key and epoch alone."""
-    bits = jax.random.bits(jax.random.fold_in(key, epoch), (n_padded,), jnp.uint32)
+def streams(key: PRNGKeyArray) -> tuple[np.ndarray, ...]:
+    """Three independent seeds of two words from one key: for the order of the rows, the steps, the validations."""
+    words = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    return tuple(np.random.SeedSequence([*words, n]).generate_state(2, np.uint32) for n in range(3))
+
+
+def epoch_order(seed: Array, epoch: Array, n: Array, n_padded: int) -> Array:
+    """A random order of the first `n` of `n_padded` rows, the filling last: a function of seed and epoch alone.
+
+    Rows are sorted by the Threefry hash of the counter (epoch, row).
+
+    Source:
+        Salmon, Moraes, Dror, Shaw, 2011, "Parallel random numbers: as easy as 1, 2, 3", doi 10.1145/2063384.2063405.
+    """
     rows = jnp.arange(n_padded, dtype=jnp.int32)
+    counters = jnp.concatenate([jnp.broadcast_to(epoch, rows.shape).astype(jnp.uint32), rows.astype(jnp.uint32)])
+    bits = threefry_2x32(seed, counters)[:n_padded]
     bits = jnp.where(rows < n, bits, jnp.uint32(0xFFFFFFFF))
     # Stable, so that a row which drew the largest number still stands before the filling.
     return jax.lax.sort((bits, rows), num_keys=1, is_stable=True)[1]

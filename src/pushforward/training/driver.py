@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from pushforward.objectives import AbstractObjective
+from pushforward.training.batches import streams
 from pushforward.training.loop import HISTORY_ROWS, Call, Report, run
 from pushforward.training.plan import Plan
 from pushforward.training.progress import AbstractProgress
 from pushforward.training.result import COLUMNS
 from pushforward.training.rows import Rows
-from pushforward.training.state import RUNNING, FitState, FlatModel
+from pushforward.training.state import RUNNING, STATUS, STEP, FitState, FlatModel
 
 CALL_SECONDS = 0.5  # what one device call should last: long against its overhead, short for whoever waits
 FIRST_STEPS = 10  # of the first call, which measures the speed
@@ -39,7 +40,7 @@ class Driver:
         callback: Callable[[dict[str, float]], None] | None,
         start: float,
     ):
-        self.plan, self.model, self.objective, self.key = plan, model, objective, key
+        self.plan, self.model, self.objective, self.seeds = plan, model, objective, streams(key)
         self.rows, self.held_out, self.offsets = rows, held_out, offsets
         self.display, self.callback, self.start = display, callback, start
         self.history: dict[str, list] = {name: [] for name in COLUMNS}
@@ -66,17 +67,17 @@ class Driver:
         unread: tuple[Report, float] | None = None
         try:
             while self.status == RUNNING:
-                first = self.sent == 0
+                measured = self.step_seconds > 0
                 call = self.next_call()
                 self.sent += int(call.n_steps)
+                sent_at = time.perf_counter()
                 state, report = run(
-                    state, self.model, self.objective, self.rows, self.held_out, self.plan, call, self.key
+                    state, self.model, self.objective, self.rows, self.held_out, self.plan, call, self.seeds
                 )
-                sent_at = time.perf_counter()  # after dispatch, so that the first call's compilation is not counted
                 if unread is not None:
                     self.read(*unread)
                 unread = (report, sent_at)
-                if first or bool(call.last):
+                if not measured or bool(call.last):
                     self.read(*unread)
                     unread = None
         except KeyboardInterrupt:
@@ -87,15 +88,19 @@ class Driver:
         return state, False
 
     def next_call(self) -> Call:
-        """How many steps the next call should take, and whether the time is up after it."""
-        if self.step == 0:
-            return self.call(FIRST_STEPS, self.elapsed, last=False)
-        n = round(CALL_SECONDS / max(self.step_seconds, 1e-9))
-        n = max(1, min(n, GROWTH * self.call_steps, (HISTORY_ROWS - 2) * int(self.plan.steps_per_round)))
+        """How many steps the next call should take, and whether the time is up after it.
+
+        The first call compiles, the second measures a few steps, and from then on calls aim at `CALL_SECONDS`.
+        """
+        pace = max(self.step_seconds, 1e-9)
+        n = FIRST_STEPS
+        if self.step_seconds > 0:
+            n = max(1, min(round(CALL_SECONDS / pace), GROWTH * self.call_steps))
+        n = min(n, (HISTORY_ROWS - 2) * int(self.plan.steps_per_round))
         begins = self.elapsed + (self.sent - self.step) * self.step_seconds
         left = float(self.plan.max_seconds) - begins
-        fits = int(max(left, 0.0) / max(self.step_seconds, 1e-9)) if math.isfinite(left) else n
-        return self.call(min(n, fits), begins, last=fits <= n and math.isfinite(left))
+        fits = int(max(left, 0.0) / pace) if math.isfinite(left) else n + 1
+        return self.call(min(n, fits), begins, last=fits <= n)
 
     def call(self, n_steps: int, elapsed: float, last: bool) -> Call:
         """The same as the device takes it."""
@@ -107,12 +112,12 @@ class Driver:
         report = jax.device_get(report)
         arrived = time.perf_counter()
         began, before = max(self.looked_at, sent_at), self.step
-        self.looked_at, self.step, self.status = arrived, int(report.final_step), int(report.status)
+        self.looked_at, self.step, self.status = arrived, int(report.state[STEP]), int(report.state[STATUS])
         taken = self.step - before
-        if taken > 0:
-            self.step_seconds = (arrived - began) / taken
+        if taken > 0 and before > 0:  # the first call's time is mostly the compiler's
+            self.step_seconds = max((arrived - began) / taken, 1e-9)
         for i in range(int(report.n)):
-            share = (int(report.step[i]) - before) / taken if taken > 0 else 1.0
+            share = (int(report.whole[i, 0]) - before) / taken if taken > 0 else 1.0
             self.add_row(report, i, began - self.start + share * (arrived - began))
         rows_per_second = float(self.rows.n) / int(self.plan.steps_per_epoch) / max(self.step_seconds, 1e-9)
         left = (int(self.plan.total_steps) - self.step) * self.step_seconds
@@ -121,8 +126,8 @@ class Driver:
 
     def add_row(self, report: Report, i: int, seconds: float) -> None:
         """One row of the history; the score of the untrained flow is only used as the one to beat."""
-        step = int(report.step[i])
-        held_out = float(report.held_out_nats[i]) + self.offsets[1]
+        step = int(report.whole[i, 0])
+        held_out = float(report.real[i, 1]) + self.offsets[1]
         if self.held_out is not None and not held_out <= self.best_nats:
             self.best_nats = held_out
         if step == 0:
@@ -130,11 +135,11 @@ class Driver:
         row = {
             "epoch": step // int(self.plan.steps_per_epoch),
             "step": step,
-            "train_nats": float(report.train_nats[i]) + self.offsets[0],
+            "train_nats": float(report.real[i, 0]) + self.offsets[0],
             "held_out_nats": held_out,
-            "learning_rate": float(report.learning_rate[i]),
+            "learning_rate": float(report.real[i, 2]),
             "seconds": seconds,
-            "skipped": int(report.skipped[i]),
+            "skipped": int(report.whole[i, 1]),
         }
         for name, value in row.items():
             self.history[name].append(value)

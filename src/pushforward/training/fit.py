@@ -11,7 +11,7 @@ import numpy as np
 
 from pushforward._checks import as_key
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import Chain
+from pushforward.bijections import Chain, initialise
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.objectives import AbstractObjective, MaximumLikelihood
@@ -21,10 +21,26 @@ from pushforward.training.loop import MAX_REWINDS
 from pushforward.training.plan import first_moments, make_plan
 from pushforward.training.progress import make_progress
 from pushforward.training.result import FitError, FitResult, Status, Verdict, describe
-from pushforward.training.rows import SCORE_CHUNK, read, split
-from pushforward.training.state import CONVERGED, DIVERGED, OUT_OF_TIME, FitState, FlatModel
+from pushforward.training.rows import SCORE_CHUNK, Table, read, split
+from pushforward.training.state import (
+    BEST_ERROR,
+    BEST_NATS,
+    BEST_STEP,
+    CONVERGED,
+    DIVERGED,
+    N_REWINDS,
+    N_SKIPPED,
+    OUT_OF_TIME,
+    RATE_SCALE,
+    SKIPPED,
+    STATUS,
+    STEP,
+    FitState,
+    FlatModel,
+)
 
 MAXIMUM_LIKELIHOOD = MaximumLikelihood()
+INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
 
 
 def fit(
@@ -128,14 +144,25 @@ def fit(
     if vector.size == 0:
         raise ValueError("fit: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
     with jax.enable_x64(vector.dtype == np.float64 or jax.config.jax_enable_x64):
+        prepared = initialise_from(flow, table, vector.dtype)
+        if prepared is not flow:
+            vector, model = FlatModel.split(prepared)
         rows = table.on_device(vector.dtype, bucket(n))
         chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
         held_out_rows = None if held_out is None else held_out.on_device(vector.dtype, chunks)
-        state = FitState.start(vector, first_moments(plan, vector), bucket(n))
+        state = FitState.start(vector, first_moments(plan, vector), bucket(n), int(plan.steps_per_round))
         offsets = (table.offset, table.offset if held_out is None else held_out.offset)
         driver = Driver(plan, model, objective, rows, held_out_rows, key, offsets, display, callback, start)
         state, interrupted = driver.run(state)
         return finish(model, preprocess, state, driver, interrupted, held_out is not None)
+
+
+def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
+    """The flow with its `ActNorm` layers set from the first rows; itself if it has none."""
+    if len(table.x) < 2:
+        return flow
+    condition = None if table.condition is None else table.condition[:INITIALISE_ROWS].astype(dtype)
+    return initialise(flow, table.x[:INITIALISE_ROWS].astype(dtype), condition)
 
 
 def finish(
@@ -151,13 +178,14 @@ def finish(
     Raises:
         FitError: the fit diverged.
     """
-    code, steps = int(state.status), int(state.step)
-    n_skipped, n_rewinds = int(state.n_skipped), int(state.n_rewinds)
+    whole, real = np.asarray(state.whole), np.asarray(state.real)
+    code, steps, n_rewinds = int(whole[STATUS]), int(whole[STEP]), int(whole[N_REWINDS])
+    n_skipped = int(whole[N_SKIPPED]) + int(np.asarray(state.tally)[SKIPPED])
     if code == DIVERGED:
         text = (
             f"fit: expected finite losses and gradients, got {n_skipped} non-finite steps of {steps} and a non-finite "
             f"score, also after {MAX_REWINDS} rewinds with the learning rate down to "
-            f"{float(driver.plan.learning_rate) * float(state.rate_scale):.1e}. Standardise the data "
+            f"{float(driver.plan.learning_rate) * float(real[RATE_SCALE]):.1e}. Standardise the data "
             "(preprocess=Standardize), look for outliers, bound the scales of the layers, or lower learning_rate."
         )
         driver.display.close(text)
@@ -169,8 +197,8 @@ def finish(
         status = "converged"
     elif code == OUT_OF_TIME:
         status = "stopped: budget"
-    nats = float(state.best_nats) + driver.offsets[1] if validated else None
-    error = float(state.best_error) if validated else None
+    nats = float(real[BEST_NATS]) + driver.offsets[1] if validated else None
+    error = float(real[BEST_ERROR]) if validated else None
     trained = model.build_on_host(np.asarray(state.best))
     if preprocess is not None:
         trained = Flow(trained.base, Chain([trained.bijection, preprocess]))
@@ -184,7 +212,7 @@ def finish(
         standard_error=error,
         epochs=steps // int(driver.plan.steps_per_epoch),
         steps=steps,
-        best_step=int(state.best_step),
+        best_step=int(whole[BEST_STEP]),
         seconds=seconds,
         n_skipped=n_skipped,
         n_rewinds=n_rewinds,

@@ -18,9 +18,16 @@ from pushforward.training.schedule import rate_factor
 from pushforward.training.state import (
     CONVERGED,
     DIVERGED,
+    N_SKIPPED,
     OUT_OF_STEPS,
     OUT_OF_TIME,
+    RATE_SCALE,
     RUNNING,
+    SKIPPED,
+    STATUS,
+    STEP,
+    UPDATES,
+    VALIDATED_AT,
     FitState,
     FlatModel,
     Weights,
@@ -51,30 +58,19 @@ class Call(eqx.Module):
 
 
 class Report(eqx.Module):
-    """What one device call tells the host, a few numbers; the first `n` rows of the columns are filled."""
+    """What one device call tells the host: a few numbers, and the validations it made.
 
-    status: Array
-    final_step: Array
+    Attributes:
+        n: number of validations; as many rows of the columns are filled.
+        whole: `(HISTORY_ROWS, 2)`: step, steps skipped so far.
+        real: `(HISTORY_ROWS, 3)`: mean training nats since the validation before, held-out nats, learning rate.
+        state: `FitState.whole` at the end.
+    """
+
     n: Array
-    step: Array
-    train_nats: Array
-    held_out_nats: Array
-    learning_rate: Array
-    skipped: Array
-
-    @staticmethod
-    def empty() -> Report:
-        """A report of nothing yet."""
-        whole, real = jnp.zeros(HISTORY_ROWS, jnp.int32), jnp.zeros(HISTORY_ROWS, jnp.float32)
-        zero = jnp.int32(0)
-        return Report(zero, zero, zero, whole, real, real, real, whole)
-
-    def add(self, step: Array, train: Array, held_out: Array, rate: Array, skipped: Array) -> Report:
-        """The report with one more row."""
-        columns = (self.step, self.train_nats, self.held_out_nats, self.learning_rate, self.skipped)
-        values = (step, train, held_out, rate, skipped)
-        written = [column.at[self.n].set(value) for column, value in zip(columns, values, strict=True)]
-        return Report(self.status, self.final_step, self.n + 1, *written)
+    whole: Array
+    real: Array
+    state: Array
 
 
 @eqx.filter_jit
@@ -86,93 +82,89 @@ def run(
     held_out: Rows | None,
     plan: Plan,
     call: Call,
-    key: PRNGKeyArray,
+    seeds: tuple[Any, Any, Any],
 ) -> tuple[FitState, Report]:
-    """Train for `call.n_steps` steps or until the state's status is no longer `RUNNING`.
+    """Train for `call.n_steps` steps or until the status is no longer `RUNNING`.
 
     Rows are visited in the order of `epoch_order`; every `plan.steps_per_round` steps the averaged weights are scored
     on the held-out rows, and kept if they are the best. Nothing here depends on how the steps are cut into calls, but
     for the learning rate under a time budget.
     """
-    end = jnp.minimum(state.step + call.n_steps, plan.total_steps)
-    start = state.step
-    order_key, step_key, validation_key = (jax.random.fold_in(key, i) for i in range(3))
+    start = state.whole[STEP]
+    end = jnp.minimum(start + call.n_steps, plan.total_steps)
+    order_seed, *others = seeds
+    step_key, validation_key = (jax.random.wrap_key_data(seed, impl="threefry2x32") for seed in others)
     step = make_step(objective, optimizer_of(plan), lambda vector, _: model.build(vector))
 
-    def rate_at(state: FitState) -> Array:
-        elapsed = call.elapsed + (state.step - start) * call.step_seconds
-        progress = jnp.clip(jnp.maximum(state.step / plan.total_steps, elapsed / plan.max_seconds), 0, 1)
-        return plan.learning_rate * state.rate_scale * rate_factor(state.step, progress, plan.warmup_steps)
+    def rate_at(i: Array, scale: Array) -> Array:
+        elapsed = call.elapsed + (i - start) * call.step_seconds
+        progress = jnp.clip(jnp.maximum(i / plan.total_steps, elapsed / plan.max_seconds), 0, 1)
+        return plan.learning_rate * scale * rate_factor(i, progress, plan.warmup_steps)
 
-    def one_step(_: Any, state: FitState) -> FitState:
-        position = state.step % plan.steps_per_epoch
-        rows, counts = batch_rows(state.order, position, data.n, plan.steps_per_epoch, plan.batch_rows)
-        condition = None if data.condition is None else data.condition[rows]
-        weights = jnp.where(counts, data.weights[rows], 0)
+    def one_step(i: Array, now: Weights, tally: Array, order: Array, scale: Array) -> tuple[Weights, Array]:
+        rows, counts = batch_rows(order, i % plan.steps_per_epoch, data.n, plan.steps_per_epoch, plan.batch_rows)
+        weights = jnp.where(counts, take(data.weights, rows), 0)
         # Weights have mean 1, so this is the sum over the batch against an equal share of the epoch's whole weight:
         # over an epoch each row counts by its weight alone, whichever rows it met.
-        weight = jnp.sum(weights)
-        share = weight * plan.steps_per_epoch / data.n
-        now, info_key = state.now, jax.random.fold_in(step_key, state.step)
+        weight, nominal = jnp.sum(weights), data.n / plan.steps_per_epoch
         params, moments, info = step(
             now.params,
             None,
             now.moments,
-            data.x[rows],
-            condition,
+            take(data.x, rows),
+            None if data.condition is None else take(data.condition, rows),
             weights,
-            key=info_key,
-            rate=rate_at(state),
-            share=share.astype(now.params.dtype),
+            key=jax.random.fold_in(step_key, i),
+            rate=rate_at(i, scale),
+            share=(weight / nominal).astype(now.params.dtype),
         )
-        average = jnp.where(info.ok, ema_update(now.average, params, state.n_updates, plan.ema), now.average)
-        # `loss` came multiplied by `share`: undone here, so that the sum is that of the rows' weighted losses.
-        loss = jnp.where(info.ok, info.loss * (data.n / plan.steps_per_epoch), 0)
-        skipped = 1 - info.ok.astype(jnp.int32)
-        changed = {
-            "now": Weights(params, moments, average),
-            "step": state.step + 1,
-            "n_updates": state.n_updates + 1 - skipped,
-            "loss_sum": state.loss_sum + loss.astype(jnp.float32),
-            "weight_sum": state.weight_sum + jnp.where(info.ok, weight, 0).astype(jnp.float32),
-            "round_steps": state.round_steps + 1,
-            "round_skipped": state.round_skipped + skipped,
-            "n_skipped": state.n_skipped + skipped,
-        }
-        return replace(state, **changed)
+        average = ema_update(now.average, params, tally[UPDATES], jnp.where(info.ok, plan.ema, 1))
+        # `info.loss` is the batch's mean times its share: times `nominal` it is the sum of the rows' weighted losses.
+        taken = jnp.stack([jnp.ones_like(weight), jnp.zeros_like(weight), info.loss * nominal, weight])
+        skipped = jnp.zeros_like(tally).at[SKIPPED].set(1)
+        return Weights(params, moments, average), tally + jnp.where(info.ok, taken.astype(tally.dtype), skipped)
 
-    def steps_within_epoch(state: FitState) -> FitState:
-        position = state.step % plan.steps_per_epoch
+    def steps_within_epoch(state: FitState, stop: Array) -> FitState:
+        first = state.whole[STEP]
+        position = first % plan.steps_per_epoch
         order = jax.lax.cond(
             position == 0,
-            lambda: epoch_order(order_key, state.step // plan.steps_per_epoch, data.n, data.x.shape[0]),
+            lambda: epoch_order(order_seed, first // plan.steps_per_epoch, data.n, data.x.shape[0]),
             lambda: state.order,
         )
-        stop = jnp.minimum(state.step + plan.steps_per_epoch - position, jnp.minimum(state.next_validation, end))
-        return jax.lax.fori_loop(0, stop - state.step, one_step, replace(state, order=order))
+        stop = jnp.minimum(stop, first + plan.steps_per_epoch - position)
+        scale = state.real[RATE_SCALE]
+        now, tally = jax.lax.fori_loop(
+            first, stop, lambda i, carry: one_step(i, *carry, order, scale), (state.now, state.tally)
+        )
+        return FitState(now, state.good, state.best, order, tally, state.whole.at[STEP].set(stop), state.real)
 
     def one_round(carry: tuple[FitState, Report]) -> tuple[FitState, Report]:
         state, report = carry
-        state = jax.lax.while_loop(lambda s: s.step < jnp.minimum(s.next_validation, end), steps_within_epoch, state)
-        time_up = call.last & (state.step >= end)
-        due = (state.step >= state.next_validation) | (state.step >= plan.total_steps) | time_up
-        return jax.lax.cond(due, validate, lambda *same: same, state, report)
+        due_at = jnp.minimum(state.whole[VALIDATED_AT] + plan.steps_per_round, plan.total_steps)
+        stop = jnp.minimum(due_at, end)
+        state = jax.lax.while_loop(lambda s: s.whole[STEP] < stop, lambda s: steps_within_epoch(s, stop), state)
+        time_up = call.last & (stop == end)
+        rate = rate_at(stop, state.real[RATE_SCALE])
+        return jax.lax.cond((stop == due_at) | time_up, validate, lambda *same: same, state, report, rate, time_up)[:2]
 
-    def validate(state: FitState, report: Report) -> tuple[FitState, Report]:
-        rate = rate_at(state)
-        state, train, nats = end_of_round(state, model, objective, held_out, plan, validation_key)
-        status = jnp.where(call.last & (state.step >= end) & (state.status == RUNNING), OUT_OF_TIME, state.status)
-        state = replace(state, status=status.astype(jnp.int32))
-        return state, report.add(state.step, train, nats, rate, state.n_skipped)
+    def validate(state: FitState, report: Report, rate: Array, time_up: Array) -> tuple:
+        state, train, nats = end_of_round(state, model, objective, held_out, plan, time_up, validation_key)
+        whole = jnp.stack([state.whole[STEP], state.whole[N_SKIPPED]])
+        real = jnp.stack([train, nats, rate]).astype(jnp.float32)
+        columns = (report.whole.at[report.n].set(whole), report.real.at[report.n].set(real))
+        return state, Report(report.n + 1, *columns, report.state), rate, time_up
 
     def more(carry: tuple[FitState, Report]) -> Array:
         state, report = carry
-        pending = (state.step < end) | (call.last & (state.status == RUNNING))
-        return (state.status == RUNNING) & pending & (report.n < HISTORY_ROWS)
+        pending = (state.whole[STEP] < end) | call.last
+        return (state.whole[STATUS] == RUNNING) & pending & (report.n < HISTORY_ROWS)
 
-    state, report = jax.lax.while_loop(more, one_round, (state, Report.empty()))
-    columns = (report.n, report.step, report.train_nats, report.held_out_nats, report.learning_rate, report.skipped)
-    return state, Report(state.status, state.step, *columns)
+    blank = Report(
+        jnp.int32(0), jnp.zeros((HISTORY_ROWS, 2), jnp.int32), jnp.zeros((HISTORY_ROWS, 3), jnp.float32), state.whole
+    )
+    state, report = jax.lax.while_loop(more, one_round, (state, blank))
+    return state, Report(report.n, report.whole, report.real, state.whole)
 
 
 def end_of_round(
@@ -181,44 +173,45 @@ def end_of_round(
     objective: AbstractObjective,
     held_out: Rows | None,
     plan: Plan,
+    time_up: Array,
     key: PRNGKeyArray,
 ) -> tuple[FitState, Array, Array]:
     """Score the averaged weights, keep the best, rewind after trouble, and decide whether to go on."""
-    train = -state.loss_sum / jnp.where(state.round_steps > 0, state.weight_sum, jnp.nan)
-    nats, error = jnp.float32(jnp.nan), jnp.float32(jnp.nan)
-    if held_out is not None:
-        nats, error = score(model.build(state.now.average), objective, held_out, plan.chunk_rows, key)
-    sound = jnp.all(jnp.isfinite(state.now.average)) & (state.round_skipped <= REWIND_SHARE * state.round_steps)
-    if held_out is not None:
+    n_updates, n_skipped, loss, weight = state.tally
+    step, validated_at, best_step, mark_step, skipped_before, n_rewinds, _ = state.whole
+    best_nats, best_error, mark_nats, scale = state.real
+    train = -loss / jnp.where(weight > 0, weight, jnp.nan)
+    average = state.now.average
+    sound = jnp.all(jnp.isfinite(average)) & (n_skipped <= REWIND_SHARE * (step - validated_at))
+    if held_out is None:
+        nats, error, better, progress = jnp.float32(jnp.nan), jnp.float32(jnp.nan), sound, sound
+    else:
+        nats, error = score(model.build(average), objective, held_out, plan.chunk_rows, key)
         sound = sound & jnp.isfinite(nats)
+        better, progress = sound & (nats > best_nats), sound & (nats > mark_nats + PROGRESS_NATS)
     good = select(sound, state.now, state.good)
-    n_rewinds = state.n_rewinds + (1 - sound.astype(jnp.int32))
-    better = sound & (nats > state.best_nats) if held_out is not None else sound
-    progress = better & (nats > state.mark_nats + PROGRESS_NATS)
-    mark_step = jnp.where(progress, state.step, state.mark_step)
-    status = jnp.where(state.step >= plan.total_steps, OUT_OF_STEPS, RUNNING)
-    if held_out is not None:
-        status = jnp.where(state.step - mark_step >= plan.patience_steps, CONVERGED, status)
+    n_rewinds = n_rewinds + (1 - sound.astype(jnp.int32))
+    mark_step = jnp.where(progress, step, mark_step)
+    status = jnp.where(time_up, OUT_OF_TIME, RUNNING)
+    status = jnp.where(step >= plan.total_steps, OUT_OF_STEPS, status)
+    status = jnp.where(step - mark_step >= plan.patience_steps, CONVERGED, status)
     status = jnp.where(n_rewinds > MAX_REWINDS, DIVERGED, status)
-    zero = jnp.int32(0)
-    state = replace(
-        state,
+    best_step = jnp.where(better, step, best_step)
+    whole = (step, step, best_step, mark_step, skipped_before + n_skipped.astype(jnp.int32), n_rewinds, status)
+    real = (
+        jnp.where(better, nats, best_nats),
+        jnp.where(better, error, best_error),
+        jnp.where(progress, nats, mark_nats),
+        jnp.where(sound, scale, scale * REWIND_RATE),
+    )
+    state = FitState(
         now=good,
         good=good,
-        best=jnp.where(better, state.now.average, state.best),
-        best_nats=jnp.where(better, nats, state.best_nats),
-        best_error=jnp.where(better, error, state.best_error),
-        best_step=jnp.where(better, state.step, state.best_step),
-        mark_nats=jnp.where(progress, nats, state.mark_nats),
-        mark_step=mark_step,
-        rate_scale=jnp.where(sound, state.rate_scale, state.rate_scale * REWIND_RATE),
-        next_validation=jnp.minimum(state.step + plan.steps_per_round, plan.total_steps).astype(jnp.int32),
-        loss_sum=jnp.float32(0),
-        weight_sum=jnp.float32(0),
-        round_steps=zero,
-        round_skipped=zero,
-        n_rewinds=n_rewinds,
-        status=status.astype(jnp.int32),
+        best=jnp.where(better, average, state.best),
+        order=state.order,
+        tally=jnp.zeros(4, jnp.float32).at[UPDATES].set(n_updates),
+        whole=jnp.stack(whole).astype(jnp.int32),
+        real=jnp.stack(real).astype(jnp.float32),
     )
     return state, train, nats
 
@@ -254,7 +247,6 @@ def score(
     return (centre + shift).astype(jnp.float32), (jnp.sqrt(spread) / w).astype(jnp.float32)
 
 
-def replace(state: FitState, **changes: Any) -> FitState:
-    """A copy of `state` with some fields changed."""
-    fields = {name: changes.get(name, getattr(state, name)) for name in state.__dataclass_fields__}
-    return FitState(**fields)
+def take(array: Array, rows: Array) -> Array:
+    """`array[rows]` for rows known to exist."""
+    return array.at[rows].get(mode="promise_in_bounds")

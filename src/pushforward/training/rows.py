@@ -12,7 +12,6 @@ import numpy as np
 
 from pushforward._checks import message
 from pushforward._types import PRNGKeyArray
-from pushforward._vectorize import vectorize
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import AbstractDistribution
 from pushforward.training.batches import bucket, pad_rows
@@ -168,7 +167,7 @@ def _widen(leaf: Any) -> Any:
 
 @eqx.filter_jit
 def _inverse(preprocess: AbstractBijection, rows: Any) -> Any:
-    return vectorize(preprocess.inverse_and_log_det, (rows.shape[:1],), rows)
+    return jax.vmap(preprocess.inverse_and_log_det)(rows)
 
 
 def split(

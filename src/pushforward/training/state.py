@@ -12,8 +12,12 @@ import numpy as np
 from pushforward._types import Array, PyTree, combine, trainable
 from pushforward.distributions import AbstractDistribution
 
-# Codes of `FitState.status`.
+# Codes of the status.
 RUNNING, CONVERGED, OUT_OF_STEPS, OUT_OF_TIME, DIVERGED = range(5)
+# Places in `FitState.whole`, in `FitState.real` and in `FitState.tally`.
+STEP, VALIDATED_AT, BEST_STEP, MARK_STEP, N_SKIPPED, N_REWINDS, STATUS = range(7)
+BEST_NATS, BEST_ERROR, MARK_NATS, RATE_SCALE = range(4)
+UPDATES, SKIPPED, LOSS, WEIGHT = range(4)
 
 
 class FlatModel(eqx.Module):
@@ -66,74 +70,36 @@ class Weights(eqx.Module):
 class FitState(eqx.Module):
     """Everything that changes during a fit.
 
+    Numbers of one type share an array: each scalar that a loop carries costs the compiler kernels and copies, and a
+    fit carries a score of them, which took as long to compile as a small model's step.
+
     Attributes:
         now: the weights being trained.
         good: the weights at the last validation that went well, to rewind to.
         best: the averaged weights with the highest held-out log-density so far.
-        best_nats: that log-density, `-inf` before the first validation.
-        best_error: its standard error.
-        best_step: the step it was reached at.
-        mark_nats: the best log-density that counted as progress, for the patience.
-        mark_step: the step it was reached at.
-        step: steps attempted.
-        n_updates: steps taken.
-        rate_scale: 1, times `REWIND_RATE` for each rewind.
         order: the row order of the current epoch.
-        next_validation: the step to validate at; 0 at first, so that the untrained flow is scored too.
-        loss_sum: sum of weighted row losses since the last validation.
-        weight_sum: sum of weights since the last validation.
-        round_steps: steps since the last validation.
-        round_skipped: those of them that were skipped.
-        n_skipped: steps skipped in all.
-        n_rewinds: rewinds in all.
-        status: one of the codes above.
+        tally: steps taken in all; then, since the last validation: steps skipped, sum of the rows' weighted losses,
+            sum of their weights.
+        whole: steps attempted; the step of the last validation; of the best one; of the last one that renewed the
+            patience; steps skipped before the last validation; rewinds; status.
+        real: the best held-out log-density; its standard error; the one that last renewed the patience; what rewinds
+            have multiplied the learning rate by.
     """
 
     now: Weights
     good: Weights
     best: Array
-    best_nats: Array
-    best_error: Array
-    best_step: Array
-    mark_nats: Array
-    mark_step: Array
-    step: Array
-    n_updates: Array
-    rate_scale: Array
     order: Array
-    next_validation: Array
-    loss_sum: Array
-    weight_sum: Array
-    round_steps: Array
-    round_skipped: Array
-    n_skipped: Array
-    n_rewinds: Array
-    status: Array
+    tally: Array
+    whole: Array
+    real: Array
 
     @staticmethod
-    def start(vector: np.ndarray, moments: PyTree, n_padded: int) -> FitState:
-        """The state before the first step, on the host."""
+    def start(vector: np.ndarray, moments: PyTree, n_padded: int, steps_per_round: int) -> FitState:
+        """The state before the first step, on the host; the first validation is due at once."""
         weights = Weights(vector, moments, vector)
-        real, whole = np.float32, np.int32
-        return FitState(
-            now=weights,
-            good=weights,
-            best=vector,
-            best_nats=real(-np.inf),
-            best_error=real(np.nan),
-            best_step=whole(0),
-            mark_nats=real(-np.inf),
-            mark_step=whole(0),
-            step=whole(0),
-            n_updates=whole(0),
-            rate_scale=real(1),
-            order=np.arange(n_padded, dtype=whole),
-            next_validation=whole(0),
-            loss_sum=real(0),
-            weight_sum=real(0),
-            round_steps=whole(0),
-            round_skipped=whole(0),
-            n_skipped=whole(0),
-            n_rewinds=whole(0),
-            status=whole(RUNNING),
-        )
+        whole, real = np.zeros(7, np.int32), np.zeros(4, np.float32)
+        whole[VALIDATED_AT] = -steps_per_round
+        real[[BEST_NATS, BEST_ERROR, MARK_NATS, RATE_SCALE]] = -np.inf, np.nan, -np.inf, 1
+        order = np.arange(n_padded, dtype=np.int32)
+        return FitState(weights, weights, vector, order, np.zeros(4, np.float32), whole, real)

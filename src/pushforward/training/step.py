@@ -64,7 +64,8 @@ def make_step(
         share: Any = 1.0,
     ) -> tuple[PyTree, PyTree, StepInfo]:
         value, gradient = jax.value_and_grad(loss)(params, rest, x, condition, weights, key, share)
-        ok = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
+        squares = jax.tree.map(lambda leaf: jnp.sum(jnp.abs(leaf) ** 2), gradient)
+        ok = jnp.isfinite(value) & jnp.isfinite(sum(jax.tree.leaves(squares), jnp.zeros(())))
         updates, moved = optimizer.update(gradient, moments, params)
         updates = jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), updates)
         stepped = optax.apply_updates(params, updates)

@@ -59,9 +59,9 @@ class Traits:
     def worst(*traits: Traits) -> Traits:
         """The traits of a composition."""
         return Traits(
-            forward=max((t.forward for t in traits), key=COST_ORDER.index, default="parallel"),
-            inverse=max((t.inverse for t in traits), key=COST_ORDER.index, default="parallel"),
-            log_det=max((t.log_det for t in traits), key=EXACTNESS_ORDER.index, default="exact"),
+            forward=COST_ORDER[max((COST_ORDER.index(t.forward) for t in traits), default=0)],
+            inverse=COST_ORDER[max((COST_ORDER.index(t.inverse) for t in traits), default=0)],
+            log_det=EXACTNESS_ORDER[max((EXACTNESS_ORDER.index(t.log_det) for t in traits), default=0)],
             needs_key=any(t.needs_key for t in traits),
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
@@ -113,11 +114,10 @@ class LULinear(AbstractBatchedBijection):
 
     def __init__(self, key: PRNGKeyArray, dim: int):
         dim = check_int("LULinear", "dim", dim, 1)
-        keys = jax.random.split(key, 3)
-        self.lower = jax.random.normal(keys[0], (dim, dim)) * (INITIAL_MIX / dim)
-        self.upper = jax.random.normal(keys[1], (dim, dim)) * (INITIAL_MIX / dim)
+        draw_key, permutation_key = jax.random.split(key)
+        self.lower, self.upper = jax.random.uniform(draw_key, (2, dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
         self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
-        self.permutation = Permutation.random(keys[2], dim)
+        self.permutation = Permutation.random(permutation_key, dim)
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 

@@ -125,12 +125,16 @@ class BaseGiven(AbstractDistribution):
     cond_shape: Shape | None = eqx.field(static=True)
     needs_key: bool = eqx.field(static=True)
 
+    def __init__(self, base: AbstractDistribution, condition: Array):
+        self.base, self.condition = base, condition
+        self.event_shape, self.cond_shape, self.needs_key = base.event_shape, None, base.needs_key
+
     @staticmethod
     def fix(base: AbstractDistribution, condition: Array) -> AbstractDistribution:
         """`base` itself if it is unconditional."""
         if base.cond_shape is None:
             return base
-        return BaseGiven(base, condition, base.event_shape, None, base.needs_key)
+        return BaseGiven(base, condition)
 
     def _fixed(self, n: int) -> Array:
         return jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, n))

@@ -1,12 +1,15 @@
 """The protocol of autoregressive conditioners, and what all networks share."""
 
+import itertools
+import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pushforward._types import Array, PRNGKeyArray, Shape
 
@@ -100,17 +103,28 @@ def limit_input(x: Array) -> Array:
     return jnp.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
 
 
-def uniform_weight(key: PRNGKeyArray, shape: Shape, fan_in: Any) -> Array:
-    """He's uniform initialisation for rectifiers, with the fan-in given (per row where a mask makes it differ)."""
-    limit = jnp.sqrt(6.0 / jnp.maximum(jnp.asarray(fan_in, jnp.result_type(float)), 1.0))
-    return jax.random.uniform(key, shape, minval=-1.0) * limit
+def uniforms(key: PRNGKeyArray, shapes: Sequence[Shape]) -> list[Array]:
+    """Numbers uniform on [-1, 1) in arrays of the given shapes, from **one** draw.
+
+    Each call of a random function adds its own generator to the program; a network built with one call per weight took
+    seconds to compile.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    flat = jax.random.uniform(key, (sum(sizes),), minval=-1.0)
+    pieces = jnp.split(flat, list(itertools.accumulate(sizes))[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def uniform_bias(key: PRNGKeyArray, size: int, fan_in: int) -> Array:
-    """Biases of the size of one weight, so that rectifiers have their kinks in different places."""
-    return jax.random.uniform(key, (size,), minval=-1.0) / max(fan_in, 1) ** 0.5
+def hidden_scale(fan_in: Any) -> Any:
+    """He's scale of uniform weights before a rectifier; the fan-in may differ per row where a mask makes it so."""
+    return (6.0 / np.maximum(fan_in, 1)) ** 0.5
 
 
-def output_weight(key: PRNGKeyArray, shape: Shape, fan_in: int) -> Array:
-    """Small weights for a last layer."""
-    return jax.random.normal(key, shape) * (OUTPUT_SCALE / max(fan_in, 1) ** 0.5)
+def bias_scale(fan_in: int) -> float:
+    """Biases as large as a weight, so that rectifiers have their kinks in different places."""
+    return max(fan_in, 1) ** -0.5
+
+
+def output_scale(fan_in: int) -> float:
+    """The scale of uniform weights in a last layer, small."""
+    return OUTPUT_SCALE * (3.0 / max(fan_in, 1)) ** 0.5

@@ -25,11 +25,12 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import (
     AbstractConditioner,
     activation_of,
+    bias_scale,
     dense,
+    hidden_scale,
     limit_input,
-    output_weight,
-    uniform_bias,
-    uniform_weight,
+    output_scale,
+    uniforms,
 )
 
 
@@ -118,24 +119,25 @@ class MADE(AbstractConditioner):
         degrees = degrees_of(dim, width, cond_shape is not None)
         n_cond = 0 if cond_shape is None else math.prod(cond_shape)
         n_hidden = 2 * depth if residual else depth - 1
-        keys = jax.random.split(key, 2 * n_hidden + 6)
         fan_first = degrees.hidden[:, None] + n_cond
         fan_hidden = np.searchsorted(degrees.hidden, degrees.hidden, side="right")[:, None]
-        self.first_weight = uniform_weight(keys[0], (width, dim), fan_first)
-        weights, biases = [], [uniform_bias(keys[1], width, dim + n_cond)]
-        for n in range(n_hidden):
-            if residual and n % 2:  # the second layer of a block starts small
-                weights.append(output_weight(keys[2 * n + 2], (width, width), width))
-            else:
-                weights.append(uniform_weight(keys[2 * n + 2], (width, width), fan_hidden))
-            biases.append(uniform_bias(keys[2 * n + 3], width, width))
-        self.hidden_weights, self.hidden_biases = tuple(weights), tuple(biases)
-        self.out_weight = output_weight(keys[-4], (n_params, dim, width), width)
+        shapes = [(width, dim), (n_params, dim, width), (n_params, dim, degrees.window)]
+        shapes += [(width, n_cond), (n_params, dim, n_cond)]
+        shapes += [(width, width)] * n_hidden + [(width,)] * (n_hidden + 1)
+        first, out, window, cond, cond_out, *rest = uniforms(key, shapes)
+        self.first_weight = first * hidden_scale(fan_first)
+        # In a residual block the second layer starts small, so that a deep network starts as its first layer.
+        small = [residual and n % 2 == 1 for n in range(n_hidden)]
+        scales = [output_scale(width) if s else hidden_scale(fan_hidden) for s in small]
+        self.hidden_weights = tuple(w * scale for w, scale in zip(rest[:n_hidden], scales, strict=True))
+        fans = [dim + n_cond] + [width] * n_hidden
+        self.hidden_biases = tuple(b * bias_scale(fan) for b, fan in zip(rest[n_hidden:], fans, strict=True))
+        self.out_weight = out * output_scale(width)
         self.out_bias = jnp.zeros((n_params, dim))
-        self.window_weight = output_weight(keys[-3], (n_params, dim, degrees.window), degrees.window)
+        self.window_weight = window * output_scale(degrees.window)
         conditional = cond_shape is not None
-        self.cond_weight = uniform_weight(keys[-2], (width, n_cond), fan_first) if conditional else None
-        self.cond_out_weight = output_weight(keys[-1], (n_params, dim, n_cond), n_cond) if conditional else None
+        self.cond_weight = cond * hidden_scale(fan_first) if conditional else None
+        self.cond_out_weight = cond_out * output_scale(n_cond) if conditional else None
 
     def _degrees(self) -> Degrees:
         return degrees_of(self.n_steps, self.first_weight.shape[0], self.cond_shape is not None)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import activation_of, dense, limit_input, output_weight, uniform_bias, uniform_weight
+from pushforward.nets.base import (
+    activation_of,
+    bias_scale,
+    dense,
+    hidden_scale,
+    limit_input,
+    output_scale,
+    uniforms,
+)
 
 
 def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:
@@ -64,15 +72,14 @@ class MLP(eqx.Module):
         self.in_size, self.out_shape = check_int("MLP", "in_size", in_size, 0), tuple(out_shape)
         self.cond_shape, self.activation = cond_shape, activation
         sizes = [in_size + (0 if cond_shape is None else math.prod(cond_shape))] + [width] * depth
-        keys = jax.random.split(key, 2 * depth + 1)
+        sizes.append(math.prod(self.out_shape))
+        weights = uniforms(key, [(after, before) for before, after in itertools.pairwise(sizes)] + [(width,)] * depth)
         self.weights = (
-            *(uniform_weight(keys[2 * n], (sizes[n + 1], sizes[n]), sizes[n]) for n in range(depth)),
-            output_weight(keys[-1], (math.prod(self.out_shape), width), width),
+            *(w * hidden_scale(size) for w, size in zip(weights[:depth], sizes[:-2], strict=True)),
+            weights[depth] * output_scale(width),
         )
-        self.biases = (
-            *(uniform_bias(keys[2 * n + 1], sizes[n + 1], sizes[n]) for n in range(depth)),
-            jnp.zeros(math.prod(self.out_shape)),
-        )
+        biases = zip(weights[depth + 1 :], sizes[:-2], strict=True)
+        self.biases = (*(b * bias_scale(size) for b, size in biases), jnp.zeros(sizes[-1]))
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         h = _joined("MLP", x, condition, self.cond_shape)
@@ -127,21 +134,15 @@ class ResidualMLP(eqx.Module):
         self.in_size, self.out_shape = check_int("ResidualMLP", "in_size", in_size, 0), tuple(out_shape)
         self.cond_shape, self.activation = cond_shape, activation
         first = in_size + (0 if cond_shape is None else math.prod(cond_shape))
-        sizes = [first] + [width] * (2 * depth + 1)
-        keys = jax.random.split(key, 2 * len(sizes))
+        n_inner, out_size = 2 * depth, math.prod(self.out_shape)
+        shapes = [(width, first), *[(width, width)] * n_inner, (out_size, width), *[(width,)] * (n_inner + 1)]
+        draws = uniforms(key, shapes)
         # The second layer of each block starts small, so that a deep network starts as its first layer.
-        self.weights = (
-            uniform_weight(keys[0], (width, first), first),
-            *(
-                (uniform_weight if n % 2 else output_weight)(keys[2 * n], (width, width), width)
-                for n in range(1, 2 * depth + 1)
-            ),
-            output_weight(keys[-1], (math.prod(self.out_shape), width), width),
-        )
-        self.biases = (
-            *(uniform_bias(keys[2 * n + 1], width, sizes[n]) for n in range(2 * depth + 1)),
-            jnp.zeros(math.prod(self.out_shape)),
-        )
+        scales = [hidden_scale(first), *[hidden_scale(width), output_scale(width)] * depth, output_scale(width)]
+        self.weights = tuple(w * scale for w, scale in zip(draws[: n_inner + 2], scales, strict=True))
+        fans = [first] + [width] * n_inner
+        biases = zip(draws[n_inner + 2 :], fans, strict=True)
+        self.biases = (*(b * bias_scale(fan) for b, fan in biases), jnp.zeros(out_size))
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         activation = activation_of(self.activation)

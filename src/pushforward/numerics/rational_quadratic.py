@@ -2,7 +2,7 @@ r"""The monotone rational-quadratic spline on $[-b, b]$, the identity outside, a
 
 Both take `x` of any shape and `params` with a leading axis of `3 * bins - 1`: widths, heights, inner derivatives, all
 unconstrained. They are written for arrays whose last axis is the batch. What matters for speed on a CPU, as measured
-(43 x 512 elements, 8 bins, two cores): selecting bins by comparison instead of gathering, writing out the sums over bins
+(43 x 512 elements, 8 bins, two cores): selecting bins by comparison instead of gathering, writing out sums over bins
 (XLA's reduction over a short leading axis took 3 times as long), and a backward pass that writes the gradient of all
 parameters as **one** elementwise expression (autodiff through slices took 9 times as long, a concatenation twice).
 

@@ -5,6 +5,7 @@ Prints each command before running it: they are what you would type yourself.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,8 +17,8 @@ DATA = "examples/data/seattle_weather.csv"
 OUT = "examples/out"
 COLUMNS = "temp_max,temp_min,wind"
 COMMANDS = (
-    f"fit {DATA} --columns {COLUMNS} --out {OUT}/model --seed 0",
-    f"sample {OUT}/model -n 1461 --out {OUT}/samples.csv --seed 0",
+    f"fit {DATA} --columns {COLUMNS} --out {OUT}/model",
+    f"sample {OUT}/model -n 1461 --out {OUT}/samples.csv",
     f"score {OUT}/model {DATA} --out {OUT}/scores.csv",
     f"plot {OUT}/model {DATA} --out {OUT}/weather.png",
 )
@@ -26,7 +27,9 @@ COMMANDS = (
 def main() -> None:
     """Run the four commands of `pushforward` one after the other."""
     ready()
-    (Path(__file__).resolve().parent / "out").mkdir(exist_ok=True)
+    out = Path(__file__).resolve().parent / "out"
+    shutil.rmtree(out, ignore_errors=True)  # of an earlier run: `pushforward` replaces nothing without --force
+    out.mkdir()
     for command in COMMANDS:
         step([str(BIN / "pushforward"), *command.split()], f"`pushforward {command.split()[0]}` failed")
     say(f"\nThe model, the samples, the scores and the figure are in {OUT}/.")

@@ -44,3 +44,15 @@ def test_the_reference_names_everything_that_is_exported():
     page = (ROOT / "docs/reference/bijections.md").read_text()
     exported = {name for module in (pf.bijections, pf.nets, pf.distributions, pf.flows) for name in module.__all__}
     assert {name for name in exported if not re.search(rf"`[^`]*\b{name}\b[^`]*`", page)} == set()
+
+
+def test_the_reference_names_every_option():
+    from typer.main import get_command
+
+    from pushforward.cli.app import app
+
+    page = (ROOT / "docs/reference/cli.md").read_text()
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    options = {option for verb in verbs.values() for parameter in verb.params for option in parameter.opts}
+    assert set(verbs) == set(re.findall(r"^## `pushforward (\w+)", page, re.MULTILINE))
+    assert {option for option in options if option.startswith("-") and f"`{option}" not in page} == set()

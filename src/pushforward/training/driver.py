@@ -119,10 +119,15 @@ class Driver:
         for i in range(int(report.n)):
             share = (int(report.whole[i, 0]) - before) / taken if taken > 0 else 1.0
             self.add_row(report, i, began - self.start + share * (arrived - began))
-        rows_per_second = float(self.rows.n) / int(self.plan.steps_per_epoch) / max(self.step_seconds, 1e-9)
-        left = (int(self.plan.total_steps) - self.step) * self.step_seconds
-        left = max(0.0, min(left, float(self.plan.max_seconds) - self.elapsed))
-        self.display.update(self.step, int(self.plan.total_steps), self.best_nats, rows_per_second, left)
+        if self.step_seconds > 0:
+            self.show()
+
+    def show(self) -> None:
+        """Tell people where the fit is."""
+        total = int(self.plan.total_steps)
+        rows_per_second = float(self.rows.n) / int(self.plan.steps_per_epoch) / self.step_seconds
+        left = min((total - self.step) * self.step_seconds, float(self.plan.max_seconds) - self.elapsed)
+        self.display.update(self.step, total, self.best_nats, rows_per_second, max(0.0, left))
 
     def add_row(self, report: Report, i: int, seconds: float) -> None:
         """One row of the history; the score of the untrained flow is only used as the one to beat."""

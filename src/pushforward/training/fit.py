@@ -11,7 +11,7 @@ import numpy as np
 
 from pushforward._checks import as_key
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import Chain, initialise
+from pushforward.bijections import initialise
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.objectives import AbstractObjective, MaximumLikelihood
@@ -38,6 +38,7 @@ from pushforward.training.state import (
     FitState,
     FlatModel,
 )
+from pushforward.training.units import in_data_units
 
 MAXIMUM_LIKELIHOOD = MaximumLikelihood()
 INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
@@ -201,7 +202,7 @@ def finish(
     error = float(real[BEST_ERROR]) if validated else None
     trained = model.build_on_host(np.asarray(state.best))
     if preprocess is not None:
-        trained = Flow(trained.base, Chain([trained.bijection, preprocess]))
+        trained = in_data_units(trained, preprocess)
     seconds = driver.elapsed
     text = describe(status, nats, error, steps, seconds, n_skipped, n_rewinds)
     driver.display.close(text)

@@ -44,12 +44,12 @@ class Lines:
             return
         self.shown_at, self.shown = now, True
         left = f"{seconds_left:.0f} s left at most"
-        print(f"fit: step {step:,} of {total:,}, {_nats(nats)}, {rows_per_second:,.0f} rows/s, {left}", file=sys.stderr)
+        sys.stderr.write(f"fit: step {step:,} of {total:,}, {_nats(nats)}, {rows_per_second:,.0f} rows/s, {left}\n")
 
     def close(self, text: str) -> None:
         """The verdict, if anything was shown before."""
         if self.verbose or self.shown:
-            print(f"fit: {text}", file=sys.stderr)
+            sys.stderr.write(f"fit: {text}\n")
 
 
 class Bar:

@@ -1,0 +1,5 @@
+"""scikit-learn estimators."""
+
+from pushforward.estimators.density import FlowDensity
+
+__all__ = ["FlowDensity"]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Vmap,
         initialise,
     )
+    from pushforward.data.errors import DataError
     from pushforward.distributions import (
         AbstractDistribution,
         DiagonalNormal,
@@ -55,7 +56,12 @@ if TYPE_CHECKING:
         StudentT,
         UniformBox,
     )
+    from pushforward.estimators.density import FlowDensity
+    from pushforward.estimators.persistence import load, save
+    from pushforward.io.errors import UntrustedModelError
     from pushforward.nets import MADE, MLP, AbstractConditioner, ResidualMLP, ResMADE
+    from pushforward.objectives import AbstractObjective, MaximumLikelihood
+    from pushforward.training import FitError, FitResult, Verdict, fit
 
 __version__ = "0.1.0"
 
@@ -106,7 +112,13 @@ _NAMES = {
         "StudentT",
         "UniformBox",
     ),
+    "data.errors": ("DataError",),
+    "estimators.density": ("FlowDensity",),
+    "estimators.persistence": ("load", "save"),
+    "io.errors": ("UntrustedModelError",),
     "nets": ("MADE", "MLP", "AbstractConditioner", "ResMADE", "ResidualMLP"),
+    "objectives": ("AbstractObjective", "MaximumLikelihood"),
+    "training": ("FitError", "FitResult", "Verdict", "fit"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -44,7 +44,7 @@ def ordinary_events(
     Returns:
         Events `(n, *shape)`, and `n` labels.
     """
-    rng = _generator(key)
+    rng = generator(key)
     rows: list[np.ndarray] = [rng.standard_normal(shape) for _ in range(N_DRAWS)]
     rows += [3 * rng.standard_normal(shape) for _ in range(N_WIDE)]
     labels = [f"normal draw {i}" for i in range(N_DRAWS)] + [f"wide draw {i}" for i in range(N_WIDE)]
@@ -58,7 +58,7 @@ def extreme_events(
     key: PRNGKeyArray, shape: Shape, dtype: Any, special: Sequence[float] = ()
 ) -> tuple[np.ndarray, list[str]]:
     """Inputs for the law of gradients: a few draws, every special point, and +-1e30."""
-    rng = _generator(key)
+    rng = generator(key)
     rows: list[np.ndarray] = [rng.standard_normal(shape) for _ in range(3)]
     labels = [f"normal draw {i}" for i in range(3)]
     tiny = float(np.finfo(dtype).smallest_subnormal)
@@ -67,7 +67,8 @@ def extreme_events(
     return np.stack(rows).astype(dtype), labels
 
 
-def _generator(key: PRNGKeyArray) -> np.random.Generator:
+def generator(key: PRNGKeyArray) -> np.random.Generator:
+    """A NumPy generator that follows from a JAX key."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
 

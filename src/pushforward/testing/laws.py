@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._types import Array, PRNGKeyArray
+from pushforward._types import Array, PRNGKeyArray, combine
 from pushforward.bijections.base import AbstractBijection
-from pushforward.testing.trial import LawError, Trial, over_draws, pair
+from pushforward.testing.evaluation import over_draws, pair
+from pushforward.testing.trial import LawError, Trial
 
 REACH_FLOOR = 1e-9  # of the largest entry: a smaller Jacobian entry counts as zero
 N_KEYS = 1024  # over which an unbiased log-determinant is averaged
@@ -42,9 +43,10 @@ def law_shapes(trial: Trial) -> None:
         batch = jnp.broadcast_to(x, (2, *shape_in))
         what = f"{direction} of events of shape {batch.shape}"
         _demand_raises(law, trial, what, pair(bijection, direction), batch, condition, key=key)
-        side = trial.evaluation(direction)
+        side = trial.journeys[direction]
         for what in ("image", "log_det"):
-            trial.demand(law, direction, np.where(np.isfinite(side[what]), 0.0, np.nan), 0.0, f"finite inputs: {what}")
+            broken = np.where(np.isfinite(side[what]), 0.0, np.nan)
+            trial.demand(law, direction, broken, 0.0, f"for finite inputs, {what}")
 
 
 def law_round_trip(trial: Trial) -> None:
@@ -115,7 +117,7 @@ def law_value_only(trial: Trial) -> None:
         LawError: the bijection breaks it.
     """
     for direction in trial.directions:
-        side = _flat(trial, direction)
+        side = _as_vectors(_one_by_one(trial, direction))
         error = np.abs(side["value"] - side["image"])
         trial.demand("law_value_only", direction, error, 0.0, f"{direction}(x) minus the value of the pair")
 
@@ -131,10 +133,10 @@ def law_condition(trial: Trial) -> None:
     """
     law, bijection = "law_condition", trial.bijection
     for direction in trial.directions:
-        side = _flat(trial, direction)
+        side = _one_by_one(trial, direction)
         if bijection.cond_shape is None:
             for what in ("image", "log_det"):
-                error = np.abs(side[f"junk_{what}"] - side[what])
+                error = _as_vectors({what: np.abs(side[f"junk_{what}"] - side[what])})[what]
                 trial.demand(law, direction, error, 0.0, f"cond_shape is None, yet the effect of a condition on {what}")
         else:
             x, _, key = _one_event(trial, direction)
@@ -148,7 +150,7 @@ def law_condition(trial: Trial) -> None:
                 dead = np.flatnonzero(~pattern.any(axis=0)).tolist()
                 raise LawError(f"{law}: {trial.title}, {direction}: entries {dead} of the condition have no effect.")
     if trial.reach is not None and "forward" in trial.directions:
-        pattern = _pattern(_flat(trial, "forward")["jacobian"])
+        pattern = _pattern(_one_by_one(trial, "forward")["jacobian"])
         _demand_pattern(law, trial, "forward", "the inputs", pattern, np.asarray(trial.reach, bool))
 
 
@@ -164,14 +166,14 @@ def law_exactness(trial: Trial) -> None:
     if trial.traits.log_det == "unbiased" and not trial.traits.needs_key:
         raise LawError(f"{law}: {trial.title}: traits say that the log-det is unbiased, yet that it needs no key.")
     for direction in trial.directions:
-        side = _flat(trial, direction)
+        side = _one_by_one(trial, direction)
         if trial.traits.needs_key:
             x, condition, _ = _one_event(trial, direction)
             what = f"{direction} without its key"
             _demand_raises(law, trial, what, pair(bijection, direction), x, condition, key=None)
         else:
             for what in ("image", "log_det"):
-                error = np.abs(side[f"keyed_{what}"] - side[what])
+                error = _as_vectors({what: np.abs(side[f"keyed_{what}"] - side[what])})[what]
                 trial.demand(law, direction, error, 0.0, f"needs_key is False, yet the effect of a key on {what}")
         if trial.traits.log_det == "unbiased":
             mean, standard_error = _mean_log_det(trial, direction)
@@ -183,17 +185,19 @@ def law_exactness(trial: Trial) -> None:
 def _mean_log_det(trial: Trial, direction: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard error of a random log-determinant over keys, at the first few inputs."""
     params, rest = trial.draws
-    events = jnp.asarray((trial.x if direction == "forward" else trial.y)[0][:4])
-    conditions = trial.conditions(len(events))
+    events = jnp.asarray(trial.events(direction)[:4])
+    conditions, _ = trial.own_rows(direction, len(events))
 
-    def sample(bijection: AbstractBijection) -> Array:
+    def sample(own: Any) -> Array:
+        bijection = combine(own, rest)
+
         def one(x: Array, condition: Array | None, key: Any) -> Array:
             return pair(bijection, direction)(x, condition, key=key)[1]
 
         rows = jax.vmap(one, in_axes=(0, 0, None))
         return jax.vmap(lambda key: rows(events, conditions, key))(jax.random.split(trial.key, N_KEYS))
 
-    draws = np.asarray(jax.jit(lambda p: over_draws(sample, p, rest))(params))
+    draws = np.asarray(jax.jit(lambda p: over_draws(sample, p))(params))
     return draws.mean(axis=1), draws.std(axis=1) / np.sqrt(N_KEYS)
 
 
@@ -210,15 +214,25 @@ def _shapes(bijection: AbstractBijection, direction: str) -> tuple[tuple[int, ..
 
 
 def _flat(trial: Trial, direction: str) -> dict[str, np.ndarray]:
-    """The evaluation in float64 with events flattened to vectors, and the inputs as `x`."""
-    side = trial.evaluation(direction)
-    events = (trial.x if direction == "forward" else trial.y)[0]
-    out = {name: array.astype(np.float64) for name, array in side.items()}
-    out["x"] = np.broadcast_to(events.astype(np.float64), (len(side["log_det"]), *events.shape))
-    for name in ("x", "image", "value", "back", "again", "junk_image", "keyed_image"):
-        if name in out:
-            out[name] = out[name].reshape(*out[name].shape[:2], -1)
+    """The journeys in float64 with events flattened to vectors, the inputs as `x`, and the Jacobians."""
+    out = _as_vectors(trial.journeys[direction])
+    events = trial.events(direction)
+    n = len(events)
+    out["x"] = np.broadcast_to(events.astype(np.float64).reshape(n, -1), (len(out["log_det"]), n, events[0].size))
+    out["jacobian"] = trial.derivatives(direction)["jacobian"][:, :n].astype(np.float64)
     return out
+
+
+def _as_vectors(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """In float64, with events flattened; log-determinants stay scalars."""
+    out = {name: array.astype(np.float64) for name, array in arrays.items()}
+    return {name: a if name.endswith("log_det") else a.reshape(*a.shape[:2], -1) for name, a in out.items()}
+
+
+def _one_by_one(trial: Trial, direction: str) -> dict[str, np.ndarray]:
+    """What the methods for one event give, and the Jacobians by the condition, at the ordinary inputs."""
+    n = len(trial.events(direction))
+    return {name: a[:, :n] for name, a in trial.derivatives(direction).items() if name not in ("finite", "nonzero")}
 
 
 def _slogdet(jacobian: np.ndarray) -> np.ndarray:

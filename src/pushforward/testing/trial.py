@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._types import Array, PRNGKeyArray, Traits, combine, trainable
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits, combine, trainable
 from pushforward._vectorize import batch_keys
 from pushforward.bijections.base import AbstractBijection
-from pushforward.testing.inputs import ordinary_events
+from pushforward.testing.evaluation import derivatives, journeys
+from pushforward.testing.inputs import extreme_events, generator, ordinary_events
 
 Tree = TypeVar("Tree")
 
@@ -57,15 +58,32 @@ def randomise(module: Tree, key: PRNGKeyArray, scale: float = 0.3) -> Tree:
         scale: standard deviation of the noise.
     """
     params, rest = trainable(module)
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    noisy = [leaf + scale * jax.random.normal(k, leaf.shape, leaf.dtype) for leaf, k in zip(leaves, keys, strict=False)]
-    return combine(jax.tree.unflatten(structure, noisy), rest)
+    return combine(jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), _noisy(params, key, scale, 1)), rest)
+
+
+def _noisy(params: Any, key: PRNGKeyArray, scale: float, n: int) -> Any:
+    """The parameters and `n` noisy copies, stacked. By NumPy: JAX would compile a generator for each shape."""
+    rng = generator(key)
+
+    def stack(leaf: Any) -> np.ndarray:
+        values = np.asarray(leaf)
+        return np.concatenate(
+            [values[None], values + scale * rng.standard_normal((n, *values.shape))], dtype=values.dtype
+        )
+
+    return jax.tree.map(stack, params)
 
 
 def cast(module: Tree, dtype: Any) -> Tree:
     """The module with every floating array in `dtype`."""
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, module)
+
+    def convert(leaf: Any) -> Any:
+        if not eqx.is_inexact_array(leaf):
+            return leaf
+        values = np.asarray(leaf).astype(dtype)  # by NumPy: nothing to compile
+        return values if isinstance(leaf, np.ndarray) else jnp.asarray(values)
+
+    return jax.tree.map(convert, module)
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,7 @@ class Trial:
         special_y: the same for `inverse`.
         reach: which outputs depend on which inputs, booleans `(out_size, in_size)`; None leaves it unchecked.
         condition_reach: which outputs the condition reaches, booleans `(out_size,)`; None means every one.
+        unreached: paths of the trainable leaves that no gradient can reach, by design and for a reason.
         n_draws: how many noisy parameter draws.
         scale: standard deviation of that noise.
         rebuild: the constructor, `key -> bijection`; the law of save and load builds its template with another key.
@@ -102,6 +121,7 @@ class Trial:
     special_y: Sequence[float] = ()
     reach: np.ndarray | None = None
     condition_reach: np.ndarray | None = None
+    unreached: Sequence[str] = ()
     n_draws: int = 3
     scale: float = 0.3
     rebuild: Callable[[PRNGKeyArray], AbstractBijection] | None = None
@@ -123,57 +143,92 @@ class Trial:
         """Those of "forward" and "inverse" that are not absent."""
         return tuple(d for d in ("forward", "inverse") if getattr(self.traits, d) != "absent")
 
-    def draw(self, index: int) -> AbstractBijection:
-        """The bijection at one parameter draw: 0 as it is, then with noise."""
-        bijection = cast(self.bijection, self.dtype)
-        if index == 0:
-            return bijection
-        return randomise(bijection, jax.random.fold_in(self.key, index), self.scale)
-
     @cached_property
     def draws(self) -> tuple[Any, Any]:
         """All draws, stacked along a new first axis of the trainable leaves; and the rest, which is one for all."""
-        split = [trainable(self.draw(i)) for i in range(self.n_draws + 1)]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *[s[0] for s in split]), split[0][1]
+        params, rest = trainable(cast(self.bijection, self.dtype))
+        return _noisy(params, jax.random.fold_in(self.key, 100), self.scale, self.n_draws), rest
+
+    def draw(self, index: int) -> AbstractBijection:
+        """The bijection at one parameter draw: 0 as it is, then with noise."""
+        params, rest = self.draws
+        return combine(jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), params), rest)
 
     @cached_property
-    def x(self) -> tuple[np.ndarray, list[str]]:
-        """Inputs of `forward`, and their labels."""
-        key = jax.random.fold_in(self.key, 101)
-        return ordinary_events(key, self.bijection.in_shape, self.dtype, self.special_x)
+    def rebuilt(self) -> AbstractBijection | None:
+        """The bijection constructed with another key, if there is a constructor."""
+        return None if self.rebuild is None else cast(self.rebuild(jax.random.fold_in(self.key, 107)), self.dtype)
+
+    def events(self, direction: str) -> np.ndarray:
+        """Inputs in that direction, `(n, *event)`."""
+        return self._inputs[direction][0]
+
+    def labels(self, direction: str) -> list[str]:
+        """What each input is."""
+        return self._inputs[direction][1]
+
+    def extremes(self, direction: str) -> tuple[np.ndarray, list[str]]:
+        """The ordinary inputs, and those that only the law of gradients tries; and their labels."""
+        shape, special = self._side(direction)
+        key = jax.random.fold_in(self.key, 105 + len(direction))
+        more, labels = extreme_events(key, shape, self.dtype, special)
+        return np.concatenate([self.events(direction), more]), self.labels(direction) + labels
 
     @cached_property
-    def y(self) -> tuple[np.ndarray, list[str]]:
-        """Inputs of `inverse`, and their labels."""
-        key = jax.random.fold_in(self.key, 102)
-        return ordinary_events(key, self.bijection.out_shape, self.dtype, self.special_y)
+    def _inputs(self) -> dict[str, tuple[np.ndarray, list[str]]]:
+        out = {}
+        for n, direction in enumerate(("forward", "inverse")):
+            shape, special = self._side(direction)
+            out[direction] = ordinary_events(jax.random.fold_in(self.key, 101 + n), shape, self.dtype, special)
+        return out
+
+    def _side(self, direction: str) -> tuple[Shape, Sequence[float]]:
+        if direction == "forward":
+            return self.bijection.in_shape, self.special_x
+        return self.bijection.out_shape, self.special_y
 
     def conditions(self, n: int) -> Array | None:
         """A standard normal condition for each of `n` rows."""
         if self.bijection.cond_shape is None:
             return None
-        return jax.random.normal(jax.random.fold_in(self.key, 103), (n, *self.bijection.cond_shape), self.dtype)
+        rng = generator(jax.random.fold_in(self.key, 103))
+        return jnp.asarray(rng.standard_normal((n, *self.bijection.cond_shape)), self.dtype)
 
     def keys(self, n: int) -> PRNGKeyArray | None:
         """A key for each of `n` rows if the log-determinant is random."""
         return batch_keys(jax.random.fold_in(self.key, 104), n) if self.traits.needs_key else None
 
     @cached_property
-    def _evaluations(self) -> dict[str, dict[str, np.ndarray]]:
+    def journeys(self) -> dict[str, dict[str, np.ndarray]]:
+        """Per direction the image, the way back, and the image of that, with log-determinants; by `(draw, input)`."""
+        params, rest = self.draws
+        x, y = jnp.asarray(self.events("forward")), jnp.asarray(self.events("inverse"))
+        n = len(x) + len(y)
+        return _to_numpy(journeys(params, rest, x, y, self.conditions(n), self.keys(n)))
+
+    @cached_property
+    def _derivatives(self) -> dict[str, dict[str, np.ndarray]]:
         return {}
 
-    def evaluation(self, direction: str) -> dict[str, np.ndarray]:
-        """What `evaluate_side` gives in that direction, arrays `(draw, input, ...)`; computed once."""
-        if direction not in self._evaluations:
+    def derivatives(self, direction: str) -> dict[str, np.ndarray]:
+        """Jacobians and gradients in that direction, and values one event at a time; computed once."""
+        if direction not in self._derivatives:
             params, rest = self.draws
-            events, _ = self.x if direction == "forward" else self.y
-            n = len(events)
-            result = _evaluate(params, rest, direction, jnp.asarray(events), self.conditions(n), self.keys(n), self.key)
-            self._evaluations[direction] = {name: np.asarray(array) for name, array in result.items()}
-        return self._evaluations[direction]
+            events = jnp.asarray(self.extremes(direction)[0])
+            conditions, keys = self.own_rows(direction, len(events))
+            result = derivatives(params, rest, direction, events, conditions, keys, self.key)
+            self._derivatives[direction] = _to_numpy(result)
+        return self._derivatives[direction]
 
-    def labels(self, direction: str) -> list[str]:
-        return (self.x if direction == "forward" else self.y)[1]
+    def own_rows(self, direction: str, n: int) -> tuple[Array | None, PRNGKeyArray | None]:
+        """Conditions and keys of `n` rows in one direction; the first are those of the journeys."""
+        start = 0 if direction == "forward" else len(self.events("forward"))
+        conditions, keys = self.conditions(len(self.events("forward")) + len(self.events("inverse"))), None
+        if conditions is not None:
+            conditions = conditions[start + jnp.arange(n) % len(self.events(direction))]
+        if self.traits.needs_key:
+            keys = batch_keys(jax.random.fold_in(self.key, 104), n, start)
+        return conditions, keys
 
     def demand(self, law: str, direction: str, error: Any, tolerance: Any, figure: str) -> None:
         """Raise unless `error <= tolerance` at every draw, input and element; NaN is no excuse.
@@ -207,75 +262,5 @@ class Trial:
         )
 
 
-def pair(bijection: AbstractBijection, direction: str) -> Callable[..., tuple[Array, Array]]:
-    """The method that gives value and log-determinant in that direction."""
-    return bijection.forward_and_log_det if direction == "forward" else bijection.inverse_and_log_det
-
-
-def value(bijection: AbstractBijection, direction: str) -> Callable[..., Array]:
-    """The method that gives the value alone in that direction."""
-    return bijection.forward if direction == "forward" else bijection.inverse
-
-
-def opposite(direction: str) -> str:
-    """The other direction."""
-    return "inverse" if direction == "forward" else "forward"
-
-
-def evaluate_side(
-    bijection: AbstractBijection,
-    direction: str,
-    x: Array,
-    condition: Array | None,
-    key: PRNGKeyArray | None,
-    other_key: PRNGKeyArray,
-) -> dict[str, Array]:
-    """Everything the laws of value ask about one event in one direction: image, log-det, Jacobians, the way back."""
-    there = pair(bijection, direction)
-
-    def flat(x: Array, condition: Array | None) -> Array:
-        return there(x, condition, key=key)[0].reshape(-1)
-
-    # Not from the Jacobian's own pass: that rounds in another order, and the laws compare values exactly.
-    image, log_det = there(x, condition, key=key)
-    out = {"image": image, "log_det": log_det, "value": value(bijection, direction)(x, condition, key=key)}
-    # Reverse mode: hand-written derivatives (`jax.custom_vjp`) offer no other.
-    jacobians = jax.jacrev(flat, argnums=0 if condition is None else (0, 1))(x, condition)
-    if condition is None:
-        out["jacobian"] = jacobians.reshape(image.size, x.size)
-        out["junk_image"], out["junk_log_det"] = there(x, jnp.ones((3,), x.dtype), key=key)
-    else:
-        out["jacobian"] = jacobians[0].reshape(image.size, x.size)
-        out["condition_jacobian"] = jacobians[1].reshape(image.size, condition.size)
-    if not bijection.traits.needs_key:
-        out["keyed_image"], out["keyed_log_det"] = there(x, condition, key=other_key)
-    if getattr(bijection.traits, opposite(direction)) != "absent":
-        out["back"], out["back_log_det"] = pair(bijection, opposite(direction))(image, condition, key=key)
-        out["again"] = there(out["back"], condition, key=key)[0]
-    return out
-
-
-@eqx.filter_jit
-def _evaluate(
-    params: Any,
-    rest: Any,
-    direction: str,
-    events: Array,
-    conditions: Array | None,
-    keys: PRNGKeyArray | None,
-    other_key: PRNGKeyArray,
-) -> dict[str, Array]:
-    return over_draws(
-        lambda bijection: jax.vmap(
-            lambda x, c, k: evaluate_side(bijection, direction, x, c, k, other_key),
-        )(events, conditions, keys),
-        params,
-        rest,
-    )
-
-
-def over_draws(function: Callable[[AbstractBijection], Any], params: Any, rest: Any) -> Any:
-    """`function` of each of the stacked parameter draws; of the one bijection there is if nothing is trainable."""
-    if not jax.tree.leaves(params):
-        return jax.tree.map(lambda leaf: leaf[None], function(combine(params, rest)))
-    return jax.vmap(lambda p: function(combine(p, rest)))(params)
+def _to_numpy(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, tree)

@@ -1,0 +1,213 @@
+"""One named constructor for every exported bijection, and for every model of the zoo: the laws are run on all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import pushforward as pf
+from pushforward._types import PRNGKeyArray
+from pushforward.bijections import WithCondition, alternating_split, half_split
+from pushforward.bijections.base import AbstractBijection
+from pushforward.testing import Trial
+
+BOUND = 5.0
+BINS = 3
+# At the start a spline is the identity, with its knots evenly spaced; its bounds stay where they are.
+KNOTS = (-5.0, -5.0 / 3, 5.0 / 3, 5.0)
+SPLINE = pf.RationalQuadraticMap(bins=BINS, bound=BOUND)
+COND = (2,)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A constructor, and what the laws should know of it; see `pushforward.testing.Trial`."""
+
+    make: Callable[[PRNGKeyArray], AbstractBijection]
+    special_x: Sequence[float] = ()
+    special_y: Sequence[float] = ()
+    reach: np.ndarray | None = None
+    condition_reach: np.ndarray | None = None
+    unreached: Sequence[str] = ()
+
+    def trial(self, name: str, key: PRNGKeyArray, dtype: type, inverted: bool = False) -> Trial:
+        """The case on trial, as it is or under `Invert`."""
+
+        def make(key: PRNGKeyArray) -> AbstractBijection:
+            return pf.Invert(self.make(key)) if inverted else self.make(key)
+
+        return Trial(
+            make(key),
+            key,
+            name=f"Invert({name})" if inverted else name,
+            dtype=dtype,
+            special_x=self.special_y if inverted else self.special_x,
+            special_y=self.special_x if inverted else self.special_y,
+            reach=None if inverted else self.reach,
+            condition_reach=self.condition_reach,
+            unreached=tuple(f".bijection{path}" for path in self.unreached) if inverted else self.unreached,
+            rebuild=make,
+        )
+
+
+def eye(n: int) -> np.ndarray:
+    return np.eye(n, dtype=bool)
+
+
+def triangle(n: int) -> np.ndarray:
+    return np.tril(np.ones((n, n), bool))
+
+
+def full(n: int) -> np.ndarray:
+    return np.ones((n, n), bool)
+
+
+def coupled(split: Sequence[bool] | np.ndarray) -> np.ndarray:
+    """What a coupling depends on: itself, and for the transformed coordinates all that pass."""
+    mask = np.asarray(split)
+    return np.eye(len(mask), dtype=bool) | (mask[:, None] & ~mask)
+
+
+def coupling(
+    key: PRNGKeyArray, split: Sequence[bool] | np.ndarray, scalar_map: pf.AbstractScalarMap, conditional: bool = False
+) -> pf.Coupling:
+    mask = np.asarray(split)
+    cond_shape = COND if conditional else None
+    sizes = (scalar_map.n_params, int(mask.sum()))
+    net = pf.MLP(key, len(mask) - sizes[1], sizes, width=8, depth=1, cond_shape=cond_shape)
+    return pf.Coupling(mask, net, scalar_map, cond_shape=cond_shape)
+
+
+def autoregressive(
+    key: PRNGKeyArray,
+    dim: int,
+    scalar_map: pf.AbstractScalarMap,
+    *,
+    width: int = 8,
+    conditional: bool = False,
+    residual: bool = False,
+) -> pf.Autoregressive:
+    cond_shape = COND if conditional else None
+    net = pf.MADE(key, dim, scalar_map.n_params, width=width, cond_shape=cond_shape, residual=residual)
+    return pf.Autoregressive(net, scalar_map)
+
+
+def embedded(key: PRNGKeyArray) -> pf.EmbedCondition:
+    keys = jax.random.split(key)
+    net = pf.MLP(keys[0], 3, COND, width=4, depth=1)
+    return pf.EmbedCondition(autoregressive(keys[1], 2, pf.AffineMap(), conditional=True), net, (3,))
+
+
+def rows(key: PRNGKeyArray) -> pf.Vmap:
+    make = eqx.filter_vmap(lambda k: autoregressive(k, 2, pf.AffineMap(), width=4, conditional=True))
+    return pf.Vmap(make(jax.random.split(key, 3)), 3)
+
+
+def with_condition(key: PRNGKeyArray) -> WithCondition:
+    return WithCondition(autoregressive(key, 2, pf.AffineMap(), conditional=True), jnp.array([0.3, -1.2]))
+
+
+MASK = np.array([True, False, False, True])
+WIDE = np.kron(np.eye(3, dtype=bool), triangle(2))  # three independent rows of two
+
+CASES: dict[str, Case] = {
+    "Affine": Case(lambda key: pf.Affine([0.5, -1.0], [2.0, -0.3]), reach=eye(2)),
+    "Affine of a number": Case(lambda key: pf.Affine(loc=1.0, scale=-0.5)),
+    "Affine of a matrix": Case(lambda key: pf.Affine(scale=2.0, shape=(2, 3)), reach=eye(6)),
+    "Standardize": Case(lambda key: pf.Standardize([2.0, -3.0], [0.3, 4.0]), reach=eye(2)),
+    "Reverse": Case(lambda key: pf.Reverse(3), reach=eye(3)[::-1]),
+    "Permutation": Case(lambda key: pf.Permutation([2, 0, 3, 1]), reach=eye(4)[[2, 0, 3, 1]]),
+    "Permutation.random": Case(lambda key: pf.Permutation.random(key, 5)),
+    "LULinear": Case(lambda key: pf.LULinear(key, 4), reach=full(4)),
+    "LULinear of a number": Case(lambda key: pf.LULinear(key, 1), unreached=(".lower", ".upper")),
+    "ActNorm": Case(lambda key: pf.ActNorm(3), reach=eye(3)),
+    "Coupling, additive": Case(
+        lambda key: coupling(key, half_split(3), pf.AdditiveMap()), reach=coupled(half_split(3))
+    ),
+    "Coupling, affine, alternating": Case(
+        lambda key: coupling(key, alternating_split(5), pf.AffineMap()), reach=coupled(alternating_split(5))
+    ),
+    "Coupling, affine, mask, conditional": Case(
+        lambda key: coupling(key, MASK, pf.AffineMap(), conditional=True), reach=coupled(MASK), condition_reach=MASK
+    ),
+    "Coupling, affine, all transformed": Case(
+        lambda key: coupling(key, [True, True], pf.AffineMap(), conditional=True), reach=eye(2)
+    ),
+    "Coupling, spline": Case(
+        lambda key: coupling(key, half_split(2), SPLINE), special_x=KNOTS, special_y=KNOTS, reach=coupled(half_split(2))
+    ),
+    "Coupling, spline, a number, conditional": Case(
+        lambda key: coupling(key, half_split(1), SPLINE, conditional=True), special_x=KNOTS, special_y=KNOTS
+    ),
+    "Autoregressive, additive": Case(lambda key: autoregressive(key, 2, pf.AdditiveMap()), reach=triangle(2)),
+    "Autoregressive, affine, conditional": Case(
+        lambda key: autoregressive(key, 4, pf.AffineMap(), conditional=True), reach=triangle(4)
+    ),
+    "Autoregressive, affine, narrow": Case(
+        lambda key: autoregressive(key, 7, pf.AffineMap(), width=2), reach=triangle(7)
+    ),
+    "Autoregressive, affine, residual": Case(
+        lambda key: autoregressive(key, 3, pf.AffineMap(), residual=True), reach=triangle(3)
+    ),
+    "Autoregressive, spline": Case(
+        lambda key: autoregressive(key, 2, SPLINE), special_x=KNOTS, special_y=KNOTS, reach=triangle(2)
+    ),
+    "Autoregressive, spline, a number, conditional": Case(
+        lambda key: autoregressive(key, 1, SPLINE, conditional=True), special_x=KNOTS, special_y=KNOTS
+    ),
+    "Chain": Case(
+        lambda key: pf.Chain([autoregressive(key, 2, pf.AffineMap()), pf.Reverse(2), pf.ActNorm(2)]),
+        reach=triangle(2)[::-1],
+    ),
+    "Invert": Case(lambda key: pf.Invert(autoregressive(key, 3, pf.AffineMap(), conditional=True)), reach=triangle(3)),
+    "Scan": Case(
+        lambda key: pf.Scan.of(lambda k: autoregressive(k, 3, pf.AffineMap(), conditional=True), key, n_layers=3),
+        reach=triangle(3),
+    ),
+    "Partial": Case(
+        lambda key: pf.Partial(autoregressive(key, 2, SPLINE), [3, 0], dim=4),
+        special_x=KNOTS,
+        special_y=KNOTS,
+        reach=eye(4) | (np.arange(4) == 0)[:, None] & (np.arange(4) == 3),
+    ),
+    "Vmap": Case(rows, reach=WIDE),
+    "Vmap, shared": Case(lambda key: pf.Vmap(autoregressive(key, 2, pf.AffineMap()), 3, shared=True), reach=WIDE),
+    "EmbedCondition": Case(embedded, reach=triangle(2)),
+    "WithCondition": Case(with_condition, reach=triangle(2)),
+}
+
+ZOO: dict[str, Callable[..., pf.Flow]] = {
+    "nice": pf.flows.nice,
+    "realnvp": pf.flows.realnvp,
+    "maf": pf.flows.maf,
+    "iaf": pf.flows.iaf,
+    "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
+    "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
+}
+
+
+def small(name: str, key: PRNGKeyArray, **options: object) -> pf.Flow:
+    """A zoo member of a size that tests can afford."""
+    return ZOO[name](key, **{"n_layers": 2, "width": 8, "depth": 1, **options})
+
+
+def zoo_case(name: str, **options: object) -> Case:
+    knots = KNOTS if name.startswith("nsf") else ()
+    return Case(lambda key: small(name, key, **options).bijection, special_x=knots, special_y=knots)
+
+
+ZOO_CASES: dict[str, Case] = {
+    "nice, lu, conditional": zoo_case("nice", dim=3, condition_dim=2, linear="lu"),
+    "realnvp": zoo_case("realnvp", dim=2, actnorm=True),
+    "realnvp, permutation, conditional": zoo_case("realnvp", dim=3, condition_dim=2, linear="permutation"),
+    "maf": zoo_case("maf", dim=2),
+    "maf, lu, conditional": zoo_case("maf", dim=3, condition_dim=2, linear="lu", residual=True),
+    "iaf, conditional": zoo_case("iaf", dim=2, condition_dim=2),
+    "nsf": zoo_case("nsf", dim=2, linear="lu"),
+    "nsf, autoregressive, conditional": zoo_case("nsf, autoregressive", dim=2, condition_dim=2),
+}

@@ -22,8 +22,9 @@ from pushforward import flows
 from pushforward.bijections import Standardize
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import MANIFEST, check_folder_target
-from pushforward.io.model_folder import BASES, in_data_units
+from pushforward.io.model_folder import BASES
 from pushforward.io.schema import FlowArguments, FlowConfig
+from pushforward.training import in_data_units
 
 ARGUMENTS = {"dim": 2, "condition_dim": 1, "n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
 VERDICT = {
@@ -49,13 +50,15 @@ def make(name: str = "nsf", base: str = "normal", **arguments: Any) -> ModelPart
     arguments = arguments or ARGUMENTS
     dim, condition_dim = arguments["dim"], arguments.get("condition_dim") or 0
     bare = flows.ZOO[name](jax.random.key(3), base=BASES[base](dim), **arguments)
-    standardize = Standardize(np.full(dim, 1e9 + 0.123456789), np.full(dim, 1 / 3))
+    flow = in_data_units(bare, Standardize(np.full(dim, 1e9 + 0.123456789), np.full(dim, 1 / 3)))
+    if condition_dim:
+        flow = in_data_units(flow, None, Standardize(np.ones(condition_dim), np.full(condition_dim, 2.0)))
     columns = tuple(f"c{i}" for i in range(dim + condition_dim))
     return ModelParts(
         name=name,
         arguments=arguments,
         base=base,
-        flow=in_data_units(bare.base, bare.bijection, standardize),
+        flow=flow,
         columns=columns,
         given=columns[:condition_dim],
         named=True,
@@ -102,7 +105,7 @@ def test_the_standardisation_keeps_double_precision_where_single_is_the_default(
     with jax.enable_x64(False):
         save_model(make(), tmp_path / "model")
         loaded = load_model(tmp_path / "model")
-    standardize: Any = loaded.flow.bijection.bijections[-1]  # type: ignore[attr-defined]
+    standardize: Any = loaded.flow.bijection.bijection.bijections[-1]  # type: ignore[attr-defined]
     assert standardize.loc.value.dtype == np.float64
     assert standardize.loc.value[0] == 1e9 + 0.123456789
 
@@ -179,6 +182,9 @@ def test_models_that_could_not_be_loaded_are_not_saved(tmp_path: Path) -> None:
     for change in ({"columns": ("a", "a", "b")}, {"columns": ("a\x1b", "b", "c"), "given": ("b",)}, {"rows": -1}):
         with pytest.raises(ValueError, match="the model"):
             save_model(dataclasses.replace(parts, **change), tmp_path / "model")
+    for argument, value in (("linear", lambda key, dim: None), ("width", 10**9), ("hook", 1)):
+        with pytest.raises(ValueError, match=f"save_model|{argument}"):
+            save_model(dataclasses.replace(parts, arguments={**ARGUMENTS, argument: value}), tmp_path / "model")
     assert os.listdir(tmp_path) == []
 
 
@@ -299,6 +305,10 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "NaN weights": (lambda f: weights(f, lambda a: poison(a, np.nan)), "NaN or infinity"),
     "infinite weights": (lambda f: weights(f, lambda a: poison(a, np.inf)), "NaN or infinity"),
     "negative scale": (lambda f: weights(f, lambda a: poison(a, -1.0, "scale.value")), "not positive"),
+    "negative scale of the condition": (
+        lambda f: weights(f, lambda a: poison(a, -1.0, "net.units.scale.value")),
+        "not positive",
+    ),
     "NaN scale": (lambda f: weights(f, lambda a: poison(a, np.nan, "scale.value")), "NaN"),
     "index out of range": (lambda f: weights(f, lambda a: poison(a, 10**6, ".indices")), "not a permutation"),
     "negative index": (lambda f: weights(f, lambda a: poison(a, -1, ".indices")), "not a permutation"),

@@ -21,15 +21,14 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward.bijections import Chain, Standardize
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections import Standardize
 from pushforward.distributions import DiagonalNormal, Flow, StandardNormal, StudentT
-from pushforward.distributions.base import AbstractDistribution
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import parse_json, read_folder, write_folder
 from pushforward.io.schema import FORMAT_VERSION, Config, FlowConfig, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, weights_to_bytes
+from pushforward.training import in_data_units
 
 BASES: dict[str, Any] = {
     "normal": lambda dim: StandardNormal((dim,)),
@@ -46,7 +45,7 @@ class ModelParts:
         name: of the flow, in `pushforward.flows.ZOO`.
         arguments: of that function, `dim` and `condition_dim` among them, without `base`.
         base: of the latent: `"normal"`, `"student_t"` or `"diagonal_normal"`.
-        flow: the flow in the data's units: the zoo's bijection, then `Standardize`.
+        flow: the flow in the data's units, by `training.in_data_units`: of the events, then of the condition if any.
         columns: all columns, conditions among them, in the order of the table.
         given: those that are conditions.
         named: whether the table had names; otherwise they are `x0`, `x1`, ...
@@ -162,25 +161,24 @@ def _skeleton(config: FlowConfig, entries: Mapping[str, Any], path: Path) -> Any
         flow = eqx.filter_eval_shape(build, jax.random.key(0))
     except (ValueError, TypeError) as error:  # the zoo's own checks of its arguments
         raise UntrustedModelError(f"{label}: flow: {' '.join(str(error).split())[:300]}") from error
-    dim = arguments.dim
-    return in_data_units(flow.base, flow.bijection, Standardize(np.zeros(dim), np.ones(dim)))
+    # The units stay NumPy arrays, which keep float64.
+    flow = in_data_units(flow, _units(arguments.dim))
+    return flow if arguments.condition_dim is None else in_data_units(flow, None, _units(arguments.condition_dim))
 
 
-def in_data_units(base: AbstractDistribution, bijection: AbstractBijection, standardize: Standardize) -> Flow:
-    """The structure that every saved flow has."""
-    return Flow(base, Chain([bijection, standardize]))
+def _units(dim: int) -> Standardize:
+    return Standardize(np.zeros(dim), np.ones(dim))
 
 
 def _check_values(flow: Flow, label: str) -> None:
     """What shapes do not show: scales that are positive, indices that are permutations."""
-    last = flow.bijection.bijections[-1]  # pyright: ignore[reportAttributeAccessIssue] - the Chain of in_data_units
-    if not np.all(np.asarray(last.scale.value) > 0):
-        raise UntrustedModelError(f"{label}: a scale of the standardisation is not positive.")
     arrays = named_arrays(flow)
-    for name, indices in arrays.items():
+    for name, values in arrays.items():
+        if name.endswith("scale.value") and not np.all(np.asarray(values) > 0):
+            raise UntrustedModelError(f"{label}: {name}: a scale of the standardisation is not positive.")
         if name.endswith(".indices"):
             inverse = np.asarray(arrays[name.removesuffix("indices") + "inverse_indices"])
-            there, length = np.asarray(indices), inverse.shape[-1]
+            there, length = np.asarray(values), inverse.shape[-1]
             inside = np.all((there >= 0) & (there < length)) and np.all((inverse >= 0) & (inverse < length))
             if not inside or np.any(np.take_along_axis(there, inverse, -1) != np.arange(length)):
                 raise UntrustedModelError(f"{label}: {name} is not a permutation.")
@@ -196,4 +194,9 @@ def _number(value: Any) -> Any:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode("utf-8")
+    def other(item: Any) -> Any:
+        if isinstance(item, np.ndarray | np.generic):
+            return item.tolist()
+        raise ValueError(f"save_model: {item!r} cannot be saved. Use arguments that are names, numbers and lists.")
+
+    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False, default=other) + "\n").encode("utf-8")

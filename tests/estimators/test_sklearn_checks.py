@@ -1,0 +1,26 @@
+"""scikit-learn's own checks. There are no exceptions: the dict below names each that would be one, with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from pushforward.estimators import FlowDensity
+
+# What a user runs: JAX's default precision. Small, because scikit-learn fits some forty times.
+pytestmark = pytest.mark.float32
+EXPECTED_FAILURES: dict[str, str] = {}
+
+
+def expected_failures(estimator: FlowDensity) -> dict[str, str]:
+    return EXPECTED_FAILURES
+
+
+@parametrize_with_checks(
+    [
+        FlowDensity("realnvp", n_layers=1, width=8, max_epochs=10),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)

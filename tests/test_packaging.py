@@ -180,8 +180,8 @@ print(json.dumps(dict(
 def test_importing_is_quiet():
     """No connection, no warning, no optional dependency, no change of JAX's settings or of the global random state."""
     # JAX's own import draws from NumPy's global state; ours must not.
-    code = "import numpy, jax\nnumpy.random.seed(1); before = numpy.random.get_state()[1][0]\nimport pushforward as pf\n"
-    after = loaded(code + "pf.flows.maf, pf.FlowDensity, pf.fit", "-W", "error")
+    seeded = "import numpy, jax\nnumpy.random.seed(1); before = numpy.random.get_state()[1][0]\n"
+    after = loaded(seeded + "import pushforward as pf; pf.flows.maf, pf.FlowDensity, pf.fit", "-W", "error")
     assert not {"torch", "polars", "matplotlib"} & set(after["modules"])  # (scikit-learn itself imports pandas)
     assert not any(after["x64"])
     assert not any(after["random"])

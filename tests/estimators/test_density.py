@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,7 @@ def test_frames_in_frames_out(make, kind):
     assert isinstance(new, kind)
     assert list(new.columns) == ["height", "weight"]
     assert density.score_samples(new).shape == (4,)
-    assert list(density.feature_names_in_) == ["height", "weight"]
+    assert list(vars(density)["feature_names_in_"]) == ["height", "weight"]
 
 
 def test_set_output(fitted):
@@ -221,7 +222,8 @@ def test_pipeline_grid_search_and_clone():
     search = GridSearchCV(small, {"width": [8, 16]}, cv=2).fit(x)
     assert search.best_params_["width"] in (8, 16)
     assert search.best_estimator_.sample(2, random_state=0).shape == (2, 3)
-    assert clone(small).get_params() == small.get_params()
+    copy: Any = clone(small)
+    assert copy.get_params() == small.get_params()
     assert Pipeline([("rank", QuantileTransformer(n_quantiles=20)), ("density", clone(small))]).fit(x).score(x) < 50
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,10 @@ from pushforward.training import fit
 from pushforward.training.result import COLUMNS
 
 KEY = jax.random.key(0)
+
+
+def loc(result: Any) -> np.ndarray:
+    return np.asarray(result.flow.bijection.loc)
 
 
 def affine(dim: int = 2) -> pf.Flow:
@@ -34,7 +40,7 @@ def fitted():
 def test_finds_the_maximum_likelihood_gaussian():
     x = rows()
     result = fit(affine(), x, key=KEY, learning_rate=0.02, validation=None, progress=False)
-    flow = result.flow
+    flow: Any = result.flow
     np.testing.assert_allclose(flow.bijection.loc, x.mean(0), atol=0.02)
     np.testing.assert_allclose(np.exp(flow.bijection.log_scale), x.std(0), rtol=0.02)
     assert float(np.mean(flow.log_prob(x))) == pytest.approx(gaussian_nats(x), abs=2e-3)
@@ -94,7 +100,7 @@ def test_how_steps_are_cut_into_calls_changes_nothing(monkeypatch):
     monkeypatch.setattr(driver, "FIRST_STEPS", 3)
     monkeypatch.setattr(driver, "GROWTH", 2)
     two = fit(affine(), rows(), key=KEY, max_epochs=30, progress=False)
-    np.testing.assert_array_equal(one.flow.bijection.loc, two.flow.bijection.loc)
+    np.testing.assert_array_equal(loc(one), loc(two))
     np.testing.assert_array_equal(one.history["held_out_nats"], two.history["held_out_nats"])
 
 
@@ -123,7 +129,7 @@ def test_weights_count_as_copies():
         affine(), x, key=KEY, weights=weights, validation=None, learning_rate=0.02, max_epochs=1500, progress=False
     )
     expected = np.average(x, axis=0, weights=weights)
-    np.testing.assert_allclose(result.flow.bijection.loc, expected, atol=0.05)
+    np.testing.assert_allclose(loc(result), expected, atol=0.05)
     assert abs(x.mean(0) - expected).min() > 0.5  # the broken twin: a fit that ignores weights fails the line above
 
 
@@ -133,7 +139,7 @@ def test_rows_of_weight_zero_may_hold_anything():
     x[50:], weights[50:] = 1e30, 0.0
     one = fit(affine(), x, key=KEY, weights=weights, validation=None, max_epochs=10, progress=False)
     two = fit(affine(), x[:50], key=KEY, validation=None, max_epochs=10, progress=False)
-    np.testing.assert_array_equal(one.flow.bijection.loc, two.flow.bijection.loc)
+    np.testing.assert_array_equal(loc(one), loc(two))
 
 
 def test_condition_is_learned():
@@ -164,7 +170,7 @@ def test_interrupt_keeps_the_best():
 
     result = fit(affine(), rows(), key=KEY, learning_rate=0.02, callback=callback, progress=False)
     assert result.verdict.status == "interrupted"
-    assert np.isfinite(result.verdict.held_out_nats)
+    assert result.verdict.held_out_nats is not None
     assert result.verdict.held_out_nats >= result.history["held_out_nats"][0]
     assert result.verdict.held_out_nats == pytest.approx(float(result.history["held_out_nats"].max()))
 
@@ -180,7 +186,7 @@ def test_actnorm_is_initialised_from_the_data():
     flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=2, width=8, actnorm=True)
     x = rows() * 10 + 50
     result = fit(flow, x, key=KEY, max_epochs=1, progress=False)
-    assert result.verdict.held_out_nats > gaussian_nats(x) - 0.5
+    assert result.history["held_out_nats"][-1] > gaussian_nats(x) - 0.5
 
 
 def test_float32_flow_stays_float32_under_x64():

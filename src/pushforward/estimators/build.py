@@ -34,15 +34,21 @@ def build_flow(
     if name not in ZOO:
         raise ValueError(f"FlowDensity: expected flow to be one of {', '.join(ZOO)}, got {name!r}. Choose one of them.")
     if base not in BASES:
-        raise ValueError(f"FlowDensity: expected base to be one of {', '.join(BASES)}, got {base!r}. Choose one of them.")
+        raise ValueError(
+            f"FlowDensity: expected base to be one of {', '.join(BASES)}, got {base!r}. Choose one of them."
+        )
     arguments = {key: value for key, value in options.items() if value is not None}
-    accepted = [key for key in inspect.signature(ZOO[name]).parameters if key not in ("key", "dim", "condition_dim", "base")]
+    accepted = [
+        key for key in inspect.signature(ZOO[name]).parameters if key not in ("key", "dim", "condition_dim", "base")
+    ]
     foreign = [key for key in arguments if key not in accepted]
     if foreign:
         fix = f"It has {', '.join(accepted)}."
         raise ValueError(f"FlowDensity: expected options of flow {name!r}, got {foreign[0]!r}. {fix}")
     arguments = {"dim": dim, **({"condition_dim": condition_dim} if condition_dim else {}), **arguments}
-    frozen = tuple((key, tuple(value) if isinstance(value, (list, np.ndarray)) else value) for key, value in arguments.items())
+    frozen = tuple(
+        (key, tuple(value) if isinstance(value, (list, np.ndarray)) else value) for key, value in arguments.items()
+    )
     return _build(seed, name, base, frozen), {"flow": name, "arguments": arguments, "base": base}
 
 

@@ -39,9 +39,7 @@ def conditions_of(given: Sequence[str | int] | None, columns: Sequence[str]) -> 
     return positions
 
 
-def standardize_columns(
-    x: np.ndarray, weights: Any, names: Sequence[str], constant: bool = False
-) -> Standardize:
+def standardize_columns(x: np.ndarray, weights: Any, names: Sequence[str], constant: bool = False) -> Standardize:
     """The units of the columns: their (weighted) mean and standard deviation.
 
     Args:

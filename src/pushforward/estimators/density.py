@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from pushforward.bijections import Standardize
 from pushforward.estimators.build import build_flow
 from pushforward.estimators.columns import conditions_of, standardize_columns
 from pushforward.estimators.frames import frame_kind, given_rows, to_frame, wanted_kind
@@ -82,7 +81,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         validation_fraction: float = 0.1,
-        progress: bool | Literal["auto"] = False,
+        progress: Any = False,
         random_state: int | np.random.RandomState | None = None,
     ):
         self.flow = flow
@@ -141,7 +140,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
         with jax.enable_x64(False):
             flow, self.config_ = build_flow(self.flow, self.base, options, len(others), len(conditions), seeds[0])
-            rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
             result = fit(
                 flow,
                 x,
@@ -153,8 +151,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 max_epochs=self.max_epochs,
                 max_seconds=self.max_seconds,
                 batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
                 progress=self.progress,
-                **rate,
             )
             flow = result.flow
             if condition_units is not None:
@@ -293,9 +291,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         density.result_ = FitResult(parts.flow, dict(parts.history), Verdict(**parts.verdict))
         density.config_ = {"flow": parts.name, "arguments": dict(parts.arguments), "base": parts.base}
         density.columns_, density.given_ = parts.columns, parts.given
-        density.n_features_in_ = len(parts.columns)
-        if parts.named:
-            density.feature_names_in_ = np.asarray(parts.columns, dtype=object)
+        named = {"feature_names_in_": np.asarray(parts.columns, dtype=object)} if parts.named else {}
+        vars(density).update(named, n_features_in_=len(parts.columns))
         density._kind, density._n_rows = None, parts.rows
         return density
 

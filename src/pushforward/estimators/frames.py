@@ -33,7 +33,7 @@ def wanted_kind(configured: str | None, fitted: str | None) -> str | None:
     return fitted if kind == "default" else kind
 
 
-def to_frame(values: np.ndarray, names: Sequence[str], kind: str | None) -> Any:
+def to_frame(values: np.ndarray, names: Sequence[str], kind: Any) -> Any:
     """`values` `(n, d)` as a data frame of this kind with these columns; the array itself for None."""
     if kind is None:
         return values

@@ -6,9 +6,12 @@ from abc import abstractmethod
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
+
+Rows = Array | np.ndarray
 
 
 class AbstractObjective(eqx.Module):
@@ -22,9 +25,9 @@ class AbstractObjective(eqx.Module):
     def __call__(
         self,
         flow: AbstractDistribution,
-        x: Array,
-        condition: Array | None,
-        weights: Array | None,
+        x: Rows,
+        condition: Rows | None,
+        weights: Rows | None,
         key: PRNGKeyArray | None,
     ) -> Array:
         """The loss of a batch, a scalar.
@@ -39,9 +42,7 @@ class AbstractObjective(eqx.Module):
         """
 
     @abstractmethod
-    def per_row(
-        self, flow: AbstractDistribution, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Array:
+    def per_row(self, flow: AbstractDistribution, x: Rows, condition: Rows | None, key: PRNGKeyArray | None) -> Array:
         """The loss of each row, `(n,)`; validation averages it over the held-out rows.
 
         Args:
@@ -52,7 +53,7 @@ class AbstractObjective(eqx.Module):
         """
 
 
-def weighted_mean(values: Array, weights: Array | None) -> Array:
+def weighted_mean(values: Rows, weights: Rows | None) -> Array:
     """`sum(w v) / sum(w)`, and 0 where no row has any weight.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
-from pushforward.objectives.base import AbstractObjective, weighted_mean
+from pushforward.objectives.base import AbstractObjective, Rows, weighted_mean
 
 
 class MaximumLikelihood(AbstractObjective):
@@ -27,16 +27,16 @@ class MaximumLikelihood(AbstractObjective):
     def __call__(
         self,
         flow: AbstractDistribution,
-        x: Array,
-        condition: Array | None = None,
-        weights: Array | None = None,
+        x: Rows,
+        condition: Rows | None = None,
+        weights: Rows | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Array:
         """The weighted mean of the negative log-density, a scalar."""
         return weighted_mean(self.per_row(flow, x, condition, key), weights)
 
     def per_row(
-        self, flow: AbstractDistribution, x: Array, condition: Array | None = None, key: PRNGKeyArray | None = None
+        self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None
     ) -> Array:
         """The negative log-density of each row, `(n,)`."""
         return -flow.log_prob(x, condition, key=key if flow.needs_key else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,13 +36,14 @@ def pad_rows(array: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
 
 
-def streams(key: PRNGKeyArray) -> tuple[np.ndarray, ...]:
+def streams(key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Three independent seeds of two words from one key: for the order of the rows, the steps, the validations."""
     words = np.asarray(jax.random.key_data(key)).ravel().tolist()
-    return tuple(np.random.SeedSequence([*words, n]).generate_state(2, np.uint32) for n in range(3))
+    order, steps, validations = (np.random.SeedSequence([*words, n]).generate_state(2, np.uint32) for n in range(3))
+    return order, steps, validations
 
 
-def epoch_order(seed: Array, epoch: Array, n: Array, n_padded: int) -> Array:
+def epoch_order(seed: Any, epoch: Any, n: Any, n_padded: int) -> Array:
     """A random order of the first `n` of `n_padded` rows, the filling last: a function of seed and epoch alone.
 
     Rows are sorted by the Threefry hash of the counter (epoch, row).
@@ -56,7 +59,7 @@ def epoch_order(seed: Array, epoch: Array, n: Array, n_padded: int) -> Array:
     return jax.lax.sort((bits, rows), num_keys=1, is_stable=True)[1]
 
 
-def batch_rows(order: Array, position: Array, n: Array, n_steps: Array, size: int) -> tuple[Array, Array]:
+def batch_rows(order: Array, position: Any, n: Any, n_steps: Any, size: int) -> tuple[Array, Array]:
     """The rows of batch `position` of an epoch, and which of them count.
 
     The `n` rows are dealt to `n_steps` batches whose sizes differ by one at most; `size` is the compiled shape.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import as_key
@@ -56,7 +57,7 @@ def fit(
     preprocess: AbstractBijection | None = None,
     max_epochs: int | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 2e-3,
+    learning_rate: float | None = None,
     weight_decay: float = 0.0,
     max_seconds: float | None = None,
     patience: int = 20,
@@ -89,7 +90,7 @@ def fit(
             log-density is in the data's units.
         max_epochs: passes over the rows of the whole schedule; None chooses by the number of rows.
         batch_size: rows per step at most; an epoch's batches are of equal size to within a row. None is 256.
-        learning_rate: of Adam, at the top of the schedule.
+        learning_rate: of Adam, at the top of the schedule; None is 2e-3.
         weight_decay: decoupled, as in AdamW.
         max_seconds: wall-clock budget, compilation included; the schedule shrinks to fit it.
         patience: epochs without a rise of the held-out log-density before stopping (and 400 steps at least).
@@ -144,7 +145,7 @@ def fit(
     vector, model = FlatModel.split(flow)
     if vector.size == 0:
         raise ValueError("fit: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
-    with jax.enable_x64(vector.dtype == np.float64 or jax.config.jax_enable_x64):
+    with jax.enable_x64(np.float64 in (vector.dtype, jnp.result_type(float))):
         prepared = initialise_from(flow, table, vector.dtype)
         if prepared is not flow:
             vector, model = FlatModel.split(prepared)

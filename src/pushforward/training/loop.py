@@ -135,7 +135,7 @@ def run(
         stop = jnp.minimum(stop, first + plan.steps_per_epoch - position)
         scale = state.real[RATE_SCALE]
         now, tally = jax.lax.fori_loop(
-            first, stop, lambda i, carry: one_step(i, *carry, order, scale), (state.now, state.tally)
+            first, stop, lambda i, carry: one_step(i, carry[0], carry[1], order, scale), (state.now, state.tally)
         )
         return FitState(now, state.good, state.best, order, tally, state.whole.at[STEP].set(stop), state.real)
 

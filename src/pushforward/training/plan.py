@@ -16,10 +16,12 @@ from pushforward.training.batches import bucket, n_batches
 
 # Defaults where the user leaves the choice to the library.
 BATCH_SIZE = 256
+LEARNING_RATE = 2e-3
 MIN_STEPS, MAX_STEPS, EPOCHS = 3_000, 60_000, 100  # steps of a whole schedule: `EPOCHS` epochs within these bounds
 PATIENCE_STEPS = 400  # fewer steps than this without progress never stop a fit, however small the table
 ROUND_STEPS = (10, 500)  # steps between two validations: an epoch, within these bounds
 WARMUP_SHARE = 0.03  # of the schedule
+
 
 class Plan(eqx.Module):
     """The numbers that steer a fit. All but the shapes are traced, so that no change of them compiles anything."""
@@ -54,7 +56,6 @@ def first_moments(plan: Plan, vector: np.ndarray) -> PyTree:
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-
 def make_plan(
     n: int,
     n_held_out: int,
@@ -62,7 +63,7 @@ def make_plan(
     *,
     max_epochs: int | None,
     batch_size: int | None,
-    learning_rate: float,
+    learning_rate: float | None,
     weight_decay: float,
     max_seconds: float | None,
     patience: int,
@@ -86,6 +87,7 @@ def make_plan(
     per_round = steps_per_epoch * math.ceil(low / steps_per_epoch)
     if steps_per_epoch > high:
         per_round = math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / high))
+    rate = LEARNING_RATE if learning_rate is None else learning_rate
     patience = check_int("fit", "patience", patience, 1)
     warm = round(WARMUP_SHARE * total) if warmup is None else check_int("fit", "warmup", warmup, 0)
     return Plan(
@@ -94,7 +96,7 @@ def make_plan(
         total_steps=np.int32(total),
         patience_steps=np.int32(min(max(patience * steps_per_epoch, PATIENCE_STEPS), np.iinfo(np.int32).max)),
         warmup_steps=np.float32(warm),
-        learning_rate=_number("learning_rate", learning_rate, low=0.0, open_low=True),
+        learning_rate=_number("learning_rate", rate, low=0.0, open_low=True),
         weight_decay=_number("weight_decay", weight_decay, low=0.0),
         clip_norm=_number("clip_norm", math.inf if clip_norm is None else clip_norm, low=0.0, open_low=True),
         ema=_number("ema", ema, low=0.0, high=1.0),

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from pushforward._checks import ConvergenceError
-from pushforward.distributions import AbstractDistribution
+from pushforward.distributions import Flow
 
 Status = Literal["converged", "stopped: epochs", "stopped: budget", "interrupted"]
 
@@ -71,7 +71,7 @@ class FitResult:
         verdict: how it ended.
     """
 
-    flow: AbstractDistribution
+    flow: Flow
     history: dict[str, np.ndarray]
     verdict: Verdict
 

@@ -89,9 +89,7 @@ def read(
     event_shape = flow.event_shape if preprocess is None else preprocess.out_shape
     if preprocess is not None and preprocess.in_shape != flow.event_shape:
         fix = "preprocess maps the flow's events to the data: build it with the flow's event shape."
-        raise ValueError(
-            message(name, f"preprocess.in_shape {flow.event_shape}", f"{preprocess.in_shape}", fix)
-        )
+        raise ValueError(message(name, f"preprocess.in_shape {flow.event_shape}", f"{preprocess.in_shape}", fix))
     rows = numbers(name, "x", x, event_shape)
     if len(rows) == 0:
         raise ValueError(message(name, "at least one row", "none", "Pass x of shape (n, *event_shape)."))
@@ -116,7 +114,9 @@ def read(
         rows, log_det = latent_rows(preprocess, rows)
         if not (np.isfinite(rows).all() and np.isfinite(log_det).all()):
             bad = np.flatnonzero(~(np.isfinite(rows.reshape(len(rows), -1)).all(axis=1) & np.isfinite(log_det)))
-            fix = f"Rows {bad[:5].tolist()} lie outside the range of {type(preprocess).__name__}; change it or drop them."
+            fix = (
+                f"Rows {bad[:5].tolist()} lie outside the range of {type(preprocess).__name__}; change it or drop them."
+            )
             raise ValueError(message(name, "finite preprocessed rows", f"{len(bad)} non-finite ones", fix))
     return Table(rows, condition, share, log_det)
 
@@ -125,9 +125,13 @@ def numbers(name: str, what: str, value: Any, event_shape: tuple[int, ...]) -> n
     """`value` as finite floating rows `(n, *event_shape)`."""
     array = np.asarray(value)
     if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-        raise TypeError(message(name, f"{what} to be numeric", f"dtype {array.dtype}", "Convert the columns to numbers."))
+        raise TypeError(
+            message(name, f"{what} to be numeric", f"dtype {array.dtype}", "Convert the columns to numbers.")
+        )
     if np.iscomplexobj(array):
-        raise TypeError(message(name, f"{what} to be real", "complex numbers", "Pass real and imaginary parts as columns."))
+        raise TypeError(
+            message(name, f"{what} to be real", "complex numbers", "Pass real and imaginary parts as columns.")
+        )
     if array.ndim != 1 + len(event_shape) or array.shape[1:] != tuple(event_shape):
         fix = "Rows come first, then the event; reshape it, or build the flow for these events."
         expected = f"{what} of shape (n, {', '.join(map(str, event_shape))})"

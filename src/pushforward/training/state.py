@@ -62,9 +62,9 @@ class FlatModel(eqx.Module):
 class Weights(eqx.Module):
     """What a step changes, and what a rewind brings back: the numbers, the optimiser's moments, the average."""
 
-    params: Array
+    params: Any
     moments: PyTree
-    average: Array
+    average: Any
 
 
 class FitState(eqx.Module):
@@ -88,11 +88,11 @@ class FitState(eqx.Module):
 
     now: Weights
     good: Weights
-    best: Array
-    order: Array
-    tally: Array
-    whole: Array
-    real: Array
+    best: Any
+    order: Any
+    tally: Any
+    whole: Any
+    real: Any
 
     @staticmethod
     def start(vector: np.ndarray, moments: PyTree, n_padded: int, steps_per_round: int) -> FitState:

@@ -363,11 +363,21 @@ def test_ties_are_reported() -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((500, 3))
     values[:100, 0] = 0.0
-    values[:, 1] = values[:, 1].round(1)
-    warnings = check_table(read_table(values))
-    assert len(warnings) == 2
-    assert "20% of the rows have x0 = 0" in warnings[0]
-    assert "x1" in warnings[1]
+    values[:, 1] = np.arange(500) % 40
+    (warning,) = check_table(read_table(values))
+    assert "x0 (20% of the rows are 0)" in warning
+    assert "x1 (" in warning
+    assert "distinct values" in warning
+    assert "x2" not in warning
+
+
+def test_dependent_columns_are_reported() -> None:
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    (warning,) = check_table(read_table(np.c_[x, 2 * x[:, :1] - x[:, 1:2] + 5]))
+    assert "'x0', 'x1', 'x3' are linear combinations" in warning
+    assert check_table(read_table(np.c_[x, x[:, :1] + 1e-3 * x[:, 1:2] ** 2])) == []
+    (warning,) = check_table(read_table(x[:3]))
+    assert "only 3 rows for 3 columns" in warning
 
 
 def test_writing_refuses_to_overwrite(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pushforward.data.errors import DataError
 
 _HOME = {
     "Table": "tables",
-    "check_table": "tables",
+    "check_table": "checks",
     "read_table": "tables",
     "write_table": "writing",
     "Toy2D": "toy2d",

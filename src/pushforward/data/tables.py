@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,6 @@ from pushforward.data.formats import MAX_BYTES, Raw, read_file, too_large
 # The model folder's schema holds names to the same bounds (io/schema.py).
 MAX_COLUMNS = 16384
 MAX_NAME = 256
-# A column counts as tied when one value takes this share of its rows, or when so few of its values are distinct.
-TIED_SHARE = 0.05
-DISTINCT_SHARE = 0.1
-TIES_FROM_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -87,43 +83,6 @@ def read_table(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
                 raise too_large(f"{source}", total, max_bytes)
         return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
     return _to_table(_from_object(source), wanted)
-
-
-def check_table(table: Table, exempt: Iterable[str] = ()) -> list[str]:
-    """Refuse a table that has no density, and warn of ties.
-
-    Args:
-        table: as read.
-        exempt: columns not modelled, such as weights.
-
-    Returns:
-        Warnings for the user, a sentence each.
-
-    Raises:
-        DataError: one row, constant columns, or values whose variance float64 cannot hold.
-    """
-    n = len(table.values)
-    if n < 2:
-        raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {n}.")
-    skip = set(exempt)
-    modelled = [(name, table.values[:, i]) for i, name in enumerate(table.names) if name not in skip]
-    constant = [name for name, column in modelled if column.min() == column.max()]
-    if constant:
-        keep = [name for name, _ in modelled if name not in constant]
-        how = f"Set them aside: --columns {','.join(keep)}" if 0 < len(keep) <= 30 else "Set them aside with --columns"
-        raise DataError(
-            "constant",
-            f"{table.source}: {_plural(constant)} {listed(constant)} constant, so there is no density over them. "
-            f"{how} (columns= in Python).",
-        )
-    with np.errstate(over="ignore", under="ignore"):
-        extreme = [name for name, column in modelled if not 0 < np.var(column) < np.inf]
-    if extreme:
-        raise DataError(
-            "infinite",
-            f"{table.source}: the variance of {listed(extreme)} overflows or underflows float64. Change the units.",
-        )
-    return [warning for name, column in modelled if (warning := _ties(table.source, name, column))]
 
 
 def find_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> list[int]:
@@ -331,23 +290,3 @@ def _check_finite(values: np.ndarray, names: Sequence[str], label: str) -> None:
                 f"{label}: {code} values in {shown}: {rows} of {len(values)} rows, the first is row {first}. "
                 f"{fix} or leave the column out with --columns (columns= in Python).",
             )
-
-
-def _ties(source: str, name: str, column: np.ndarray) -> str | None:
-    n = len(column)
-    if n < TIES_FROM_ROWS:
-        return None
-    values, counts = np.unique(column, return_counts=True)
-    top = counts.argmax()
-    share = counts[top] / n
-    if share < TIED_SHARE and len(values) / n > DISTINCT_SHARE:
-        return None
-    what = f"{share:.0%} of the rows have {name} = {values[top]:g}" if share >= TIED_SHARE else f"{name} is rounded"
-    return (
-        f"{source}: {what} ({len(values)} distinct values in {n} rows). A density over repeated values can grow "
-        "without limit: compare log-densities only between models of these same columns."
-    )
-
-
-def _plural(names: Sequence[str]) -> str:
-    return "these columns are" if len(names) > 1 else "this column is"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+
+from pushforward.io.files import check_file_target, write_file
 
 WRITTEN = ".csv, .tsv, .parquet, .arrow, .feather, .npz, .npy, or - for CSV on standard output"
 
@@ -51,22 +52,7 @@ def write_table(path: str | os.PathLike, names: Sequence[str], values: np.ndarra
             write(stream, names, values)
             stream.flush()
         return
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file, names, values)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp made it private
-        if target.exists() and not force:  # somebody made it meanwhile
-            raise _exists(path)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_file(Path(path), lambda file: write(file, names, values), force)
 
 
 def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any, Sequence[str], np.ndarray], None]:
@@ -86,19 +72,8 @@ def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any,
     if suffix not in WRITERS:
         raise ValueError(f"{text}: cannot tell the format from the suffix {suffix!r}. Use {WRITTEN}.")
     if text != "-":
-        if target.is_dir():
-            raise IsADirectoryError(f"{text}: this is a folder. Name a file in it.")
-        if target.exists() and not force:
-            raise _exists(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"{text}: there is no folder {target.parent}. Make it first.")
-        if not os.access(target.parent, os.W_OK):
-            raise PermissionError(f"{text}: the folder {target.parent} is not writable.")
+        check_file_target(target, force)
     return WRITERS[suffix]
-
-
-def _exists(path: str | os.PathLike) -> FileExistsError:
-    return FileExistsError(f"{os.fspath(path)}: the file exists. Pass --force (force=True) to replace it.")
 
 
 def _arrow_table(names: Sequence[str], values: np.ndarray) -> pa.Table:

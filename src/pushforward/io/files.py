@@ -8,9 +8,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pushforward.io.errors import UntrustedModelError
 
@@ -129,6 +129,49 @@ def check_folder_target(folder: Path, force: bool = False) -> None:
         raise FileExistsError(f"{folder}: holds files that are no part of a model ({held}), so it is not replaced.")
 
 
+def check_file_target(path: Path, force: bool = False) -> None:
+    """Whether a file can be written there, asked before the work starts.
+
+    Raises:
+        FileExistsError: the file exists and `force` is False.
+        OSError: it is a folder, or there is no such folder, or it cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: this is a folder. Name a file in it.")
+    if (path.exists() or path.is_symlink()) and not force:
+        raise FileExistsError(f"{path}: the file exists. Pass --force (force=True) to replace it, or name another.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path}: the folder {path.parent} is not writable.")
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], Any], force: bool = False) -> None:
+    """Write a file: complete under its name, or not at all.
+
+    Args:
+        path: the target.
+        write: writes the contents to the open file it is given.
+        force: replace an existing file.
+
+    Raises:
+        OSError: see `check_file_target`.
+    """
+    check_file_target(path, force)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        _share(Path(temporary), 0o666)
+        check_file_target(path, force)  # somebody may have made it meanwhile
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes], force: bool = False) -> None:
     """Write a model folder with its manifest: complete under its name, or not at all.
 
@@ -149,9 +192,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], force: bool = False) 
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp made it private
+        _share(temporary, 0o777)
         _sync(temporary)
         old = temporary.with_name(temporary.name + ".old")
         if folder.exists():
@@ -168,6 +209,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes], force: bool = False) 
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
+
+
+def _share(path: Path, mode: int) -> None:
+    """Give a temporary file or folder, which is private, the permissions that a new one has."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def _sync(folder: Path) -> None:

@@ -82,7 +82,7 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         "format": "pushforward",
         "format_version": FORMAT_VERSION,
         "pushforward_version": version("pushforward"),
-        "flow": {"name": parts.name, "arguments": dict(parts.arguments), "base": parts.base},
+        "flow": {"name": parts.name, "arguments": _all_arguments(parts), "base": parts.base},
         "columns": list(parts.columns),
         "given": list(parts.given),
         "named": parts.named,
@@ -99,6 +99,13 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
     }
     _parts(files, Path("the model"))  # what could not be loaded is not written
     write_folder(Path(folder), files, force)
+
+
+def _all_arguments(parts: ModelParts) -> dict[str, Any]:
+    """The arguments, defaults included: a later version may have others."""
+    signature = inspect.signature(ZOO[parts.name]).parameters.values()
+    defaults = {p.name: p.default for p in signature if p.default is not p.empty and p.name != "base"}
+    return {**defaults, **parts.arguments}
 
 
 def load_model(folder: str | os.PathLike) -> ModelParts:

@@ -56,7 +56,7 @@ class FlowArguments(Strict):
 
     def given(self) -> dict[str, Any]:
         """The arguments that the file states, also where it states null."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
 class FlowConfig(Strict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import MAX_BYTES, read_regular
+from pushforward.io.files import MAX_BYTES, read_regular, write_file
 
 Tree = TypeVar("Tree")
 
@@ -51,20 +50,8 @@ def save_weights(module: Any, path: str | os.PathLike) -> None:
         >>> pf.io.save_weights(flow, path)
         >>> again = pf.io.load_weights(pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=4), path)
     """
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(weights_to_bytes(module))
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp made it private
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    data = weights_to_bytes(module)
+    write_file(Path(path), lambda file: file.write(data), force=True)
 
 
 def load_weights(template: Tree, path: str | os.PathLike) -> Tree:

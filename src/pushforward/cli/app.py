@@ -1,0 +1,238 @@
+"""The verbs and their options. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pushforward.cli.report import OK, Reporter, fail
+
+app = typer.Typer(
+    name="pushforward",
+    help="Fit a normalizing flow to a table of numbers; then sample it, score rows with their exact log-density, plot.",
+    epilog="Exit codes: 0 done, 2 usage, 3 data, 4 numerical, 5 untrusted model, 130 interrupted.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class FlowName(StrEnum):
+    """The zoo, by name; `tests/cli` holds it to `pushforward.flows.ZOO`, which needs JAX."""
+
+    nice = "nice"
+    realnvp = "realnvp"
+    maf = "maf"
+    iaf = "iaf"
+    nsf = "nsf"
+
+
+class Kind(StrEnum):
+    """Which figure."""
+
+    pair = "pair"
+    curve = "curve"
+    qq = "qq"
+    everything = "all"
+
+
+Model = Annotated[Path, typer.Argument(help="Model folder that `fit` wrote.", metavar="MODEL", show_default=False)]
+Seed = Annotated[
+    int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of all that is random; the same gives the same.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists at --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, also for errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+DATA = "CSV, TSV, Parquet, Arrow, Feather, NPY or NPZ file; a quoted glob of such; or - for CSV on standard input."
+TABLE_OUT = "Table to write: .csv, .tsv, .parquet, .arrow, .feather, .npz; or - for CSV on standard output."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    given = given or ["--help"]
+    try:
+        code = app(args=given, prog_name="pushforward", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else OK
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has had enough. Nothing more can be written, at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except (Exception, KeyboardInterrupt) as error:
+        return fail(error, as_json="--json" in given, debug="--debug" in given)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pushforward import __version__
+
+        typer.echo(f"pushforward {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pushforward(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: pushforward fit weather.csv --columns temp_max,temp_min,wind --out model")
+def fit(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Model folder to write.", show_default=False)
+    ],
+    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to model; all by default.")] = None,
+    given: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Columns that are conditions: fit the others given these.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of row weights, not modelled.")] = None,
+    flow: Annotated[FlowName | None, typer.Option(help="Which model of the zoo; chosen for tables by default.")] = None,
+    n_layers: Annotated[int | None, typer.Option(metavar="N", min=1, max=512, help="Layers.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", min=1, max=16384, help="Units per hidden layer.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=64, help="Hidden layers of each network.")
+    ] = None,
+    bins: Annotated[int | None, typer.Option(metavar="N", min=2, max=256, help="Bins per spline (nsf).")] = None,
+    autoregressive: Annotated[
+        bool | None,
+        typer.Option(
+            "--autoregressive/--coupling", help="Autoregressive or coupling splines (nsf).", show_default=False
+        ),
+    ] = None,
+    max_epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the rows, at most.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(metavar="X", min=0.01, help="Time for training, at most.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="The same seed gives the same model.")
+    ] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Fit a flow to the rows of a table and write it as a model folder."""
+    from pushforward.cli.fit import run
+
+    chosen = {"n_layers": n_layers, "width": width, "depth": depth, "bins": bins, "autoregressive": autoregressive}
+    return run(
+        data,
+        out,
+        columns=names_in(columns),
+        given=names_in(given) or [],
+        weights=weights,
+        flow=None if flow is None else flow.value,
+        flow_arguments={name: value for name, value in chosen.items() if value is not None},
+        max_epochs=max_epochs,
+        max_seconds=None if max_minutes is None else 60 * max_minutes,
+        seed=seed,
+        force=force,
+        reporter=Reporter(as_json, quiet),
+    )
+
+
+@app.command(epilog="Example: pushforward sample model -n 1000 --out samples.csv")
+def sample(
+    model: Model,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n-samples", metavar="N", min=1, help="Rows to draw (per row of --given).", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT, show_default=False)],
+    given: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Table of conditions, for a model fitted with --given.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="The same seed gives the same rows.")
+    ] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Draw new rows from a model."""
+    from pushforward.cli.use import run_sample
+
+    return run_sample(model, n, out, given=given, seed=seed, force=force, reporter=reporter_for(out, as_json, quiet))
+
+
+@app.command(epilog="Example: pushforward score model weather.csv --out scores.csv")
+def score(
+    model: Model,
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT + " One column, log_prob.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Give each row its exact log-density in nats, in the units of the data; print their mean."""
+    from pushforward.cli.use import run_score
+
+    return run_score(model, data, out, force=force, reporter=reporter_for(out, as_json, quiet))
+
+
+@app.command(epilog="Example: pushforward plot model weather.csv --out fit.png")
+def plot(
+    model: Model,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="PATH", help="Figure to write: .png, .pdf or .svg.", show_default=False),
+    ],
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help=DATA + " Needed for the latents.", show_default=False)
+    ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="Pairs of columns, learning curve, latent quantiles, or all on one page.")
+    ] = Kind.everything,
+    seed: Seed = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Draw data against samples, the learning curve, and the quantiles of the latents."""
+    from pushforward.cli.draw import run_plot
+
+    return run_plot(model, data, out, kind=kind.value, seed=seed, force=force, reporter=Reporter(as_json, quiet))
+
+
+def reporter_for(out: Path | None, as_json: bool, quiet: bool) -> Reporter:
+    """A reporter that leaves standard output to the table where the table goes there."""
+    on_stdout = out is not None and str(out) == "-"
+    if on_stdout and as_json:
+        raise typer.BadParameter("standard output takes either the table (--out -) or the JSON object (--json).")
+    return Reporter(as_json, quiet, table_on_stdout=on_stdout)
+
+
+def names_in(option: str | None) -> list[str] | None:
+    r"""The names in a comma-separated list; a comma inside a name is written as `\,`."""
+    if option is None:
+        return None
+    names = [name.replace("\0", ",").strip() for name in option.replace("\\,", "\0").split(",")]
+    if not all(names):
+        raise typer.BadParameter(f"expected names separated by commas, got {option!r}.")
+    return names

@@ -1,0 +1,119 @@
+"""What the commands print: lines for people, or one JSON object for machines; and errors as exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+
+OK, FAULT, USAGE, DATA, NUMERICAL, UNTRUSTED, INTERRUPT = 0, 1, 2, 3, 4, 5, 130
+KINDS = {USAGE: "usage", DATA: "data", NUMERICAL: "numerical", UNTRUSTED: "untrusted model", INTERRUPT: "interrupted"}
+# typer's own exceptions derive from these two, which it does not export.
+UsageError: Any = typer.BadParameter.__mro__[1]
+ClickException: Any = typer.BadParameter.__mro__[2]
+
+
+@dataclass
+class Reporter:
+    """Where a command's words go.
+
+    Args:
+        as_json: print one object at the end, and no lines.
+        quiet: print only warnings and errors.
+        table_on_stdout: standard output carries a table, so that lines go to standard error.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    table_on_stdout: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def say(self, line: str = "") -> None:
+        """A line for people."""
+        if not (self.as_json or self.quiet):
+            typer.echo(line, err=self.table_on_stdout)
+
+    def warn(self, line: str) -> None:
+        """Something the user should know, kept for the JSON object too."""
+        self.warnings.append(line)
+        if not self.as_json:
+            typer.echo(f"warning: {line}", err=True)
+
+    def result(self, command: str, facts: Mapping[str, Any]) -> None:
+        """The outcome for machines."""
+        if self.as_json:
+            typer.echo(to_json({"ok": True, "command": command, **facts, "warnings": self.warnings}))
+
+
+def to_json(value: Any) -> str:
+    """Standard JSON: what is not finite becomes null."""
+    return json.dumps(_plain(value), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def fail(error: BaseException, *, as_json: bool, debug: bool) -> int:
+    """Print an error in a line or two (or as JSON), and give its exit code. A fault of ours keeps its traceback."""
+    code, words, extra = classify(error)
+    if debug or code == FAULT:
+        traceback.print_exception(error)
+    if as_json:
+        details = {"kind": KINDS.get(code, "internal"), "message": words, **extra}
+        typer.echo(to_json({"ok": False, "error": details, "exit_code": code}))
+    elif code == FAULT:
+        typer.echo("error: this is a fault of pushforward, not of yours. Please report the lines above.", err=True)
+    else:
+        typer.echo(f"error: {words}", err=True)
+    return code
+
+
+def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
+    """The exit code of an error, its sentence, and what else a machine may want to know."""
+    words = " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return INTERRUPT, "interrupted.", {}
+    if isinstance(error, ClickException):
+        words = " ".join(error.format_message().split()).replace("Value error, ", "")
+        context = getattr(error, "ctx", None)
+        where = f" Try '{context.command_path} --help'." if context is not None else ""
+        return USAGE, words + where, {}
+    from pushforward.data.errors import DataError
+    from pushforward.io.errors import UntrustedModelError
+
+    if isinstance(error, DataError):
+        return DATA, words, {"code": error.code}
+    if isinstance(error, UntrustedModelError):
+        return UNTRUSTED, words, {}
+    if isinstance(error, OSError):
+        if error.strerror and error.filename:
+            words = f"{error.filename}: {error.strerror}."
+        return USAGE, words, {}
+    if isinstance(error, MemoryError):
+        return DATA, "not enough memory for this table. Use fewer rows or columns.", {"code": "too-large"}
+    if _is_numerical(error):
+        return NUMERICAL, words, {}
+    return FAULT, f"{type(error).__name__}: {words}", {}
+
+
+def _is_numerical(error: BaseException) -> bool:
+    # Its class lives beside JAX; if that was never imported, nobody can have raised it.
+    checks = sys.modules.get("pushforward._checks")
+    return checks is not None and isinstance(error, checks.ConvergenceError)

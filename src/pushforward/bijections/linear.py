@@ -14,7 +14,6 @@ from jax.scipy.linalg import solve_triangular
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection, along
-from pushforward.nets.base import dense
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
 
@@ -129,7 +128,7 @@ class LULinear(AbstractBatchedBijection):
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         lower, upper, log_det = self._factors()
         shuffled = permute(x, self.permutation.indices, self.permutation.inverse_indices)
-        return dense(lower @ upper, self.bias, shuffled), jnp.broadcast_to(log_det, x.shape[-1:])
+        return (lower @ upper) @ shuffled + along(self.bias), jnp.broadcast_to(log_det, x.shape[-1:])
 
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         lower, upper, log_det = self._factors()

@@ -63,12 +63,11 @@ class Flow(AbstractDistribution):
 
     def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         # An infinite coordinate has density zero under every base here, but inf - inf inside a network would be NaN.
-        infinite = jnp.isinf(x)
-        z, log_det = run_batch(self.bijection, jnp.where(infinite, 0, x), condition, fold_keys(keys, 1), False)
+        # A maximum over the event is NaN where any coordinate is.
+        outside = jnp.isinf(jnp.max(jnp.abs(x), axis=tuple(range(x.ndim - 1)), initial=0))
+        z, log_det = run_batch(self.bijection, jnp.where(outside, 0, x), condition, fold_keys(keys, 1), False)
         own = condition if self.base.cond_shape is not None else None
         log_prob = self.base._log_prob(z, own, fold_keys(keys, 0) if self.base.needs_key else None) + log_det
-        event = tuple(range(x.ndim - 1))
-        outside = jnp.any(infinite, axis=event) & ~jnp.any(jnp.isnan(x), axis=event)
         return jnp.where(outside, -jnp.inf, log_prob)
 
     def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:

@@ -89,13 +89,13 @@ class AbstractConditioner(eqx.Module):
         """
 
 
-def dense(weight: Array, bias: Array, x: Array) -> Array:
-    """`weight @ x + bias` for `x` of `(n_in, n)`, as one product, so that the bias' gradient comes out of one as well.
+def dense(weight: Array, x: Array) -> Array:
+    """`weight @ [x, 1]` for `x` of `(n_in, n)`: the last column of `weight` `(n_out, n_in + 1)` is the bias.
 
-    XLA's reduction of a wide gradient over the batch took as long as everything else in a spline layer's step.
+    The gradient of the bias comes out of the matrix product with the rest: XLA's reduction of a wide gradient over the
+    batch took as long as everything else in a spline layer's step.
     """
-    one = jnp.ones((1, *x.shape[1:]), x.dtype)
-    return jnp.concatenate([weight, bias[:, None]], axis=1) @ jnp.concatenate([x, one])
+    return weight @ jnp.concatenate([x, jnp.ones((1, *x.shape[1:]), x.dtype)])
 
 
 def limit_input(x: Array) -> Array:
@@ -115,16 +115,22 @@ def uniforms(key: PRNGKeyArray, shapes: Sequence[Shape]) -> list[Array]:
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def hidden_scale(fan_in: Any) -> Any:
-    """He's scale of uniform weights before a rectifier; the fan-in may differ per row where a mask makes it so."""
-    return (6.0 / np.maximum(fan_in, 1)) ** 0.5
+def hidden_layer(draw: Array, fan_in: Any) -> Array:
+    """Weights and bias of a layer before a rectifier, from uniform numbers `(n_out, n_in + 1)`.
+
+    He's scale for the weights, per row where a mask makes the fan-in differ; biases as large as a weight, so that the
+    rectifiers have their kinks in different places.
+    """
+    fan_in = np.maximum(fan_in, 1)
+    bias_scale = np.broadcast_to(fan_in**-0.5, (draw.shape[0], 1))
+    return draw * np.concatenate(
+        [np.broadcast_to((6 / fan_in) ** 0.5, (draw.shape[0], draw.shape[1] - 1)), bias_scale], 1
+    )
 
 
-def bias_scale(fan_in: int) -> float:
-    """Biases as large as a weight, so that rectifiers have their kinks in different places."""
-    return max(fan_in, 1) ** -0.5
-
-
-def output_scale(fan_in: int) -> float:
-    """The scale of uniform weights in a last layer, small."""
-    return OUTPUT_SCALE * (3.0 / max(fan_in, 1)) ** 0.5
+def output_layer(draw: Array) -> Array:
+    """Weights of a last layer, small, and a bias of 0, from uniform numbers `(..., n_in + 1)`."""
+    fan_in = draw.shape[-1] - 1
+    scales = np.full(draw.shape[-1], OUTPUT_SCALE * (3.0 / max(fan_in, 1)) ** 0.5)
+    scales[-1] = 0.0
+    return draw * scales

@@ -25,11 +25,10 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import (
     AbstractConditioner,
     activation_of,
-    bias_scale,
     dense,
-    hidden_scale,
+    hidden_layer,
     limit_input,
-    output_scale,
+    output_layer,
     uniforms,
 )
 
@@ -84,14 +83,12 @@ class MADE(AbstractConditioner):
     Source: Germain, Gregor, Murray, Larochelle, 2015, eq. 9-11, arXiv 1502.03509; residual: Durkan and Nash, 2019.
     """
 
-    first_weight: Array
-    hidden_weights: tuple[Array, ...]
-    hidden_biases: tuple[Array, ...]
-    out_weight: Array
-    out_bias: Array
-    window_weight: Array
-    cond_weight: Array | None
-    cond_out_weight: Array | None
+    first_weight: Array  # (width, dim + 1): in each layer the last column is the bias
+    hidden_weights: tuple[Array, ...]  # (width, width + 1)
+    out_weight: Array  # (n_params, dim, width + 1)
+    window_weight: Array  # (n_params, dim, window)
+    cond_weight: Array | None  # (width, n_cond)
+    cond_out_weight: Array | None  # (n_params, dim, n_cond)
     n_steps: int = eqx.field(static=True)
     n_params: int = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
@@ -119,46 +116,43 @@ class MADE(AbstractConditioner):
         degrees = degrees_of(dim, width, cond_shape is not None)
         n_cond = 0 if cond_shape is None else math.prod(cond_shape)
         n_hidden = 2 * depth if residual else depth - 1
+        shapes = [(width, dim + 1), (n_params, dim, width + 1), (width, n_cond + 1), (n_params, dim, n_cond + 1)]
+        shapes += [(n_params, dim, degrees.window + 1)] + [(width, width + 1)] * n_hidden
+        first, out, cond, cond_out, window, *hidden = uniforms(key, shapes)
         fan_first = degrees.hidden[:, None] + n_cond
         fan_hidden = np.searchsorted(degrees.hidden, degrees.hidden, side="right")[:, None]
-        shapes = [(width, dim), (n_params, dim, width), (n_params, dim, degrees.window)]
-        shapes += [(width, n_cond), (n_params, dim, n_cond)]
-        shapes += [(width, width)] * n_hidden + [(width,)] * (n_hidden + 1)
-        first, out, window, cond, cond_out, *rest = uniforms(key, shapes)
-        self.first_weight = first * hidden_scale(fan_first)
+        self.first_weight = hidden_layer(first, fan_first)
         # In a residual block the second layer starts small, so that a deep network starts as its first layer.
         small = [residual and n % 2 == 1 for n in range(n_hidden)]
-        scales = [output_scale(width) if s else hidden_scale(fan_hidden) for s in small]
-        self.hidden_weights = tuple(w * scale for w, scale in zip(rest[:n_hidden], scales, strict=True))
-        fans = [dim + n_cond] + [width] * n_hidden
-        self.hidden_biases = tuple(b * bias_scale(fan) for b, fan in zip(rest[n_hidden:], fans, strict=True))
-        self.out_weight = out * output_scale(width)
-        self.out_bias = jnp.zeros((n_params, dim))
-        self.window_weight = window * output_scale(degrees.window)
+        pairs = zip(hidden, small, strict=True)
+        self.hidden_weights = tuple(output_layer(w) if s else hidden_layer(w, fan_hidden) for w, s in pairs)
+        self.out_weight = output_layer(out)
+        self.window_weight = output_layer(window)[..., :-1]
         conditional = cond_shape is not None
-        self.cond_weight = cond * hidden_scale(fan_first) if conditional else None
-        self.cond_out_weight = cond_out * output_scale(n_cond) if conditional else None
+        self.cond_weight = hidden_layer(cond, fan_first)[:, :-1] if conditional else None
+        self.cond_out_weight = output_layer(cond_out)[..., :-1] if conditional else None
 
     def _degrees(self) -> Degrees:
         return degrees_of(self.n_steps, self.first_weight.shape[0], self.cond_shape is not None)
 
     def _masked(self) -> tuple[Array, tuple[Array, ...], Array]:
         """The weights of the first layer, of the hidden layers and of the output, with their masks applied."""
-        hidden, inputs = jnp.asarray(self._degrees().hidden), jnp.arange(1, self.n_steps + 1)
-        first = jnp.where(hidden[:, None] >= inputs, self.first_weight, 0)
-        between = tuple(jnp.where(hidden[:, None] >= hidden, w, 0) for w in self.hidden_weights)
-        return first, between, jnp.where(inputs[:, None] > hidden, self.out_weight, 0)
+        degrees, inputs = self._degrees().hidden, np.arange(1, self.n_steps + 1)
+        # The last column, the bias, belongs to every unit.
+        hidden, degrees_in = jnp.asarray(degrees), jnp.asarray(np.append(degrees, -1))
+        first = jnp.where(hidden[:, None] >= jnp.asarray(np.append(inputs, -1)), self.first_weight, 0)
+        between = tuple(jnp.where(hidden[:, None] >= degrees_in, w, 0) for w in self.hidden_weights)
+        return first, between, jnp.where(jnp.asarray(inputs)[:, None] > degrees_in, self.out_weight, 0)
 
-    def _from_condition(self, condition: Array | None) -> tuple[Array, Array]:
-        """The part of the first layer and of the output, `(n_params, dim, n)`, that is known before any input."""
+    def _from_condition(self, condition: Array | None) -> tuple[Array, Array] | None:
+        """What the condition adds to the first layer, `(width, n)`, and to the output, `(n_params, dim, n)`."""
         if self.cond_weight is None or self.cond_out_weight is None:
-            return self.hidden_biases[0][:, None], self.out_bias[..., None]
+            return None
         if condition is None:
             raise ValueError(f"MADE: expected a condition of shape {self.cond_shape}, got none. Pass condition=...")
         c = limit_input(condition.reshape(-1, condition.shape[-1]))
-        out_weight = self.cond_out_weight.reshape(-1, c.shape[0])
-        out = dense(out_weight, self.out_bias.reshape(-1), c).reshape(self.n_params, self.n_steps, -1)
-        return dense(self.cond_weight, self.hidden_biases[0], c), out
+        out = self.cond_out_weight.reshape(-1, c.shape[0]) @ c
+        return self.cond_weight @ c, out.reshape(self.n_params, self.n_steps, -1)
 
     def _hidden(self, first: Array, linear) -> Array:
         """The last hidden activations from the first pre-activations; `linear(n, h)` applies hidden layer n."""
@@ -175,16 +169,12 @@ class MADE(AbstractConditioner):
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         first, between, out = self._masked()
-        width, n_window = self.first_weight.shape[0], self.window_weight.shape[-1]
+        known, n_window = self._from_condition(condition), self.window_weight.shape[-1]
         x = limit_input(x)
-        if self.cond_weight is None:
-            pre, bias, base = dense(first, self.hidden_biases[0], x), self.out_bias, None
-        else:
-            known, base = self._from_condition(condition)
-            pre, bias = known + first @ x, jnp.zeros_like(self.out_bias)
-        h = self._hidden(pre, lambda n, h: dense(between[n], self.hidden_biases[n + 1], h))
-        params = dense(out.reshape(-1, width), bias.reshape(-1), h).reshape(self.n_params, self.n_steps, -1)
-        params = params if base is None else params + base
+        pre = dense(first, x)
+        h = self._hidden(pre if known is None else pre + known[0], lambda n, h: dense(between[n], h))
+        params = dense(out.reshape(-1, out.shape[-1]), h).reshape(self.n_params, self.n_steps, -1)
+        params = params if known is None else params + known[1]
         if n_window:
             padded = jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), x])
             before = jnp.stack([padded[n_window - b - 1 :][: self.n_steps] for b in range(n_window)])
@@ -193,17 +183,20 @@ class MADE(AbstractConditioner):
 
     def init(self, batch: Shape, condition: Array | None = None) -> State:
         first, between, out = self._masked()
-        pre, base = self._from_condition(condition)
+        known = self._from_condition(condition)
+        pre, base = first[:, -1:], jnp.swapaxes(out[..., -1:], 0, 1)
+        if known is not None:
+            pre, base = pre + known[0], base + jnp.swapaxes(known[1], 0, 1)
         # Column i of the first layer belongs to the input that becomes known before step i: input i - 1.
-        columns = jnp.concatenate([jnp.zeros_like(first[:, :1]), first[:, :-1]], axis=1).T
-        base = jnp.broadcast_to(jnp.swapaxes(base, 0, 1), (self.n_steps, self.n_params, base.shape[-1]))
-        tables = (columns, between, jnp.swapaxes(out, 0, 1), base)
+        columns = jnp.concatenate([jnp.zeros_like(first[:, :1]), first[:, :-2]], axis=1).T
+        hidden = tuple((w[:, :-1], w[:, -1:]) for w in between)
+        tables = (columns, hidden, jnp.swapaxes(out[..., :-1], 0, 1), base)
         pre = jnp.broadcast_to(pre, (pre.shape[0], *batch))
         recent = jnp.zeros((self.window_weight.shape[-1], *batch), pre.dtype)
         return State(tables, pre, (jnp.zeros_like(pre),) * (len(self.hidden_weights) + 1), recent)
 
     def step(self, state: State, i: Array, previous: Array) -> tuple[Array, State]:
-        columns, between, out, base = state.tables
+        columns, hidden, out, base = state.tables
         degrees = self._degrees()
         size = degrees.slice_size
         previous = jnp.where(i == 0, 0, limit_input(previous))
@@ -220,9 +213,7 @@ class MADE(AbstractConditioner):
 
         # The slice may hold units of other degrees: earlier ones come out as they were, later ones are premature but
         # masked from every output until they are computed again, in their own step.
-        h = self._hidden(
-            rows(first), lambda n, h: rows(between[n]) @ store(n, h) + rows(self.hidden_biases[n + 1])[:, None]
-        )
+        h = self._hidden(rows(first), lambda n, h: rows(hidden[n][0]) @ store(n, h) + rows(hidden[n][1]))
         params = out[i] @ store(len(activations) - 1, h) + base[i]
         recent = state.recent
         if recent.shape[0]:

@@ -10,15 +10,7 @@ import jax.numpy as jnp
 
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import (
-    activation_of,
-    bias_scale,
-    dense,
-    hidden_scale,
-    limit_input,
-    output_scale,
-    uniforms,
-)
+from pushforward.nets.base import activation_of, dense, hidden_layer, limit_input, output_layer, uniforms
 
 
 def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:
@@ -49,7 +41,6 @@ class MLP(eqx.Module):
     """
 
     weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
     in_size: int = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
@@ -73,20 +64,16 @@ class MLP(eqx.Module):
         self.cond_shape, self.activation = cond_shape, activation
         sizes = [in_size + (0 if cond_shape is None else math.prod(cond_shape))] + [width] * depth
         sizes.append(math.prod(self.out_shape))
-        weights = uniforms(key, [(after, before) for before, after in itertools.pairwise(sizes)] + [(width,)] * depth)
-        self.weights = (
-            *(w * hidden_scale(size) for w, size in zip(weights[:depth], sizes[:-2], strict=True)),
-            weights[depth] * output_scale(width),
-        )
-        biases = zip(weights[depth + 1 :], sizes[:-2], strict=True)
-        self.biases = (*(b * bias_scale(size) for b, size in biases), jnp.zeros(sizes[-1]))
+        draws = uniforms(key, [(after, before + 1) for before, after in itertools.pairwise(sizes)])
+        hidden = (hidden_layer(w, size) for w, size in zip(draws[:-1], sizes, strict=False))
+        self.weights = (*hidden, output_layer(draws[-1]))
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         h = _joined("MLP", x, condition, self.cond_shape)
         activation = activation_of(self.activation)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            h = activation(dense(weight, bias, h))
-        return dense(self.weights[-1], self.biases[-1], h).reshape(*self.out_shape, x.shape[-1])
+        for weight in self.weights[:-1]:
+            h = activation(dense(weight, h))
+        return dense(self.weights[-1], h).reshape(*self.out_shape, x.shape[-1])
 
 
 class ResidualMLP(eqx.Module):
@@ -111,7 +98,6 @@ class ResidualMLP(eqx.Module):
     """
 
     weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
     in_size: int = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
@@ -134,20 +120,15 @@ class ResidualMLP(eqx.Module):
         self.in_size, self.out_shape = check_int("ResidualMLP", "in_size", in_size, 0), tuple(out_shape)
         self.cond_shape, self.activation = cond_shape, activation
         first = in_size + (0 if cond_shape is None else math.prod(cond_shape))
-        n_inner, out_size = 2 * depth, math.prod(self.out_shape)
-        shapes = [(width, first), *[(width, width)] * n_inner, (out_size, width), *[(width,)] * (n_inner + 1)]
-        draws = uniforms(key, shapes)
+        sizes = [first, *[width] * (2 * depth + 1), math.prod(self.out_shape)]
+        draws = uniforms(key, [(after, before + 1) for before, after in itertools.pairwise(sizes)])
         # The second layer of each block starts small, so that a deep network starts as its first layer.
-        scales = [hidden_scale(first), *[hidden_scale(width), output_scale(width)] * depth, output_scale(width)]
-        self.weights = tuple(w * scale for w, scale in zip(draws[: n_inner + 2], scales, strict=True))
-        fans = [first] + [width] * n_inner
-        biases = zip(draws[n_inner + 2 :], fans, strict=True)
-        self.biases = (*(b * bias_scale(fan) for b, fan in biases), jnp.zeros(out_size))
+        inner = (output_layer(w) if n % 2 else hidden_layer(w, width) for n, w in enumerate(draws[1:-1]))
+        self.weights = (hidden_layer(draws[0], first), *inner, output_layer(draws[-1]))
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         activation = activation_of(self.activation)
-        layers = list(zip(self.weights, self.biases, strict=True))
-        h = dense(*layers[0], _joined("ResidualMLP", x, condition, self.cond_shape))
-        for inner, outer in zip(layers[1:-1:2], layers[2:-1:2], strict=True):
-            h = h + dense(*outer, activation(dense(*inner, activation(h))))
-        return dense(*layers[-1], activation(h)).reshape(*self.out_shape, x.shape[-1])
+        h = dense(self.weights[0], _joined("ResidualMLP", x, condition, self.cond_shape))
+        for inner, outer in zip(self.weights[1:-1:2], self.weights[2:-1:2], strict=True):
+            h = h + dense(outer, activation(dense(inner, activation(h))))
+        return dense(self.weights[-1], activation(h)).reshape(*self.out_shape, x.shape[-1])

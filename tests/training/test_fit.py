@@ -237,3 +237,18 @@ def test_nothing_to_train():
     flow = pf.Flow(pf.StandardNormal((2,)), pf.Reverse(2))
     with pytest.raises(ValueError, match="trainable"):
         fit(flow, rows(), key=KEY, progress=False)
+
+
+def test_interrupt_leaves_a_history_without_gaps_or_repeats():
+    def callback(row):
+        if row["step"] > 200:
+            raise KeyboardInterrupt
+
+    result = fit(affine(), rows(), key=KEY, callback=callback, progress=False)
+    assert (np.diff(result.history["step"]) > 0).all()
+
+
+def test_a_short_budget_still_gets_past_the_warm_up():
+    result = fit(affine(), rows(), key=KEY, validation=None, max_epochs=1_000_000, max_seconds=4.0, progress=False)
+    assert result.history["learning_rate"].max() > 1e-3
+    assert 2.0 < result.verdict.seconds < 8.0

@@ -74,12 +74,13 @@ class Driver:
                 state, report = run(
                     state, self.model, self.objective, self.rows, self.held_out, self.plan, call, self.seeds
                 )
-                if unread is not None:
-                    self.read(*unread)
-                unread = (report, sent_at)
-                if not measured or bool(call.last):
-                    self.read(*unread)
+                before, unread = unread, (report, sent_at)
+                if before is not None:
+                    self.read(*before)
+                # A CPU may have run the call while it was dispatched: then there is nothing to overlap with.
+                if not measured or bool(call.last) or ready(report.n):
                     unread = None
+                    self.read(report, sent_at)
         except KeyboardInterrupt:
             self.callback = None
             if unread is not None:
@@ -116,11 +117,15 @@ class Driver:
         taken = self.step - before
         if taken > 0 and before > 0:  # the first call's time is mostly the compiler's
             self.step_seconds = max((arrived - began) / taken, 1e-9)
+        rows = []
         for i in range(int(report.n)):
             share = (int(report.whole[i, 0]) - before) / taken if taken > 0 else 1.0
-            self.add_row(report, i, began - self.start + share * (arrived - began))
+            rows += self.add_row(report, i, began - self.start + share * (arrived - began))
         if self.step_seconds > 0:
             self.show()
+        if self.callback is not None:
+            for row in rows:  # after the history, for it may raise
+                self.callback(row)
 
     def show(self) -> None:
         """Tell people where the fit is."""
@@ -129,14 +134,14 @@ class Driver:
         left = min((total - self.step) * self.step_seconds, float(self.plan.max_seconds) - self.elapsed)
         self.display.update(self.step, total, self.best_nats, rows_per_second, max(0.0, left))
 
-    def add_row(self, report: Report, i: int, seconds: float) -> None:
-        """One row of the history; the score of the untrained flow is only used as the one to beat."""
+    def add_row(self, report: Report, i: int, seconds: float) -> list[dict[str, float]]:
+        """Add one row to the history and return it; the score of the untrained flow is only used as the one to beat."""
         step = int(report.whole[i, 0])
         held_out = float(report.real[i, 1]) + self.offsets[1]
-        if self.held_out is not None and not held_out <= self.best_nats:
-            self.best_nats = held_out
+        if self.held_out is not None:
+            self.best_nats = float(np.fmax(self.best_nats, held_out))
         if step == 0:
-            return
+            return []
         row = {
             "epoch": step // int(self.plan.steps_per_epoch),
             "step": step,
@@ -148,5 +153,9 @@ class Driver:
         }
         for name, value in row.items():
             self.history[name].append(value)
-        if self.callback is not None:
-            self.callback(row)
+        return [row]
+
+
+def ready(array: Any) -> bool:
+    """Whether a device array has been computed already."""
+    return array.is_ready()

@@ -96,7 +96,7 @@ def fit(
         patience: epochs without a rise of the held-out log-density before stopping (and 400 steps at least).
         clip_norm: global norm to which gradients are clipped, None for no clipping.
         ema: decay of the average of the weights, in [0, 1); 0 scores and returns the weights themselves.
-        warmup: steps of linear warm-up; None is 3 % of the schedule.
+        warmup: steps of linear warm-up; None is 3 % of the schedule, and 500 at most.
         progress: `"auto"` shows a bar on a terminal and a line every ten seconds elsewhere, False shows nothing, True
             writes the verdict in any case.
         callback: called with each new row of the history, a dict. Raise KeyboardInterrupt in it to stop and keep the

@@ -20,7 +20,7 @@ LEARNING_RATE = 2e-3
 MIN_STEPS, MAX_STEPS, EPOCHS = 3_000, 60_000, 100  # steps of a whole schedule: `EPOCHS` epochs within these bounds
 PATIENCE_STEPS = 400  # fewer steps than this without progress never stop a fit, however small the table
 ROUND_STEPS = (10, 500)  # steps between two validations: an epoch, within these bounds
-WARMUP_SHARE = 0.03  # of the schedule
+WARMUP_SHARE, WARMUP_STEPS = 0.03, 500  # of the schedule, and no more steps than these
 
 
 class Plan(eqx.Module):
@@ -89,7 +89,7 @@ def make_plan(
         per_round = math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / high))
     rate = LEARNING_RATE if learning_rate is None else learning_rate
     patience = check_int("fit", "patience", patience, 1)
-    warm = round(WARMUP_SHARE * total) if warmup is None else check_int("fit", "warmup", warmup, 0)
+    warm = min(round(WARMUP_SHARE * total), WARMUP_STEPS) if warmup is None else check_int("fit", "warmup", warmup, 0)
     return Plan(
         steps_per_epoch=np.int32(steps_per_epoch),
         steps_per_round=np.int32(per_round),

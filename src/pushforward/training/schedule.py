@@ -7,9 +7,13 @@ import optax
 
 from pushforward._types import Array
 
+LONGEST_WARMUP = 0.1  # of a fit
+
 
 def rate_factor(step: Array, progress: Array, warmup_steps: Array) -> Array:
-    r"""$\min(1, (s + 1) / w) \cdot (1 + \cos(\pi p)) / 2$: what the base learning rate is multiplied by.
+    r"""$\min(1, \max((s + 1) / w, p / 0.1)) \cdot (1 + \cos(\pi p)) / 2$: what the base learning rate is multiplied by.
+
+    The warm-up takes $w$ steps, or a tenth of the fit if a time budget leaves no more steps than that.
 
     Args:
         step: steps taken so far.
@@ -19,6 +23,6 @@ def rate_factor(step: Array, progress: Array, warmup_steps: Array) -> Array:
     Source:
         Loshchilov, Hutter, 2017, eq. 5, arXiv 1608.03983.
     """
-    warm = jnp.minimum(1.0, (step + 1.0) / jnp.maximum(warmup_steps, 1.0))
+    warm = jnp.maximum((step + 1.0) / jnp.maximum(warmup_steps, 1.0), progress / LONGEST_WARMUP)
     cosine = optax.cosine_decay_schedule(1.0, decay_steps=1)
-    return warm * jnp.asarray(cosine(progress))
+    return jnp.minimum(1.0, warm) * jnp.asarray(cosine(progress))

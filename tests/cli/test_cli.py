@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from pushforward.estimators import FlowDensity
 from pushforward.flows import ZOO
 from pushforward.training import FitError
 
+FIT = FlowDensity.fit
 SMALL = ["--n-layers", "2", "--width", "8", "--bins", "4", "--max-epochs", "3"]
 
 
@@ -292,23 +294,37 @@ def test_interrupt_before_there_is_a_model(work: Path, run: Any, monkeypatch: py
 
     monkeypatch.setattr(FlowDensity, "fit", interrupt)
     code, _, err = run("fit data.csv --columns a,b --out m")
-    assert code == 130
+    assert (code, err.splitlines()[-1]) == (130, "error: interrupted: nothing was written.")
     assert "Traceback" not in err
     assert not Path("m").exists()
+    code, out, _ = run("fit data.csv --columns a,b --out m --json")
+    assert (code, json.loads(out)["exit_code"]) == (130, 130)
 
 
-def test_interrupt_keeps_the_best_so_far(work: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
+def test_interrupt_before_the_first_step(work: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_with(monkeypatch, status="interrupted", steps=0, held_out_nats=-np.inf)
+    assert run("fit data.csv --columns a,b --out m", *SMALL)[0] == 130
+    assert not Path("m").exists()
+    end_with(monkeypatch, status="stopped: budget", steps=0, held_out_nats=-np.inf)
+    code, _, err = run("fit data.csv --columns a,b --out m", *SMALL)
+    assert code == 0
+    assert "untrained" in err
 
-    original = FlowDensity.fit
 
-    def interrupted(self: FlowDensity, *arguments: Any, **keywords: Any) -> FlowDensity:
-        original(self, *arguments, **keywords)
-        verdict = dataclasses.replace(self.result_.verdict, status="interrupted", text="Interrupted.")
+def end_with(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let fits end with another verdict than they would."""
+
+    def fit(self: FlowDensity, *arguments: Any, **keywords: Any) -> FlowDensity:
+        FIT(self, *arguments, **keywords)
+        verdict = dataclasses.replace(self.result_.verdict, **changes)
         self.result_ = dataclasses.replace(self.result_, verdict=verdict)
         return self
 
-    monkeypatch.setattr(FlowDensity, "fit", interrupted)
+    monkeypatch.setattr(FlowDensity, "fit", fit)
+
+
+def test_interrupt_keeps_the_best_so_far(work: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_with(monkeypatch, status="interrupted", text="Interrupted.")
     code, out, _ = run("fit data.csv --columns a,b --out m", *SMALL)
     assert code == 130
     assert "Interrupted." in out

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.report import OK, Reporter, fail
+from pushforward.cli.report import INTERRUPT, OK, Interrupted, Reporter, fail, silence
 
 app = typer.Typer(
     name="pushforward",
@@ -63,18 +65,39 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    given = given or ["--help"]
+    code = _run((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    if code == INTERRUPT and arguments is None:
+        # XLA may still be computing in a thread of its own, and the interpreter's orderly end under it is a crash
+        # (seen: SIGSEGV, exit code 139). Everything is written by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPT)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(args=given, prog_name="pushforward", standalone_mode=False)
+        code = app(args=arguments, prog_name="pushforward", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else OK
     except BrokenPipeError:
-        # The reader of our output, such as `head`, has had enough. Nothing more can be written, at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         return OK
     except (Exception, KeyboardInterrupt) as error:
-        return fail(error, as_json="--json" in given, debug="--debug" in given)
+        return fail(error, as_json="--json" in arguments, debug="--debug" in arguments)
+
+
+def interruptible(command: Callable[..., int]) -> Callable[..., int]:
+    """Turn Ctrl-C into an error that reaches `main`; typer would end without a word."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> int:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
+
+    return wrapped
 
 
 def _version(wanted: bool) -> None:
@@ -95,6 +118,7 @@ def _pushforward(
 
 
 @app.command(epilog="Example: pushforward fit weather.csv --columns temp_max,temp_min,wind --out model")
+@interruptible
 def fit(
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
     out: Annotated[
@@ -151,6 +175,7 @@ def fit(
 
 
 @app.command(epilog="Example: pushforward sample model -n 1000 --out samples.csv")
+@interruptible
 def sample(
     model: Model,
     n: Annotated[
@@ -178,6 +203,7 @@ def sample(
 
 
 @app.command(epilog="Example: pushforward score model weather.csv --out scores.csv")
+@interruptible
 def score(
     model: Model,
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
@@ -196,6 +222,7 @@ def score(
 
 
 @app.command(epilog="Example: pushforward plot model weather.csv --out fit.png")
+@interruptible
 def plot(
     model: Model,
     out: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,9 +69,14 @@ def run(
         density.fit(named, sample_weight=row_weights)
     except ValueError as error:  # its own checks of the rows, beyond those of check_table
         raise DataError("unreadable", f"{table.source}: {error}") from error
+    verdict = density.result_.verdict
+    if verdict.steps == 0:
+        if verdict.status == "interrupted":  # during compilation: there is nothing to keep
+            raise KeyboardInterrupt
+        reporter.warn("the time was over before the first step: the model is untrained. Allow more --max-minutes.")
     density.save(out, force=force)
     _report(density, table, row_weights, data, out, name, reporter)
-    return INTERRUPT if density.result_.verdict.status == "interrupted" else OK
+    return INTERRUPT if verdict.status == "interrupted" else OK
 
 
 def read(data: str, columns: list[str] | None, given: list[str], weights: str | None) -> tuple[Table, Any]:
@@ -132,9 +138,9 @@ def _report(
     baseline = gaussian_nats(table.select(ordered).values, weights, len(density.given_))
     if not (sys.stderr.isatty() and sys.stdout.isatty()):  # there the progress bar has left it
         reporter.say(f"{name}: {verdict.text}")
-    if baseline is not None and verdict.held_out_nats is not None:
+    if baseline is not None and verdict.held_out_nats is not None and math.isfinite(verdict.held_out_nats):
         gain = verdict.held_out_nats - baseline
-        better = f"{gain:.3f} more than" if gain > 0 else f"{-gain:.3f} less than"
+        better = f"{gain:.3f} nats more than" if gain > 0 else f"{-gain:.3f} nats less than"
         reporter.say(f"That is {better} a Gaussian of the same means and covariances ({baseline:.4f}).")
     folder = shlex.quote(str(out))
     reporter.say(f"Model: {out}")

@@ -20,6 +20,10 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 ClickException: Any = typer.BadParameter.__mro__[2]
 
 
+class Interrupted(Exception):
+    """Ctrl-C, before there was anything to keep."""
+
+
 @dataclass
 class Reporter:
     """Where a command's words go.
@@ -50,6 +54,11 @@ class Reporter:
         """The outcome for machines."""
         if self.as_json:
             typer.echo(to_json({"ok": True, "command": command, **facts, "warnings": self.warnings}))
+
+
+def silence() -> None:
+    """Stop writing to standard output: its reader, such as `head`, has had enough, and that is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def to_json(value: Any) -> str:
@@ -88,8 +97,8 @@ def fail(error: BaseException, *, as_json: bool, debug: bool) -> int:
 def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
     """The exit code of an error, its sentence, and what else a machine may want to know."""
     words = " ".join(str(error).split())
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPT, "interrupted.", {}
+    if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
+        return INTERRUPT, "interrupted: nothing was written.", {}
     if isinstance(error, ClickException):
         words = " ".join(error.format_message().split()).replace("Value error, ", "")
         context = getattr(error, "ctx", None)

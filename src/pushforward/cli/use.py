@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import typer
 
-from pushforward.cli.report import OK, Reporter
+from pushforward.cli.report import OK, Reporter, silence
 from pushforward.data.formats import GIB, MAX_BYTES
 from pushforward.data.tables import read_table
 from pushforward.data.writing import check_target, write_table
@@ -41,7 +42,7 @@ def run_sample(model: Path, n: int, out: Path, *, given: str | None, seed: int, 
     wild = int((~np.isfinite(values)).any(axis=1).sum())
     if wild:
         reporter.warn(f"{wild:,} of {rows:,} rows are not finite: the model's tails overflow. Fit it anew.")
-    write_table(out, density.columns_, values, force=force)
+    _write(out, density.columns_, values, force)
     reporter.say(f"{rows:,} rows, columns {', '.join(density.columns_)}: {out}")
     facts = {"model": model, "out": out, "rows": rows, "columns": density.columns_, "seed": seed, "not_finite": wild}
     reporter.result("sample", facts)
@@ -64,7 +65,7 @@ def run_score(model: Path, data: str, out: Path | None, *, force: bool, reporter
     conditions = table.select(density.given_).values if density.given_ else None
     scores = score_rows(flow_of(density), table.select(modelled).values, conditions)
     if out is not None:
-        write_table(out, ["log_prob"], scores[:, None], force=force)
+        _write(out, ["log_prob"], scores[:, None], force)
     n, mean = len(scores), float(scores.mean())
     error = float(scores.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     bits = -mean / (len(modelled) * math.log(2))
@@ -89,6 +90,14 @@ def flow_of(density: FlowDensity) -> Flow:
     if not isinstance(density.flow_, Flow):
         raise TypeError(f"expected a Flow, got {type(density.flow_).__name__}.")
     return density.flow_
+
+
+def _write(out: Path, names: Sequence[str], values: np.ndarray, force: bool) -> None:
+    try:
+        write_table(out, names, values, force=force)
+    except BrokenPipeError as error:  # before typer sees it, which makes it exit code 1
+        silence()
+        raise typer.Exit(OK) from error
 
 
 def _check_out(out: Path, force: bool) -> None:

@@ -93,7 +93,11 @@ def autoregressive(
     residual: bool = False,
 ) -> pf.Autoregressive:
     cond_shape = COND if conditional else None
-    net = pf.MADE(key, dim, scalar_map.n_params, width=width, cond_shape=cond_shape, residual=residual)
+    # A handful of rectifiers may all be dead, and then a dependence is missing that the masks allow.
+    activation = "relu" if width > 4 else "softplus"
+    net = pf.MADE(
+        key, dim, scalar_map.n_params, width=width, cond_shape=cond_shape, residual=residual, activation=activation
+    )
     return pf.Autoregressive(net, scalar_map)
 
 
@@ -203,11 +207,10 @@ def zoo_case(name: str, **options: object) -> Case:
 
 ZOO_CASES: dict[str, Case] = {
     "nice, lu, conditional": zoo_case("nice", dim=3, condition_dim=2, linear="lu"),
-    "realnvp": zoo_case("realnvp", dim=2, actnorm=True),
-    "realnvp, permutation, conditional": zoo_case("realnvp", dim=3, condition_dim=2, linear="permutation"),
+    "realnvp, permutation, actnorm": zoo_case("realnvp", dim=2, linear="permutation", actnorm=True),
     "maf": zoo_case("maf", dim=2),
-    "maf, lu, conditional": zoo_case("maf", dim=3, condition_dim=2, linear="lu", residual=True),
+    "maf, lu, residual, conditional": zoo_case("maf", dim=3, condition_dim=2, linear="lu", residual=True),
     "iaf, conditional": zoo_case("iaf", dim=2, condition_dim=2),
-    "nsf": zoo_case("nsf", dim=2, linear="lu"),
-    "nsf, autoregressive, conditional": zoo_case("nsf, autoregressive", dim=2, condition_dim=2),
+    "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
+    "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),
 }

@@ -115,53 +115,49 @@ def derivatives(
     Jacobians; one more, of a weighted sum of the outputs plus the log-determinant, the gradient of every leaf.
 
     Returns:
-        `jacobian`, `condition_jacobian` if conditional, `finite` and `nonzero` (draw, input, leaf; `finite` has the
-        input as last leaf), `image`, `log_det`, `value`; `keyed_*` with a key that is not needed, `junk_*` with a
-        condition that is not needed.
+        `jacobian`, `log_det_gradient`, `condition_jacobian` if conditional; `finite` and `nonzero` by draw, input and
+        leaf (`finite` has the input as last leaf); `image`, `log_det`, `value`; `keyed_*` with a key that is not
+        needed, `junk_*` with a condition that is not needed.
     """
+
+    # Traced once, however often it is called below.
+    @jax.jit
+    def there(own: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return pair(combine(own, rest), direction)(x, condition, key=key)
 
     def one(own: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> dict[str, Array]:
         def run(own: Any, x: Array, condition: Array | None) -> tuple[Array, Array]:
-            image, log_det = pair(combine(own, rest), direction)(x, condition, key=key)
+            image, log_det = there(own, x, condition, key)
             return image.reshape(-1), log_det
 
         (flat, log_det), pull = jax.vjp(run, own, x, condition)
-        # Any weights do; equal ones could cancel between outputs.
-        weights = jnp.linspace(0.5, 1.5, flat.size, dtype=flat.dtype)
-        of_image = jnp.concatenate([jnp.eye(flat.size, dtype=flat.dtype), weights[None]])
-        of_log_det = (jnp.arange(flat.size + 1) == flat.size).astype(log_det.dtype)
+        size = flat.size
+        # Rows 0 to size - 1 give the Jacobian, row `size` the gradient of the log-det, and the last that of both
+        # together: any weights do, but equal ones could cancel between outputs.
+        weights = jnp.stack([jnp.zeros(size), jnp.linspace(0.5, 1.5, size)]).astype(flat.dtype)
+        of_image = jnp.concatenate([jnp.eye(size, dtype=flat.dtype), weights])
+        of_log_det = (jnp.arange(size + 2) >= size).astype(log_det.dtype)
         by_own, by_x, by_condition = jax.vmap(pull)((of_image, of_log_det))
         gradients = [leaf[-1] for leaf in jax.tree.leaves(by_own)]
         nonzero = [jnp.any((leaf != 0) & jnp.isfinite(leaf)) for leaf in gradients]
         out = {
-            "jacobian": by_x[:-1].reshape(flat.size, x.size),
+            "jacobian": by_x[:size].reshape(size, x.size),
+            "log_det_gradient": by_x[size].reshape(x.size),
             "finite": jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in [*gradients, by_x[-1]]]),
             "nonzero": jnp.stack(nonzero) if nonzero else jnp.zeros((0,), bool),
         }
         if condition is not None:
-            out["condition_jacobian"] = by_condition[:-1].reshape(flat.size, condition.size)
-        return out | _values(combine(own, rest), direction, x, condition, key, other_key)
+            out["condition_jacobian"] = by_condition[:size].reshape(size, condition.size)
+        # The values not from a differentiated pass, which rounds in another order: the laws compare these exactly.
+        out["image"], out["log_det"] = there(own, x, condition, key)
+        out["value"] = value(combine(own, rest), direction)(x, condition, key=key)
+        if condition is None:
+            out["junk_image"], out["junk_log_det"] = there(own, x, jnp.ones((3,), x.dtype), key)
+        if key is None:
+            out["keyed_image"], out["keyed_log_det"] = there(own, x, condition, other_key)
+        return out
 
-    return over_draws(lambda own: jax.vmap(lambda x, c, k: one(own, x, c, k))(events, conditions, keys), params)
+    def rows(own: Any) -> dict[str, Array]:
+        return jax.vmap(lambda x, c, k: one(own, x, c, k))(events, conditions, keys)
 
-
-def _values(
-    bijection: AbstractBijection,
-    direction: str,
-    x: Array,
-    condition: Array | None,
-    key: PRNGKeyArray | None,
-    other_key: PRNGKeyArray,
-) -> dict[str, Array]:
-    """What the methods for one event give: the pair, the value alone, and with a needless key or condition.
-
-    Not taken from a differentiated pass, which rounds in another order: the laws compare these exactly.
-    """
-    there = pair(bijection, direction)
-    image, log_det = there(x, condition, key=key)
-    out = {"image": image, "log_det": log_det, "value": value(bijection, direction)(x, condition, key=key)}
-    if condition is None:
-        out["junk_image"], out["junk_log_det"] = there(x, jnp.ones((3,), x.dtype), key=key)
-    if key is None:
-        out["keyed_image"], out["keyed_log_det"] = there(x, condition, key=other_key)
-    return out
+    return over_draws(rows, params)

@@ -77,8 +77,9 @@ def law_round_trip(trial: Trial) -> None:
 def law_log_det(trial: Trial) -> None:
     r"""Law 3: the log-det equals `slogdet` of the autodiff Jacobian, each direction on its own.
 
-    The tolerance grows with $\epsilon \sum_{ij} |J^{-1}_{ji} J_{ij}|$, by which rounding the Jacobian's entries moves
-    its determinant. Random log-determinants are left to `law_exactness`.
+    The tolerance grows with what rounding alone may change: $64\,\epsilon$ times $\sum_{ij} |J^{-1}_{ji} J_{ij}|$ for
+    the Jacobian's entries, and times the gradient of the log-det for its argument. Random log-determinants are left
+    to `law_exactness`.
 
     Raises:
         LawError: the bijection breaks it.
@@ -219,7 +220,8 @@ def _flat(trial: Trial, direction: str) -> dict[str, np.ndarray]:
     events = trial.events(direction)
     n = len(events)
     out["x"] = np.broadcast_to(events.astype(np.float64).reshape(n, -1), (len(out["log_det"]), n, events[0].size))
-    out["jacobian"] = trial.derivatives(direction)["jacobian"][:, :n].astype(np.float64)
+    for name in ("jacobian", "log_det_gradient"):
+        out[name] = trial.derivatives(direction)[name][:, :n].astype(np.float64)
     return out
 
 
@@ -249,10 +251,16 @@ def _inverse(jacobian: np.ndarray) -> np.ndarray:
 
 
 def _rounding(trial: Trial, side: dict[str, np.ndarray]) -> np.ndarray:
-    """How far rounding every entry of the Jacobian may move its log-determinant."""
+    """How far some roundings may move a log-determinant: of the Jacobian's entries, of the input, of the image.
+
+    Rounding an entry moves it by its share of `slogdet`, rounding the input by the gradient of the log-det (large
+    where a spline's slope changes fast), and rounding the image by that gradient times the inverse Jacobian.
+    """
     inverse = _inverse(side["jacobian"])
     with np.errstate(all="ignore"):
         condition = np.abs(np.einsum("dnij,dnji->dnij", side["jacobian"], inverse)).sum(axis=(2, 3))
+        moved = 1 + np.abs(side["x"]) + np.einsum("dnij,dnj->dni", np.abs(inverse), np.abs(side["image"]))
+        condition += (np.abs(side["log_det_gradient"]) * moved).sum(axis=-1)
     return 64 * trial.tolerance.eps * np.nan_to_num(condition, nan=0.0, posinf=0.0)
 
 

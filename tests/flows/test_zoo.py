@@ -1,0 +1,189 @@
+"""Every member of the zoo, in one, two and five dimensions, with and without a condition; its options and errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pushforward as pf
+from cases import ZOO, small
+from pushforward.testing import compilations, randomise
+
+KEY = jax.random.key(21)
+
+
+def noisy(name: str, **options: Any) -> pf.Flow:
+    return randomise(small(name, KEY, **options), KEY, 0.2)
+
+
+@pytest.mark.parametrize("conditional", [False, True], ids=["plain", "conditional"])
+@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("name", ZOO)
+def test_log_prob_sample_encode_decode_agree(name: str, dim: int, conditional: bool) -> None:
+    flow = noisy(name, dim=dim, condition_dim=2 if conditional else None)
+    assert flow.event_shape == (dim,)
+    assert flow.cond_shape == ((2,) if conditional else None)
+    condition = np.random.default_rng(0).standard_normal((4, 2)) if conditional else None
+    shape = (3,) if conditional else (3, 4)
+    x, log_prob = flow.sample_and_log_prob(KEY, shape, condition)
+    assert x.shape == (3, 4, dim)
+    assert log_prob.shape == (3, 4)
+    np.testing.assert_allclose(flow.log_prob(x, condition), log_prob, rtol=1e-9, atol=1e-9)
+    z = flow.encode(x, condition)
+    np.testing.assert_allclose(flow.decode(z, condition), x, rtol=1e-9, atol=1e-9)
+    # The latents are the base's draws for the same keys, so that the base's density and the log-det make up the rest.
+    np.testing.assert_allclose(z.reshape(12, dim), flow.base.sample(KEY, 12), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_prefix_batches_and_given(name: str) -> None:
+    flow = noisy(name, dim=2, condition_dim=2)
+    condition = np.array([0.5, -1.0])
+    ten = flow.sample(KEY, 10, condition)
+    np.testing.assert_allclose(flow.sample(KEY, 4, condition), ten[:4], rtol=1e-12)
+    fixed = flow.given(condition)
+    assert fixed.cond_shape is None
+    np.testing.assert_allclose(fixed.sample(KEY, 10), ten, rtol=1e-12)
+    # One condition for all rows, or one per row.
+    expected = flow.log_prob(ten, condition)
+    np.testing.assert_allclose(fixed.log_prob(ten), expected, rtol=1e-10)
+    np.testing.assert_allclose(flow.log_prob(ten, np.tile(condition, (10, 1))), expected, rtol=1e-12)
+    assert not np.allclose(flow.log_prob(ten, condition + 1), expected)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_infinite_rows_have_no_density_and_nan_stays_nan(name: str) -> None:
+    rows = np.array([[0.0, 0.0], [np.inf, 0.0], [0.0, -np.inf], [np.nan, 0.0], [np.nan, np.inf]])
+    got = np.asarray(noisy(name, dim=2).log_prob(rows))
+    assert np.isfinite(got[0])
+    assert np.all(np.isneginf(got[1:3]))
+    assert np.all(np.isnan(got[3:]))
+
+
+@pytest.mark.parametrize("linear", ["reverse", "permutation", "lu", None, "callable"])
+@pytest.mark.parametrize("name", ["realnvp", "maf"])
+def test_linear_layers(name: str, linear: Any) -> None:
+    if linear == "callable":
+        linear = pf.LULinear
+    if linear is None and name == "realnvp":
+        with pytest.raises(ValueError, match="the same coordinates would pass unchanged"):
+            small(name, KEY, dim=3, linear=None)
+        return
+    flow = noisy(name, dim=3, linear=linear)
+    x, log_prob = flow.sample_and_log_prob(KEY, 5)
+    np.testing.assert_allclose(flow.log_prob(x), log_prob, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        pf.StudentT(3.0, shape=(2,)),
+        pf.DiagonalNormal([1.0, 2.0], [3.0, 0.1]),
+        pf.Mixture([pf.DiagonalNormal([-2.0, 0.0]), pf.DiagonalNormal([2.0, 0.0])]),
+        pf.UniformBox([-3.0, -3.0], [3.0, 3.0]),
+    ],
+    ids=lambda base: type(base).__name__,
+)
+def test_bases(base: pf.AbstractDistribution) -> None:
+    flow = pf.Flow(base, noisy("nsf", dim=2).bijection)
+    x, log_prob = flow.sample_and_log_prob(KEY, 8)
+    np.testing.assert_allclose(flow.log_prob(x), log_prob, rtol=1e-9, atol=1e-9)
+    assert type(small("nsf", KEY, dim=2, base=base).base) is type(base)
+
+
+def test_outside_the_support_of_the_base_there_is_no_density() -> None:
+    flow = pf.Flow(pf.UniformBox([-1.0], [1.0]), pf.Affine([0.0], [2.0]))
+    np.testing.assert_array_equal(
+        np.isneginf(flow.log_prob([[0.0], [1.99], [2.01], [-3.0]])), [False, False, True, True]
+    )
+
+
+@pytest.mark.parametrize("actnorm", [False, True])
+@pytest.mark.parametrize("name", ["nice", "maf"])
+def test_initialise_standardises_a_batch(name: str, actnorm: bool) -> None:
+    flow = small(name, KEY, dim=3, actnorm=actnorm)
+    batch = np.random.default_rng(0).standard_normal((200, 3)) * [3.0, 0.1, 1.0] + [5.0, 0.0, -2.0]
+    started = pf.initialise(flow, batch)
+    latent = np.asarray(started.encode(batch))
+    if actnorm:
+        np.testing.assert_allclose(latent.mean(0), 0, atol=1e-9)
+        np.testing.assert_allclose(latent.std(0), 1, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(latent, flow.encode(batch))
+    with pytest.raises(ValueError, match="two rows or more"):
+        pf.initialise(small(name, KEY, dim=3, actnorm=True), batch[:1])
+
+
+@pytest.mark.parametrize("name", ["realnvp", "maf", "iaf", "nsf"])
+def test_depth_costs_no_compile_time(name: str) -> None:
+    """Twenty layers compile to as few programs as two, and log-densities and samples still agree."""
+    deep = small(name, KEY, dim=3, n_layers=20)
+    started = time.monotonic()
+    with compilations() as events:
+        x, log_prob = deep.sample_and_log_prob(KEY, 6)
+    assert events.count("backend_compile_duration") < 30
+    assert time.monotonic() - started < 60
+    np.testing.assert_allclose(deep.log_prob(x), log_prob, rtol=1e-8, atol=1e-8)
+
+
+def test_size_of_the_program_is_independent_of_depth() -> None:
+    sizes = []
+    for n_layers in (2, 20):
+        flow = small("nsf", KEY, dim=3, n_layers=n_layers)
+        sizes.append(len(jax.jit(flow.log_prob).lower(jnp.zeros((4, 3))).as_text()))
+    assert sizes[1] < 1.05 * sizes[0]
+
+
+def test_the_same_key_gives_the_same_flow() -> None:
+    one, two = (jax.tree.leaves(small("maf", KEY, dim=2)) for _ in range(2))
+    other = jax.tree.leaves(small("maf", jax.random.key(0), dim=2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_layers_of_one_flow_differ() -> None:
+    layer = small("maf", KEY, dim=2, n_layers=3).bijection
+    assert isinstance(layer, pf.Scan)
+    weights = max(jax.tree.leaves(pf.trainable(layer)[0]), key=lambda leaf: leaf.size)
+    assert not np.allclose(weights[0], weights[1])
+
+
+def test_registry() -> None:
+    assert set(pf.flows.ZOO) == {"nice", "realnvp", "maf", "iaf", "nsf"}
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "match"),
+    [
+        (lambda: pf.flows.maf(KEY, dim=0), ValueError, "maf: expected dim an integer >= 1"),
+        (lambda: pf.flows.maf(KEY, dim=2.0), TypeError, "maf: expected dim an integer"),
+        (lambda: pf.flows.maf(KEY, dim=2, n_layers=0), ValueError, "maf: expected n_layers"),
+        (lambda: pf.flows.maf(KEY, dim=2, width=0), ValueError, "expected width"),
+        (lambda: pf.flows.maf(KEY, dim=2, condition_dim=0), ValueError, "maf: expected condition_dim"),
+        (lambda: pf.flows.maf(KEY, dim=2, linear="none"), ValueError, "maf: expected linear to be one of"),
+        (lambda: pf.flows.maf(KEY, dim=2, linear=3), TypeError, "maf: expected linear as a name"),
+        (lambda: pf.flows.maf(KEY, dim=2, max_log_scale=0.0), ValueError, "max_log_scale > 0"),
+        (lambda: pf.flows.maf(KEY, dim=2, base=pf.StandardNormal((3,))), ValueError, "maf: expected a base"),
+        (lambda: pf.flows.maf(0, dim=2), TypeError, "maf: expected one JAX key"),
+        (lambda: pf.flows.nsf(KEY, dim=2, bins=1), ValueError, "RationalQuadraticMap: expected bins"),
+        (lambda: pf.flows.nsf(KEY, dim=2, bound=0.0), ValueError, "expected bound > 0"),
+        (lambda: pf.flows.nsf(KEY, dim=2, autoregressive=True, split="half"), ValueError, "no split"),
+        (lambda: pf.flows.realnvp(KEY, dim=2, split="thirds"), ValueError, "split 'half' or 'alternating'"),
+        (lambda: pf.flows.realnvp(KEY, dim=3, split=[True, False]), ValueError, "a mask of 3 booleans"),
+        (lambda: pf.flows.nice(KEY, dim=2, activation="swoosh"), ValueError, "expected one of relu"),
+        (lambda: pf.Flow(pf.StandardNormal((3,)), pf.Reverse(2)), ValueError, "Build the base with shape"),
+        (lambda: small("maf", KEY, dim=2).given([1.0]), ValueError, "unconditional"),
+        (lambda: small("maf", KEY, dim=2).log_prob(np.zeros((4, 3))), ValueError, "Flow.log_prob: expected x"),
+        (lambda: small("maf", KEY, dim=2, condition_dim=2).log_prob(np.zeros(2)), ValueError, "a condition of shape"),
+        (lambda: small("maf", KEY, dim=2, condition_dim=2).given(np.zeros((4, 2))), ValueError, "one condition"),
+    ],
+)
+def test_errors(make: Callable[[], Any], kind: type[Exception], match: str) -> None:
+    with pytest.raises(kind, match=match):
+        make()

@@ -1,0 +1,67 @@
+"""Fully connected conditioners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.nets.base import ACTIVATIONS, INPUT_LIMIT
+from pushforward.testing import cast, randomise
+
+KEY = jax.random.key(6)
+KINDS = {"MLP": pf.MLP, "ResidualMLP": pf.ResidualMLP}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("in_size", "cond_shape"), [(3, None), (3, (2,)), (0, None), (0, (2, 2))])
+def test_every_input_reaches_every_output(kind: str, in_size: int, cond_shape: Any) -> None:
+    net = randomise(KINDS[kind](KEY, in_size, (2, 4), width=8, cond_shape=cond_shape, activation="silu"), KEY)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((in_size, 1)))
+    condition = None if cond_shape is None else jnp.asarray(rng.standard_normal((*cond_shape, 1)))
+    assert net(x, condition).shape == (2, 4, 1)
+    for jacobian in jax.jit(jax.jacrev(net, argnums=(0,) if condition is None else (0, 1)))(x, condition):
+        assert np.all(np.asarray(jacobian) != 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_network_is_close_to_zero_but_not_flat(kind: str) -> None:
+    x = jnp.ones((3, 1))
+    net = KINDS[kind](KEY, 3, (5,), width=64)
+    assert 0 < np.abs(net(x)).max() < 0.1
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda n: jnp.sum(n(x))))
+    assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradient(net)))
+
+
+def test_activations_are_what_they_are_called() -> None:
+    x = np.linspace(-3, 3, 13)
+    assert set(ACTIVATIONS) == {"relu", "elu", "gelu", "silu", "softplus", "tanh"}
+    np.testing.assert_allclose(ACTIVATIONS["silu"](x), x / (1 + np.exp(-x)))
+    np.testing.assert_allclose(ACTIVATIONS["relu"](x), np.maximum(x, 0))
+    np.testing.assert_allclose(ACTIVATIONS["softplus"](x), np.log1p(np.exp(x)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_huge_inputs_do_not_overflow(kind: str) -> None:
+    net = cast(randomise(KINDS[kind](KEY, 2, (3,), width=8), KEY), jnp.float32)
+    x = np.array([[1e38, INPUT_LIMIT, np.nan], [-1e38, -INPUT_LIMIT, 0.0]], np.float32)
+    out = np.asarray(eqx.filter_jit(net)(jnp.asarray(x)))
+    assert np.all(np.isfinite(out[:, :2]))
+    np.testing.assert_array_equal(out[:, 0], out[:, 1])
+    assert np.all(np.isnan(out[:, 2]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_errors(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"{kind}: expected width an integer >= 1"):
+        KINDS[kind](KEY, 3, (1,), width=0)
+    with pytest.raises(ValueError, match="expected one of relu"):
+        KINDS[kind](KEY, 3, (1,), activation="swoosh")
+    with pytest.raises(ValueError, match=f"{kind}: expected a condition of shape"):
+        KINDS[kind](KEY, 3, (1,), cond_shape=(2,))(jnp.zeros((3, 1)))

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
         UniformBox,
     )
     from pushforward.estimators.density import FlowDensity
-    from pushforward.estimators.persistence import load, save
     from pushforward.io.errors import UntrustedModelError
     from pushforward.nets import MADE, MLP, AbstractConditioner, ResidualMLP, ResMADE
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
@@ -114,7 +113,6 @@ _NAMES = {
     ),
     "data.errors": ("DataError",),
     "estimators.density": ("FlowDensity",),
-    "estimators.persistence": ("load", "save"),
     "io.errors": ("UntrustedModelError",),
     "nets": ("MADE", "MLP", "AbstractConditioner", "ResMADE", "ResidualMLP"),
     "objectives": ("AbstractObjective", "MaximumLikelihood"),

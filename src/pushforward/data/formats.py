@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import sys
+import tokenize
+import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +49,22 @@ REFUSED = {
     ".xlsx": "spreadsheets are not read",
     ".xls": "spreadsheets are not read",
 }
+# What the parsers raise on damaged bytes (found by fuzzing, tests/data/test_fuzz.py): NumPy reads the header of an NPY
+# file as a Python literal, zipfile refuses encryption with RuntimeError and odd compressions with NotImplementedError.
+DAMAGE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,7 @@ def read_file(path: str, columns: list[str] | None, max_bytes: int = MAX_BYTES) 
         return _read(Path(file), label, member, columns, max_bytes)
     except DataError:
         raise
-    except (pa.ArrowException, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError("unreadable", f"{label}: the file is damaged or not what it seems: {reason}") from error
 
@@ -113,7 +133,8 @@ def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: i
         return Raw(label, _parquet(path, label, columns, cap))
     if kind == "arrow":
         return Raw(label, _arrow(path, label, cap))
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "created on Python 2", which is no concern of the user's
         if kind == "npy":
             _check_npy(file, label, path.stat().st_size, cap)
             return Raw(label, array=np.load(file, allow_pickle=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,9 @@ def _refuse_long_integers(
 ) -> None:
     """Integers too long for int64 arrive as float64, already rounded: look at the text of such columns."""
     suspects = []
+    times = Counter(table.column_names)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_floating(column.type) and table.column_names.count(name) == 1:
+        if pa.types.is_floating(column.type) and times[name] == 1:
             largest = pc.max(pc.abs(column)).as_py()
             if largest is not None and largest > EXACT:
                 suspects.append(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,15 +94,16 @@ def find_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> li
     """
     if not wanted:
         raise DataError("columns", f"{source}: no columns were chosen. It has {listed(names)}.")
-    twice = sorted({name for name in wanted if list(wanted).count(name) > 1})
+    twice = [name for name, times in Counter(wanted).items() if times > 1]
     if twice:
         raise DataError("columns", f"{source}: {listed(twice)} chosen more than once. Name each column once.")
-    unknown = [name for name in wanted if name not in names]
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    unknown = [name for name in wanted if name not in places]
     if unknown:
         near = difflib.get_close_matches(unknown[0], names, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise DataError("columns", f"{source}: no column {listed(unknown)}.{hint} It has {listed(names)}.")
-    return [list(names).index(name) for name in wanted]
+    return [places[name] for name in wanted]
 
 
 def check_names(names: Sequence[str], source: str) -> None:
@@ -119,8 +121,7 @@ def check_names(names: Sequence[str], source: str) -> None:
             f"{source}: column number {', '.join(map(str, blank[:8]))} has no name (a row index written along?). "
             "Choose the columns by name with --columns (columns= in Python).",
         )
-    seen: set[str] = set()
-    twice = sorted({name for name in names if name in seen or seen.add(name)})
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError("names", f"{source}: several columns are called {listed(twice)}. Give each its own name.")
     odd = [name[:40] for name in names if len(name) > MAX_NAME or not name.isprintable()]
@@ -224,7 +225,8 @@ def _arrow_table(raw: Raw, table: pa.Table, wanted: list[str] | None) -> Table:
     names = [str(name) for name in table.column_names] if raw.named else list(_names_for(table.num_columns, wanted))
     if wanted is not None:
         positions = find_columns(names, wanted, raw.label)
-        repeated = [name for name in wanted if names.count(name) > 1]
+        times = Counter(names)
+        repeated = [name for name in wanted if times[name] > 1]
         if repeated:
             raise DataError("names", f"{raw.label}: several columns are called {listed(repeated)}. Rename them.")
         table, names = table.select(positions), wanted

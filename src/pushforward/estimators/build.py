@@ -15,6 +15,11 @@ from pushforward.flows import ZOO
 from pushforward.io.model_folder import BASES
 
 
+# What measurement over the tables of benchmarks/tables.py chose where it differs from the zoo's own defaults; see
+# docs/explanation/flow_defaults.md.
+DEFAULTS: dict[str, dict[str, Any]] = {"nsf": {"linear": "lu"}, "realnvp": {"linear": "lu"}, "maf": {"linear": "lu"}}
+
+
 def build_flow(
     name: str, base: str, options: Mapping[str, Any], dim: int, condition_dim: int, seed: np.ndarray
 ) -> tuple[Flow, dict[str, Any]]:
@@ -23,7 +28,7 @@ def build_flow(
     Args:
         name: in `pushforward.flows.ZOO`.
         base: in `pushforward.io.model_folder.BASES`.
-        options: arguments of the zoo's function; those that are None are left to it.
+        options: arguments of the zoo's function; those that are None are left to `DEFAULTS`, then to the zoo.
         dim: modelled columns.
         condition_dim: given columns.
         seed: two words, for the initial weights.
@@ -37,7 +42,8 @@ def build_flow(
         raise ValueError(
             f"FlowDensity: expected base to be one of {', '.join(BASES)}, got {base!r}. Choose one of them."
         )
-    arguments = {key: value for key, value in options.items() if value is not None}
+    chosen = {key: value for key, value in options.items() if value is not None}
+    arguments = {**DEFAULTS.get(name, {}), **chosen}
     accepted = [
         key for key in inspect.signature(ZOO[name]).parameters if key not in ("key", "dim", "condition_dim", "base")
     ]

@@ -90,7 +90,7 @@ def fit(
             log-density is in the data's units.
         max_epochs: passes over the rows of the whole schedule; None chooses by the number of rows.
         batch_size: rows per step at most; an epoch's batches are of equal size to within a row. None is 256.
-        learning_rate: of Adam, at the top of the schedule; None is 2e-3.
+        learning_rate: of Adam, at the top of the schedule; None is 4e-3.
         weight_decay: decoupled, as in AdamW.
         max_seconds: wall-clock budget, compilation included; the schedule shrinks to fit it.
         patience: epochs without a rise of the held-out log-density before stopping (and 400 steps at least).

@@ -32,11 +32,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Args:
         flow: name in `pushforward.flows.ZOO`: `"nsf"`, `"maf"`, `"realnvp"`, `"nice"` or `"iaf"`.
         given: columns that are conditions, by name or position; None models all.
-        n_layers: layers of the flow; None takes the default of `flow`, here and below.
+        n_layers: layers of the flow; None takes the default of `flow`, here and below, which measurement over real
+            tables chose (`docs/explanation/flow_defaults.md`).
         width: units per hidden layer.
         depth: hidden layers of each network.
         bins: bins per spline, for `"nsf"`.
-        autoregressive: autoregressive instead of coupling splines, for `"nsf"`.
+        autoregressive: autoregressive (the default) or coupling splines, for `"nsf"`.
         flow_options: further arguments of the zoo's function, such as `{"linear": "lu"}`.
         base: distribution of the latent: `"normal"`, `"student_t"` (for heavy tails) or `"diagonal_normal"`.
         max_epochs: passes over the rows at most; None chooses by the number of rows.

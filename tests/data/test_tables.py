@@ -159,6 +159,10 @@ def test_columns_are_chosen_and_ordered(tmp_path: Path) -> None:
 def test_archives(tmp_path: Path) -> None:
     np.savez(tmp_path / "columns.npz", a=np.arange(3), b=np.ones(3))
     assert read_table(tmp_path / "columns.npz").names == ("a", "b")
+    np.savez(tmp_path / "labelled.npz", X=np.ones((3, 2)), y=np.zeros(3))
+    table = read_table(tmp_path / "labelled.npz")
+    assert table.values.shape == (3, 2)
+    assert table.notes == ("labelled.npz: its array 'X' is read; y left out.",)
     np.savez(tmp_path / "many.npz", train=np.ones((3, 2)), test=np.zeros((2, 2)))
     assert read_table(f"{tmp_path}/many.npz::test").values.tolist() == [[0, 0], [0, 0]]
     with pytest.raises(DataError, match=r"train \(3, 2\).*many.npz::name"):

@@ -286,9 +286,11 @@ def _npz(file: BinaryIO, label: str, member: str, cap: int) -> Raw:
 def _from_arrays(label: str, arrays: dict[str, np.ndarray], names: np.ndarray | None) -> Raw:
     tables = {name: array for name, array in arrays.items() if array.ndim == 2 and array.dtype.kind in "fiubO"}
     if len(tables) == 1:
-        array = next(iter(tables.values()))
-        named = names is not None and names.dtype.kind == "U" and names.shape == array.shape[1:]
-        return Raw(label, names=tuple(str(name) for name in names) if named and names is not None else (), array=array)
+        ((own, array),) = tables.items()
+        columns = names if names is not None and names.dtype.kind == "U" and names.shape == array.shape[1:] else ()
+        others = ", ".join(name for name in arrays if name not in (own, "names"))
+        notes = (f"{label}: its array '{own}' is read; {others[:200]} left out.",) if others else ()
+        return Raw(label, names=tuple(str(name) for name in columns), array=array, notes=notes)
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
     if not tables and columns and len({len(array) for array in columns.values()}) == 1:
         return Raw(label, arrow=pa.table({name: pa.array(array) for name, array in columns.items()}))

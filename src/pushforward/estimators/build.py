@@ -47,15 +47,15 @@ def build_flow(
             f"FlowDensity: expected base to be one of {', '.join(BASES)}, got {base!r}. Choose one of them."
         )
     chosen = {key: value for key, value in options.items() if value is not None}
-    arguments = {**DEFAULTS.get(name, {}), **chosen}
-    accepted = [
-        key for key in inspect.signature(ZOO[name]).parameters if key not in ("key", "dim", "condition_dim", "base")
-    ]
-    foreign = [key for key in arguments if key not in accepted]
+    signature = inspect.signature(ZOO[name]).parameters
+    accepted = [key for key in signature if key not in ("key", "dim", "condition_dim", "base")]
+    foreign = [key for key in chosen if key not in accepted]
     if foreign:
         fix = f"It has {', '.join(accepted)}."
         raise ValueError(f"FlowDensity: expected options of flow {name!r}, got {foreign[0]!r}. {fix}")
-    arguments = {"dim": dim, **({"condition_dim": condition_dim} if condition_dim else {}), **arguments}
+    # All arguments, so that what is written down means the same when a default changes.
+    own = {key: signature[key].default for key in accepted}
+    arguments = {"dim": dim, "condition_dim": condition_dim or None, **own, **DEFAULTS.get(name, {}), **chosen}
     frozen = tuple(
         (key, tuple(value) if isinstance(value, (list, np.ndarray)) else value) for key, value in arguments.items()
     )

@@ -103,7 +103,7 @@ def autoregressive(
 
 def embedded(key: PRNGKeyArray) -> pf.EmbedCondition:
     keys = jax.random.split(key)
-    net = pf.MLP(keys[0], 3, COND, width=4, depth=1)
+    net = eqx.nn.MLP(3, COND[0], 4, 1, activation=jax.nn.softplus, key=keys[0])
     return pf.EmbedCondition(autoregressive(keys[1], 2, pf.AffineMap(), conditional=True), net, (3,))
 
 

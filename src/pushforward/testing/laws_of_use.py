@@ -24,10 +24,10 @@ from pushforward.testing.evaluation import opposite, over_draws, pair, run_rows
 from pushforward.testing.trial import LawError, Trial, randomise
 
 QUADRATURE_TOLERANCE = 1e-3
-GRID_POINTS = {1: 20_001, 2: 501}  # per dimension
-GRID_REACH = 60.0  # the grid ends here; its points are dense near 0 and spread like sinh
+GRID_POINTS = {1: 20_001, 2: 601}  # per dimension
+GRID_REACH = 30.0  # the grid ends here; its points are dense near 0 and spread like sinh
 GRID_CHUNK = 32_768
-GRID_SCALE = 0.1  # of the noise on the parameters, at most: the grid must resolve the density
+GRID_SCALE = 0.05  # of the noise on the parameters, at most: the grid must resolve the density
 
 
 def law_rows(trial: Trial) -> None:

@@ -1,5 +1,8 @@
 """Every exported bijection and every model of the zoo through the laws: as made, randomised, inverted, and trained."""
 
+# Pyright counts the abstract attributes of the base class among the constructor's positional arguments.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import inspect
@@ -45,19 +48,26 @@ OF_VALUE = (
 )
 
 
-@pytest.mark.parametrize("inverted", [False, True], ids=["as it is", "inverted"])
 @pytest.mark.parametrize("name", CASES)
-def test_all_laws(name: str, inverted: bool) -> None:
-    trial = CASES[name].trial(name, KEY, jnp.float64, inverted)
+def test_all_laws(name: str) -> None:
+    trial = CASES[name].trial(name, KEY, jnp.float64)
     for law in LAWS:
         law(trial)
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_inverted(name: str) -> None:
+    # The laws that know a direction. The others compute the same numbers under Invert, and compiling is what costs.
+    trial = CASES[name].trial(name, KEY, jnp.float64, True)
+    for law in (law_shapes, law_round_trip, law_log_det, law_traits):
+        law(trial)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_float32(name: str) -> None:
-    # Not under Invert too: every law of value tries both directions, and Invert computes nothing.
+    # Float64 has compared with autodiff; float32 is about rounding: round trips, knots, overflow of gradients.
     trial = CASES[name].trial(name, KEY, jnp.float32)
-    for law in OF_VALUE:
+    for law in (law_shapes, law_round_trip, law_log_dets_cancel, law_gradients):
         law(trial)
 
 

@@ -1,5 +1,8 @@
 """Base distributions against scipy, at the edges of their support too, and their samples against their densities."""
 
+# Wrong arguments on purpose; and pyright takes a frozen distribution of scipy for a discrete one.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """Every member of the zoo, in one, two and five dimensions, with and without a condition; its options and errors."""
 
+# Wrong arguments on purpose.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -13,6 +13,7 @@ import pytest
 
 import pushforward as pf
 from pushforward._types import Array
+from pushforward.nets.base import dense
 from pushforward.nets.masked import degrees_of
 from pushforward.testing import cast, randomise
 
@@ -98,15 +99,16 @@ def test_a_leaking_mask_is_found() -> None:
     net = build("MADE", 5, 16, False)
     hidden = jnp.asarray(degrees_of(5, 16, False).hidden)
 
-    def patterns(net: pf.MADE, x: Array) -> list[Array]:
+    def patterns(net: pf.MADE, x: Array) -> list:
         def run(x: Array, out: Array) -> Array:
             first, between, _ = net._masked()
-            h = jax.nn.softplus(first @ x + net.hidden_biases[0][:, None])
-            for weight, bias in zip(between, net.hidden_biases[1:], strict=True):
-                h = jax.nn.softplus(weight @ h + bias[:, None])
-            return out @ h
+            h = jax.nn.softplus(dense(first, x))
+            for weight in between:
+                h = jax.nn.softplus(dense(weight, h))
+            return out[..., :-1] @ h
 
-        leaky = jnp.where(jnp.arange(1, 6)[:, None] >= hidden, net.out_weight, 0)
+        sees = jnp.arange(1, 6)[:, None] >= jnp.append(hidden, -1)
+        leaky = jnp.where(sees, net.out_weight, 0)
         return [jacobians(lambda x, out=out: run(x, out), x) for out in (net._masked()[2], leaky)]
 
     right, wrong = eqx.filter_jit(patterns)(net, points(5, False)[0])

@@ -1,5 +1,8 @@
 """Fully connected conditioners."""
 
+# Activations are applied to NumPy arrays, as JAX allows.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 from typing import Any

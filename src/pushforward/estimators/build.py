@@ -14,7 +14,6 @@ from pushforward.distributions import Flow
 from pushforward.flows import ZOO
 from pushforward.io.model_folder import BASES
 
-
 # What measurement over the tables of benchmarks/tables.py chose where it differs from the zoo's own defaults; see
 # docs/explanation/flow_defaults.md.
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -146,7 +146,7 @@ def law_condition(trial: Trial) -> None:
             pattern = _pattern(side["condition_jacobian"])
             expected = trial.condition_reach
             expected = np.ones(len(pattern), bool) if expected is None else np.asarray(expected, bool)
-            _demand_pattern(law, trial, direction, "the condition", pattern.any(axis=1), expected)
+            _demand_pattern(law, trial, direction, "the condition", np.asarray(pattern.any(axis=1)), expected)
             if not pattern.any(axis=0).all():
                 dead = np.flatnonzero(~pattern.any(axis=0)).tolist()
                 raise LawError(f"{law}: {trial.title}, {direction}: entries {dead} of the condition have no effect.")
@@ -210,8 +210,8 @@ def _one_event(trial: Trial, direction: str) -> tuple[Array, Array | None, PRNGK
 
 
 def _shapes(bijection: AbstractBijection, direction: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    shapes = bijection.in_shape, bijection.out_shape
-    return shapes if direction == "forward" else shapes[::-1]
+    x_shape, y_shape = tuple(bijection.in_shape), tuple(bijection.out_shape)
+    return (x_shape, y_shape) if direction == "forward" else (y_shape, x_shape)
 
 
 def _flat(trial: Trial, direction: str) -> dict[str, np.ndarray]:

@@ -247,7 +247,7 @@ def compilations() -> Iterator[list[str]]:
     """Collects the names of JAX's tracing and compilation events while it is open."""
     events: list[str] = []
 
-    def listen(event: str, duration: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         if event.startswith("/jax/core/compile/"):
             events.append(event.rsplit("/", 1)[1])
 

@@ -118,4 +118,4 @@ def test_the_check_can_fail() -> None:
     noise = 0.3 * np.random.default_rng(0).standard_normal(N_TEST)  # what an imperfect fit looks like
     for shift, ok in ((0.03, True), (0.06, False), (-0.06, False)):
         lost = exact - (exact - shift + noise)
-        assert (-4 * lost.std() / np.sqrt(N_TEST) < lost.mean() < GAP) is ok
+        assert bool(-4 * lost.std() / np.sqrt(N_TEST) < lost.mean() < GAP) is ok

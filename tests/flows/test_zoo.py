@@ -121,11 +121,15 @@ def test_initialise_standardises_a_batch(name: str, actnorm: bool) -> None:
     batch = np.random.default_rng(0).standard_normal((200, 3)) * [3.0, 0.1, 1.0] + [5.0, 0.0, -2.0]
     started = pf.initialise(flow, batch)
     latent = np.asarray(started.encode(batch))
-    if actnorm:
-        np.testing.assert_allclose(latent.mean(0), 0, atol=1e-9)
-        np.testing.assert_allclose(latent.std(0), 1, atol=1e-6)
+    if actnorm:  # not exactly: the last layer's net, close to the identity when new, comes after its ActNorm
+        np.testing.assert_allclose(latent.mean(0), 0, atol=0.05)
+        np.testing.assert_allclose(latent.std(0), 1, atol=0.05)
     else:
         np.testing.assert_array_equal(latent, flow.encode(batch))
+    alone = pf.Flow(pf.StandardNormal((3,)), pf.Chain([pf.Reverse(3), pf.ActNorm(3)]))
+    latent = np.asarray(pf.initialise(alone, batch).encode(batch))
+    np.testing.assert_allclose(latent.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(latent.std(0), 1, atol=1e-12)
     with pytest.raises(ValueError, match="two rows or more"):
         pf.initialise(small(name, KEY, dim=3, actnorm=True), batch[:1])
 
@@ -146,8 +150,9 @@ def test_depth_costs_no_compile_time(name: str) -> None:
 def test_size_of_the_program_is_independent_of_depth() -> None:
     sizes = []
     for n_layers in (2, 20):
-        flow = small("nsf", KEY, dim=3, n_layers=n_layers)
-        sizes.append(len(jax.jit(flow.log_prob).lower(jnp.zeros((4, 3))).as_text()))
+        params, rest = pf.trainable(small("nsf", KEY, dim=3, n_layers=n_layers))
+        program = jax.jit(lambda params, x, rest=rest: pf.combine(params, rest).log_prob(x))
+        sizes.append(len(program.lower(params, jnp.zeros((4, 3))).as_text()))
     assert sizes[1] < 1.05 * sizes[0]
 
 

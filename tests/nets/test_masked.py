@@ -28,9 +28,7 @@ def build(kind: str, dim: int, width: int, conditional: bool, **options: Any) ->
     # Smooth, so that no unit is dead and the pattern of dependences is that of the masks.
     options = {"activation": "softplus", "depth": 1 if kind == "ResMADE" else 2, **options}
     options["cond_shape"] = (2,) if conditional else None
-    return randomise(
-        MAKERS[kind](KEY, dim, 3, width=width, cond_shape=(2,) if conditional else None, **options), KEY, 0.5
-    )
+    return randomise(MAKERS[kind](KEY, dim, 3, width=width, **options), KEY, 0.5)
 
 
 def points(dim: int, conditional: bool) -> tuple[Array, Array | None]:

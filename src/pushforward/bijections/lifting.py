@@ -14,6 +14,7 @@ from pushforward._checks import check_condition, check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, run_batch
 from pushforward.bijections.combinators import Chain, Invert
+from pushforward.nets import MLP, ResidualMLP
 
 
 class Partial(AbstractBatchedBijection):
@@ -127,7 +128,8 @@ class EmbedCondition(AbstractBatchedBijection):
 
     Args:
         bijection: a conditional bijection.
-        net: any callable (an `eqx.Module` to be trained along) from a raw to an embedded condition.
+        net: an `MLP`, a `ResidualMLP`, or any callable (an `eqx.Module` to be trained along) from **one** raw condition
+            to one embedded condition.
         cond_shape: shape of the raw condition.
 
     Raises:
@@ -135,13 +137,15 @@ class EmbedCondition(AbstractBatchedBijection):
     """
 
     bijection: AbstractBijection
-    net: Callable[[Array], Array]
+    net: Callable[[Array], Array] | MLP | ResidualMLP
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     traits: Traits = eqx.field(static=True)
 
-    def __init__(self, bijection: AbstractBijection, net: Callable[[Array], Array], cond_shape: Shape):
+    def __init__(
+        self, bijection: AbstractBijection, net: Callable[[Array], Array] | MLP | ResidualMLP, cond_shape: Shape
+    ):
         if bijection.cond_shape is None:
             fix = "Build it with condition_dim=, the length of the embedding."
             got = f"{type(bijection).__name__}, which is unconditional"
@@ -169,7 +173,10 @@ class EmbedCondition(AbstractBatchedBijection):
             ValueError: the condition is missing or does not fit, or the network returns another shape than promised.
         """
         check_condition("EmbedCondition", condition, self.cond_shape)
-        embedded = self.net(condition)  # pyright: ignore[reportArgumentType] - checked just above
+        if isinstance(self.net, MLP | ResidualMLP):  # these have a batch on the last axis
+            embedded = self.net(jnp.reshape(condition, (-1, 1)))[..., 0]  # pyright: ignore[reportArgumentType]
+        else:
+            embedded = self.net(condition)  # pyright: ignore[reportArgumentType] - checked just above
         check_condition("EmbedCondition: the network's output", embedded, self.bijection.cond_shape)
         return embedded
 

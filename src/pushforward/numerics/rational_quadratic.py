@@ -91,6 +91,9 @@ def _within_bin(
     """Durkan et al., eq. 4 and 5: value and log-derivative inside one bin."""
     secant = height / width
     xi = (x - left) / width
+    # Rounded, x may lie beyond the bin's ends, where the slope's formula turns negative. Not jnp.clip: at the ends
+    # themselves, the knots, its gradient is a half.
+    xi = jnp.where(xi < 0, 0.0, jnp.where(xi > 1, 1.0, xi))
     rest = 1 - xi
     both = xi * rest
     denominator = secant + (slope_left + slope_right - 2 * secant) * both
@@ -109,7 +112,7 @@ def _clamp(x: Array, bound: float) -> tuple[Array, Array]:
 def _forward_at(x: Array, found: Bin, bins: int, bound: float) -> tuple[Array, Array]:
     inside, clamped = _clamp(x, bound)
     y, log_slope = _within_bin(clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins))
-    y = jnp.clip(y, found.bottom, found.bottom + found.height)
+    y = jnp.clip(jnp.clip(y, found.bottom, found.bottom + found.height), -bound, bound)
     return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
 
 
@@ -193,6 +196,7 @@ def _invert(y: Array, params: Array, bins: int, bound: float) -> tuple[Array, Bi
     x = found.left + xi * found.width
     value, log_slope = _within_bin(x, found.left, found.width, found.bottom, found.height, slope_left, slope_right)
     x = jnp.clip(x - (value - clamped) * jnp.exp(-log_slope), found.left, found.left + found.width)
+    x = jnp.clip(x, -bound, bound)
     return jnp.where(inside, x, y), found
 
 

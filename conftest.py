@@ -49,6 +49,13 @@ def precision(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs() -> Iterator[None]:
+    """Drop compiled programs after each file: thousands in one process take gigabytes and, seen once, crash XLA."""
+    yield
+    jax.clear_caches()
+
+
 def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook: a test that writes into the checkout fails at the line that does it."""
     if event == "open":

@@ -120,6 +120,25 @@ class AbstractBatchedBijection(AbstractBijection):
         return out[..., 0], log_det[0]
 
 
+class AbstractTwoWayBijection(AbstractBatchedBijection):
+    """A batched bijection whose two directions are the same lines of code, as in compositions and couplings.
+
+    Final subclasses implement `_run`.
+    """
+
+    @abstractmethod
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        """Values and log-determinants of one direction; arguments as in `_forward`, then which direction."""
+
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(x, condition, keys, True)
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self._run(y, condition, keys, False)
+
+
 def run_batch(
     bijection: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
 ) -> tuple[Array, Array]:

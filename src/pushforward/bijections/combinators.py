@@ -12,7 +12,13 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
-from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, fold_keys, run_batch
+from pushforward.bijections.base import (
+    AbstractBatchedBijection,
+    AbstractBijection,
+    AbstractTwoWayBijection,
+    fold_keys,
+    run_batch,
+)
 
 
 def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
@@ -28,7 +34,7 @@ def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
     return distinct.pop() if distinct else None
 
 
-class Chain(AbstractBatchedBijection):
+class Chain(AbstractTwoWayBijection):
     r"""$f = f_n \circ \dots \circ f_1$, listed in the order in which they run forward; log-determinants add up.
 
     Args:
@@ -69,12 +75,6 @@ class Chain(AbstractBatchedBijection):
         self.cond_shape = shared_condition("Chain", [member.cond_shape for member in members])
         self.traits = Traits.worst(*(member.traits for member in members))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, keys, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, keys, False)
-
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
@@ -111,7 +111,7 @@ class Invert(AbstractBatchedBijection):
         return run_batch(self.bijection, y, condition, keys, True)
 
 
-class Scan(AbstractBatchedBijection):
+class Scan(AbstractTwoWayBijection):
     """Identical layers, one after the other, with their parameters stacked along a new first axis.
 
     The layers run under `jax.lax.scan`, so that the time to compile does not grow with their number.
@@ -159,12 +159,6 @@ class Scan(AbstractBatchedBijection):
         """The layers one by one, in the order in which they run forward."""
         arrays, static = eqx.partition(self.layer, is_array)
         return [eqx.combine(jax.tree.map(operator.itemgetter(n), arrays), static) for n in range(self.n_layers)]
-
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, keys, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, keys, False)
 
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool

@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBatchedBijection
+from pushforward.bijections.base import AbstractTwoWayBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 
 
@@ -24,7 +24,7 @@ def alternating_split(dim: int) -> np.ndarray:
     return (np.arange(check_int("alternating_split", "dim", dim, 1)) - dim) % 2 == 1
 
 
-class Coupling(AbstractBatchedBijection):
+class Coupling(AbstractTwoWayBijection):
     r"""$y_T = m(x_T; \theta(x_P, c)),\; y_P = x_P$: the coordinates $T$ are mapped, the others pass.
 
     Args:
@@ -72,13 +72,9 @@ class Coupling(AbstractBatchedBijection):
             fix = f"Build it with out_shape={expected}: parameters by transformed coordinates."
             raise ValueError(message("Coupling", f"a conditioner with output {expected}", f"{out_shape}", fix))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, False)
-
-    def _run(self, value: Array, condition: Array | None, forward: bool) -> tuple[Array, Array]:
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
         mask = np.array(self.split)
         passing, mapped = np.flatnonzero(~mask), np.flatnonzero(mask)
         rest = _take(value, passing)

@@ -12,12 +12,11 @@ import numpy as np
 
 from pushforward._checks import check_condition, check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
-from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, run_batch
+from pushforward.bijections.base import AbstractBijection, AbstractTwoWayBijection, run_batch
 from pushforward.bijections.combinators import Chain, Invert
-from pushforward.nets import MLP, ResidualMLP
 
 
-class Partial(AbstractBatchedBijection):
+class Partial(AbstractTwoWayBijection):
     """A bijection on a part of a vector; the other coordinates pass unchanged.
 
     Args:
@@ -57,12 +56,6 @@ class Partial(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, keys, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, keys, False)
-
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
@@ -72,7 +65,7 @@ class Partial(AbstractBatchedBijection):
         return value.astype(dtype).at[indices].set(part.astype(dtype), unique_indices=True), log_det
 
 
-class Vmap(AbstractBatchedBijection):
+class Vmap(AbstractTwoWayBijection):
     """The same kind of bijection on each row of an event `(n, *shape)`; log-determinants add up.
 
     Args:
@@ -103,12 +96,6 @@ class Vmap(AbstractBatchedBijection):
         self.in_shape, self.out_shape = (n, *bijection.in_shape), (n, *bijection.out_shape)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, keys, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, keys, False)
-
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
@@ -123,13 +110,13 @@ class Vmap(AbstractBatchedBijection):
         return out, jnp.sum(log_dets, axis=0)
 
 
-class EmbedCondition(AbstractBatchedBijection):
+class EmbedCondition(AbstractTwoWayBijection):
     r"""$f(x; e(c))$: a network $e$ turns the raw condition into the one that the bijection sees.
 
     Args:
         bijection: a conditional bijection.
-        net: an `MLP`, a `ResidualMLP`, or any callable (an `eqx.Module` to be trained along) from **one** raw condition
-            to one embedded condition.
+        net: a callable (an `eqx.Module` to be trained along) from **one** raw condition to one embedded condition; for
+            vectors an `MLP` or `ResidualMLP`.
         cond_shape: shape of the raw condition.
 
     Raises:
@@ -137,27 +124,19 @@ class EmbedCondition(AbstractBatchedBijection):
     """
 
     bijection: AbstractBijection
-    net: Callable[[Array], Array] | MLP | ResidualMLP
+    net: Callable[[Array], Array]
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     traits: Traits = eqx.field(static=True)
 
-    def __init__(
-        self, bijection: AbstractBijection, net: Callable[[Array], Array] | MLP | ResidualMLP, cond_shape: Shape
-    ):
+    def __init__(self, bijection: AbstractBijection, net: Callable[[Array], Array], cond_shape: Shape):
         if bijection.cond_shape is None:
             fix = "Build it with condition_dim=, the length of the embedding."
             got = f"{type(bijection).__name__}, which is unconditional"
             raise ValueError(message("EmbedCondition", "a conditional bijection", got, fix))
         self.bijection, self.net, self.cond_shape = bijection, net, tuple(cond_shape)
         self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
-
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, keys, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, keys, False)
 
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
@@ -173,15 +152,12 @@ class EmbedCondition(AbstractBatchedBijection):
             ValueError: the condition is missing or does not fit, or the network returns another shape than promised.
         """
         check_condition("EmbedCondition", condition, self.cond_shape)
-        if isinstance(self.net, MLP | ResidualMLP):  # these have a batch on the last axis
-            embedded = self.net(jnp.reshape(condition, (-1, 1)))[..., 0]  # pyright: ignore[reportArgumentType]
-        else:
-            embedded = self.net(condition)  # pyright: ignore[reportArgumentType] - checked just above
+        embedded = self.net(condition)  # pyright: ignore[reportArgumentType] - checked just above
         check_condition("EmbedCondition: the network's output", embedded, self.bijection.cond_shape)
         return embedded
 
 
-class WithCondition(AbstractBatchedBijection):
+class WithCondition(AbstractTwoWayBijection):
     """A conditional bijection at one fixed condition: unconditional. `Flow.given` makes it.
 
     Args:
@@ -213,12 +189,6 @@ class WithCondition(AbstractBatchedBijection):
         if isinstance(bijection, Chain):
             return Chain([WithCondition.fix(member, condition) for member in bijection.bijections])
         return WithCondition(bijection, condition)
-
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(x, condition, keys, True)
-
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return self._run(y, condition, keys, False)
 
     def _run(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool

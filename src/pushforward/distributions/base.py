@@ -1,5 +1,6 @@
 """The contract of distributions: rows on the last axis inside, any leading batch dimensions outside."""
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -115,10 +116,7 @@ class AbstractDistribution(eqx.Module):
 
 
 def _row_keys(key: PRNGKeyArray, shape: Shape) -> PRNGKeyArray:
-    size = 1
-    for n in shape:
-        size *= n
-    return batch_keys(key, size).reshape(shape)
+    return batch_keys(key, math.prod(shape)).reshape(shape)
 
 
 def split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tuple[Array | None, Shape]:

@@ -150,7 +150,7 @@ class MADE(AbstractConditioner):
             return None
         if condition is None:
             raise ValueError(f"MADE: expected a condition of shape {self.cond_shape}, got none. Pass condition=...")
-        c = limit_input(condition.reshape(-1, condition.shape[-1]))
+        c = limit_input(condition.reshape(self.cond_weight.shape[1], condition.shape[-1]))
         out = self.cond_out_weight.reshape(-1, c.shape[0]) @ c
         return self.cond_weight @ c, out.reshape(self.n_params, self.n_steps, -1)
 

@@ -18,7 +18,7 @@ def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | No
         return limit_input(x)
     if condition is None:
         raise ValueError(f"{name}: expected a condition of shape {cond_shape}, got none. Pass condition=...")
-    return limit_input(jnp.concatenate([x, condition.reshape(-1, x.shape[-1]).astype(x.dtype)]))
+    return limit_input(jnp.concatenate([x, condition.reshape(math.prod(cond_shape), *x.shape[1:]).astype(x.dtype)]))
 
 
 class MLP(eqx.Module):
@@ -34,7 +34,7 @@ class MLP(eqx.Module):
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
-        `(in_size, n) -> (*out_shape, n)`, the batch on the last axis
+        `(in_size, n) -> (*out_shape, n)`, the batch on the last axis; or `(in_size,) -> out_shape`
 
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
@@ -73,7 +73,7 @@ class MLP(eqx.Module):
         activation = activation_of(self.activation)
         for weight in self.weights[:-1]:
             h = activation(dense(weight, h))
-        return dense(self.weights[-1], h).reshape(*self.out_shape, x.shape[-1])
+        return dense(self.weights[-1], h).reshape(*self.out_shape, *x.shape[1:])
 
 
 class ResidualMLP(eqx.Module):
@@ -89,7 +89,7 @@ class ResidualMLP(eqx.Module):
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
-        `(in_size, n) -> (*out_shape, n)`, the batch on the last axis
+        `(in_size, n) -> (*out_shape, n)`, the batch on the last axis; or `(in_size,) -> out_shape`
 
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
@@ -131,4 +131,4 @@ class ResidualMLP(eqx.Module):
         h = dense(self.weights[0], _joined("ResidualMLP", x, condition, self.cond_shape))
         for inner, outer in zip(self.weights[1:-1:2], self.weights[2:-1:2], strict=True):
             h = h + dense(outer, activation(dense(inner, activation(h))))
-        return dense(self.weights[-1], activation(h)).reshape(*self.out_shape, x.shape[-1])
+        return dense(self.weights[-1], activation(h)).reshape(*self.out_shape, *x.shape[1:])

@@ -16,6 +16,10 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 # A network sees standardised data; beyond this it sees the bound, so that 1e30 in one coordinate cannot overflow the
 # parameters of the others (inf - inf = NaN). Any function of the input is a valid conditioner, a clipped one too.
 INPUT_LIMIT = 1e6
+# Weights of a hidden layer at the start: uniform within this, relative to 1 / sqrt(fan in). He's scale (2.4) keeps the
+# variance through deep networks; conditioners are shallow, and on real tables flows that start smooth end better
+# (docs/explanation/flow_defaults.md).
+HIDDEN_SCALE = 0.7
 # Standard deviation of the last layer's weights at the start, relative to 1 / sqrt(fan in): a new flow is close to the
 # identity, yet every parameter has a gradient.
 OUTPUT_SCALE = 1e-2
@@ -118,14 +122,12 @@ def uniforms(key: PRNGKeyArray, shapes: Sequence[Shape]) -> list[Array]:
 def hidden_layer(draw: Array, fan_in: Any) -> Array:
     """Weights and bias of a layer before a rectifier, from uniform numbers `(n_out, n_in + 1)`.
 
-    He's scale for the weights, per row where a mask makes the fan-in differ; biases as large as a weight, so that the
-    rectifiers have their kinks in different places.
+    Both scale with the root of the fan-in, counted per row where a mask makes it differ; the weights start at
+    `HIDDEN_SCALE` of it, so that a new network is a smooth function and becomes as rough as the data ask for.
     """
-    fan_in = np.maximum(fan_in, 1)
-    bias_scale = np.broadcast_to(fan_in**-0.5, (draw.shape[0], 1))
-    return draw * np.concatenate(
-        [np.broadcast_to((6 / fan_in) ** 0.5, (draw.shape[0], draw.shape[1] - 1)), bias_scale], 1
-    )
+    scale = np.broadcast_to(np.maximum(fan_in, 1) ** -0.5, (draw.shape[0], 1))
+    weights = np.broadcast_to(HIDDEN_SCALE * scale, (draw.shape[0], draw.shape[1] - 1))
+    return draw * np.concatenate([weights, scale], 1)
 
 
 def output_layer(draw: Array) -> Array:

@@ -17,7 +17,7 @@ from pushforward.training.batches import bucket, n_batches
 # Defaults where the user leaves the choice to the library.
 BATCH_SIZE = 256
 LEARNING_RATE = 4e-3
-MIN_STEPS, MAX_STEPS, EPOCHS = 3_000, 60_000, 100  # steps of a whole schedule: `EPOCHS` epochs within these bounds
+MIN_STEPS, MAX_STEPS, EPOCHS = 3_000, 60_000, 60  # steps of a whole schedule: `EPOCHS` epochs within these bounds
 PATIENCE_STEPS = 400  # fewer steps than this without progress never stop a fit, however small the table
 ROUND_STEPS = (10, 500)  # steps between two validations: an epoch, within these bounds
 WARMUP_SHARE, WARMUP_STEPS = 0.03, 500  # of the schedule, and no more steps than these

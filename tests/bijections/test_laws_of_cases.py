@@ -48,9 +48,6 @@ OF_VALUE = (
 )
 
 
-OF_ROUNDING = (law_shapes, law_round_trip, law_log_dets_cancel, law_gradients)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_all_laws(name: str) -> None:
     trial = CASES[name].trial(name, KEY, jnp.float64)
@@ -60,21 +57,15 @@ def test_all_laws(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_inverted(name: str) -> None:
-    # The laws that know a direction. The others compute the same numbers under Invert, and compiling is what costs.
     trial = CASES[name].trial(name, KEY, jnp.float64, True)
-    for law in (law_shapes, law_round_trip, law_traits):
+    for law in LAWS:
         law(trial)
 
 
-# Rounding happens in maps and layers; what merely combines them adds none.
-COMBINING = ("Reverse", "Permutation", "Chain", "Invert", "Partial", "Vmap", "EmbedCondition", "WithCondition")
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(COMBINING)])
+@pytest.mark.parametrize("name", CASES)
 def test_float32(name: str) -> None:
-    # Float64 has compared with autodiff; float32 is about rounding: round trips, knots, overflow of gradients.
     trial = CASES[name].trial(name, KEY, jnp.float32)
-    for law in OF_ROUNDING:
+    for law in LAWS:
         law(trial)
 
 
@@ -140,7 +131,7 @@ def test_zoo_before_and_after_training(name: str) -> None:
         for law in (*OF_VALUE, law_integrates):
             law(trial)
     single = Trial(learnt, KEY, f"{name}, trained", jnp.float32, case.special_x, case.special_y)
-    for law in OF_ROUNDING:
+    for law in OF_VALUE:
         law(single)
 
 

@@ -34,6 +34,13 @@ def tour(flow: pf.Flow, condition: Any) -> tuple:
     return x, log_prob, flow.log_prob(x, condition), z, flow.decode(z, condition), flow.base.sample(KEY, 12)
 
 
+@pytest.mark.parametrize("name", ["realnvp", "maf", "nsf, autoregressive"])
+def test_no_rows(name: str) -> None:
+    flow = small(name, KEY, dim=3, condition_dim=2)
+    assert flow.log_prob(np.zeros((0, 3)), np.zeros((0, 2))).shape == (0,)
+    assert flow.sample(KEY, 0, np.zeros(2)).shape == (0, 3)
+
+
 @pytest.mark.parametrize("conditional", [False, True], ids=["plain", "conditional"])
 @pytest.mark.parametrize("dim", [1, 2, 5])
 @pytest.mark.parametrize("name", ZOO)

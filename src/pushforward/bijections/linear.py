@@ -16,6 +16,7 @@ from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection, along
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
+from pushforward.numerics.product import dense
 
 # Bound on the log of each diagonal element of an LU layer: the layer stays invertible whatever the optimiser does.
 MAX_LOG_DIAGONAL = 10.0
@@ -127,8 +128,10 @@ class LULinear(AbstractBatchedBijection):
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         lower, upper, log_det = self._factors()
-        shuffled = permute(x, self.permutation.indices, self.permutation.inverse_indices)
-        return (lower @ upper) @ shuffled + along(self.bias), jnp.broadcast_to(log_det, x.shape[-1:])
+        # The columns of the matrix are shuffled instead of the rows of the batch, which are more; the bias is one more.
+        columns = permute((lower @ upper).T, self.permutation.inverse_indices, self.permutation.indices)
+        weight = jnp.concatenate([columns, self.bias[None]]).T
+        return dense(weight, x), jnp.broadcast_to(log_det, x.shape[-1:])
 
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         lower, upper, log_det = self._factors()

@@ -93,15 +93,6 @@ class AbstractConditioner(eqx.Module):
         """
 
 
-def dense(weight: Array, x: Array) -> Array:
-    """`weight @ [x, 1]` for `x` of `(n_in, n)`: the last column of `weight` `(n_out, n_in + 1)` is the bias.
-
-    The gradient of the bias comes out of the matrix product with the rest: XLA's reduction of a wide gradient over the
-    batch took as long as everything else in a spline layer's step.
-    """
-    return weight @ jnp.concatenate([x, jnp.ones((1, *x.shape[1:]), x.dtype)])
-
-
 def limit_input(x: Array) -> Array:
     """The input within `INPUT_LIMIT`."""
     return jnp.clip(x, -INPUT_LIMIT, INPUT_LIMIT)

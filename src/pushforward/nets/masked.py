@@ -25,12 +25,12 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import (
     AbstractConditioner,
     activation_of,
-    dense,
     hidden_layer,
     limit_input,
     output_layer,
     uniforms,
 )
+from pushforward.numerics.product import dense
 
 
 class Degrees(NamedTuple):

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import activation_of, dense, hidden_layer, limit_input, output_layer, uniforms
+from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
+from pushforward.numerics.product import dense
 
 
 def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:

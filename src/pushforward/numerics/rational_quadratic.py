@@ -28,61 +28,78 @@ MIN_SLOPE = 1e-3
 SLOPE_ONE = math.log(math.expm1(1 - MIN_SLOPE))
 
 
+# Beyond this a raw slope counts as this, so that its exponential is finite in every floating type.
+MAX_RAW_SLOPE = 80.0
+
+
 class Bin(NamedTuple):
-    """The bin of each element: its number, its left knot, its size, the raw slopes at its two ends, two normalisers."""
+    """The bin of each element: its number, left knot, size, the slopes at its ends less the smallest; two softmaxes.
+
+    All but the number end in a division or a logarithm where they are computed: XLA then computes them once. What ends
+    in anything cheaper it computes again in everything that uses it, and here that is the search through all bins.
+    """
 
     index: Array
     left: Array
     width: Array
     bottom: Array
     height: Array
-    raw_slope_left: Array
-    raw_slope_right: Array
-    log_sum_widths: Array
-    log_sum_heights: Array
+    soft_left: Array
+    soft_right: Array
+    width_top: Array
+    width_total: Array
+    height_top: Array
+    height_total: Array
 
 
 def _softmax_parts(raw: Array, bins: int) -> tuple[list[Array], Array, Array]:
-    """exp(raw - max) per bin, their sum, and the log of the sum of exp(raw)."""
+    """exp(raw - max) per bin, the max, and their sum."""
     top = functools.reduce(jnp.maximum, [raw[k] for k in range(bins)])
     exps = jnp.exp(raw - top)
     total = functools.reduce(jnp.add, [exps[k] for k in range(bins)])
-    return [exps[k] for k in range(bins)], total, top + jnp.log(total)
+    return [exps[k] for k in range(bins)], top, total
 
 
 def _find_bin(value: Array, params: Array, bins: int, bound: float, by_height: bool) -> Bin:
-    """The bin that holds `value` (already within the bounds), on the x side or, `by_height`, on the y side."""
+    """The bin that holds `value` (already within the bounds), on the x side or, `by_height`, on the y side.
+
+    Distances from the left bound are searched in units of the softmax's terms, which saves normalising each of them.
+    """
     size, smallest = 2 * bound * (1 - bins * MIN_BIN), 2 * bound * MIN_BIN
-    widths, width_total, log_sum_widths = _softmax_parts(params[:bins], bins)
-    heights, height_total, log_sum_heights = _softmax_parts(params[bins : 2 * bins], bins)
+    widths, width_top, width_total = _softmax_parts(params[:bins], bins)
+    heights, height_top, height_total = _softmax_parts(params[bins : 2 * bins], bins)
     slopes = params[2 * bins :]
-    width_unit, height_unit = size / width_total, size / height_total
-    edge_x = edge_y = left = bottom = jnp.full_like(value, -bound)
+    x_unit, y_unit = width_total * (1 / size), height_total * (1 / size)
+    x_floor, y_floor = smallest * x_unit, smallest * y_unit
+    target = (value + bound) * (y_unit if by_height else x_unit)
+    edge_x = edge_y = left = bottom = jnp.zeros_like(value)
     width, height = widths[0], heights[0]
+    # A raw slope of 0 is a slope of 1: the identity begins at the bounds.
     raw_left = jnp.zeros_like(value)
-    raw_right = slopes[0] if bins > 1 else raw_left
+    raw_right = slopes[0]
     index = jnp.zeros(value.shape, jnp.int32)
     for k in range(1, bins):
-        edge_x = edge_x + (widths[k - 1] * width_unit + smallest)
-        edge_y = edge_y + (heights[k - 1] * height_unit + smallest)
-        beyond = value >= (edge_y if by_height else edge_x)
+        edge_x = edge_x + (widths[k - 1] + x_floor)
+        edge_y = edge_y + (heights[k - 1] + y_floor)
+        beyond = target >= (edge_y if by_height else edge_x)
         left, bottom = jnp.where(beyond, edge_x, left), jnp.where(beyond, edge_y, bottom)
         width, height = jnp.where(beyond, widths[k], width), jnp.where(beyond, heights[k], height)
         raw_left = jnp.where(beyond, slopes[k - 1], raw_left)
         raw_right = jnp.where(beyond, slopes[k] if k < bins - 1 else 0.0, raw_right)
         index = index + beyond
-    # The last bin ends at the bound exactly, whatever the sums were rounded to.
-    last = index == bins - 1
-    width = jnp.where(last, bound - left, width * width_unit + smallest)
-    height = jnp.where(last, bound - bottom, height * height_unit + smallest)
-    return Bin(index, left, width, bottom, height, raw_left, raw_right, log_sum_widths, log_sum_heights)
+    x_side = (left / x_unit - bound, (width + x_floor) / x_unit)
+    y_side = (bottom / y_unit - bound, (height + y_floor) / y_unit)
+    softmaxes = (width_top, width_total, height_top, height_total)
+    return Bin(index, *x_side, *y_side, _softplus(raw_left), _softplus(raw_right), *softmaxes)
 
 
-def _slopes(found: Bin, bins: int) -> tuple[Array, Array]:
-    """The slopes at the two ends of the bin; 1 at the bounds, where the identity begins."""
-    left = jnp.where(found.index == 0, 1.0, MIN_SLOPE + jax.nn.softplus(found.raw_slope_left + SLOPE_ONE))
-    right = jnp.where(found.index == bins - 1, 1.0, MIN_SLOPE + jax.nn.softplus(found.raw_slope_right + SLOPE_ONE))
-    return left, right
+def _softplus(raw: Array) -> Array:
+    return jnp.log1p(jnp.exp(jnp.minimum(raw + SLOPE_ONE, MAX_RAW_SLOPE)))
+
+
+def _slopes(found: Bin) -> tuple[Array, Array]:
+    """The slopes at the two ends of the bin."""
+    return MIN_SLOPE + found.soft_left, MIN_SLOPE + found.soft_right
 
 
 def _within_bin(
@@ -109,9 +126,9 @@ def _clamp(x: Array, bound: float) -> tuple[Array, Array]:
     return inside, jnp.clip(x, -bound, bound)
 
 
-def _forward_at(x: Array, found: Bin, bins: int, bound: float) -> tuple[Array, Array]:
+def _forward_at(x: Array, found: Bin, bound: float) -> tuple[Array, Array]:
     inside, clamped = _clamp(x, bound)
-    y, log_slope = _within_bin(clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins))
+    y, log_slope = _within_bin(clamped, found.left, found.width, found.bottom, found.height, *_slopes(found))
     y = jnp.clip(jnp.clip(y, found.bottom, found.bottom + found.height), -bound, bound)
     return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
 
@@ -133,7 +150,7 @@ def rational_quadratic_forward(x: Array, params: Array, bins: int, bound: float)
 
 def _forward_fwd(x: Array, params: Array, bins: int, bound: float) -> tuple[tuple[Array, Array], tuple]:
     found = _find_bin(_clamp(x, bound)[1], params, bins, bound, by_height=False)
-    return _forward_at(x, found, bins, bound), (x, params, found)
+    return _forward_at(x, found, bound), (x, params, found)
 
 
 def _forward_bwd(bins: int, bound: float, residuals: tuple, cotangents: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -144,13 +161,24 @@ def _forward_bwd(bins: int, bound: float, residuals: tuple, cotangents: tuple[Ar
 rational_quadratic_forward.defvjp(_forward_fwd, _forward_bwd)
 
 
+def _shares(below: Array, own: Array, mean: Array, total: Array) -> tuple[Array, Array, Array]:
+    """The cotangents of softmax logits, but for their exponentials: before the bin, of the bin, and after it."""
+    mean = mean / total
+    return below / total - mean, own / total - mean, -mean
+
+
+def _through_softplus(bar: Array, soft: Array) -> Array:
+    """`bar` times the derivative of a softplus, given its value: sigmoid(r) = 1 / (1 + 1 / expm1(softplus(r)))."""
+    return bar / (1 + 1 / jnp.maximum(jnp.expm1(soft), 1e-15))
+
+
 def _pull_back(
     x: Array, params: Array, found: Bin, bar_y: Array, bar_log: Array, bins: int, bound: float
 ) -> tuple[Array, Array]:
     """Cotangents of `x` and of all parameters from those of the value and the log-slope."""
     inside, clamped = _clamp(x, bound)
     bar_inside, bar_log = jnp.where(inside, bar_y, 0.0), jnp.where(inside, bar_log, 0.0)
-    _, vjp = jax.vjp(_within_bin, clamped, found.left, found.width, found.bottom, found.height, *_slopes(found, bins))
+    _, vjp = jax.vjp(_within_bin, clamped, found.left, found.width, found.bottom, found.height, *_slopes(found))
     bar_x, bar_left, bar_width, bar_bottom, bar_height, bar_slope_left, bar_slope_right = vjp((bar_inside, bar_log))
 
     # left = -b + sum_{j<i} w_j and width = w_i with w_j = size * softmax_j + smallest: the softmax's own pull-back
@@ -159,29 +187,31 @@ def _pull_back(
     before = found.index.astype(x.dtype) * smallest
     mean_w = bar_left * (found.left + bound - before) + bar_width * (found.width - smallest)
     mean_h = bar_bottom * (found.bottom + bound - before) + bar_height * (found.height - smallest)
-    inner_left, inner_right = found.index > 0, found.index < bins - 1
-    bar_slope_left = jnp.where(inner_left, bar_slope_left * jax.nn.sigmoid(found.raw_slope_left + SLOPE_ONE), 0.0)
-    bar_slope_right = jnp.where(inner_right, bar_slope_right * jax.nn.sigmoid(found.raw_slope_right + SLOPE_ONE), 0.0)
+    # What all rows share ends in a division, here by the softmax's sum and the sigmoid's: XLA's fusion then computes it
+    # once per element. Anything cheaper it moves into the loop over the rows, and computes 3 * bins - 1 times.
+    below_w, own_w, above_w = _shares(size * bar_left, size * bar_width, mean_w, found.width_total)
+    below_h, own_h, above_h = _shares(size * bar_bottom, size * bar_height, mean_h, found.height_total)
+    # At the bounds there is no parameter: no row of the slopes is then `index`, or `index - 1`.
+    own_slope = _through_softplus(bar_slope_right, found.soft_right)
+    slope_before = _through_softplus(bar_slope_left, found.soft_left)
 
     row = jnp.arange(3 * bins - 1, dtype=jnp.int32).reshape((-1,) + (1,) * x.ndim)
     is_width, is_size = row < bins, row < 2 * bins
     k = row - jnp.where(is_width, 0, jnp.where(is_size, bins, 2 * bins))
-    below = jnp.where(is_width, size * bar_left - mean_w, jnp.where(is_size, size * bar_bottom - mean_h, 0.0))
-    own = jnp.where(
-        is_width, size * bar_width - mean_w, jnp.where(is_size, size * bar_height - mean_h, bar_slope_right)
-    )
-    above = jnp.where(is_width, -mean_w, jnp.where(is_size, -mean_h, 0.0))
+    below = jnp.where(is_width, below_w, jnp.where(is_size, below_h, 0.0))
+    own = jnp.where(is_width, own_w, jnp.where(is_size, own_h, own_slope))
+    above = jnp.where(is_width, above_w, jnp.where(is_size, above_h, 0.0))
     bar = jnp.where(k < found.index, below, jnp.where(k == found.index, own, above))
-    bar = jnp.where(~is_size & (k == found.index - 1), bar_slope_left, bar)
-    log_sum = jnp.where(is_width, found.log_sum_widths, found.log_sum_heights)
-    share = jnp.where(is_size, jnp.exp(jnp.where(is_size, params - log_sum, 0.0)), 1.0)
+    bar = jnp.where(~is_size & (k == found.index - 1), slope_before, bar)
+    top = jnp.where(is_width, found.width_top, found.height_top)
+    share = jnp.where(is_size, jnp.exp(jnp.where(is_size, params - top, 0.0)), 1.0)
     return jnp.where(inside, bar_x, bar_y), share * bar
 
 
 def _invert(y: Array, params: Array, bins: int, bound: float) -> tuple[Array, Bin]:
     inside, clamped = _clamp(y, bound)
     found = _find_bin(clamped, params, bins, bound, by_height=True)
-    slope_left, slope_right = _slopes(found, bins)
+    slope_left, slope_right = _slopes(found)
     secant = found.height / found.width
     rise = jnp.clip(clamped - found.bottom, 0.0, found.height)
     excess = rise * (slope_left + slope_right - 2 * secant)
@@ -208,7 +238,7 @@ def rational_quadratic_inverse(y: Array, params: Array, bins: int, bound: float)
 
 def _inverse_fwd(y: Array, params: Array, bins: int, bound: float) -> tuple[tuple[Array, Array], tuple]:
     x, found = _invert(y, params, bins, bound)
-    log_slope = _forward_at(x, found, bins, bound)[1]
+    log_slope = _forward_at(x, found, bound)[1]
     return (x, -log_slope), (x, params, found, log_slope)
 
 

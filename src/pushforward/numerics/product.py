@@ -1,0 +1,75 @@
+"""Matrix products whose pull-back is as fast as themselves.
+
+XLA's CPU backend hands `a @ b` to a fast kernel, but `a.T @ b`, which the pull-back of `a @ b` to `b` asks for, to a
+slower one (64 x 64 x 512, float32, two cores: 180 against 80 microseconds). So this product carries the transpose
+along, made where the matrix is small, and pulls back by `a_transposed @ bar`.
+
+A primitive of its own and not a `custom_vjp`, so that forward mode, batching and derivatives of any order work on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from pushforward._types import Array
+
+
+def matrix_product(a: Array, b: Array) -> Array:
+    """`a @ b` for a matrix `a` `(m, k)` and `b` of `(k, n)`.
+
+    Cost: one product forward, two backward.
+    """
+    if b.ndim != 2 or a.dtype != b.dtype:
+        return a @ b
+    return _product.bind(a, a.T, b)
+
+
+def dense(weight: Array, x: Array) -> Array:
+    """`weight @ [x, 1]` for `x` of `(n_in, n)`: the last column of `weight` `(n_out, n_in + 1)` is the bias.
+
+    The gradient of the bias comes out of the matrix product with the rest: XLA's reduction of a wide gradient over the
+    batch took as long as everything else in a spline layer's step.
+    """
+    return matrix_product(weight, jnp.concatenate([x, jnp.ones((1, *x.shape[1:]), x.dtype)]))
+
+
+def _plain(a: Array, a_transposed: Array, b: Array) -> Array:
+    return a @ b
+
+
+def _shape(a: Any, a_transposed: Any, b: Any) -> Any:
+    return jax.core.ShapedArray((a.shape[0], b.shape[1]), b.dtype)
+
+
+def _push_forward(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
+    a, a_transposed, b = primals
+    a_dot, _, b_dot = tangents  # the transpose says nothing that `a` does not
+    parts = []
+    if not isinstance(a_dot, ad.Zero):
+        parts.append(a_dot @ b)
+    if not isinstance(b_dot, ad.Zero):
+        parts.append(_product.bind(a, a_transposed, b_dot))
+    out = _product.bind(a, a_transposed, b)
+    return out, sum(parts[1:], parts[0]) if parts else jnp.zeros_like(out)
+
+
+def _pull_back(bar: Any, a: Any, a_transposed: Any, b: Any) -> tuple:
+    return None, None, _product.bind(a_transposed, a, ad.instantiate_zeros(bar))
+
+
+def _batch(arguments: tuple, axes: tuple) -> tuple[Array, int]:
+    return jax.vmap(_plain, in_axes=axes)(*arguments), 0
+
+
+_product = Primitive("matrix_product")
+_product.def_impl(_plain)
+_product.def_abstract_eval(_shape)
+ad.primitive_jvps[_product] = _push_forward
+ad.primitive_transposes[_product] = _pull_back
+batching.primitive_batchers[_product] = _batch
+mlir.register_lowering(_product, mlir.lower_fun(_plain, multiple_results=False))

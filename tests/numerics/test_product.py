@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pushforward._types import Array
-from pushforward.numerics.product import dense, matrix_product
+from pushforward.numerics.product import dense, dense_output, matrix_product
 
 RNG = np.random.default_rng(3)
 A, B = jnp.asarray(RNG.standard_normal((3, 4))), jnp.asarray(RNG.standard_normal((4, 5)))
@@ -38,7 +38,9 @@ def test_shapes_and_types() -> None:
     np.testing.assert_array_equal(matrix_product(A, B[:, 0]), A @ B[:, 0])  # one event
     assert matrix_product(A.astype(jnp.float32), B).dtype == jnp.float64
     assert matrix_product(A, B[:, :0]).shape == (3, 0)
-    np.testing.assert_allclose(dense(jnp.concatenate([A, jnp.ones((3, 1))], 1), B), A @ B + 1, rtol=1e-14)
+    for layer in (dense, dense_output):
+        for x in (B, B[:, 0]):
+            np.testing.assert_allclose(layer(jnp.concatenate([A, jnp.ones((3, 1))], 1), x), A @ x + 1, rtol=1e-14)
 
 
 def test_the_pull_back_multiplies_by_the_transpose_that_was_made_before() -> None:

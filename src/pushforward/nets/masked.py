@@ -30,7 +30,7 @@ from pushforward.nets.base import (
     output_layer,
     uniforms,
 )
-from pushforward.numerics.product import dense
+from pushforward.numerics.product import dense, dense_output
 
 
 class Degrees(NamedTuple):
@@ -173,7 +173,7 @@ class MADE(AbstractConditioner):
         x = limit_input(x)
         pre = dense(first, x)
         h = self._hidden(pre if known is None else pre + known[0], lambda n, h: dense(between[n], h))
-        params = dense(out.reshape(-1, out.shape[-1]), h).reshape(self.n_params, self.n_steps, -1)
+        params = dense_output(out.reshape(-1, out.shape[-1]), h).reshape(self.n_params, self.n_steps, -1)
         params = params if known is None else params + known[1]
         if n_window:
             padded = jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), x])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
-from pushforward.numerics.product import dense
+from pushforward.numerics.product import dense, dense_output
 
 
 def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:
@@ -74,7 +74,7 @@ class MLP(eqx.Module):
         activation = activation_of(self.activation)
         for weight in self.weights[:-1]:
             h = activation(dense(weight, h))
-        return dense(self.weights[-1], h).reshape(*self.out_shape, *x.shape[1:])
+        return dense_output(self.weights[-1], h).reshape(*self.out_shape, *x.shape[1:])
 
 
 class ResidualMLP(eqx.Module):
@@ -132,4 +132,4 @@ class ResidualMLP(eqx.Module):
         h = dense(self.weights[0], _joined("ResidualMLP", x, condition, self.cond_shape))
         for inner, outer in zip(self.weights[1:-1:2], self.weights[2:-1:2], strict=True):
             h = h + dense(outer, activation(dense(inner, activation(h))))
-        return dense(self.weights[-1], activation(h)).reshape(*self.out_shape, *x.shape[1:])
+        return dense_output(self.weights[-1], activation(h)).reshape(*self.out_shape, *x.shape[1:])

@@ -30,10 +30,17 @@ def matrix_product(a: Array, b: Array) -> Array:
 
 
 def dense(weight: Array, x: Array) -> Array:
-    """`weight @ [x, 1]` for `x` of `(n_in, n)`: the last column of `weight` `(n_out, n_in + 1)` is the bias.
+    """`W x + b` for `x` of `(n_in, n)` or `(n_in,)`; `weight` is `[W, b]` of `(n_out, n_in + 1)`."""
+    bias = weight[:, -1:] if x.ndim == 2 else weight[:, -1]
+    return matrix_product(weight[:, :-1], x) + bias
 
-    The gradient of the bias comes out of the matrix product with the rest: XLA's reduction of a wide gradient over the
-    batch took as long as everything else in a spline layer's step.
+
+def dense_output(weight: Array, x: Array) -> Array:
+    """`dense` for the last layer of a conditioner, as `weight @ [x, 1]`.
+
+    The gradient of the bias then comes out of the product, which needs that of the output as an array. A sum over the
+    batch XLA would fuse with the pull-back of a scalar map, and compute that once more for it: twice the time of a
+    spline layer. For hidden layers the one more row costs more than it saves.
     """
     return matrix_product(weight, jnp.concatenate([x, jnp.ones((1, *x.shape[1:]), x.dtype)]))
 

@@ -77,7 +77,7 @@ def _find_bin(value: Array, params: Array, bins: int, bound: float, by_height: b
     # A raw slope of 0 is a slope of 1: the identity begins at the bounds.
     raw_left = jnp.zeros_like(value)
     raw_right = slopes[0]
-    index = jnp.zeros(value.shape, jnp.int32)
+    index, last = jnp.zeros(value.shape, jnp.int32), jnp.zeros(value.shape, bool)
     for k in range(1, bins):
         edge_x = edge_x + (widths[k - 1] + x_floor)
         edge_y = edge_y + (heights[k - 1] + y_floor)
@@ -86,9 +86,11 @@ def _find_bin(value: Array, params: Array, bins: int, bound: float, by_height: b
         width, height = jnp.where(beyond, widths[k], width), jnp.where(beyond, heights[k], height)
         raw_left = jnp.where(beyond, slopes[k - 1], raw_left)
         raw_right = jnp.where(beyond, slopes[k] if k < bins - 1 else 0.0, raw_right)
-        index = index + beyond
-    x_side = (left / x_unit - bound, (width + x_floor) / x_unit)
-    y_side = (bottom / y_unit - bound, (height + y_floor) / y_unit)
+        index, last = index + beyond, beyond
+    # The last bin ends at the bound, whatever the sums were rounded to.
+    width = jnp.where(last, 2 * bound * x_unit - left, width + x_floor)
+    height = jnp.where(last, 2 * bound * y_unit - bottom, height + y_floor)
+    x_side, y_side = (left / x_unit - bound, width / x_unit), (bottom / y_unit - bound, height / y_unit)
     softmaxes = (width_top, width_total, height_top, height_total)
     return Bin(index, *x_side, *y_side, _softplus(raw_left), _softplus(raw_right), *softmaxes)
 
@@ -108,9 +110,9 @@ def _within_bin(
     """Durkan et al., eq. 4 and 5: value and log-derivative inside one bin."""
     secant = height / width
     xi = (x - left) / width
-    # Rounded, x may lie beyond the bin's ends, where the slope's formula turns negative. Not jnp.clip: at the ends
-    # themselves, the knots, its gradient is a half.
-    xi = jnp.where(xi < 0, 0.0, jnp.where(xi > 1, 1.0, xi))
+    # Rounded, x may lie beyond the bin's ends, where the slope's formula turns negative. The value is clamped and the
+    # gradient is not: at the ends it is that of the bin.
+    xi = xi + jax.lax.stop_gradient(jnp.clip(xi, 0.0, 1.0) - xi)
     rest = 1 - xi
     both = xi * rest
     denominator = secant + (slope_left + slope_right - 2 * secant) * both

@@ -13,8 +13,8 @@ import pytest
 
 import pushforward as pf
 from pushforward._types import Array
-from pushforward.nets.base import dense
 from pushforward.nets.masked import degrees_of
+from pushforward.numerics.product import dense
 from pushforward.testing import cast, randomise
 
 KEY = jax.random.key(5)

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -50,7 +51,7 @@ def _plain(a: Array, a_transposed: Array, b: Array) -> Array:
 
 
 def _shape(a: Any, a_transposed: Any, b: Any) -> Any:
-    return jax.core.ShapedArray((a.shape[0], b.shape[1]), b.dtype)
+    return ShapedArray((a.shape[0], b.shape[1]), b.dtype)
 
 
 def _push_forward(primals: tuple, tangents: tuple) -> tuple[Array, Any]:

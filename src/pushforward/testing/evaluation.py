@@ -88,9 +88,9 @@ def journeys(
 
         start = jnp.concatenate([jnp.zeros((n, *y.shape[1:]), y.dtype), y])
         _, (a, inverse_log_det, b, forward_log_det) = jax.lax.scan(around, start, jnp.array([True, False]))
-        forward = (b[0], forward_log_det[0], a[1], inverse_log_det[1], b[1])
-        inverse = (a[0], inverse_log_det[0], b[0], forward_log_det[0], a[1])
-        names = ("image", "log_det", "back", "back_log_det", "again")
+        forward = (b[0], forward_log_det[0], a[1], inverse_log_det[1], b[1], forward_log_det[1])
+        inverse = (a[0], inverse_log_det[0], b[0], forward_log_det[0], a[1], inverse_log_det[1])
+        names = ("image", "log_det", "back", "back_log_det", "again", "again_log_det")
         return {
             "forward": {name: array[:n] for name, array in zip(names, forward, strict=True)},
             "inverse": {name: array[n:] for name, array in zip(names, inverse, strict=True)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -60,7 +61,7 @@ class FlatModel(eqx.Module):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _split(vector: Array, sizes: tuple[int, ...]) -> list[Array]:
+def _split(vector: Array, sizes: tuple[int, ...]) -> Sequence[Array]:
     """`jax.lax.split` with a pull-back that copies each part to its place.
 
     Autodiff would concatenate, which XLA fuses with all that uses the gradient into loops that ask for every element
@@ -69,11 +70,11 @@ def _split(vector: Array, sizes: tuple[int, ...]) -> list[Array]:
     return jax.lax.split(vector, sizes) if sizes else []
 
 
-def _split_fwd(vector: Array, sizes: tuple[int, ...]) -> tuple[list[Array], Array]:
+def _split_fwd(vector: Array, sizes: tuple[int, ...]) -> tuple[Sequence[Array], Array]:
     return _split(vector, sizes), vector
 
 
-def _split_bwd(sizes: tuple[int, ...], vector: Array, bars: list[Array]) -> tuple[Array]:
+def _split_bwd(sizes: tuple[int, ...], vector: Array, bars: Sequence[Array]) -> tuple[Array]:
     start = 0
     for size, bar in zip(sizes, bars, strict=True):
         vector = jax.lax.dynamic_update_slice(vector, bar, (start,))  # every element of it is overwritten

@@ -49,7 +49,7 @@ def outcome(path: Path) -> Table | DataError:
         return error
 
 
-def read_or_refuse(path: Path) -> None:
+def assert_read_or_refused(path: Path) -> None:
     found = outcome(path)
     if isinstance(found, DataError):
         assert str(found)
@@ -82,7 +82,7 @@ def test_damaged_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
             break
     path = tmp_path / f"t.{kind}"
     path.write_bytes(bytes(content))
-    read_or_refuse(path)
+    assert_read_or_refused(path)
 
 
 @quick
@@ -90,7 +90,7 @@ def test_damaged_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
 def test_noise(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"t.{suffix}"
     path.write_bytes(content)
-    read_or_refuse(path)
+    assert_read_or_refused(path)
 
 
 @quick
@@ -98,7 +98,7 @@ def test_noise(tmp_path: Path, content: bytes, suffix: str) -> None:
 def test_texts_like_csv(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode())
-    read_or_refuse(path)
+    assert_read_or_refused(path)
 
 
 @quick

@@ -164,3 +164,27 @@ def test_a_trained_density_that_lost_its_jacobian_is_found() -> None:
     law_integrates(Trial(learnt, KEY))
     with pytest.raises(LawError, match="integrates to"):
         law_integrates(Trial(Silent(learnt), KEY))
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.5])
+def test_log_dets_are_compared_also_where_rounding_loses_the_input(wrong: float) -> None:
+    """In float32 every input becomes 1000 and comes back as 0. With `wrong`, the broken twin, the log-dets disagree."""
+
+    class Flat(AbstractBijection):
+        in_shape: tuple[int, ...] = eqx.field(static=True, default=(2,))
+        out_shape: tuple[int, ...] = eqx.field(static=True, default=(2,))
+        cond_shape: tuple[int, ...] | None = eqx.field(static=True, default=None)
+        traits: pf.Traits = eqx.field(static=True, default=pf.Traits())
+
+        def forward_and_log_det(self, x: Any, condition: Any = None, *, key: Any = None) -> Any:
+            return 1000 + 1e-8 * x, jnp.asarray(2 * np.log(1e-8), x.dtype)
+
+        def inverse_and_log_det(self, y: Any, condition: Any = None, *, key: Any = None) -> Any:
+            return (y - 1000) * 1e8, jnp.asarray(2 * np.log(1e8) + wrong, y.dtype)
+
+    trial = Trial(Flat(), KEY, dtype=jnp.float32)
+    if not wrong:
+        law_log_dets_cancel(trial)
+        return
+    with pytest.raises(LawError, match="log_det"):
+        law_log_dets_cancel(trial)

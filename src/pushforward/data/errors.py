@@ -21,6 +21,9 @@ DataCode = Literal[
     "constant",
     "too-large",
     "weights",
+    "schema",
+    "dates",
+    "nothing",
 ]
 
 

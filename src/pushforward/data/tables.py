@@ -6,7 +6,7 @@ import difflib
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,16 +74,28 @@ def read_table(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
         [[0.5], [0.25]]
     """
     wanted = None if columns is None else [str(name) for name in columns]
+    shards, total = [], 0
+    for raw in read_raw(source, wanted, max_bytes):
+        shards.append(_to_table(raw, wanted))
+        total += shards[-1].values.nbytes
+        if total > max_bytes:
+            raise too_large(f"{source}", total, max_bytes)
+    return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
+
+
+def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[Raw]:
+    """What a source holds before any check of its content, shard by shard.
+
+    Args:
+        source: as for `read_table`.
+        wanted: columns; readers that can will read only these.
+        max_bytes: limit for each shard.
+    """
     if isinstance(source, (str, os.PathLike)):
-        paths = _expand(os.fspath(source))
-        shards = []
-        for path in paths:
-            shards.append(_to_table(read_file(path, wanted, max_bytes), wanted))
-            total = sum(shard.values.nbytes for shard in shards)
-            if total > max_bytes:
-                raise too_large(f"{source}", total, max_bytes)
-        return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
-    return _to_table(_from_object(source), wanted)
+        for path in _expand(os.fspath(source)):
+            yield read_file(path, wanted, max_bytes)
+    else:
+        yield from_object(source)
 
 
 def find_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> list[int]:
@@ -151,7 +163,8 @@ def _concatenate(shards: list[Table], source: str) -> Table:
     return Table(first.names, values, source, notes)
 
 
-def _from_object(source: Any) -> Raw:
+def from_object(source: Any) -> Raw:
+    """What an object in memory holds: an array, a data frame of any kind, a dict of columns."""
     label = "the table"
     if isinstance(source, Table):
         return Raw(source.source, names=source.names, array=source.values, notes=source.notes)
@@ -164,7 +177,7 @@ def _from_object(source: Any) -> Raw:
         if len(set(lengths.values())) > 1:
             raise DataError("ragged", f"{label}: its columns differ in length: {lengths}.")
         names = [str(name) for name in source]
-        return Raw(label, arrow=pa.Table.from_arrays([_as_arrow(column) for column in source.values()], names=names))
+        return Raw(label, arrow=pa.Table.from_arrays([as_arrow(column) for column in source.values()], names=names))
     frame = _frame(source)
     if frame is None:
         array = np.asarray(source)
@@ -174,7 +187,7 @@ def _from_object(source: Any) -> Raw:
         return Raw("the array", array=array)
     names = [str(name) for name in frame.columns]
     check_names(names, label)
-    arrays = [_as_arrow(frame.get_column(name)) for name in frame.columns]
+    arrays = [as_arrow(frame.get_column(name)) for name in frame.columns]
     return Raw(label, arrow=pa.Table.from_arrays(arrays, names=names))
 
 
@@ -192,7 +205,7 @@ def _frame(source: Any) -> Any:
     return frame if isinstance(frame, nw.DataFrame) else None
 
 
-def _as_arrow(column: Any) -> pa.ChunkedArray | pa.Array:
+def as_arrow(column: Any) -> pa.ChunkedArray | pa.Array:
     """A column as Arrow; what Arrow cannot hold (mixed objects) as text, which the numeric check then names."""
     try:
         array = column.to_arrow() if hasattr(column, "to_arrow") else pa.array(column)
@@ -211,7 +224,7 @@ def _to_table(raw: Raw, wanted: list[str] | None) -> Table:
         raise DataError("format", f"{raw.label}: expected rows and columns, got an array of shape {array.shape}.")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise DataError("empty", f"{raw.label}: there are no {'rows' if array.shape[0] == 0 else 'columns'}.")
-    names = raw.names or _names_for(array.shape[1], wanted)
+    names = raw.names or names_for(array.shape[1], wanted)
     check_names(names, raw.label)
     if wanted is not None:
         array = array[:, find_columns(names, wanted, raw.label)]
@@ -222,7 +235,7 @@ def _to_table(raw: Raw, wanted: list[str] | None) -> Table:
 
 
 def _arrow_table(raw: Raw, table: pa.Table, wanted: list[str] | None) -> Table:
-    names = [str(name) for name in table.column_names] if raw.named else list(_names_for(table.num_columns, wanted))
+    names = [str(name) for name in table.column_names] if raw.named else list(names_for(table.num_columns, wanted))
     if wanted is not None:
         positions = find_columns(names, wanted, raw.label)
         times = Counter(names)
@@ -254,7 +267,7 @@ def _arrow_table(raw: Raw, table: pa.Table, wanted: list[str] | None) -> Table:
     return Table(tuple(names), values, raw.label, raw.notes)
 
 
-def _names_for(count: int, wanted: list[str] | None) -> tuple[str, ...]:
+def names_for(count: int, wanted: list[str] | None) -> tuple[str, ...]:
     """Names for a table that has none."""
     own = tuple(f"x{i}" for i in range(count))
     return tuple(wanted) if wanted is not None and len(wanted) == count and not set(wanted) <= set(own) else own

@@ -10,9 +10,12 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward.distributions import Flow
+from pushforward.bijections.units import ColumnUnits
+from pushforward.data.assemble import Recipe, assemble, with_units
+from pushforward.data.encoding import Layout
+from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
-from pushforward.io.model_folder import BASES
+from pushforward.flows.bases import BASES
 
 # What measurement over the tables of benchmarks/tables.py chose where it differs from the zoo's own defaults; see
 # docs/explanation/flow_defaults.md.
@@ -23,18 +26,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_flow(
-    name: str, base: str, options: Mapping[str, Any], dim: int, condition_dim: int, seed: np.ndarray
-) -> tuple[Flow, dict[str, Any]]:
-    """An untrained flow over standardised columns, and what it was built of.
+def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -> Recipe:
+    """What a table's model is to be built of, every argument written out.
 
     Args:
         name: in `pushforward.flows.ZOO`.
-        base: in `pushforward.io.model_folder.BASES`.
+        base: in `pushforward.flows.bases.BASES`.
         options: arguments of the zoo's function; those that are None are left to `DEFAULTS`, then to the zoo.
-        dim: modelled columns.
-        condition_dim: given columns.
-        seed: two words, for the initial weights.
+        n_rows: of the table: a mass is at least about one in as many.
 
     Raises:
         ValueError: a name is unknown, or an option is not one of the flow's.
@@ -54,16 +53,49 @@ def build_flow(
         raise ValueError(f"FlowDensity: expected options of flow {name!r}, got {foreign[0]!r}. {fix}")
     # All arguments, so that what is written down means the same when a default changes.
     own = {key: signature[key].default for key in accepted}
-    arguments = {"dim": dim, "condition_dim": condition_dim or None, **own, **DEFAULTS.get(name, {}), **chosen}
-    frozen = tuple(
-        (key, tuple(value) if isinstance(value, (list, np.ndarray)) else value) for key, value in arguments.items()
-    )
-    return _build(seed, name, base, frozen), {"flow": name, "arguments": arguments, "base": base}
+    arguments = {**own, **DEFAULTS.get(name, {}), **chosen}
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
+    return Recipe(name, plain, base, smoothing=1.0 / (n_rows + 1))
+
+
+def build(
+    layout: Layout,
+    given: Layout | None,
+    recipe: Recipe,
+    seed: np.ndarray,
+    units: ColumnUnits | None,
+    given_units: ColumnUnits | None,
+    frequencies: np.ndarray,
+) -> TableDistribution:
+    """The untrained model, compiled once per architecture, so that the second fit of one builds its flow at once.
+
+    Arguments as in `assemble`; `seed` is two words, for the initial weights.
+    """
+    model = _initial(seed, _Static(layout, given, recipe), frequencies if len(frequencies) else None)
+    return with_units(model, layout, units, given_units)
+
+
+class _Static:
+    """Layouts and a recipe as one static argument: equal if they lead to the same program."""
+
+    def __init__(self, layout: Layout, given: Layout | None, recipe: Recipe):
+        self.parts = (layout, given, recipe)
+        self.text = repr((_shape(layout), None if given is None else _shape(given), recipe))
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.text == other.text
+
+
+def _shape(layout: Layout) -> tuple:
+    kinds = tuple((c.kind, c.scale, c.tail_index, c.step is None) for c in layout.columns)
+    return layout.sizes, layout.state_of_value, tuple(layout.drawable.tolist()), kinds
 
 
 @eqx.filter_jit
-def _build(seed: Any, name: str, base: str, arguments: tuple[tuple[str, Any], ...]) -> Flow:
-    """Compiled once per architecture, so that the second fit of one builds its flow at once."""
-    options = {key: list(value) if isinstance(value, tuple) else value for key, value in arguments}
+def _initial(seed: Any, static: _Static, frequencies: Any) -> TableDistribution:
+    layout, given, recipe = static.parts
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
-    return ZOO[name](key, base=BASES[base](options["dim"]), **options)
+    return assemble(layout, given, recipe, key, frequencies=frequencies)

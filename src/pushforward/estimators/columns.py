@@ -1,4 +1,4 @@
-"""Which columns are conditions, and the units of each column."""
+"""Which columns are conditions, and whether those of an array vary."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-from pushforward.bijections import Standardize
 
 
 def conditions_of(given: Sequence[str | int] | None, columns: Sequence[str]) -> list[int]:
@@ -39,14 +37,14 @@ def conditions_of(given: Sequence[str | int] | None, columns: Sequence[str]) -> 
     return positions
 
 
-def standardize_columns(x: np.ndarray, weights: Any, names: Sequence[str], constant: bool = False) -> Standardize:
-    """The units of the columns: their (weighted) mean and standard deviation.
+def check_varies(x: np.ndarray, weights: Any, names: Sequence[str], constant: bool = False) -> None:
+    """Whether the columns of an array have a mean and a variance.
 
     Args:
         x: `(n, d)`.
         weights: `(n,)` or None.
         names: of the columns, for the message.
-        constant: whether a column may be constant; its scale then is 1.
+        constant: whether a column may be constant.
 
     Raises:
         ValueError: a column never varies, or its variance overflows.
@@ -60,12 +58,10 @@ def standardize_columns(x: np.ndarray, weights: Any, names: Sequence[str], const
         )
     with np.errstate(over="ignore", invalid="ignore"):
         loc = np.average(x, axis=0, weights=weights)
-        scale = np.sqrt(np.average((x - loc) ** 2, axis=0, weights=weights))
-    scale[still] = 1.0
-    wrong = ~(np.isfinite(loc) & np.isfinite(scale) & (scale > 0))
+        variance = np.average((x - loc) ** 2, axis=0, weights=weights)
+    wrong = ~(np.isfinite(loc) & np.isfinite(variance) & ((variance > 0) | still))
     if wrong.any():
         bad = [name for name, flag in zip(names, wrong, strict=True) if flag]
         raise ValueError(
             f"FlowDensity: expected columns whose variance float64 can hold, got {bad}. Change their units."
         )
-    return Standardize(loc, scale)

@@ -8,18 +8,25 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import jax
 import numpy as np
+import pyarrow as pa
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted, validate_data
 
-from pushforward.estimators.build import build_flow
-from pushforward.estimators.columns import conditions_of, standardize_columns
-from pushforward.estimators.frames import frame_kind, given_rows, to_frame, wanted_kind
-from pushforward.estimators.rows import sample_rows, score_rows
+from pushforward.data.cells import Cells, read_cells
+from pushforward.data.encoding import decode, encode
+from pushforward.data.schema import TableSchema
+from pushforward.estimators.build import make_recipe
+from pushforward.estimators.frames import frame_kind, given_cells, to_frame, wanted_kind
+from pushforward.estimators.model import TableModel
+from pushforward.estimators.rows import Scores
+from pushforward.estimators.train import prepare, train
 from pushforward.io.model_folder import ModelParts, load_model, save_model
-from pushforward.training import FitResult, Verdict, fit, in_data_units
+from pushforward.training import FitResult, Verdict
+
+# Data frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
+STRICT = ("pandas", "polars")
 
 
 class FlowDensity(DensityMixin, BaseEstimator):
@@ -40,6 +47,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
         autoregressive: autoregressive (the default) or coupling splines, for `"nsf"`.
         flow_options: further arguments of the zoo's function, such as `{"linear": "lu"}`.
         base: distribution of the latent: `"normal"`, `"student_t"` (for heavy tails) or `"diagonal_normal"`.
+        schema: what the columns are: a `TableSchema`, its JSON as a dict, or the path of such a file; None detects it in
+            tables, and takes every column of an array as real numbers.
+        missing: `"error"`; `"drop"` leaves out rows with missing values; `"model"` fits a model in which cells may be
+            missing.
         max_epochs: passes over the rows at most; None chooses by the number of rows.
         max_seconds: time budget of a fit; it shortens the schedule.
         batch_size: rows per step; None chooses.
@@ -77,6 +88,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         autoregressive: bool | None = None,
         flow_options: Mapping[str, Any] | None = None,
         base: str = "normal",
+        schema: TableSchema | Mapping[str, Any] | str | os.PathLike | None = None,
+        missing: Literal["error", "drop", "model"] = "error",
         max_epochs: int | None = None,
         max_seconds: float | None = None,
         batch_size: int | None = None,
@@ -94,6 +107,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.autoregressive = autoregressive
         self.flow_options = flow_options
         self.base = base
+        self.schema = schema
+        self.missing = missing
         self.max_epochs = max_epochs
         self.max_seconds = max_seconds
         self.batch_size = batch_size
@@ -103,80 +118,126 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> FlowDensity:
-        """Fit the flow to a table.
+        """Fit the model to a table.
 
         Args:
-            X: `(n, d)`, two rows or more, numeric, finite.
+            X: an array `(n, d)`, or a table of any kind that `pushforward.data.read_cells` reads: a data frame, a PyArrow
+                table, a dict of columns, a path; two rows or more.
             y: ignored.
             sample_weight: `(n,)`, not negative; a weight of 2 counts as the row twice.
 
         Raises:
-            ValueError: the table is not numeric and finite, or a modelled column never varies, so that there is no
-                density over it. (A given column may be constant.)
+            ValueError: an array is not numeric and finite, or holds a column that never varies; a `DataError`, which is
+                one, for a table that cannot be modelled: missing values where `missing` is `"error"`, no column left.
             FitError: training diverged and could not be repaired.
         """
-        kind = frame_kind(X)
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            X, weights = X[weights > 0], weights[weights > 0]
-            if len(X) < 2:
-                got = f"{len(X)} sample(s) of positive weight"
-                raise ValueError(f"FlowDensity.fit: expected 2 rows of positive weight or more, got {got}.")
-        names = getattr(self, "feature_names_in_", None)
-        columns = tuple(map(str, names)) if names is not None else tuple(f"x{i}" for i in range(X.shape[1]))
-        conditions = conditions_of(self.given, columns)
-        others = [i for i in range(X.shape[1]) if i not in conditions]
-        x, condition = X[:, others], X[:, conditions] if conditions else None
-        units = standardize_columns(x, weights, [columns[i] for i in others])
-        condition_units = None
-        if condition is not None:
-            condition_units = standardize_columns(condition, weights, [columns[i] for i in conditions], constant=True)
-            condition = (condition - np.asarray(condition_units.loc.value)) / np.asarray(condition_units.scale.value)
-
+        kind, cells, weights = self._read(X, sample_weight)
+        if cells is None:
+            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            weights = self._weights(sample_weight, X)
+        prepared = prepare(
+            X if cells is None else cells,
+            weights,
+            names=self._columns(X) if cells is None else None,
+            schema=self.schema,
+            given=self.given,
+            missing=self.missing,
+        )
         seeds = check_random_state(self.random_state).randint(0, 2**32, size=(2, 2), dtype=np.uint32)
         options = {"n_layers": self.n_layers, "width": self.width, "depth": self.depth, "bins": self.bins}
         options = {**options, "autoregressive": self.autoregressive, **(self.flow_options or {})}
-        # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
-        with jax.enable_x64(False):
-            flow, self.config_ = build_flow(self.flow, self.base, options, len(others), len(conditions), seeds[0])
-            result = fit(
-                flow,
-                x,
-                condition=condition,
-                weights=weights,
-                key=jax.random.wrap_key_data(seeds[1], impl="threefry2x32"),
-                validation=self.validation_fraction,
-                preprocess=units,
-                max_epochs=self.max_epochs,
-                max_seconds=self.max_seconds,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                progress=self.progress,
-            )
-            flow = result.flow
-            if condition_units is not None:
-                flow = in_data_units(flow, None, condition_units)
-        self.flow_, self.result_ = flow, dataclasses.replace(result, flow=flow)
-        self.columns_, self.given_ = columns, tuple(columns[i] for i in conditions)
-        self._kind, self._n_rows = kind, len(X)
+        trained = train(
+            prepared,
+            make_recipe(self.flow, self.base, options, len(prepared.rows)),
+            seeds,
+            validation=self.validation_fraction,
+            max_epochs=self.max_epochs,
+            max_seconds=self.max_seconds,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            progress=self.progress,
+        )
+        self._keep(trained.model, trained.result)
+        self.notes_, self.held_out_ = prepared.notes, trained.held_out
+        self._kind, self._n_rows = kind, len(prepared.rows)
         return self
+
+    def _read(self, X: Any, sample_weight: Any) -> tuple[str | None, Cells | None, np.ndarray | None]:
+        """The kind of table, its cells if columns are to be looked at one by one, and the weights of its rows."""
+        kind = frame_kind(X)
+        if kind is None and self.schema is None and not isinstance(X, dict | str | os.PathLike | Cells):
+            return None, None, None
+        cells = read_cells(X)
+        self.n_features_in_ = len(cells.names)
+        if kind in STRICT:
+            _check_feature_names(self, X, reset=True)
+        elif kind is not None or isinstance(X, dict | str | os.PathLike | Cells):
+            self.feature_names_in_ = np.asarray(cells.names, dtype=object)
+        weights = None
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight, np.float64)
+            if weights.shape != (len(cells),) or not np.all(np.isfinite(weights) & (weights >= 0)):
+                got = f"shape {weights.shape}"
+                raise ValueError(f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}.")
+        array = kind is None and isinstance(X, np.ndarray | list | tuple)
+        return kind or (None if array else "pyarrow"), cells, weights
+
+    def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+    def _columns(self, X: np.ndarray) -> tuple[str, ...]:
+        names = getattr(self, "feature_names_in_", None)
+        return tuple(map(str, names)) if names is not None else tuple(f"x{i}" for i in range(X.shape[1]))
+
+    def _keep(self, model: TableModel, result: FitResult) -> None:
+        self.model_, self.schema_ = model, model.schema
+        self.flow_ = model.distribution.as_flow() or model.distribution
+        self.result_ = dataclasses.replace(result, flow=self.flow_)
+        self.config_ = {"flow": model.recipe.flow, "arguments": dict(model.recipe.arguments), "base": model.recipe.base}
+        self.columns_, self.given_ = model.schema.names, model.given
+
+    def table_of(self, X: Any) -> Cells | np.ndarray:
+        """A table as the model takes it, checked as scikit-learn has it.
+
+        Args:
+            X: an array with the columns of the fit, or a table with at least the modelled ones, in any order.
+        """
+        check_is_fitted(self)
+        if frame_kind(X) is None and not isinstance(X, dict | str | os.PathLike | Cells):
+            X = validate_data(self, X, dtype=np.float64 if self.model_.plain else None, reset=False)
+            if self.model_.plain:
+                places = [self.columns_.index(name) for name in self.model_.needed]
+                return X[:, places]
+            return read_cells(X, columns=self.columns_)
+        if frame_kind(X) in STRICT:
+            _check_feature_names(self, X, reset=False)
+        return read_cells(X).select(self.model_.needed)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The log-density of each row, `(n,)`, in nats and in the units of the data.
 
         With `given`, that of the other columns given these. It is a density: it may be positive, and multiplying a
-        column by `a` lowers it by `log(a)`. A row's value does not depend on the other rows.
+        column by `a` lowers it by `log(a)`; of columns with levels it is a log-mass. A row's value does not depend on the
+        other rows. `score_parts` gives the parts apart.
 
         Args:
             X: `(n, d)`, all columns of the fit, the given ones among them.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        conditions = conditions_of(self.given_, self.columns_)
-        others = [i for i in range(X.shape[1]) if i not in conditions]
-        return score_rows(self.flow_, X[:, others], X[:, conditions] if conditions else None)
+        return self.score_parts(X).log_prob
+
+    def score_parts(self, X: Any) -> Scores:
+        """The log-probability of each row in its parts, each `(n,)` in nats.
+
+        `mass` is the log-probability of the states: levels, atoms, missing or not. `density` is the log-density of the
+        numbers given the states, whole numbers counting by their mass; where numbers are rounded or absent it is a lower
+        bound, averaged over draws, with the standard error `error`. `log_prob` is their sum.
+
+        Args:
+            X: as in `score_samples`.
+        """
+        return self.model_.score(self.table_of(X))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The mean log-density per row, in nats: the (weighted) mean of `score_samples`.
@@ -225,15 +286,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
         if (given is not None) != bool(self.given_):
             expected = f"given, rows of {list(self.given_)}" if self.given_ else "no given (the model is unconditional)"
             raise ValueError(f"FlowDensity.sample: expected {expected}, got {'one' if given is not None else 'none'}.")
-        condition = None if given is None else given_rows(given, self.given_)
-        drawn = sample_rows(self.flow_, seed, n, condition)
-        if condition is not None:
-            conditions = conditions_of(self.given_, self.columns_)
-            others = [i for i in range(len(self.columns_)) if i not in conditions]
-            rows = np.empty((len(drawn), len(self.columns_)))
-            rows[:, others], rows[:, conditions] = drawn, np.repeat(condition, n, axis=0)
-            drawn = rows
-        return to_frame(drawn, self.columns_, wanted_kind(getattr(self, "_output", None), self._kind))
+        condition = None
+        if given is not None and self.model_.given_layout is not None:
+            condition = encode(self.model_.given_layout, given_cells(given, self.given_)).rows
+        drawn = self.model_.decode(self.model_.draw(n, seed, condition), seed)
+        if condition is not None and self.model_.given_layout is not None:
+            drawn |= decode(self.model_.given_layout, np.repeat(condition, n, axis=0))
+        names = [name for name in self.model_.names_out() if name in drawn]
+        table = pa.table({name: drawn[name] for name in names})
+        return to_frame(table, wanted_kind(getattr(self, "_output", None), self._kind))
 
     def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> FlowDensity:
         """The kind of table that `sample` returns.
@@ -261,13 +322,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         parts = ModelParts(
-            name=self.config_["flow"],
-            arguments=self.config_["arguments"],
-            base=self.config_["base"],
-            flow=self.flow_,
-            columns=self.columns_,
+            schema=self.schema_,
             given=self.given_,
+            recipe=self.model_.recipe,
+            distribution=self.model_.distribution,
             named=hasattr(self, "feature_names_in_"),
+            frame=self._kind,
             rows=self._n_rows,
             history=self.result_.history,
             verdict=dataclasses.asdict(self.result_.verdict),
@@ -286,15 +346,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
             UntrustedModelError: it is not what `pushforward` wrote.
         """
         parts = load_model(folder)
-        options = {name: value for name, value in parts.arguments.items() if name not in ("dim", "condition_dim")}
-        density = FlowDensity(parts.name, given=list(parts.given) or None, flow_options=options, base=parts.base)
-        density.flow_ = parts.flow
-        density.result_ = FitResult(parts.flow, dict(parts.history), Verdict(**parts.verdict))
-        density.config_ = {"flow": parts.name, "arguments": dict(parts.arguments), "base": parts.base}
-        density.columns_, density.given_ = parts.columns, parts.given
-        named = {"feature_names_in_": np.asarray(parts.columns, dtype=object)} if parts.named else {}
-        vars(density).update(named, n_features_in_=len(parts.columns))
-        density._kind, density._n_rows = None, parts.rows
+        recipe = parts.recipe
+        density = FlowDensity(
+            recipe.flow, given=list(parts.given) or None, flow_options=dict(recipe.arguments), base=recipe.base
+        )
+        model = TableModel(parts.schema, parts.given, recipe, parts.distribution)
+        density._keep(model, FitResult(parts.distribution, dict(parts.history), Verdict(**parts.verdict)))
+        names = parts.schema.names
+        named = {"feature_names_in_": np.asarray(names, dtype=object)} if parts.named else {}
+        vars(density).update(named, n_features_in_=len(names), _kind=parts.frame, _n_rows=parts.rows)
         return density
 
     def __sklearn_is_fitted__(self) -> bool:

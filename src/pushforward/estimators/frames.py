@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
+import pyarrow as pa
 import sklearn
 
-KINDS = ("pandas", "polars")
+from pushforward.data.cells import Cells, read_cells
+
+KINDS = ("pandas", "polars", "pyarrow")
 
 
 def frame_kind(table: Any) -> str | None:
-    """`"pandas"` or `"polars"` for such a data frame, else None."""
+    """`"pandas"`, `"polars"` or `"pyarrow"` for such a data frame (`"pyarrow"` for any other kind), else None."""
     frame = nw.from_native(table, eager_only=True, pass_through=True)
     if not isinstance(frame, nw.DataFrame):
         return None
     kind = frame.implementation.value
-    return kind if kind in KINDS else None
+    return kind if kind in KINDS else "pyarrow"
 
 
 def wanted_kind(configured: str | None, fitted: str | None) -> str | None:
@@ -33,38 +37,38 @@ def wanted_kind(configured: str | None, fitted: str | None) -> str | None:
     return fitted if kind == "default" else kind
 
 
-def to_frame(values: np.ndarray, names: Sequence[str], kind: Any) -> Any:
-    """`values` `(n, d)` as a data frame of this kind with these columns; the array itself for None."""
+def to_frame(table: pa.Table, kind: Any) -> Any:
+    """The table as a data frame of this kind; for None as an array `(n, d)`."""
     if kind is None:
-        return values
-    columns = {name: np.ascontiguousarray(values[:, i]) for i, name in enumerate(names)}
-    importlib.import_module(kind)  # a clear ImportError where it is not installed
-    return nw.from_dict(columns, backend=kind).to_native()
+        return np.stack([np.asarray(column) for column in table.columns], axis=1)
+    if kind == "pyarrow" or importlib.util.find_spec(kind) is None:  # a model may have been fitted elsewhere
+        return table
+    if kind == "pandas":
+        return table.to_pandas()
+    return importlib.import_module(kind).from_arrow(table)
 
 
-def given_rows(given: Any, names: Sequence[str]) -> np.ndarray:
-    """The rows of conditions as `(m, k)` float64; a data frame's columns are found by name, a single row is one row.
+def given_cells(given: Any, names: Sequence[str]) -> Cells:
+    """The conditions as cells with these columns; columns are found by name, a single row is one row.
 
     Raises:
-        ValueError: a column is missing, or the number of columns does not fit.
+        ValueError: a column is missing, the number of columns does not fit, or a number is not finite.
     """
-    frame = nw.from_native(given, eager_only=True, pass_through=True)
-    if isinstance(frame, nw.DataFrame):
-        missing = [name for name in names if name not in frame.columns]
+    if frame_kind(given) is not None or isinstance(given, dict | Cells):
+        cells = read_cells(given)
+        missing = [name for name in names if name not in cells.names]
         if missing:
             raise ValueError(
-                f"FlowDensity.sample: expected given with the columns {list(names)}, got {frame.columns}. "
+                f"FlowDensity.sample: expected given with the columns {list(names)}, got {list(cells.names)}. "
                 f"Add {missing}."
             )
-        rows = frame.select(list(names)).to_numpy()
-    else:
-        rows = np.asarray(given)
-    rows = np.atleast_2d(np.asarray(rows, np.float64))
+        return cells.select(names)
+    rows = np.atleast_2d(np.asarray(given))
     if rows.ndim != 2 or rows.shape[1] != len(names):
         raise ValueError(
             f"FlowDensity.sample: expected given of shape (m, {len(names)}), got {np.shape(given)}. "
             f"Its columns are {list(names)}."
         )
-    if not np.isfinite(rows).all():
+    if rows.dtype.kind in "iufb" and not np.isfinite(rows).all():
         raise ValueError("FlowDensity.sample: expected finite numbers in given, got NaN or infinity. Drop those rows.")
-    return rows
+    return read_cells(rows, columns=names)

@@ -18,11 +18,17 @@ MANIFEST = "manifest.sha256"
 # Hundreds of times what the largest models of the literature need, and far below a machine's memory.
 MAX_BYTES: dict[str, int] = {
     "config.json": 2**23,
+    "schema.json": 2**26,
     "metrics.json": 2**27,
+    "checks.json": 2**23,
     "model.safetensors": 2**33,
+    "README.md": 2**23,
     MANIFEST: 2**12,
 }
-CONTENTS = tuple(name for name in MAX_BYTES if name != MANIFEST)
+# What every version of the format has; the card is for people, is never read, and may be edited.
+ALWAYS = ("config.json", "metrics.json", "model.safetensors")
+CARD = "README.md"
+CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 
 
 def read_regular(path: Path, cap: int) -> bytes:
@@ -85,7 +91,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise FileNotFoundError(f"{folder}: {what}. Name the folder that `fit --out` wrote.")
     expected = _parse_manifest(read_regular(folder / MANIFEST, MAX_BYTES[MANIFEST]), folder / MANIFEST)
     files = {}
-    for name in CONTENTS:
+    for name in expected:
         files[name] = read_regular(folder / name, MAX_BYTES[name])
         if hashlib.sha256(files[name]).hexdigest() != expected[name]:
             raise UntrustedModelError(
@@ -105,7 +111,7 @@ def _parse_manifest(data: bytes, path: Path) -> dict[str, str]:
                 f"{path}: an unexpected line, {line[:80]!r}. It lists {', '.join(CONTENTS)} once."
             )
         expected[name] = digest
-    lacking = [name for name in CONTENTS if name not in expected]
+    lacking = [name for name in ALWAYS if name not in expected]
     if lacking:
         raise UntrustedModelError(f"{path}: does not list {', '.join(lacking)}.")
     return expected
@@ -184,7 +190,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], force: bool = False) 
     check_folder_target(folder, force)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items()]
+    listed = {name: data for name, data in files.items() if name != CARD}
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in listed.items()]
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name, data in (*files.items(), (MANIFEST, "".join(lines).encode("ascii"))):

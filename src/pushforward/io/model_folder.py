@@ -1,4 +1,4 @@
-"""A fitted model as a folder: `config.json`, `model.safetensors`, `metrics.json`, `manifest.sha256`.
+"""A fitted model as a folder of JSON and safetensors with a manifest.
 
 Loading never runs code from the folder and never allocates more than the files that are there: the config is held
 against a schema with bounds, the weights file is counted before a model of the config's size is even imagined, the
@@ -11,7 +11,7 @@ import inspect
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,20 +21,17 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward.bijections import Standardize
-from pushforward.distributions import DiagonalNormal, Flow, StandardNormal, StudentT
+from pushforward.data.assemble import Recipe, assemble, blank_units, with_units
+from pushforward.data.encoding import Layout
+from pushforward.data.errors import DataError
+from pushforward.data.schema import TableSchema
+from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import parse_json, read_folder, write_folder
-from pushforward.io.schema import FORMAT_VERSION, Config, FlowConfig, Metrics, validate
+from pushforward.io.migrate import migrate
+from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, weights_to_bytes
-from pushforward.training import in_data_units
-
-BASES: dict[str, Any] = {
-    "normal": lambda dim: StandardNormal((dim,)),
-    "student_t": lambda dim: StudentT(5.0, (dim,)),
-    "diagonal_normal": lambda dim: DiagonalNormal(np.zeros(dim), np.ones(dim)),
-}
 
 
 @dataclass(frozen=True)
@@ -42,28 +39,34 @@ class ModelParts:
     """What a model folder holds, on its way in or out.
 
     Args:
-        name: of the flow, in `pushforward.flows.ZOO`.
-        arguments: of that function, `dim` and `condition_dim` among them, without `base`.
-        base: of the latent: `"normal"`, `"student_t"` or `"diagonal_normal"`.
-        flow: the flow in the data's units, by `training.in_data_units`: of the events, then of the condition if any.
-        columns: all columns, conditions among them, in the order of the table.
+        schema: of all columns of the table.
         given: those that are conditions.
+        recipe: what the distribution is built of.
+        distribution: in the data's units.
         named: whether the table had names; otherwise they are `x0`, `x1`, ...
+        frame: the kind of table that samples come in, None for arrays.
         rows: how many rows the model was fitted to.
         history: `FitResult.history`.
         verdict: the fields of `FitResult.verdict`.
+        baselines: how simple densities do on the held-out rows: `name`, `nats`, `standard_error`, `detail`.
+        notes: remarks on the table, a sentence each.
+        checks: the report of `pushforward.check` as plain JSON, None if it was not made.
+        card: a page for people, never read again.
     """
 
-    name: str
-    arguments: Mapping[str, Any]
-    base: str
-    flow: Flow
-    columns: tuple[str, ...]
+    schema: TableSchema
     given: tuple[str, ...]
+    recipe: Recipe
+    distribution: TableDistribution
     named: bool
+    frame: str | None
     rows: int
     history: Mapping[str, np.ndarray]
     verdict: Mapping[str, Any]
+    baselines: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    checks: Mapping[str, Any] | None = None
+    card: str = ""
 
 
 def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = False) -> None:
@@ -78,38 +81,43 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         FileExistsError: the folder exists and `force` is False, or holds files that are no part of a model.
         ValueError: the model is not one that could be loaded again.
     """
+    recipe = parts.recipe
     config = {
         "format": "pushforward",
         "format_version": FORMAT_VERSION,
         "pushforward_version": version("pushforward"),
-        "flow": {"name": parts.name, "arguments": _all_arguments(parts), "base": parts.base},
-        "columns": list(parts.columns),
+        "flow": {"name": recipe.flow, "arguments": dict(recipe.arguments), "base": recipe.base},
+        "masses": {
+            "width": recipe.mass_width,
+            "depth": recipe.mass_depth,
+            "smoothing": recipe.smoothing,
+            "embed": recipe.embed,
+        },
         "given": list(parts.given),
         "named": parts.named,
+        "frame": parts.frame,
     }
     metrics = {
         "rows": parts.rows,
         "history": {name: [_number(value) for value in column] for name, column in parts.history.items()},
         "verdict": {name: _number(value) for name, value in parts.verdict.items()},
+        "baselines": [{name: _number(value) for name, value in record.items()} for record in parts.baselines],
+        "notes": list(parts.notes),
     }
     files = {
         "config.json": _json(config),
+        "schema.json": parts.schema.to_json().encode("utf-8"),
         "metrics.json": _json(metrics),
-        "model.safetensors": weights_to_bytes(parts.flow),
+        "checks.json": _json(parts.checks),
+        "model.safetensors": weights_to_bytes(parts.distribution),
+        "README.md": parts.card.encode("utf-8"),
     }
     _parts(files, Path("the model"))  # what could not be loaded is not written
     write_folder(Path(folder), files, force)
 
 
-def _all_arguments(parts: ModelParts) -> dict[str, Any]:
-    """The arguments, defaults included: a later version may have others."""
-    signature = inspect.signature(ZOO[parts.name]).parameters.values()
-    defaults = {p.name: p.default for p in signature if p.default is not p.empty and p.name != "base"}
-    return {**defaults, **parts.arguments}
-
-
 def load_model(folder: str | os.PathLike) -> ModelParts:
-    """Read a model folder, trusting nothing in it.
+    """Read a model folder, of this format or an earlier one, trusting nothing in it.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -119,70 +127,104 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
     return _parts(read_folder(path), path)
 
 
+def read_records(files: Mapping[str, bytes], path: Path) -> tuple[Config, TableSchema, Metrics, Any, dict[str, Any]]:
+    """Config, schema, metrics, checks and raw arrays of the files of a model, migrated and validated."""
+    records = {
+        name: parse_json(data, path / name) for name, data in files.items() if name.endswith(".json")
+    }
+    entries = parse_weights(files["model.safetensors"], f"{path / 'model.safetensors'}")
+    records, entries = migrate(records, entries, path)
+    lacking = [name for name in ("schema.json", "checks.json") if name not in records]
+    config: Config = validate(Config, records["config.json"], f"{path / 'config.json'}")
+    if lacking:
+        raise UntrustedModelError(f"{path / lacking[0]}: the file is missing, so the model is not complete.")
+    metrics: Metrics = validate(Metrics, records["metrics.json"], f"{path / 'metrics.json'}")
+    try:
+        schema = TableSchema.from_value(records["schema.json"], f"{path / 'schema.json'}")
+    except DataError as error:
+        raise UntrustedModelError(str(error)) from error
+    unknown = [name for name in config.given if name not in {column.name for column in schema.modelled}]
+    if unknown:
+        raise UntrustedModelError(f"{path / 'config.json'}: given names a column {unknown[0]!r} that is not modelled.")
+    if set(config.given) == {column.name for column in schema.modelled}:
+        raise UntrustedModelError(f"{path / 'config.json'}: the columns given are all there are.")
+    return config, schema, metrics, records["checks.json"], entries
+
+
 def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
-    config: Config = validate(Config, parse_json(files["config.json"], path / "config.json"), f"{path / 'config.json'}")
-    record = parse_json(files["metrics.json"], path / "metrics.json")
-    metrics: Metrics = validate(Metrics, record, f"{path / 'metrics.json'}")
+    config, schema, metrics, checks, entries = read_records(files, path)
     label = f"{path / 'model.safetensors'}"
-    entries = parse_weights(files["model.safetensors"], label)
-    flow = fill(_skeleton(config.flow, entries, path), entries, label)
-    _check_values(flow, label)
+    recipe = recipe_of(config)
+    distribution = fill(skeleton(config, schema, entries, path), entries, label)
+    _check_values(distribution, label)
     return ModelParts(
-        name=config.flow.name,
-        arguments=config.flow.arguments.given(),
-        base=config.flow.base,
-        flow=flow,
-        columns=tuple(config.columns),
+        schema=schema,
         given=tuple(config.given),
+        recipe=recipe,
+        distribution=distribution,
         named=config.named,
+        frame=config.frame,
         rows=metrics.rows,
         history={
             name: np.array([math.nan if value is None else value for value in column])
             for name, column in metrics.history.items()
         },
         verdict=metrics.verdict.model_dump(),
+        baselines=[record.model_dump() for record in metrics.baselines],
+        notes=tuple(metrics.notes),
+        checks=checks,
     )
 
 
-def _skeleton(config: FlowConfig, entries: Mapping[str, Any], path: Path) -> Any:
+def recipe_of(config: Config) -> Recipe:
+    """The recipe that a config describes."""
+    masses = config.masses
+    return Recipe(
+        config.flow.name,
+        config.flow.arguments.given(),
+        config.flow.base,
+        mass_width=masses.width,
+        mass_depth=masses.depth,
+        smoothing=masses.smoothing,
+        embed=masses.embed,
+    )
+
+
+def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], path: Path) -> Any:
     """The model as shapes alone, without memory for its weights."""
-    arguments, label = config.arguments, f"{path / 'config.json'}"
-    accepted = inspect.signature(ZOO[config.name]).parameters
+    arguments, label = config.flow.arguments, f"{path / 'config.json'}"
+    accepted = inspect.signature(ZOO[config.flow.name]).parameters
     foreign = [name for name in arguments.given() if name not in accepted]
     if foreign:
-        raise UntrustedModelError(f"{label}: flow.arguments: {config.name} has no argument {foreign[0]}.")
+        raise UntrustedModelError(f"{label}: flow.arguments: {config.flow.name} has no argument {foreign[0]}.")
+    layout = Layout(tuple(column for column in schema.modelled if column.name not in config.given))
+    given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
-    hidden = (arguments.depth - 1) * arguments.width
-    least = arguments.n_layers * arguments.width * (arguments.dim + hidden)
+    least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
+    if n_values:
+        least += arguments.n_layers * arguments.width * (n_values + (arguments.depth - 1) * arguments.width)
+    if n_states:
+        masses = config.masses
+        least += masses.width * (2 * n_states + (masses.depth - 1) * masses.width)
     held = sum(math.prod(entry["shape"]) for entry in entries.values())
     if least > held:
         raise UntrustedModelError(
             f"{label}: describes a model of at least {least:,} numbers, but model.safetensors holds {held:,}."
         )
-
-    def build(key: Any) -> Flow:
-        base = BASES[config.base](arguments.dim)
-        return ZOO[config.name](key, base=base, **arguments.given())
-
+    recipe = recipe_of(config)
     try:
-        flow = eqx.filter_eval_shape(build, jax.random.key(0))
+        model = eqx.filter_eval_shape(lambda key: assemble(layout, given, recipe, key), jax.random.key(0))
     except (ValueError, TypeError) as error:  # the zoo's own checks of its arguments
         raise UntrustedModelError(f"{label}: flow: {' '.join(str(error).split())[:300]}") from error
-    # The units stay NumPy arrays, which keep float64.
-    flow = in_data_units(flow, _units(arguments.dim))
-    return flow if arguments.condition_dim is None else in_data_units(flow, None, _units(arguments.condition_dim))
+    return with_units(model, layout, blank_units(layout), None if given is None else blank_units(given))
 
 
-def _units(dim: int) -> Standardize:
-    return Standardize(np.zeros(dim), np.ones(dim))
-
-
-def _check_values(flow: Flow, label: str) -> None:
+def _check_values(model: TableDistribution, label: str) -> None:
     """What shapes do not show: scales that are positive, indices that are permutations."""
-    arrays = named_arrays(flow)
+    arrays = named_arrays(model)
     for name, values in arrays.items():
-        if name.endswith("scale.value") and not np.all(np.asarray(values) > 0):
-            raise UntrustedModelError(f"{label}: {name}: a scale of the standardisation is not positive.")
+        if name.endswith(("units.scale.value", "units.spread.value")) and not np.all(np.asarray(values) > 0):
+            raise UntrustedModelError(f"{label}: {name}: a scale of the columns' units is not positive.")
         if name.endswith(".indices"):
             inverse = np.asarray(arrays[name.removesuffix("indices") + "inverse_indices"])
             there, length = np.asarray(values), inverse.shape[-1]

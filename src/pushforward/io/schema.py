@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pushforward.io.errors import UntrustedModelError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_DIM = 16384
 MAX_ROWS = 10**6
 
@@ -27,6 +27,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_print
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,64}$")]
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
 
@@ -39,8 +40,6 @@ class Strict(BaseModel):
 class FlowArguments(Strict):
     """Arguments of a function of the zoo; those that are absent keep its defaults."""
 
-    dim: Annotated[int, Field(ge=1, le=MAX_DIM)]
-    condition_dim: Annotated[int, Field(ge=1, le=MAX_DIM)] | None = None
     n_layers: Annotated[int, Field(ge=1, le=512)] = 5
     width: Annotated[int, Field(ge=1, le=MAX_DIM)] = 64
     depth: Annotated[int, Field(ge=1, le=64)] = 2
@@ -67,26 +66,31 @@ class FlowConfig(Strict):
     base: Literal["normal", "student_t", "diagonal_normal"] = "normal"
 
 
+class MassConfig(Strict):
+    """The network of the states, and how states and conditions reach the flow."""
+
+    width: Annotated[int, Field(ge=1, le=MAX_DIM)]
+    depth: Annotated[int, Field(ge=1, le=64)]
+    smoothing: Annotated[float, Field(ge=0, lt=1)]
+    embed: Annotated[int, Field(ge=1, le=MAX_DIM)] | None
+
+
 class Config(Strict):
     """`config.json`."""
 
     format: Literal["pushforward"]
-    format_version: Literal[1]
-    pushforward_version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,64}$")]
+    format_version: Literal[2]
+    pushforward_version: Version
     flow: FlowConfig
-    columns: Annotated[list[Name], Field(min_length=1, max_length=2 * MAX_DIM)]
+    masses: MassConfig
     given: Annotated[list[Name], Field(max_length=MAX_DIM)]
     named: bool
+    frame: Literal["pandas", "polars", "pyarrow"] | None
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if len(set(self.columns)) < len(self.columns) or len(set(self.given)) < len(self.given):
+        if len(set(self.given)) < len(self.given):
             raise ValueError("a column is listed twice")
-        if not set(self.given) <= set(self.columns):
-            raise ValueError("given names a column that is not listed")
-        arguments = self.flow.arguments
-        if len(self.columns) - len(self.given) != arguments.dim or len(self.given) != (arguments.condition_dim or 0):
-            raise ValueError("the columns do not add up to the dimensions of the flow")
         return self
 
 
@@ -108,12 +112,23 @@ class VerdictRecord(Strict):
 Column = Annotated[list[Number | None], Field(max_length=MAX_ROWS)]
 
 
+class BaselineRecord(Strict):
+    """How a simple density does on the held-out rows."""
+
+    name: Annotated[str, Field(max_length=64)]
+    nats: Number | None
+    standard_error: Number | None
+    detail: Text
+
+
 class Metrics(Strict):
     """`metrics.json`: the learning curve, how the fit ended, and what it was fitted to."""
 
     rows: Count
     history: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")], Column], Field(max_length=32)]
     verdict: VerdictRecord
+    baselines: Annotated[list[BaselineRecord], Field(max_length=16)] = []
+    notes: Annotated[list[Text], Field(max_length=10_000)] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> Metrics:
@@ -128,7 +143,7 @@ def validate(kind: type[Strict], value: Any, label: str) -> Any:
     Raises:
         UntrustedModelError: the value does not follow the schema.
     """
-    if isinstance(value, dict) and value.get("format") == "pushforward" and kind is Config:
+    if isinstance(value, dict) and value.get("format") == "pushforward" and "format_version" in kind.model_fields:
         version = value.get("format_version")
         if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT_VERSION:
             raise UntrustedModelError(

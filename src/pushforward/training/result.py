@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -58,6 +59,16 @@ class Verdict:
 
     def __str__(self) -> str:
         return self.text
+
+    def with_score(self, nats: float, error: float) -> Verdict:
+        """The same with another held-out score, such as a tighter bound.
+
+        Args:
+            nats: mean log-density per held-out row.
+            error: its standard error.
+        """
+        text = describe(self.status, nats, error, self.steps, self.seconds, self.n_skipped, self.n_rewinds)
+        return dataclasses.replace(self, text=text, held_out_nats=nats, standard_error=error)
 
 
 @dataclass(frozen=True)

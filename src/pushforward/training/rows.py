@@ -204,13 +204,10 @@ def split(
         if not 0 <= fraction < 1:
             fix = "Pass a fraction such as 0.1, None, or the held-out rows."
             raise ValueError(message("fit", "validation in [0, 1)", repr(validation), fix))
-        n = len(table.x)
-        n_held_out = min(max(round(fraction * n), 1), MAX_HELD_OUT) if fraction > 0 else 0
-        if n_held_out == 0 or n_held_out >= n:
+        held_out = held_out_rows(len(table.x), fraction, key)
+        if len(held_out) == 0:
             return table, None
-        seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
-        order = np.random.default_rng(seed).permutation(n)
-        return table.take(np.sort(order[n_held_out:])), table.take(np.sort(order[:n_held_out]))
+        return table.take(np.delete(np.arange(len(table.x)), held_out)), table.take(held_out)
     if conditional:
         if not (isinstance(validation, tuple) and len(validation) == 2):
             fix = "Pass validation=(x, condition)."
@@ -218,3 +215,18 @@ def split(
             raise ValueError(message("fit", "held-out rows and their conditions as a pair", got, fix))
         return table, read_held_out(*validation)
     return table, read_held_out(validation, None)
+
+
+def held_out_rows(n: int, fraction: float, key: PRNGKeyArray) -> np.ndarray:
+    """The places, ascending, of the rows that a fit of `n` rows with this key holds out; none if all would be.
+
+    Args:
+        n: rows in all.
+        fraction: to hold out, in [0, 1).
+        key: of the fit.
+    """
+    n_held_out = min(max(round(fraction * n), 1), MAX_HELD_OUT) if fraction > 0 else 0
+    if n_held_out >= n:
+        return np.zeros(0, np.int64)
+    seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    return np.sort(np.random.default_rng(seed).permutation(n)[:n_held_out])

@@ -1,0 +1,197 @@
+"""From standard numbers to the columns of a table: tails, supports, units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.stats import norm
+
+from pushforward._checks import message
+from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBatchedBijection, along
+
+Support = Literal["real", "log", "softplus", "interval"]
+SUPPORTS: tuple[Support, ...] = ("real", "log", "softplus", "interval")
+# A probability beyond these has no normal quantile in float32; a value there counts as this.
+LEAST, MOST = 1e-30, 1 - 2**-24
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one column looks like.
+
+    Args:
+        support: `"real"`, `"log"` or `"softplus"` (two maps to numbers above 0), or `"interval"` (between 0 and 1).
+        loc: in the data's units; the low end of a half line or an interval.
+        scale: in the data's units; the length of an interval.
+        tail: exponent of the power law of its tails; None for tails like the normal's.
+        centre: of the column on the far side of the support's map.
+        spread: the same, above 0.
+    """
+
+    support: Support = "real"
+    loc: float = 0.0
+    scale: float = 1.0
+    tail: float | None = None
+    centre: float = 0.0
+    spread: float = 1.0
+
+
+class ColumnUnits(AbstractBatchedBijection):
+    r"""Elementwise from standard numbers `x` to the units of each column: $y_i = m_i + s_i\, u_i(c_i + d_i\, t_i(x_i))$.
+
+    $t_i$ is a map that gives tails of a power law, or none; $c_i, d_i$ centre and spread on the far side of $u_i$, the
+    map onto the column's support; $m_i, s_i$ its units. Nothing is trained. Numbers are kept in double precision.
+
+    Args:
+        units: one per column.
+
+    Raises:
+        ValueError: a scale or spread is not positive.
+
+    Source: the tails: Hickling and Prangle, 2024, eq. 5, arXiv 2406.16971.
+    """
+
+    loc: Fixed
+    scale: Fixed
+    log_scale: Fixed
+    centre: Fixed
+    spread: Fixed
+    supports: tuple[Support, ...] = eqx.field(static=True)
+    tails: tuple[float | None, ...] = eqx.field(static=True)
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, units: Sequence[Unit]):
+        loc, scale, centre, spread = (
+            np.array([getattr(unit, name) for unit in units], np.float64)
+            for name in ("loc", "scale", "centre", "spread")
+        )
+        if not np.all(np.isfinite(scale) & (scale > 0) & np.isfinite(spread) & (spread > 0)):
+            fix = "A column that never varies has no density: leave it out."
+            raise ValueError(message("ColumnUnits", "finite scales > 0", f"{scale[:8]}, {spread[:8]}", fix))
+        # NumPy keeps float64 where JAX would not.
+        self.loc, self.scale = Fixed(loc), Fixed(scale)  # pyright: ignore[reportArgumentType]
+        self.log_scale = Fixed(np.log(scale))  # pyright: ignore[reportArgumentType]
+        self.centre, self.spread = Fixed(centre), Fixed(spread)  # pyright: ignore[reportArgumentType]
+        self.supports = tuple(unit.support for unit in units)
+        self.tails = tuple(unit.tail for unit in units)
+        self.in_shape = self.out_shape = (len(units),)
+        self.cond_shape, self.traits = None, Traits()
+
+    def standardised(self) -> ColumnUnits:
+        """The same map for rows that are `standardise`d already; its log-determinants stay in the data's units."""
+        dim = self.in_shape[0]
+        return eqx.tree_at(lambda u: (u.loc.value, u.scale.value), self, (np.zeros(dim), np.ones(dim)))
+
+    def standardise(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(n, dim)` in units of `scale` from `loc`, in float64, so that little is lost when they become float32."""
+        return (rows - np.asarray(self.loc.value)) / np.asarray(self.scale.value)
+
+    def _numbers(self, dtype: Any) -> list[Array]:
+        fixed = (self.loc, self.scale, self.log_scale, self.centre, self.spread)
+        return [along(jnp.asarray(part.value, dtype)) for part in fixed]
+
+    def each_forward(self, x: Array) -> tuple[Array, Array]:
+        """The values `(dim, n)` and the log-slope of each."""
+        loc, scale, log_scale, centre, spread = self._numbers(x.dtype)
+        x, tail = self._by_kind(x, _tail, self.tails)
+        y, own = self._by_kind(x * spread + centre, lambda kind, part: FORWARD[kind](part), self.supports)
+        return y * scale + loc, tail + own + jnp.log(spread) + log_scale
+
+    def each_inverse(self, y: Array) -> tuple[Array, Array]:
+        """Standard numbers `(dim, n)` and the log-slope of each. Outside its support a value counts as at its edge."""
+        loc, scale, log_scale, centre, spread = self._numbers(y.dtype)
+        x, own = self._by_kind((y - loc) / scale, lambda kind, part: INVERSE[kind](part), self.supports)
+        x, tail = self._by_kind((x - centre) / spread, _tail_inverse, self.tails)
+        return x, tail + own - jnp.log(spread) - log_scale
+
+    def _by_kind(self, x: Array, apply: Callable[[Any, Array], tuple[Array, Array]], kinds: tuple) -> tuple:
+        """Each kind's map on the rows of its columns."""
+        parts, order = [], []
+        for kind in dict.fromkeys(kinds):
+            places = [i for i, own in enumerate(kinds) if own == kind]
+            parts.append(apply(kind, x if len(places) == len(kinds) else x[np.array(places)]))
+            order += places
+        if len(parts) == 1:
+            return parts[0]
+        back = np.argsort(order)
+        return tuple(jnp.concatenate([part[i] for part in parts])[back] for i in (0, 1))
+
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        y, log_slope = self.each_forward(x)
+        return y, jnp.sum(log_slope, axis=0)
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        x, log_slope = self.each_inverse(y)
+        return x, jnp.sum(log_slope, axis=0)
+
+
+def _softplus_inverse(y: Array) -> tuple[Array, Array]:
+    y = jnp.maximum(y, LEAST)
+    part = jnp.log(-jnp.expm1(-y))
+    return y + part, -part
+
+
+def _interval(x: Array) -> tuple[Array, Array]:
+    return jnp.clip(ndtr(x), LEAST, MOST), norm.logpdf(x)
+
+
+def _interval_inverse(y: Array) -> tuple[Array, Array]:
+    x = ndtri(jnp.clip(y, LEAST, MOST))
+    return x, -norm.logpdf(x)
+
+
+def _log_inverse(y: Array) -> tuple[Array, Array]:
+    x = jnp.log(jnp.maximum(y, LEAST))
+    return x, -x
+
+
+FORWARD: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "real": lambda x: (x, jnp.zeros_like(x)),
+    "log": lambda x: (jnp.exp(x), x),
+    "softplus": lambda x: (jax.nn.softplus(x), jax.nn.log_sigmoid(x)),
+    "interval": _interval,
+}
+INVERSE: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "real": lambda y: (y, jnp.zeros_like(y)),
+    "log": _log_inverse,
+    "softplus": _softplus_inverse,
+    "interval": _interval_inverse,
+}
+
+
+def _tail(index: float | None, x: Array) -> tuple[Array, Array]:
+    r"""$y = \operatorname{sign}(x)\,\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$: of a normal, tails $y^{-\nu}$."""
+    if index is None:
+        return x, jnp.zeros_like(x)
+    size = jnp.abs(x)
+    # log erfc(s / sqrt 2) = log 2 + log Phi(-s), which does not underflow.
+    log_p = np.log(2.0) + log_ndtr(-size)
+    y = jnp.sign(x) * index * jnp.expm1(-log_p / index)
+    return y, np.log(2.0) + norm.logpdf(x) - (1 + 1 / index) * log_p
+
+
+def _tail_inverse(index: float | None, y: Array) -> tuple[Array, Array]:
+    if index is None:
+        return y, jnp.zeros_like(y)
+    log_p = -index * jnp.log1p(jnp.abs(y) / index)
+    # From the quantile function where the probability is a number, else from its asymptotic; then Newton on log p.
+    p = jnp.exp(jnp.maximum(log_p, -60.0))
+    size = -ndtri(jnp.clip(p / 2, LEAST, 0.5))
+    size = jnp.where(log_p < -60.0, jnp.sqrt(jnp.maximum(-2 * log_p, 1.0)), size)
+    for _ in range(3):
+        error = np.log(2.0) + log_ndtr(-size) - log_p
+        slope = -jnp.exp(norm.logpdf(size) - log_ndtr(-size))
+        size = jnp.maximum(size - error / slope, 0.0)
+    x = jnp.sign(y) * size
+    return x, (1 + 1 / index) * log_p - np.log(2.0) - norm.logpdf(x)

@@ -1,0 +1,245 @@
+"""What each column of a table is, found from its cells: kinds, bounds, steps, levels, atoms, tails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from pushforward.data import times
+from pushforward.data.cells import Cells
+from pushforward.data.columns import arrow_column, listed
+from pushforward.data.errors import DataError
+from pushforward.data.numbers import detect_number
+from pushforward.data.schema import MAX_LENGTH, MAX_LEVELS, MAX_RARE, Column, TableSchema
+
+# Its functions are made at import, so type checkers do not see them.
+pc: Any = pyarrow.compute
+# Text cells that mean "nothing here" in a column of numbers.
+BLANKS = ("", "?", "-", ".", "na", "n/a", "nan", "null", "none", "missing", "unknown")
+# Text of which more than this share is distinct names its rows, from this many rows on.
+UNIQUE_SHARE = 0.5
+UNIQUE_FROM_ROWS = 50
+# A level has a state of its own if it was seen this often, or is among the commonest few.
+OWN_STATE_COUNT = 5
+OWN_STATE_FIRST = 32
+# Ratio of the cells of a text column that must be numbers for the others to count as faults in a column of numbers.
+MOSTLY_NUMBERS = 0.5
+
+
+def detect_schema(cells: Cells, *, missing: bool = False) -> tuple[TableSchema, Cells, list[str]]:
+    """The schema of a table.
+
+    Args:
+        cells: as read.
+        missing: model missing values as a state of their own.
+
+    Returns:
+        The schema; the cells with blanks such as `""` in columns of text made missing values and numbers written as
+        text made numbers; and remarks for the user, a sentence each.
+
+    Raises:
+        DataError: a column holds numbers and words, dates of several formats, or nested values.
+    """
+    columns, arrays, notes = [], [], []
+    for name, column in zip(cells.names, cells.table.columns, strict=True):
+        column, found = _tidied(cells.source, name, column, notes)
+        columns.append(_detect(cells.source, name, column, found, missing, notes))
+        arrays.append(column)
+    tidy = Cells(pa.Table.from_arrays(arrays, names=list(cells.names)), cells.source, cells.notes)
+    return TableSchema(rows=len(cells), columns=tuple(columns)), tidy, notes
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type holds text, also as a dictionary."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A text column without blanks at the ends of its cells, and empty cells as missing."""
+    trimmed = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.large_string()), trimmed)
+
+
+def _tidied(source: str, name: str, column: pa.ChunkedArray, notes: list[str]) -> tuple[pa.ChunkedArray, Any]:
+    """The column without blanks, and its cells as numbers where it is one of numbers."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        raise DataError("non-numeric", f"{source}: '{name}' has the extension type {str(kind)[:60]}. Save plain columns.")
+    if pa.types.is_dictionary(kind) and not is_text(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if is_text(kind):
+        return _tidied_text(source, name, plain_text(column), kind, notes)
+    if times.is_time(kind):
+        return column, times.to_numbers(column)
+    if pa.types.is_boolean(kind):
+        return column, None
+    numbers = arrow_column(column)
+    if isinstance(numbers, str):
+        fix = "Leave it out with --columns (columns= in Python), or turn it into numbers or text."
+        raise DataError("non-numeric", f"{source}: '{name}' holds {numbers}, which is not modelled. {fix}")
+    return column, numbers
+
+
+def _tidied_text(source: str, name: str, text: Any, kind: pa.DataType, notes: list[str]) -> tuple[Any, Any]:
+    present = text.drop_null()
+    words = pc.unique(present)
+    if len(words) == 0 or pa.types.is_dictionary(kind):
+        return text, None
+    numeric = pc.match_substring_regex(words, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    odd = words.filter(pc.invert(numeric)).to_pylist()
+    counted = pc.is_in(present, value_set=words.filter(numeric))
+    share = (pc.sum(counted).as_py() or 0) / len(present)
+    padded = pc.any(pc.match_substring_regex(words, r"^0\d")).as_py()  # codes such as 00501, not numbers
+    if share <= MOSTLY_NUMBERS or padded:
+        return text, None
+    if odd and not all(word.lower() in BLANKS for word in odd):
+        first = next(word for word in odd if word.lower() not in BLANKS)
+        row = pc.index(text, first).as_py() + 1
+        raise DataError(
+            "non-numeric",
+            f"{source}: '{name}' holds numbers and words: {first[:40]!r} in row {row} ({1 - share:.1%} of its cells are "
+            "no numbers). Mend those cells, leave the column out with --columns (columns= in Python), or name it a "
+            'category in a schema ("kind": "category").',
+        )
+    if odd:
+        notes.append(f"{source}: '{name}': {listed(odd, 4)} among its numbers count as missing values.")
+        text = pc.if_else(pc.is_in(text, value_set=pa.array(odd, text.type)), pa.scalar(None, text.type), text)
+    whole = pc.all(pc.match_substring_regex(text.drop_null(), r"^[+-]?\d{1,15}$")).as_py()
+    numbers = text.cast(pa.float64()).cast(pa.int64()) if whole else text.cast(pa.float64())
+    return numbers, arrow_column(numbers)
+
+
+def _detect(source: str, name: str, column: Any, found: Any, missing: bool, notes: list[str]) -> Column:
+    kind, n_missing = column.type, column.null_count
+    if found is not None and pa.types.is_floating(kind):
+        n_missing = int(np.isnan(found).sum())
+    state = {"missing": missing and n_missing > 0}
+    if n_missing == len(column):
+        return Column(name=name, kind="constant", type=type_name(kind), value=None)
+    if pa.types.is_boolean(kind):
+        levels = tuple(sorted({value for value in pc.unique(column.drop_null()).to_pylist()}))
+        if len(levels) == 1 and not state["missing"]:
+            return Column(name=name, kind="constant", type="bool", value=levels[0])
+        return Column(name=name, kind="boolean", type="bool", levels=(False, True), **state)
+    if is_text(kind):
+        return _text(source, name, column, state, notes)
+    type_ = type_name(kind)
+    if found is None:  # integers that float64 rounds
+        notes.append(
+            f"{source}: '{name}' holds whole numbers beyond 2**53, which look like identifiers: set aside. Subtract an "
+            "offset to model it."
+        )
+        return Column(name=name, kind="identifier", type=type_)
+    values = found[~np.isnan(found)]
+    infinite = int(np.isinf(values).sum())
+    if infinite:
+        row = int(np.flatnonzero(np.isinf(found))[0]) + 1
+        raise DataError(
+            "infinite",
+            f"{source}: infinite values in '{name}': {infinite} of {len(found)} rows, the first is row {row}. Drop those "
+            "rows, or leave the column out with --columns (columns= in Python).",
+        )
+    if times.is_time(kind):
+        return _time(name, kind, type_, values, state)
+    return detect_number(source, name, type_, values, state, notes)
+
+
+def _time(name: str, kind: pa.DataType, type_: str, values: np.ndarray, state: dict) -> Column:
+    first = float(values.min())
+    if first == values.max():
+        return Column(name=name, kind="constant", type=type_, value=first)
+    if pa.types.is_time32(kind) or pa.types.is_time64(kind):
+        return Column(name=name, kind="circular", type=type_, low=0.0, period=float(times.DAY), **state)
+    if pa.types.is_duration(kind):
+        return Column(name=name, kind="real", type=type_, **state)
+    whole = bool(np.all(values == np.floor(values)))
+    return Column(name=name, kind="datetime", type=type_, step=1.0 if whole else None, **state)
+
+
+def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) -> Column:
+    present = column.drop_null()
+    counts = pc.value_counts(present)
+    words, numbers = counts.field("values"), np.asarray(counts.field("counts"))
+    if len(words) == 1 and not state["missing"]:
+        return Column(name=name, kind="constant", type="string", value=words[0].as_py())
+    form, ambiguous, examples = times.find_format(present)
+    if examples:
+        raise DataError(
+            "dates",
+            f"{source}: '{name}' writes dates in several formats, such as {', '.join(examples)}. Write them in one.",
+        )
+    if form is not None:
+        if ambiguous:
+            notes.append(f"{source}: '{name}' is read as day/month; set \"format\" in a schema if it is month/day.")
+        values = times.parse(present, form)
+        if values.min() == values.max():
+            return Column(name=name, kind="constant", type="string", value=words[0].as_py())
+        return Column(name=name, kind="datetime", type="string", format=form, step=1.0, **state)
+    too_long = pc.max(pc.utf8_length(words)).as_py() > 4096
+    unique = len(words) > UNIQUE_SHARE * len(present) and len(present) >= UNIQUE_FROM_ROWS
+    if too_long or unique or (len(words) == len(present) and len(present) > OWN_STATE_FIRST):
+        what = "long text" if too_long else f"{len(words):,} different words in {len(present):,} rows"
+        notes.append(f"{source}: '{name}' holds {what}, which look like identifiers or free text: set aside.")
+        return Column(name=name, kind="identifier", type="string")
+    # The commonest first; words of one count in alphabetical order, so that the order of the rows has no say.
+    text = np.asarray(words.to_pylist(), dtype=object)
+    order = np.lexsort((text.astype(str), -numbers))
+    own = sum(numbers[i] >= OWN_STATE_COUNT or place < OWN_STATE_FIRST for place, i in enumerate(order[:MAX_LEVELS]))
+    rare = order[own : own + MAX_RARE]
+    if len(order) > own:
+        notes.append(
+            f"{source}: '{name}' has {len(order):,} levels: the commonest {own} have a probability each, the others "
+            "share one."
+        )
+    return Column(
+        name=name,
+        kind="category",
+        type="string",
+        levels=tuple(text[order[:own]]),
+        rare=tuple(text[rare]),
+        rare_counts=tuple(int(numbers[i]) for i in rare),
+        **state,
+    )
+
+
+def type_name(kind: pa.DataType) -> str:
+    """The Arrow type by a name that `arrow_type` reads."""
+    if pa.types.is_dictionary(kind) or is_text(kind):
+        return "string"
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind) or pa.types.is_float16(kind):
+        return "double"
+    return str(kind)[:MAX_LENGTH]
+
+
+PLAIN_TYPES: dict[str, Any] = {
+    str(kind): kind
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.date32(), pa.date64()),
+        *(pa.timestamp(unit) for unit in times.PER_SECOND),
+        *(pa.duration(unit) for unit in times.PER_SECOND),
+        *(pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")),
+    )
+}
+ZONED = re.compile(r"^timestamp\[(s|ms|us|ns), tz=([A-Za-z0-9_+:/-]{1,64})\]$")
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type of that name.
+
+    Raises:
+        DataError: the name is none of those that tables have.
+    """
+    if name in PLAIN_TYPES:
+        return PLAIN_TYPES[name]
+    zoned = ZONED.match(name)
+    if zoned is None:
+        raise DataError("schema", f"the schema: expected an Arrow type such as double or int64, got {name[:60]!r}.")
+    return pa.timestamp(zoned[1], zoned[2])

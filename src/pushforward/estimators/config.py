@@ -1,0 +1,218 @@
+"""The options of a fit as one typed model: the flags of the command line, a TOML file, and keywords in Python."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from pushforward.data.schema import nearest
+from pushforward.io.schema import MAX_DIM, Activation
+
+FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf"]
+MAX_FILE = 2**20
+
+
+class ConfigError(ValueError):
+    """Options do not fit; the message names the key, what was expected and, for an unknown key, the nearest one."""
+
+
+class Section(BaseModel):
+    """No unknown keys, no numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataOptions(Section):
+    """Which columns, and what they are."""
+
+    columns: list[str] | None = Field(None, description="Columns to model; all by default.")
+    given: list[str] = Field([], description="Columns that are conditions: fit the others given these.")
+    weights: str | None = Field(None, description="Column of row weights, not modelled.")
+    schema_file: Path | None = Field(None, description="Schema of the columns, as `pushforward schema` writes it.")
+    missing: Literal["error", "drop", "model"] = Field(
+        "error", description="Rows with missing values: refuse them, drop them, or model missing values."
+    )
+
+
+class FlowOptions(Section):
+    """Which model."""
+
+    name: FlowName = Field("nsf", description="Which model of the zoo.")
+    base: Literal["normal", "student_t", "diagonal_normal"] = Field("normal", description="Distribution of the latent.")
+    n_layers: int | None = Field(None, ge=1, le=512, description="Layers.")
+    width: int | None = Field(None, ge=1, le=MAX_DIM, description="Units per hidden layer.")
+    depth: int | None = Field(None, ge=1, le=64, description="Hidden layers of each network.")
+    bins: int | None = Field(None, ge=2, le=256, description="Bins per spline (nsf).")
+    autoregressive: bool | None = Field(None, description="Autoregressive or coupling splines (nsf).")
+    linear: Literal["reverse", "permutation", "lu"] | None = Field(None, description="What mixes the columns.")
+    activation: Activation | None = Field(None, description="Activation of the networks.")
+    residual: bool | None = Field(None, description="Residual networks.")
+
+
+class TrainingOptions(Section):
+    """How long, and from which seed."""
+
+    max_epochs: int | None = Field(None, ge=1, description="Passes over the rows, at most.")
+    max_minutes: float | None = Field(None, ge=0.01, description="Time for training, at most.")
+    batch_size: int | None = Field(None, ge=1, description="Rows per step.")
+    learning_rate: float | None = Field(None, gt=0, le=1, description="Of Adam, at the top of its schedule.")
+    validation_fraction: float = Field(0.1, ge=0, lt=1, description="Share of the rows held out to stop early by.")
+    seed: int = Field(0, ge=0, lt=2**32, description="The same seed gives the same model.")
+    verify: bool = Field(True, description="Check the trained model and compare it with simple densities.")
+
+
+class FitOptions(Section):
+    """All options of a fit."""
+
+    data: DataOptions = DataOptions()
+    flow: FlowOptions = FlowOptions()
+    training: TrainingOptions = TrainingOptions()
+
+    @staticmethod
+    def gather(
+        file: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    ) -> FitOptions:
+        """The options of a TOML file, overridden by `section.key=value` settings, overridden by flags.
+
+        Args:
+            file: TOML, or None.
+            settings: such as `"flow.n_layers=3"`; a value is TOML, or else a word.
+            flags: values by `section.key`.
+
+        Raises:
+            ConfigError: an unknown key, or a value of the wrong kind.
+        """
+        values: dict[str, dict[str, Any]] = {}
+        if file is not None:
+            values = _read(file)
+        for setting in settings:
+            key, sign, text = setting.partition("=")
+            if not sign:
+                raise ConfigError(f"--set {setting}: expected section.key=value, such as flow.n_layers=3.")
+            _put(values, key.strip(), _value(text.strip()), "--set")
+        for key, value in (flags or {}).items():
+            _put(values, key, value, "options")
+        return FitOptions.check(values, str(file) if file is not None else "options")
+
+    @staticmethod
+    def check(values: Mapping[str, Any], label: str = "options") -> FitOptions:
+        """The options in nested dicts.
+
+        Raises:
+            ConfigError: see `gather`.
+        """
+        try:
+            return FitOptions.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, label)) from error
+
+    def to_toml(self) -> str:
+        """A TOML file with every option; those without a value are comments."""
+        lines = []
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            lines += [f"# {section.__doc__}", f"[{name}]"]
+            for key, info in type(section).model_fields.items():
+                value = getattr(section, key)
+                lines.append(f"{'# ' if value is None else ''}{key} = {_toml(value)}  # {info.description}".rstrip())
+            lines.append("")
+        return "\n".join(lines)
+
+    def keywords(self) -> dict[str, Any]:
+        """The same as keywords of `FlowDensity`; the columns and weights are the caller's to choose."""
+        flow, training, data = self.flow, self.training, self.data
+        named = ("n_layers", "width", "depth", "bins", "autoregressive")
+        others = {key: getattr(flow, key) for key in ("linear", "activation", "residual")}
+        return {
+            "flow": flow.name,
+            "base": flow.base,
+            **{key: getattr(flow, key) for key in named},
+            "flow_options": {key: value for key, value in others.items() if value is not None} or None,
+            "given": list(data.given) or None,
+            "schema": data.schema_file,
+            "missing": data.missing,
+            "max_epochs": training.max_epochs,
+            "max_seconds": None if training.max_minutes is None else 60 * training.max_minutes,
+            "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate,
+            "validation_fraction": training.validation_fraction,
+            "random_state": training.seed,
+            "verify": training.verify,
+        }
+
+
+def options_of() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Section, key and field of every option, for the flags."""
+    for section, outer in FitOptions.model_fields.items():
+        for key, info in outer.annotation.model_fields.items():  # pyright: ignore[reportOptionalMemberAccess]
+            yield section, key, info
+
+
+def _read(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        data = stream.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise ConfigError(f"{file}: larger than {MAX_FILE:,} bytes, so it is no configuration.")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {str(error)[:200]}.") from error
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself, so that words need no quotes."""
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(values: dict[str, Any], key: str, value: Any, label: str) -> None:
+    section, dot, name = key.partition(".")
+    sections = list(FitOptions.model_fields)
+    if not dot or section not in sections:
+        known = [f"{own}.{other}" for own, other, _ in options_of()]
+        raise ConfigError(f"{label}: unknown key {key!r}.{nearest(key, known)}")
+    if not isinstance(values.setdefault(section, {}), dict):
+        raise ConfigError(f"{label}: expected [{section}] to be a table of keys, got {values[section]!r}.")
+    values[section][name] = value
+
+
+def _explain(error: ValidationError, label: str) -> str:
+    first = error.errors(include_url=False)[0]
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(place[:2])[:120]
+    if first["type"] == "extra_forbidden":
+        known = list(FitOptions.model_fields) if len(place) == 1 else [f"{s}.{k}" for s, k, _ in options_of()]
+        return f"{label}: unknown key {key!r}.{nearest(key, known)}"
+    if first["type"] == "literal_error":
+        info = next((info for s, k, info in options_of() if f"{s}.{k}" == key), None)
+        words = [] if info is None else list(_words(info.annotation))
+        return f"{label}: {key}: expected one of {', '.join(words)}, got {first['input']!r}.{nearest(str(first['input']), words)}"
+    return f"{label}: {key}: {first['msg']}, got {str(first['input'])[:60]!r}."
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    for part in get_args(annotation):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part)
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML string

@@ -1,0 +1,244 @@
+"""From a table to a trained model of it: what is set aside, encoded, measured, fitted and held out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from pushforward.data.assemble import Recipe, fit_units, state_frequencies
+from pushforward.data.cells import Cells
+from pushforward.data.columns import listed
+from pushforward.data.detect import detect_schema
+from pushforward.data.encoding import Encoded, Layout, encode, has_blanks, missing_values
+from pushforward.data.errors import DataError
+from pushforward.data.schema import ASIDE, TableSchema
+from pushforward.estimators.build import build
+from pushforward.estimators.columns import check_varies, conditions_of
+from pushforward.estimators.model import TableModel, real_schema
+from pushforward.training import FitResult, fit
+from pushforward.training.rows import held_out_rows
+
+MISSING = ("error", "drop", "model")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table ready to be fitted.
+
+    Attributes:
+        schema: of all columns.
+        given: the columns that are conditions.
+        encoded: the modelled columns.
+        condition: the conditions `(n, k)`, or None.
+        weights: `(n,)` or None.
+        notes: remarks for the user, a sentence each.
+    """
+
+    schema: TableSchema
+    given: tuple[str, ...]
+    encoded: Encoded
+    condition: np.ndarray | None
+    weights: np.ndarray | None
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The encoded rows `(n, dim)`."""
+        return self.encoded.rows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, how it went, and the places of the held-out rows."""
+
+    model: TableModel
+    result: FitResult
+    held_out: np.ndarray
+
+
+def prepare(
+    table: Cells | np.ndarray,
+    weights: np.ndarray | None,
+    *,
+    names: Sequence[str] | None,
+    schema: Any,
+    given: Sequence[str | int] | None,
+    missing: str,
+) -> Prepared:
+    """Look at a table, or take it as its schema says, and encode it.
+
+    Args:
+        table: cells; or an array of real numbers with `names`.
+        weights: `(n,)` or None; rows of weight 0 are left out.
+        names: of the columns of an array.
+        schema: None to detect it; or a `TableSchema`, its JSON as a dict, or a path.
+        given: conditions, by name or position.
+        missing: `"error"`, `"drop"` or `"model"`.
+
+    Raises:
+        ValueError: an option is wrong, or too few rows are left; `DataError` for a table that cannot be modelled.
+    """
+    if missing not in MISSING:
+        raise ValueError(f"FlowDensity: expected missing one of {', '.join(MISSING)}, got {missing!r}.")
+    if weights is not None:
+        table = table[weights > 0] if isinstance(table, np.ndarray) else table.take(weights > 0)
+        weights = weights[weights > 0]
+        if len(table) < 2:
+            got = f"{len(table)} sample(s) of positive weight"
+            raise ValueError(f"FlowDensity.fit: expected 2 rows of positive weight or more, got {got}.")
+    if isinstance(table, np.ndarray):
+        return _prepare_array(table, weights, list(names or ()), given)
+    if len(table) < 2:
+        raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {len(table)}.")
+    found, table, notes = schema_of(table, schema, missing == "model")
+    conditions = [table.names[i] for i in conditions_of(given, table.names)]
+    aside = [column.name for column in found.columns if column.kind in ASIDE]
+    notes += _aside_notes(table.source, found, conditions)
+    conditions = [name for name in conditions if name not in aside]
+    layout = Layout(tuple(column for column in found.modelled if column.name not in conditions))
+    given_layout = Layout(tuple(found.column(name) for name in conditions)) if conditions else None
+    if not layout.columns:
+        why = f"columns {listed(aside)} are constant or look like identifiers" if aside else "all columns are given"
+        fix = 'Name the kind of those to keep in a schema ("kind": "real").'
+        raise DataError("nothing", f"{table.source}: there is nothing to model: {why}. {fix}")
+    both = Layout(tuple(found.column(name) for name in found.names if name not in aside))
+    blank = has_blanks(Layout(tuple(c for c in both.columns if not c.missing)), table)
+    if blank.any():
+        if missing != "drop":
+            raise missing_values(table, _blank_counts(both, table))
+        notes.append(f"{table.source}: {int(blank.sum()):,} of {len(table):,} rows have missing values and are left out.")
+        table, weights = table.take(~blank), None if weights is None else weights[~blank]
+        if len(table) < 2:
+            raise DataError("missing", f"{table.source}: fewer than 2 rows are left without missing values.")
+    condition = None if given_layout is None else encode(given_layout, table).rows
+    encoded = encode(layout, table)
+    notes += _duplicates(table.source, encoded.rows, condition)
+    return Prepared(found, tuple(conditions), encoded, condition, weights, (*table.notes, *notes))
+
+
+def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Cells, list[str]]:
+    """The schema of a table, detected or as the user gives it, the cells in its words, and remarks.
+
+    Raises:
+        DataError: the schema is not one, or not of this table.
+    """
+    if schema is None:
+        return detect_schema(table, missing=missing)
+    if isinstance(schema, str | os.PathLike):
+        with open(schema, "rb") as file:
+            schema = TableSchema.from_json(file.read(2**24), os.fspath(schema))
+    elif isinstance(schema, Mapping):
+        schema = TableSchema.from_value(dict(schema))
+    if not isinstance(schema, TableSchema):
+        raise TypeError(f"FlowDensity: expected schema a TableSchema, a dict or a path, got {type(schema).__name__}.")
+    lacking = [name for name in schema.names if name not in table.names]
+    if lacking:
+        raise DataError("schema", f"{table.source}: the schema has columns {listed(lacking)}, which the table lacks.")
+    extra = [name for name in table.names if name not in schema.names]
+    notes = [f"{table.source}: {listed(extra)} not in the schema: left out."] if extra else []
+    if missing:
+        columns = tuple(column.model_copy(update={"missing": True}) if column.modelled else column for column in schema.columns)
+        schema = schema.model_copy(update={"columns": columns})
+    return schema, table.select(schema.names), notes
+
+
+def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) -> Prepared:
+    places = conditions_of(given, names)
+    others = [i for i in range(x.shape[1]) if i not in places]
+    check_varies(x[:, others], weights, [names[i] for i in others])
+    condition = x[:, places] if places else None
+    if condition is not None:
+        check_varies(condition, weights, [names[i] for i in places], constant=True)
+    encoded = Encoded(x[:, others], np.zeros(len(x)), {})
+    return Prepared(real_schema(names, len(x)), tuple(names[i] for i in places), encoded, condition, weights, ())
+
+
+def _aside_notes(source: str, schema: TableSchema, conditions: Sequence[str]) -> list[str]:
+    constant = [column.name for column in schema.columns if column.kind == "constant"]
+    notes = []
+    if constant:
+        verb = "are" if len(constant) > 1 else "is"
+        notes.append(f"{source}: {listed(constant)} {verb} constant and set aside; samples carry the value again.")
+    lost = [name for name in conditions if schema.column(name).kind in ASIDE]
+    if lost:
+        notes.append(f"{source}: {listed(lost)} cannot be a condition, being constant or an identifier.")
+    return notes
+
+
+def _blank_counts(layout: Layout, table: Cells) -> list[tuple[str, int]]:
+    counts = [(c.name, int(has_blanks(Layout((c,)), table).sum())) for c in layout.columns if not c.missing]
+    return [(name, count) for name, count in counts if count]
+
+
+def _duplicates(source: str, rows: np.ndarray, condition: np.ndarray | None) -> list[str]:
+    whole = rows if condition is None else np.concatenate([rows, condition], axis=1)
+    repeated = len(whole) - len(np.unique(whole, axis=0))
+    if repeated <= 0.01 * len(whole):
+        return []
+    return [
+        f"{source}: {repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, they "
+        "make held-out rows look better than new ones will."
+    ]
+
+
+def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: float, **options: Any) -> Trained:
+    """Fit the model of a prepared table.
+
+    Args:
+        prepared: the table.
+        recipe: what the model is built of.
+        seeds: two times two words, for the initial weights and for the fit.
+        validation: share of the rows to hold out.
+        options: of `pushforward.fit`.
+
+    Raises:
+        FitError: training diverged and could not be repaired.
+    """
+    given = set(prepared.given)
+    layout = Layout(tuple(column for column in prepared.schema.modelled if column.name not in given))
+    columns = tuple(prepared.schema.column(name) for name in prepared.given)
+    given_layout = Layout(columns) if columns else None
+    units = fit_units(layout, prepared.rows, prepared.weights)
+    given_units = None
+    if given_layout is not None and prepared.condition is not None:
+        given_units = fit_units(given_layout, prepared.condition, prepared.weights)
+    frequencies = state_frequencies(layout, prepared.rows, prepared.weights)
+    key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
+    # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
+    with jax.enable_x64(False):
+        model = build(layout, given_layout, recipe, seeds[0], units, given_units, frequencies)
+        condition = prepared.condition
+        if condition is not None and model.given is not None:
+            condition = model.given.standardise(condition)
+        result = fit(
+            model.standardised(),  # pyright: ignore[reportArgumentType]
+            model.standardise(prepared.rows),
+            condition=condition,
+            weights=prepared.weights,
+            key=key,
+            validation=validation,
+            **options,
+        )
+        trained = result.flow.in_units_of(model)  # pyright: ignore[reportAttributeAccessIssue]
+    held_out = held_out_rows(len(prepared.rows), validation, key)
+    table = TableModel(prepared.schema, prepared.given, recipe, trained)
+    return Trained(table, _honest(table, prepared, result, held_out), held_out)
+
+
+def _honest(model: TableModel, prepared: Prepared, result: FitResult, held_out: np.ndarray) -> FitResult:
+    """The result with the held-out score of the finished model: in float64, of many draws where it is a bound."""
+    if not len(held_out) or not model.distribution.needs_key:
+        return result
+    own = Encoded(prepared.rows[held_out], prepared.encoded.within[held_out], {})
+    condition = None if prepared.condition is None else prepared.condition[held_out]
+    scores = model.score_encoded(own, condition).log_prob
+    weights = np.ones(len(scores)) if prepared.weights is None else prepared.weights[held_out]
+    nats = float(np.average(scores, weights=weights))
+    error = float(np.sqrt(np.sum((weights * (scores - nats)) ** 2)) / weights.sum())
+    return dataclasses.replace(result, verdict=result.verdict.with_score(nats, error))

@@ -12,27 +12,18 @@ from typing import Annotated, Any
 
 import typer
 
+from pushforward.cli.options import gather, names_in, with_flags
 from pushforward.cli.report import INTERRUPT, OK, Interrupted, Reporter, fail, silence
 
 app = typer.Typer(
     name="pushforward",
     help="Fit a normalizing flow to a table of numbers; then sample it, score rows with their exact log-density, plot.",
-    epilog="Exit codes: 0 done, 2 usage, 3 data, 4 numerical, 5 untrusted model, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 usage, 3 data, 4 numerical, 5 untrusted model, 6 a check failed, 130 interrupted.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-
-class FlowName(StrEnum):
-    """The zoo, by name; `tests/cli` holds it to `pushforward.flows.ZOO`, which needs JAX."""
-
-    nice = "nice"
-    realnvp = "realnvp"
-    maf = "maf"
-    iaf = "iaf"
-    nsf = "nsf"
 
 
 class Kind(StrEnum):
@@ -117,61 +108,78 @@ def _pushforward(
     pass
 
 
-@app.command(epilog="Example: pushforward fit weather.csv --columns temp_max,temp_min,wind --out model")
+@app.command(epilog="Example: pushforward fit weather.csv --out model")
 @interruptible
+@with_flags
 def fit(
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA, show_default=False)] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Model folder to write.", show_default=False)
-    ],
-    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to model; all by default.")] = None,
-    given: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Columns that are conditions: fit the others given these.")
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Model folder to write.", show_default=False)
     ] = None,
-    weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of row weights, not modelled.")] = None,
-    flow: Annotated[FlowName | None, typer.Option(help="Which model of the zoo; chosen for tables by default.")] = None,
-    n_layers: Annotated[int | None, typer.Option(metavar="N", min=1, max=512, help="Layers.")] = None,
-    width: Annotated[int | None, typer.Option(metavar="N", min=1, max=16384, help="Units per hidden layer.")] = None,
-    depth: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=64, help="Hidden layers of each network.")
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML file of options; flags override it.")
     ] = None,
-    bins: Annotated[int | None, typer.Option(metavar="N", min=2, max=256, help="Bins per spline (nsf).")] = None,
-    autoregressive: Annotated[
-        bool | None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option by its key, such as flow.n_layers=3."),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the options as TOML, and do nothing else.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be fitted, its size and time, and stop.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the fit that was interrupted on its way to --out.")
+    ] = False,
+    track: Annotated[
+        list[str] | None,
         typer.Option(
-            "--autoregressive/--coupling", help="Autoregressive or coupling splines (nsf).", show_default=False
+            "--track", metavar="WHERE", help="Log the fit also to tensorboard:FOLDER, mlflow:EXPERIMENT, wandb:PROJECT."
         ),
     ] = None,
-    max_epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the rows, at most.")] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(metavar="X", min=0.01, help="Time for training, at most.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="The same seed gives the same model.")
-    ] = 0,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
+    *,
+    flags: dict[str, Any],
 ) -> int:
     """Fit a flow to the rows of a table and write it as a model folder."""
+    options = gather(config, settings, flags)
+    if print_config:
+        typer.echo(options.to_toml())
+        return OK
+    if data is None or (out is None and not dry_run):
+        lacking = "DATA" if data is None else "--out PATH"
+        raise typer.BadParameter(f"expected {lacking}.")
+    if dry_run:
+        from pushforward.cli.dry_run import run as run_dry
+
+        return run_dry(data, options, reporter=Reporter(as_json, quiet))
     from pushforward.cli.fit import run
 
-    chosen = {"n_layers": n_layers, "width": width, "depth": depth, "bins": bins, "autoregressive": autoregressive}
     return run(
-        data,
-        out,
-        columns=names_in(columns),
-        given=names_in(given) or [],
-        weights=weights,
-        flow=None if flow is None else flow.value,
-        flow_arguments={name: value for name, value in chosen.items() if value is not None},
-        max_epochs=max_epochs,
-        max_seconds=None if max_minutes is None else 60 * max_minutes,
-        seed=seed,
-        force=force,
-        reporter=Reporter(as_json, quiet),
+        data, out, options, resume=resume, track=track or [], force=force, reporter=Reporter(as_json, quiet)
     )
+
+
+@app.command(epilog="Example: pushforward schema weather.csv > schema.json")
+@interruptible
+def schema(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
+    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to look at; all by default.")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Model missing values as a state of their own.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write; standard output by default.")
+    ] = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> int:
+    """Say what each column is, as JSON to edit and to pass to `fit --schema`."""
+    from pushforward.cli.tables import run_schema
+
+    return run_schema(data, names_in(columns), missing, out, force=force, reporter=Reporter(table_on_stdout=True))
 
 
 @app.command(epilog="Example: pushforward sample model -n 1000 --out samples.csv")
@@ -218,7 +226,7 @@ def score(
     """Give each row its exact log-density in nats, in the units of the data; print their mean."""
     from pushforward.cli.use import run_score
 
-    return run_score(model, data, out, force=force, reporter=reporter_for(out, as_json, quiet))
+    return run_score(model, data, out, parts=parts, force=force, reporter=reporter_for(out, as_json, quiet))
 
 
 @app.command(epilog="Example: pushforward plot model weather.csv --out fit.png")
@@ -253,13 +261,3 @@ def reporter_for(out: Path | None, as_json: bool, quiet: bool) -> Reporter:
     if on_stdout and as_json:
         raise typer.BadParameter("standard output takes either the table (--out -) or the JSON object (--json).")
     return Reporter(as_json, quiet, table_on_stdout=on_stdout)
-
-
-def names_in(option: str | None) -> list[str] | None:
-    r"""The names in a comma-separated list; a comma inside a name is written as `\,`."""
-    if option is None:
-        return None
-    names = [name.replace("\0", ",").strip() for name in option.replace("\\,", "\0").split(",")]
-    if not all(names):
-        raise typer.BadParameter(f"expected names separated by commas, got {option!r}.")
-    return names

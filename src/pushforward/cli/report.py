@@ -13,8 +13,15 @@ from typing import Any
 
 import typer
 
-OK, FAULT, USAGE, DATA, NUMERICAL, UNTRUSTED, INTERRUPT = 0, 1, 2, 3, 4, 5, 130
-KINDS = {USAGE: "usage", DATA: "data", NUMERICAL: "numerical", UNTRUSTED: "untrusted model", INTERRUPT: "interrupted"}
+OK, FAULT, USAGE, DATA, NUMERICAL, UNTRUSTED, CHECK_FAILED, INTERRUPT = 0, 1, 2, 3, 4, 5, 6, 130
+KINDS = {
+    USAGE: "usage",
+    DATA: "data",
+    NUMERICAL: "numerical",
+    UNTRUSTED: "untrusted model",
+    CHECK_FAILED: "check failed",
+    INTERRUPT: "interrupted",
+}
 # typer's own exceptions derive from these two, which it does not export.
 UsageError: Any = typer.BadParameter.__mro__[1]
 ClickException: Any = typer.BadParameter.__mro__[2]

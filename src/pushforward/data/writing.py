@@ -20,8 +20,7 @@ def write_table(path: str | os.PathLike, names: Sequence[str], values: np.ndarra
     """Write a numeric table atomically.
 
     Args:
-        path: the suffix chooses the format: CSV, TSV, Parquet, Arrow (Feather), NPZ (`values` and `names`), NPY
-            (values alone); `-` is CSV on standard output.
+        path: see `write_arrow`.
         names: one per column.
         values: `(n, d)`; CSV holds the shortest text that reads back as the same float64.
         force: replace an existing file.
@@ -40,22 +39,40 @@ def write_table(path: str | os.PathLike, names: Sequence[str], values: np.ndarra
     values = np.asarray(values)
     if values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"write_table: expected values (n, {len(names)}), one column per name, got {values.shape}.")
+    arrays = [pa.array(np.ascontiguousarray(column)) for column in values.T]
+    write_arrow(path, pa.Table.from_arrays(arrays, names=list(names)), force=force)
+
+
+def write_arrow(path: str | os.PathLike, table: pa.Table, *, force: bool = False) -> None:
+    """Write a table of columns of any type atomically.
+
+    Args:
+        path: the suffix chooses the format: CSV, TSV, Parquet, Arrow (Feather), NPZ (`values` and `names` for numbers
+            alone, else an array per column), NPY (values alone); `-` is CSV on standard output.
+        table: the columns.
+        force: replace an existing file.
+
+    Raises:
+        ValueError: unknown suffix, or NPY for columns that are not all numbers.
+        FileExistsError: the file exists and `force` is False.
+        OSError: the folder does not exist or cannot be written.
+    """
     write = check_target(path, force)
     if os.fspath(path) == "-":
         sys.stdout.flush()
         stream = getattr(sys.stdout, "buffer", None)
         if stream is None:  # a replaced standard output, as in a doctest or a notebook
             sink = pa.BufferOutputStream()
-            _csv(sink, names, values, ",")
+            _csv(sink, table, ",")
             sys.stdout.write(sink.getvalue().to_pybytes().decode())
         else:
-            write(stream, names, values)
+            write(stream, table)
             stream.flush()
         return
-    write_file(Path(path), lambda file: write(file, names, values), force)
+    write_file(Path(path), lambda file: write(file, table), force)
 
 
-def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any, Sequence[str], np.ndarray], None]:
+def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any, pa.Table], None]:
     """Whether a table can be written there, asked before the work starts.
 
     Returns:
@@ -76,45 +93,59 @@ def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any,
     return WRITERS[suffix]
 
 
-def _arrow_table(names: Sequence[str], values: np.ndarray) -> pa.Table:
-    return pa.Table.from_arrays([pa.array(np.ascontiguousarray(column)) for column in values.T], names=list(names))
-
-
-def _csv(file: Any, names: Sequence[str], values: np.ndarray, delimiter: str) -> None:
+def _csv(file: Any, table: pa.Table, delimiter: str) -> None:
     import pyarrow.csv as pacsv
 
-    pacsv.write_csv(_arrow_table(names, values), file, pacsv.WriteOptions(delimiter=delimiter))
+    pacsv.write_csv(table, file, pacsv.WriteOptions(delimiter=delimiter))
 
 
-def _comma(file: BinaryIO, names: Sequence[str], values: np.ndarray) -> None:
-    _csv(file, names, values, ",")
+def _comma(file: BinaryIO, table: pa.Table) -> None:
+    _csv(file, table, ",")
 
 
-def _tabs(file: BinaryIO, names: Sequence[str], values: np.ndarray) -> None:
-    _csv(file, names, values, "\t")
+def _tabs(file: BinaryIO, table: pa.Table) -> None:
+    _csv(file, table, "\t")
 
 
-def _parquet(file: BinaryIO, names: Sequence[str], values: np.ndarray) -> None:
+def _parquet(file: BinaryIO, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(_arrow_table(names, values), file)
+    pq.write_table(table, file)
 
 
-def _arrow(file: BinaryIO, names: Sequence[str], values: np.ndarray) -> None:
-    table = _arrow_table(names, values)
+def _arrow(file: BinaryIO, table: pa.Table) -> None:
     with pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
-def _npz(file: BinaryIO, names: Sequence[str], values: np.ndarray) -> None:
-    np.savez(file, values=values, names=np.array(list(names), dtype=np.str_))
+def _numbers(table: pa.Table) -> bool:
+    kinds = table.schema.types
+    return all(pa.types.is_floating(kind) or pa.types.is_integer(kind) for kind in kinds)
 
 
-def _npy(file: BinaryIO, names: Sequence[str], values: np.ndarray) -> None:
-    np.save(file, values, allow_pickle=False)
+def _npz(file: BinaryIO, table: pa.Table) -> None:
+    if _numbers(table):
+        names = np.array(table.column_names, dtype=np.str_)
+        np.savez(file, values=_values(table), names=names)
+        return
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        array = np.asarray(column.to_numpy())
+        columns[name] = array if array.dtype != object else np.array(["" if v is None else str(v) for v in array])
+    np.savez(file, **columns)
 
 
-WRITERS: dict[str, Callable[[Any, Sequence[str], np.ndarray], None]] = {
+def _npy(file: BinaryIO, table: pa.Table) -> None:
+    if not _numbers(table):
+        raise ValueError("an NPY file holds numbers alone. Write .npz, .csv or .parquet.")
+    np.save(file, _values(table), allow_pickle=False)
+
+
+def _values(table: pa.Table) -> np.ndarray:
+    return np.stack([np.asarray(column.to_numpy(), np.float64) for column in table.columns], axis=1)
+
+
+WRITERS: dict[str, Callable[[Any, pa.Table], None]] = {
     ".csv": _comma,
     ".txt": _comma,
     ".tsv": _tabs,

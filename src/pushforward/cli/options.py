@@ -1,0 +1,118 @@
+"""The flags of `fit`, generated from the typed options, so that flags, TOML and Python agree by construction."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import annotated_types
+import typer
+from pydantic.fields import FieldInfo
+
+from pushforward.io.options import ConfigError, FitOptions, options_of
+
+# Flags whose names are not those of their keys.
+NAMES = {
+    "flow.name": "--flow",
+    "data.schema_file": "--schema",
+    "flow.autoregressive": "--autoregressive/--coupling",
+    "flow.residual": "--residual/--plain",
+    "training.verify": "--verify/--no-verify",
+}
+
+
+def flag_of(section: str, key: str) -> str:
+    """The flag of an option."""
+    return NAMES.get(f"{section}.{key}", "--" + key.replace("_", "-"))
+
+
+def with_flags(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command every option of `FitOptions` as a flag; it receives those that were given as `flags`.
+
+    Args:
+        command: takes its own parameters and the keyword `flags`, a dict of values by `section.key`.
+    """
+    own = inspect.signature(command, eval_str=True)
+    places = {f"{section}_{key}": (section, key, info) for section, key, info in options_of()}
+    kept = [p for name, p in own.parameters.items() if name != "flags"]
+    made = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(*place))
+        for name, place in places.items()
+    ]
+
+    def wrapped(**arguments: Any) -> int:
+        chosen = {name: arguments.pop(name) for name in places}
+        flags = {}
+        for name, value in chosen.items():
+            if value is not None:
+                section, key, info = places[name]
+                flags[f"{section}.{key}"] = _plain(value, info)
+        return command(**arguments, flags=flags)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    signature = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept] + made)
+    wrapped.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return wrapped
+
+
+def _option(section: str, key: str, info: FieldInfo) -> Any:
+    kind, metavar = _kind(key, info)
+    bounds: dict[str, Any] = {}
+    for part in info.metadata:
+        if isinstance(part, annotated_types.Ge) and kind in (int, float):
+            bounds["min"] = part.ge
+        if isinstance(part, annotated_types.Le) and kind in (int, float):
+            bounds["max"] = part.le
+    default = info.get_default()
+    words = info.description or ""
+    if default is not None and default != [] and not isinstance(default, bool):
+        words += f" [default: {default}]"
+    panel = {"data": "Columns", "flow": "Model", "training": "Training"}[section]
+    option = typer.Option(
+        flag_of(section, key), metavar=metavar, help=words, show_default=False, rich_help_panel=panel, **bounds
+    )
+    return Annotated[kind | None, option]
+
+
+def _kind(key: str, info: FieldInfo) -> tuple[Any, str | None]:
+    """The type of the flag, and what stands for its value in the help."""
+    types = [info.annotation, *get_args(info.annotation)]
+    words = next((get_args(t) for t in types if get_origin(t) is Literal), None)
+    if words is not None:
+        return StrEnum(key, {word: word for word in words}), None
+    for kind, metavar in ((bool, None), (int, "N"), (float, "X"), (Path, "FILE")):
+        if kind in types:
+            return kind, metavar
+    return str, "A,B,..." if any(get_origin(t) is list for t in types) else "COLUMN"
+
+
+def _plain(value: Any, info: FieldInfo) -> Any:
+    if any(get_origin(t) is list for t in (info.annotation, *get_args(info.annotation))):
+        return names_in(value)
+    return str(value) if isinstance(value, StrEnum | Path) else value
+
+
+def names_in(option: str | None) -> list[str] | None:
+    r"""The names in a comma-separated list; a comma inside a name is written as `\,`."""
+    if option is None:
+        return None
+    names = [name.replace("\0", ",").strip() for name in option.replace("\\,", "\0").split(",")]
+    if not all(names):
+        raise typer.BadParameter(f"expected names separated by commas, got {option!r}.")
+    return names
+
+
+def gather(file: Path | None, settings: list[str] | None, flags: Mapping[str, Any]) -> FitOptions:
+    """The options of a run.
+
+    Raises:
+        typer.BadParameter: an unknown key, or a value of the wrong kind.
+    """
+    try:
+        return FitOptions.gather(file, settings or (), flags)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error

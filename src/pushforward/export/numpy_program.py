@@ -138,7 +138,8 @@ class Program:
         known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
         def read(atom: Any) -> Any:
-            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else known[atom]
+            aval: Any = atom.aval
+            return np.asarray(atom.val, aval.dtype) if isinstance(atom, Literal) else known[atom]
 
         for equation in jaxpr.eqns:
             name, inputs = equation.primitive.name, [read(atom) for atom in equation.invars]

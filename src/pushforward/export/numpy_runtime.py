@@ -7,8 +7,9 @@
     model.sample(1000, seed=0)  # (1000, d)
 
 `model.npz` holds two small programs (the log-density and the sampler) as lists of array operations, and their
-constants. This file reads them, checks them, and carries the operations out. It runs no code from the file: an
-operation is looked up by name in the table `OPERATIONS` at the end, and nothing else can happen.
+constants. This module reads them, checks them, and carries the operations out. It runs no code from the file: an
+operation is looked up by name in the table `OPERATIONS` at the end, and nothing else can happen. (A file made to do
+harm can still waste time and memory, and give wrong numbers.)
 
 A program has a fixed number of rows (`model.chunk`): longer inputs are cut, shorter ones filled up with their first
 row, so that the score of a row never depends on the rows beside it. Random numbers are Threefry 2x32 (Salmon et al.,
@@ -21,6 +22,7 @@ import functools
 import json
 import math
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -29,6 +31,8 @@ VERSION = 1
 MAX_FILE, MAX_PROGRAM, MAX_ARRAY, MAX_STEPS = 2**34, 2**27, 2**33, 10**6
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 SUBPROGRAMS = ("jaxpr", "cond_jaxpr", "body_jaxpr")
+# What NumPy and Python raise on a program that makes no sense.
+BROKEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 
 
 class ProgramError(ValueError):
@@ -59,7 +63,7 @@ def load(path):
         return Model(program, constants)
     except ProgramError:
         raise
-    except (zipfile.BadZipFile, RecursionError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RecursionError, *BROKEN) as error:
         raise ProgramError(f"not a model that pushforward exported, or damaged: {error}") from error
 
 
@@ -99,6 +103,8 @@ class Model:
         self.names, self.condition_names = list(program["names"]), list(program["condition_names"])
         self.dtype, self.chunk = np.dtype(program["dtype"]), int(program["chunk"])
         self.needs_key, self.information = bool(program["needs_key"]), dict(program["information"])
+        if self.chunk < 1:
+            raise ProgramError(f"a program for {self.chunk} rows.")
         self._types = [(np.dtype(_known(name, DTYPES, "type")), tuple(map(int, s))) for name, s in program["types"]]
         for dtype, shape in self._types:
             if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > MAX_ARRAY:
@@ -140,6 +146,8 @@ class Model:
         Returns:
             `(n, d)`.
         """
+        if not isinstance(n, (int, np.integer)) or n < 0:
+            raise ValueError(f"sample: expected a number of rows, 0 or more, got {n!r}.")
         arguments = [key_data(seed), np.arange(n, dtype=np.uint32), *self._given(condition, n)]
         return self._by_chunks(self._sample, n, arguments)
 
@@ -192,6 +200,8 @@ class Model:
             params["out"] = [self._types[n] for n in results]
             equations.append((name, operation, [operand(a) for a in atoms], params, size, freed))
             live |= set(range(size, size + len(results)))
+            if not set(freed) <= live:
+                raise ProgramError(f"values are given up that are not there ({freed}).")
             live -= set(freed)
             size += len(results)
         return functools.partial(_call, types, equations, [operand(a) for a in function["outputs"]], size)
@@ -220,7 +230,7 @@ def _call(types, equations, outputs, size, *arguments):
             results = operation(params, *values)
         except ProgramError:
             raise
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except (RecursionError, *BROKEN) as error:
             raise ProgramError(f"the operation {name!r} fails: {error}") from error
         if not isinstance(results, (list, tuple)):
             results = (results,)
@@ -566,13 +576,25 @@ def _shift(function):
     return run
 
 
+def _ordered(function):
+    """A comparison in the order of sorting, which puts -0 before 0 and NaN last."""
+
+    def run(p, a, b):
+        if a.dtype.kind == "f":
+            bits = [x.view(f"i{x.dtype.itemsize}") for x in (a, b)]
+            a, b = (np.where(x < 0, ~x ^ np.iinfo(x.dtype).min, x) for x in bits)
+        return function(a, b)
+
+    return run
+
+
 ERF, ERFC = _each(math.erf), _each(math.erfc)
 # JAX's name and NumPy's, where the two mean the same.
 _NAMES = """
-abs acos=arccos acosh=arccosh add add_any=add and=bitwise_and asin=arcsin asinh=arcsinh atan=arctan atan2=arctan2 atanh=arctanh
-cbrt ceil cos cosh eq=equal exp exp2 expm1 floor ge=greater_equal gt=greater is_finite=isfinite le=less_equal log log1p
-lt=less max=maximum min=minimum mul=multiply ne=not_equal neg=negative nextafter not=invert or=bitwise_or pow=power
-rem=fmod sign sin sinh sqrt square sub=subtract tan tanh xor=bitwise_xor
+abs acos=arccos acosh=arccosh add add_any=add and=bitwise_and asin=arcsin asinh=arcsinh atan=arctan atan2=arctan2
+atanh=arctanh cbrt ceil cos cosh eq=equal exp exp2 expm1 floor ge=greater_equal gt=greater is_finite=isfinite
+le=less_equal log log1p lt=less max=maximum min=minimum mul=multiply ne=not_equal neg=negative nextafter not=invert
+or=bitwise_or pow=power rem=fmod sign sin sinh sqrt square sub=subtract tan tanh xor=bitwise_xor
 """
 OPERATIONS = {name.split("=")[0]: _plain(getattr(np, name.split("=")[-1])) for name in _NAMES.split()}
 OPERATIONS |= {
@@ -585,6 +607,9 @@ OPERATIONS |= {
     "erfc": ERFC,
     "erf_inv": _erf_inv,
     "lgamma": _each(_lgamma),
+    "eq_to": _ordered(np.equal),
+    "le_to": _ordered(np.less_equal),
+    "lt_to": _ordered(np.less),
     "shift_left": _shift(np.left_shift),
     "shift_right_logical": lambda p, x, by: _shift(np.right_shift)({**p, "logical": True}, x, by),
     "shift_right_arithmetic": _shift(np.right_shift),

@@ -18,7 +18,7 @@ from jax import export
 from jax.interpreters import mlir
 from jax.lax import linalg
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array
 from pushforward.distributions import AbstractDistribution
 from pushforward.export.report import Comparison, Expected, ExportReport, expected_of, path_of
@@ -113,7 +113,8 @@ def export_stablehlo(
     if batch is not None:
         batch = check_int(name, "batch", batch, 1)
     if importlib.util.find_spec("flatbuffers") is None:
-        raise ImportError(f"{name}: JAX needs the package flatbuffers for this. Install it: pip install flatbuffers")
+        fix = "Install it: pip install 'pushforward[export]'."
+        raise ImportError(message(name, "the package flatbuffers, with which JAX writes programs", "none", fix))
     check_folder_target(path, force, (*FILES, MANIFEST))
     exported = {function: _export(functions, function, batch) for function in functions.calls()}
     blobs = {function: bytes(program.serialize()) for function, program in exported.items()}

@@ -15,6 +15,8 @@ from pushforward._checks import message
 from pushforward._types import Array
 from pushforward.distributions import AbstractDistribution
 
+# The kind of keys whose two words the exported programs take.
+IMPL = "threefry2x32"
 Precision = Literal["float64", "float32"]
 
 
@@ -77,7 +79,7 @@ class Functions:
 
 def row_keys(key_data: Array, rows: Array) -> Any:
     """The keys of rows, as `AbstractDistribution.sample` derives them."""
-    key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
+    key = jax.random.wrap_key_data(key_data, impl=IMPL)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
 
 
@@ -107,7 +109,7 @@ def functions_of(
         if isinstance(given, str) or not all(isinstance(item, str) for item in given) or not fits:
             fix = "Export takes rows of named columns, one name each."
             raise ValueError(message(name, f"{what}: different names for the shape {shape}", f"{list(given)}", fix))
-    if not jax.config.jax_threefry_partitionable:
+    if not getattr(jax.config, "jax_threefry_partitionable", True):
         raise ValueError(f"{name}: expected JAX's setting jax_threefry_partitionable to be on, as is the default.")
     dtype = np.dtype(precision)
     own, wide = (_in_dtype(distribution, kind) for kind in (dtype, np.dtype(np.float64)))
@@ -122,9 +124,9 @@ def _in_dtype(distribution: AbstractDistribution, dtype: np.dtype) -> AbstractDi
 
 
 def model_log_prob(functions: Functions, x: np.ndarray, condition: np.ndarray | None, key_data: np.ndarray) -> Any:
-    """The model's own `log_prob` in float64, to compare with."""
+    """The model's own log-densities `(n,)` in float64, to compare with."""
     with jax.enable_x64(True):
-        key = jnp.asarray(key_data) if functions.needs_key else None
+        key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=IMPL) if functions.needs_key else None
         return np.asarray(functions.reference.log_prob(x, condition, key=key))
 
 
@@ -135,5 +137,6 @@ def model_sample(functions: Functions, n: int, condition: np.ndarray | None, key
     """
     with functions.precision():
         own = None if condition is None else condition.astype(functions.dtype)
-        draws = functions.distribution.sample(jnp.asarray(key_data), n if own is None else (), own)
+        key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=IMPL)
+        draws = functions.distribution.sample(key, n if own is None else (), own)
         return np.asarray(draws, np.float64)

@@ -290,6 +290,20 @@ def test_damaged_and_hostile_files_are_refused(archive: Path, tmp_path: Path) ->
         load(tmp_path / "absent.npz")
 
 
+def test_damage_anywhere_is_refused_or_harmless(archive: Path) -> None:
+    """Bytes of the file exchanged at random: it is refused, or says the same."""
+    data, rng, x = archive.read_bytes(), np.random.default_rng(0), np.ones((1, 2))
+    expected, refused = load(archive).log_prob(x), 0
+    for _ in range(300):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] = rng.integers(256)
+        try:
+            np.testing.assert_array_equal(load(io.BytesIO(damaged)).log_prob(x), expected)
+        except ProgramError:
+            refused += 1
+    assert refused > 200
+
+
 def test_arguments_are_checked(archive: Path) -> None:
     model = load(archive)
     with pytest.raises(ValueError, match="rows"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -181,7 +182,7 @@ class Program:
         if value.size == 1:
             item = value.reshape(-1)[0].item()
             return [self._type(value.dtype, value.shape), item.hex() if isinstance(item, float) else item]
-        key = (value.dtype.str, value.shape, value.tobytes())
+        key = (value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest())
         if key not in self._known:
             self._known[key] = len(self.constants)
             self._type(value.dtype, value.shape)

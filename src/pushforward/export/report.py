@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward._checks import message
+from pushforward._checks import check_int, message
 from pushforward.export.trace import Functions, model_log_prob, model_sample
 
 # Rows that are compared when the caller gives none.
@@ -110,7 +110,6 @@ class Expected:
             sample: of the number of rows, the condition and the key's words.
         """
         limit, dtype = LIMITS[str(self.functions.dtype)], self.functions.dtype
-        # The model gets the rows that the exported program can see: float32 may be unable to hold them as they are.
         own = None if self.condition is None else self.condition.astype(dtype)
         got = np.asarray(log_prob(self.x.astype(dtype), own, self.key_data), np.float64)
         draws = np.asarray(sample(len(self.x), own, self.key_data), np.float64)
@@ -139,8 +138,7 @@ def expected_of(name: str, functions: Functions, rows: Any, conditions: Any, key
         ValueError: rows or conditions of another shape, or rows without the conditions that they need.
     """
     d, k = len(functions.names), len(functions.condition_names)
-    if not 0 <= key_seed < 2**64:
-        raise ValueError(message(name, "key_seed from 0 to 2^64 - 1", f"{key_seed}", "The default is 0."))
+    key_seed = check_int(name, "key_seed", key_seed, 0, 2**64 - 1)
     key_data = np.array([key_seed >> 32, key_seed & 0xFFFFFFFF], np.uint32)
     if rows is not None and k and conditions is None:
         fix = "Pass conditions= too, one row for each."
@@ -153,6 +151,7 @@ def expected_of(name: str, functions: Functions, rows: Any, conditions: Any, key
         if x is not None and len(x) != len(given):
             raise ValueError(message(name, f"{len(x)} conditions, one for each row", f"{len(given)}", "Cut them."))
     n = len(x) if x is not None else N_ROWS if given is None else len(given)
+    # What float32 cannot hold is rounded first, for the model too.
     given = None if given is None else given.astype(functions.dtype).astype(np.float64)
     draws = model_sample(functions, n, given, key_data)
     x = (draws if x is None else x).astype(functions.dtype).astype(np.float64)

@@ -53,7 +53,7 @@ Row `rows[i]` of a sample depends on the key's two words and on that number alon
 shorter ones. {batch_text}
 
 `log_prob.mlirbc` and `sample.mlirbc` are the same programs as plain StableHLO (a portable artifact, MLIR bytecode) for
-other runtimes. Their first argument is the number of the platform, an int32: {numbers}. {calls_text}
+other runtimes. Their first argument is the number of the platform, {integer}: {numbers}. {calls_text}
 
 `export.json` has the names, shapes and types of the arguments, versions, the SHA-256 of each file, and how far the
 programs were from the model on {compared} rows. `manifest.sha256` can be checked with `sha256sum -c`.
@@ -272,6 +272,7 @@ def _readme(functions: Functions, batch: int | None, reasons: dict[str, str], co
         x=columns,
         rows_text="The key words and row numbers are uint32.",
         batch_text=fixed if batch else "The number of rows is free.",
+        integer="an int64" if functions.dtype == np.float64 else "an int32",
         numbers=", ".join(f"{number} for {platform}" for number, platform in enumerate(PLATFORMS)),
         calls_text="".join(f"They call `{call}`, which {reason}." for call, reason in reasons.items())
         or "They hold no custom call.",

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -117,11 +117,11 @@ def _parse_manifest(data: bytes, path: Path) -> dict[str, str]:
     return expected
 
 
-def check_folder_target(folder: Path, force: bool = False) -> None:
-    """Whether a model can be written there, asked before the work starts.
+def check_folder_target(folder: Path, force: bool = False, known: Collection[str] = tuple(MAX_BYTES)) -> None:
+    """Whether a model, or another folder whose files are `known`, can be written there, asked before the work starts.
 
     Raises:
-        FileExistsError: something is there, and either `force` is False or it is no model folder.
+        FileExistsError: something is there, and either `force` is False or it holds other files.
     """
     if not (folder.exists() or folder.is_symlink()):
         return
@@ -129,7 +129,7 @@ def check_folder_target(folder: Path, force: bool = False) -> None:
         raise FileExistsError(f"{folder}: exists already. Pass --force (force=True) to replace it, or name another.")
     if folder.is_symlink() or not folder.is_dir():
         raise FileExistsError(f"{folder}: not a folder, so it is not replaced. Name another.")
-    foreign = sorted(item.name for item in folder.iterdir() if item.name not in MAX_BYTES)
+    foreign = sorted(item.name for item in folder.iterdir() if item.name not in known)
     if foreign:
         held = ", ".join(repr(name) for name in foreign[:5])
         raise FileExistsError(f"{folder}: holds files that are no part of a model ({held}), so it is not replaced.")
@@ -178,8 +178,10 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any], force: bool = False
         raise
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], force: bool = False) -> None:
-    """Write a model folder with its manifest: complete under its name, or not at all.
+def write_folder(
+    folder: Path, files: Mapping[str, bytes], force: bool = False, known: Collection[str] = tuple(MAX_BYTES)
+) -> None:
+    """Write a model folder, or one of the files `known`, with its manifest: complete under its name, or not at all.
 
     The files are written and flushed to disk in a hidden folder beside the target, which is then renamed. To replace a
     model, the old folder is moved aside first and deleted last: a crash between the two leaves it as `.NAME.*.old`.
@@ -187,7 +189,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], force: bool = False) 
     Raises:
         FileExistsError: see `check_folder_target`.
     """
-    check_folder_target(folder, force)
+    check_folder_target(folder, force, known)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     listed = {name: data for name, data in files.items() if name != CARD}

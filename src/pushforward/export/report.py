@@ -1,0 +1,177 @@
+"""What an export has written, and how far its numbers are from those of the model."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward._checks import check_int, message
+from pushforward.export.trace import Functions, model_log_prob, model_sample
+
+# Rows that are compared when the caller gives none.
+N_ROWS = 1000
+# The largest difference that passes, relative to values above 1 and absolute below. Two runtimes round differently.
+LIMITS = {"float64": 1e-6, "float32": 1e-3}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The outcome of `export_stablehlo` or `export_numpy`.
+
+    Args:
+        format: `"stablehlo"` or `"numpy-npz"`.
+        path: the folder or file that was named.
+        files: SHA-256 of each file that was written, by its path.
+        precision: `"float64"` or `"float32"`.
+        rows: how many rows were compared with the model in float64.
+        max_abs_error_log_prob: the largest difference of their log-densities, in nats.
+        max_abs_error_sample: the largest difference of as many drawn rows, in the data's units, from those that the
+            model draws in this precision.
+        ok: whether no difference is above `LIMITS` (1e-6 in float64), relative to values above 1.
+        custom_calls: StableHLO only: calls in the programs that only JAX's own loader knows, each with its reason.
+        seconds: NumPy only: how long `log_prob` and `sample` took for those rows.
+    """
+
+    format: str
+    path: Path
+    files: Mapping[str, str]
+    precision: str
+    rows: int
+    max_abs_error_log_prob: float
+    max_abs_error_sample: float
+    ok: bool
+    custom_calls: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        found = (
+            f"on {self.rows} rows its log-densities differ from the model's by at most "
+            f"{self.max_abs_error_log_prob:.1e} nats, its samples by at most {self.max_abs_error_sample:.1e}"
+        )
+        if self.ok:
+            return f"Exported to {self.path} ({self.format}, {self.precision}): {found}."
+        limit = LIMITS[self.precision]
+        advice = "Export in float64." if self.precision == "float32" else "Do not use it; please report it."
+        return f"Exported to {self.path}, but {found}: more than the {limit:.0e} allowed. {advice}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The errors found, for the files and for the report."""
+
+    rows: int
+    max_abs_error_log_prob: float
+    max_abs_error_sample: float
+    ok: bool
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it: an error that is not finite is None."""
+        errors = {"log_prob": self.max_abs_error_log_prob, "sample": self.max_abs_error_sample}
+        finite = {f"max_abs_error_{k}": v if np.isfinite(v) else None for k, v in errors.items()}
+        return {"compared_rows": self.rows, **finite, "ok": self.ok}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Rows, and what the model says of them and draws.
+
+    Args:
+        functions: what is exported.
+        x: `(n, d)`.
+        condition: `(n, k)` or None.
+        key_data: two words.
+        draws: the model's sample of `n` rows for these words and conditions, in the precision of the functions.
+    """
+
+    functions: Functions
+    x: np.ndarray
+    condition: np.ndarray | None
+    key_data: np.ndarray
+    draws: np.ndarray
+
+    @functools.cached_property
+    def log_prob(self) -> np.ndarray:
+        """The model's log-densities of the rows."""
+        return model_log_prob(self.functions, self.x, self.condition, self.key_data)
+
+    def compare(self, log_prob: Callable[..., Any], sample: Callable[..., Any]) -> Comparison:
+        """Hold two functions against the model.
+
+        Args:
+            log_prob: of `x`, the condition (None without one) and the key's words.
+            sample: of the number of rows, the condition and the key's words.
+        """
+        limit, dtype = LIMITS[str(self.functions.dtype)], self.functions.dtype
+        own = None if self.condition is None else self.condition.astype(dtype)
+        got = np.asarray(log_prob(self.x.astype(dtype), own, self.key_data), np.float64)
+        draws = np.asarray(sample(len(self.x), own, self.key_data), np.float64)
+        worst, relative = _largest(got, self.log_prob)
+        worst_draw, relative_draw = _largest(draws, self.draws)
+        ok = relative <= limit and relative_draw <= limit  # false for NaN
+        return Comparison(len(self.x), worst, worst_draw, ok)
+
+
+def _largest(got: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """The largest difference, and the largest relative to max(1, |expected|); equal infinities and NaNs agree."""
+    if got.shape != expected.shape:
+        return np.inf, np.inf
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(got - expected))
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    relative = difference / np.where(np.isfinite(expected), np.maximum(1.0, np.abs(expected)), 1.0)
+    return float(difference.max(initial=0.0)), float(relative.max(initial=0.0))
+
+
+def expected_of(name: str, functions: Functions, rows: Any, conditions: Any, key_seed: int) -> Expected:
+    """The rows to compare, given or drawn from the model.
+
+    Raises:
+        ValueError: rows or conditions of another shape, or rows without the conditions that they need.
+    """
+    d, k = len(functions.names), len(functions.condition_names)
+    key_seed = check_int(name, "key_seed", key_seed, 0, 2**64 - 1)
+    key_data = np.array([key_seed >> 32, key_seed & 0xFFFFFFFF], np.uint32)
+    if rows is not None and k and conditions is None:
+        fix = "Pass conditions= too, one row for each."
+        raise ValueError(message(name, "rows with their conditions", "rows alone", fix))
+    x = None if rows is None else _table(name, "rows", rows, d)
+    given = None
+    if k:
+        drawn = np.random.default_rng(key_seed).standard_normal((N_ROWS, k))
+        given = _table(name, "conditions", drawn if conditions is None else conditions, k)
+        if x is not None and len(x) != len(given):
+            raise ValueError(message(name, f"{len(x)} conditions, one for each row", f"{len(given)}", "Cut them."))
+    n = len(x) if x is not None else N_ROWS if given is None else len(given)
+    # What float32 cannot hold is rounded first, for the model too.
+    given = None if given is None else given.astype(functions.dtype).astype(np.float64)
+    draws = model_sample(functions, n, given, key_data)
+    x = (draws if x is None else x).astype(functions.dtype).astype(np.float64)
+    return Expected(functions, x, given, key_data, draws)
+
+
+def _table(name: str, what: str, values: Any, width: int) -> np.ndarray:
+    table = np.asarray(values, np.float64)
+    if table.ndim != 2 or table.shape[1] != width or not len(table):
+        fix = "Pass some hundred rows, one column per name."
+        raise ValueError(message(name, f"{what} (n, {width})", f"shape {table.shape}", fix))
+    return table
+
+
+def path_of(name: str, path: Any) -> Path:
+    """A path from a string or a path.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(message(name, "a path", type(path).__name__, "Name a folder."))
+    return Path(path)

@@ -1,0 +1,274 @@
+"""What a density model has to beat: a Gaussian, a mixture of them and a kernel density, fitted as well as can be."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pushforward.metrics._arrays import choose, generator, matrix, one_thread, shares, vector
+from pushforward.metrics.kernel import kernel_density
+from pushforward.metrics.mixture import gaussian_mixture
+
+LOG_2PI = math.log(2 * math.pi)
+# Work is planned, not timed, so that a result does not depend on how busy the machine is.
+OPERATIONS_PER_SECOND = 5e8
+# A correlation matrix whose smallest eigenvalue is below this is singular to float64 once squares are summed.
+SINGULAR_BELOW = 1e-10
+RIDGES = np.concatenate([np.geomspace(1e-9, 0.1, 17), np.linspace(0.15, 0.95, 17)])
+RIDGE_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One simple density and its held-out score.
+
+    Args:
+        name: `"Gaussian"`, `"Gaussian mixture"` or `"kernel density"`.
+        nats: mean log-density of the held-out rows, in the units of the input; NaN if it could not be fitted.
+        standard_error: of `nats`, over held-out rows.
+        detail: what was fitted, or why nothing was.
+        per_row: log-density of each held-out row `(m,)`, nats.
+    """
+
+    name: str
+    nats: float
+    standard_error: float
+    detail: str
+    per_row: np.ndarray
+
+    @property
+    def sentence(self) -> str:
+        """The score for people."""
+        if math.isnan(self.nats):
+            return f"{self.name}: could not be fitted ({self.detail})."
+        return f"{self.name}: {self.nats:.4f} +- {self.standard_error:.4f} nats per held-out row ({self.detail})."
+
+
+class Gain(NamedTuple):
+    """A model against one baseline.
+
+    Args:
+        name: of the baseline.
+        gain: mean difference of the log-densities, in nats per row; positive where the model is better.
+        standard_error: of the gain, from the paired differences.
+        sentence: the same for people.
+    """
+
+    name: str
+    gain: float
+    standard_error: float
+    sentence: str
+
+
+def baselines(
+    train: Any,
+    held_out: Any,
+    *,
+    seed: int = 0,
+    weights: Any = None,
+    held_out_weights: Any = None,
+    max_rows: int = 5000,
+    max_seconds: float = 20.0,
+) -> tuple[Baseline, ...]:
+    """Fit three simple densities to `train` and score them on `held_out`.
+
+    - **Gaussian**: full covariance, maximum likelihood, all rows. Only where the covariance is singular is it shrunk
+      towards its diagonal, by the amount that cross-validation finds best.
+    - **Gaussian mixture**: full covariances, by EM, the number of components by BIC.
+    - **kernel density**: Gaussian kernels on standardised or on whitened columns and with the bandwidth that score best
+      with each row left out in turn.
+
+    Args:
+        train: rows `(n, d)`, finite.
+        held_out: rows `(m, d)` that no model has seen.
+        seed: of the subsample and of the starts.
+        weights: `(n,)`, not negative; a weight of 2 counts as the row twice.
+        held_out_weights: `(m,)`.
+        max_rows: training rows for mixture and kernels; the Gaussian takes all.
+        max_seconds: about the time they may take on one core (by the number of operations; it is not measured, so that
+            the result does not depend on the machine).
+
+    Returns:
+        The three in this order; one that cannot be fitted has NaN nats and says why.
+
+    Raises:
+        ValueError: shapes, values that are not finite, weights below zero, or constant columns.
+        TypeError: the seed is no integer.
+
+    Example:
+        >>> import numpy as np
+        >>> from pushforward.metrics import baselines
+        >>> rows = np.random.default_rng(0).normal(size=(400, 1))
+        >>> [b.name for b in baselines(rows[:300], rows[300:])]
+        ['Gaussian', 'Gaussian mixture', 'kernel density']
+    """
+    x = matrix("baselines: train", train)
+    y = matrix("baselines: held_out", held_out, columns=x.shape[1])
+    rng = generator("baselines", seed)
+    if max_rows < 2 or not max_seconds > 0:
+        raise ValueError(f"baselines: expected max_rows >= 2 and max_seconds > 0, got {max_rows}, {max_seconds}.")
+    w, v = (
+        shares("baselines: weights", weights, len(x)),
+        shares("baselines: held_out_weights", held_out_weights, len(y)),
+    )
+    x, w = x[w > 0], w[w > 0]
+    constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
+    if len(constant):
+        raise ValueError(
+            f"baselines: expected columns that vary, but train is constant in columns {constant.tolist()[:20]}: "
+            "there is no density over a constant. Leave them out."
+        )
+    # Units in which no square overflows or underflows; the density is brought back at the end.
+    centre, scale = _units(x, w)
+    x, y, back = (x - centre) / scale, (y - centre) / scale, -float(np.log(scale).sum())
+    some = choose(rng, len(x), max_rows)
+    few, few_w = x[some], w[some] / w[some].sum()
+    note = "" if len(some) == len(x) else f", {len(some):,} of {len(x):,} rows"
+    budget = max_seconds * OPERATIONS_PER_SECOND / 2
+    start = int(rng.integers(2**31))
+    fits: dict[str, tuple[Callable[[], tuple[np.ndarray, str]], str]] = {
+        "Gaussian": (lambda: _gaussian(x, w, y), ""),
+        "Gaussian mixture": (lambda: gaussian_mixture(few, few_w, y, start, budget), note),
+        "kernel density": (lambda: kernel_density(few, few_w, y, start, budget), note),
+    }
+    return tuple(_score(name, fit, back, v, note) for name, (fit, note) in fits.items())
+
+
+def _score(name: str, fit: Callable[[], tuple[np.ndarray, str]], back: float, v: np.ndarray, note: str) -> Baseline:
+    """Run one fit; its warnings and its refusal become words."""
+    with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"), one_thread():
+        warnings.simplefilter("always")
+        try:
+            log_density, detail = fit()
+        except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+            return Baseline(name, math.nan, math.nan, str(error), np.full(len(v), math.nan))
+    said = sorted({str(w.message).splitlines()[0] for w in caught})
+    detail = detail + note + "".join(f"; warning: {text}" for text in said)
+    per_row = log_density + back
+    nats, error = _mean(per_row, v)
+    return Baseline(name, nats, error, detail, per_row)
+
+
+def _units(x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and scale per column; the smaller of two scales, so that outliers do not rule."""
+    peak = np.abs(x).max(axis=0)
+    small = x / peak
+    centre = w @ small
+    deviation = np.sqrt(w @ (small - centre) ** 2)
+    low, high = np.quantile(small, [0.25, 0.75], axis=0)
+    quartiles = (high - low) / 1.349  # of a normal column, its standard deviation
+    # Below a hundredth, quartiles tell of repeated values rather than of outliers, unless tails are beyond all scale.
+    scale = np.where(quartiles > 0.01 * deviation, np.minimum(quartiles, deviation), deviation)
+    scale = np.maximum(scale, 4 * np.finfo(float).eps)  # of the peak: the resolution of the numbers
+    return centre * peak, scale * peak
+
+
+def _mean(values: np.ndarray, v: np.ndarray) -> tuple[float, float]:
+    """Weighted mean, and its standard error; NaN for a single row."""
+    with np.errstate(all="ignore"):
+        mean = float(v @ values)
+        counted = int((v > 0).sum())
+        if counted < 2 or not math.isfinite(mean):
+            return mean, math.nan
+        return mean, math.sqrt(float(v**2 @ (values - mean) ** 2) * counted / (counted - 1))
+
+
+def _gaussian(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, str]:
+    """Log-density of the maximum-likelihood Gaussian; shrunk to its diagonal where it is singular."""
+    mean = w @ x
+    deviation = np.sqrt(w @ (x - mean) ** 2)
+    a, b = (x - mean) / deviation, (y - mean) / deviation
+    back = -float(np.log(deviation).sum())
+    correlation = (a * w[:, None]).T @ a
+    if len(x) > x.shape[1] and np.linalg.eigvalsh(correlation)[0] > SINGULAR_BELOW:
+        return _normal_log_density(b, correlation) + back, f"full covariance, {len(x):,} rows"
+    ridge = _best_ridge(a, w)
+    shrunk = (1 - ridge) * correlation + ridge * np.eye(len(correlation))
+    why = f"{len(x):,} rows for {x.shape[1]} columns" if len(x) <= x.shape[1] else "columns depend on one another"
+    detail = f"covariance singular ({why}), shrunk to its diagonal by {ridge:.2g}, which cross-validation chose"
+    return _normal_log_density(b, shrunk) + back, detail
+
+
+def _best_ridge(a: np.ndarray, w: np.ndarray) -> float:
+    """The shrinkage that scores best on folds left out."""
+    folds = np.arange(len(a)) % min(RIDGE_FOLDS, len(a))
+    totals = np.zeros(len(RIDGES))
+    for fold in range(folds.max() + 1):
+        kept, left = folds != fold, folds == fold
+        share = w[kept] / w[kept].sum()
+        mean = share @ a[kept]
+        covariance = ((a[kept] - mean) * share[:, None]).T @ (a[kept] - mean)
+        values, vectors = np.linalg.eigh(covariance)
+        squares = ((a[left] - mean) @ vectors) ** 2
+        for i, ridge in enumerate(RIDGES):
+            spectrum = (1 - ridge) * np.maximum(values, 0) + ridge  # columns have variance one here
+            totals[i] += w[left] @ (-0.5 * (squares / spectrum).sum(axis=1) - 0.5 * np.log(spectrum).sum())
+    return float(RIDGES[int(np.argmax(totals))])
+
+
+def _normal_log_density(b: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    factor = np.linalg.cholesky(covariance)
+    z = np.linalg.solve(factor, b.T)
+    return -0.5 * (z**2).sum(axis=0) - np.log(np.diag(factor)).sum() - 0.5 * len(covariance) * LOG_2PI
+
+
+def compare(model_per_row: Any, against: Sequence[Baseline], *, weights: Any = None) -> list[Gain]:
+    """What a model gains over each baseline, per held-out row.
+
+    The error is that of the paired differences: rows that are hard for both do not blur it.
+
+    Args:
+        model_per_row: log-density of the held-out rows `(m,)` under the model, nats, in the units of the baselines.
+        against: as `baselines` returned them, for the same rows.
+        weights: of the held-out rows `(m,)`.
+
+    Raises:
+        ValueError: lengths differ, or weights are below zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from pushforward.metrics import baselines, compare
+        >>> rows = np.random.default_rng(0).normal(size=(400, 1))
+        >>> exact = -0.5 * rows[300:, 0] ** 2 - 0.5 * np.log(2 * np.pi)
+        >>> len(compare(exact, baselines(rows[:300], rows[300:])))
+        3
+    """
+    model = vector("compare: model_per_row", model_per_row)
+    v = shares("compare: weights", weights, len(model))
+    found = []
+    for baseline in against:
+        with np.errstate(invalid="ignore"):
+            difference = model - vector(f"compare: {baseline.name}", baseline.per_row, len(model))
+        gain, error = _mean(difference, v)
+        found.append(Gain(baseline.name, gain, error, _gain_sentence(baseline, gain, error, model)))
+    return found
+
+
+def _gain_sentence(baseline: Baseline, gain: float, error: float, model: np.ndarray) -> str:
+    name = f"the {baseline.name}" if baseline.name == "Gaussian" else f"a {baseline.name}"
+    if np.isnan(model).any():
+        bad = int(np.isnan(model).sum())
+        return f"The model's log-density is NaN for {bad:,} rows: it cannot be compared with {name}."
+    if math.isnan(baseline.nats):
+        return f"There is nothing to compare with: {name} could not be fitted ({baseline.detail})."
+    if not math.isfinite(gain):
+        which = "the model" if gain < 0 else name
+        return f"A held-out row has density zero under {which}: the mean difference to {name} is {gain} nats per row."
+    if math.isnan(error):
+        return f"One held-out row cannot compare the model with {name} ({gain:+.4f} nats): hold more rows out."
+    figures = f"{abs(gain):.4f} +- {error:.4f} nats per row"
+    if not abs(gain) > 2 * error:
+        close = f"{gain:+.4f} +- {error:.4f} nats per row"
+        return f"The model cannot be told apart from {name} ({close}): use the simpler one."
+    if gain > 0:
+        return f"The model beats {name} by {figures}: it gives a held-out row {_factor(gain)} the density on average."
+    return f"The model is worse than {name} by {figures}: do not use it before you know why."
+
+
+def _factor(gain: float) -> str:
+    return f"{math.exp(gain):.3g} times" if gain < 20 else f"e^{gain:.0f} times"

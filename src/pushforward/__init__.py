@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pushforward import (
         bijections,
+        checking,
         data,
         distributions,
         estimators,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         Vmap,
         initialise,
     )
+    from pushforward.checking import CheckLine, CheckReport, check, row_status, summary
     from pushforward.data.errors import DataError
     from pushforward.distributions import (
         AbstractDistribution,
@@ -68,6 +70,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "bijections",
+    "checking",
     "data",
     "distributions",
     "estimators",
@@ -115,6 +118,7 @@ _NAMES = {
         "StudentT",
         "UniformBox",
     ),
+    "checking": ("CheckLine", "CheckReport", "check", "row_status", "summary"),
     "data.errors": ("DataError",),
     "estimators.density": ("FlowDensity",),
     "io.errors": ("UntrustedModelError",),

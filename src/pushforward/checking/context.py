@@ -1,0 +1,317 @@
+"""What all checks look at: the model in two precisions, its rows, and evidence that is computed once, on first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from pushforward._checks import message
+from pushforward._types import PRNGKeyArray, Traits
+from pushforward._vectorize import batch_keys
+from pushforward.bijections.base import AbstractBijection
+from pushforward.checking.programs import Derivatives, Programs, Scores, bijection_of
+from pushforward.checking.walk import Probe, has_splines
+from pushforward.distributions.base import AbstractDistribution
+
+MAX_ROWS = 5000  # rows of data that are scored; more would make mild misfits, which every model has, look grave
+MAX_NUMBERS = 2_000_000  # and numbers in these rows
+POINTS = 256  # rows of data, and as many of samples, that make the round trip
+JACOBIAN_ROWS = 64
+JACOBIAN_NUMBERS = 4096  # elements of the events whose Jacobians are taken: the cost of one is that of D passes
+MAX_JACOBIAN_DIM = 1024  # beyond, a single Jacobian takes minutes
+QUANTILES = (0.15866, 0.84134)  # one standard deviation to each side, for a normal
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Rows that went through the bijection and back, in one precision.
+
+    `there` and `back` are the log-dets of the two ways.
+    """
+
+    start: np.ndarray
+    image: np.ndarray
+    end: np.ndarray
+    there: np.ndarray
+    back: np.ndarray
+
+
+@dataclass(frozen=True)
+class Context:
+    """A model on trial; `Context.of` makes it.
+
+    Args:
+        model: as the user has it.
+        data: `(n, *event_shape)` float64, a random choice of at most `MAX_ROWS` of the rows given, or None.
+        condition: `(n, *cond_shape)` float64, those of the data or, without data, of the samples; or None.
+        key: all draws follow from it.
+    """
+
+    model: AbstractDistribution
+    data: np.ndarray | None
+    condition: np.ndarray | None
+    key: PRNGKeyArray
+
+    @staticmethod
+    def of(model: AbstractDistribution, data: Any, condition: Any, key: PRNGKeyArray, name: str = "check") -> Context:
+        """The context of a check, its arguments looked at.
+
+        Raises:
+            TypeError: the model is not a distribution.
+            ValueError: shapes do not fit, rows are missing or not finite, or a condition is missing or superfluous.
+        """
+        if not isinstance(model, AbstractDistribution):
+            fix = "Pass the trained model, for example the `flow` of what pf.fit returned."
+            raise TypeError(message(name, "a distribution", type(model).__name__, fix))
+        rows = None if data is None else read_rows(name, "data", data, model.event_shape)
+        conditions = read_condition(name, condition, model.cond_shape, None if rows is None else len(rows))
+        given = rows if rows is not None else conditions
+        if given is not None:
+            cap = max(POINTS, min(MAX_ROWS, MAX_NUMBERS // max(1, given[0].size)))
+            if len(given) > cap:
+                chosen = np.sort(_generator(key).permutation(len(given))[:cap])
+                rows = None if rows is None else rows[chosen]
+                conditions = None if conditions is None else conditions[chosen]
+        return Context(model, rows, conditions, key)
+
+    @cached_property
+    def dim(self) -> int:
+        """The number of elements of an event."""
+        return int(np.prod(self.model.event_shape, dtype=int))
+
+    @property
+    def bijection(self) -> AbstractBijection | None:
+        """The map from latent to data, None if the model is not a flow."""
+        return bijection_of(self.model)
+
+    @property
+    def traits(self) -> Traits:
+        """Of the bijection; those of the identity if there is none."""
+        return Traits() if self.bijection is None else self.bijection.traits
+
+    @property
+    def two_way(self) -> bool:
+        """Whether there is a bijection that can be computed in both directions."""
+        return self.bijection is not None and "absent" not in (self.traits.forward, self.traits.inverse)
+
+    @cached_property
+    def wide(self) -> Programs:
+        """In float64."""
+        return Programs.of(self.model, True)
+
+    @cached_property
+    def narrow(self) -> Programs:
+        """In float32."""
+        return Programs.of(self.model, False)
+
+    @cached_property
+    def splines(self) -> bool:
+        """Whether the bijection has spline layers that a walk can find, and can be run from the data."""
+        return has_splines(self.bijection) and self.traits.inverse != "absent"
+
+    def generator(self, number: int) -> np.random.Generator:
+        """NumPy's generator number `number`, which follows from the key."""
+        return _generator(jax.random.fold_in(self.key, number))
+
+    def row_keys(self, n: int) -> PRNGKeyArray | None:
+        """Keys `(n,)` for random log-dets, None where they are exact."""
+        return batch_keys(self.key, n) if self.model.needs_key else None
+
+    def conditions(self, n: int) -> np.ndarray | None:
+        """The first `n` conditions, from the beginning again if there are fewer."""
+        return None if self.condition is None else self.condition[np.arange(n) % len(self.condition)]
+
+    def draw(self, number: int, n: int, conditions: np.ndarray | None = None) -> np.ndarray:
+        """`n` samples in float64, given as many conditions (or `conditions(n)`); another number, other draws."""
+        own = self.conditions(n) if conditions is None else conditions
+        return self.wide.samples(jax.random.fold_in(self.key, number), n, own)
+
+    @cached_property
+    def can_sample(self) -> bool:
+        """Whether the model can draw."""
+        return self.traits.forward != "absent"
+
+    @cached_property
+    def all_samples(self) -> np.ndarray:
+        """`POINTS` samples, some of them perhaps not finite."""
+        return self.draw(1, POINTS)
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """Finite rows in data space on which the map is tried: of the data, then samples. `n_data` are data."""
+        parts = [] if self.data is None else [self.data[:POINTS]]
+        if self.can_sample:
+            parts.append(self.all_samples[self._finite_samples])
+        return np.concatenate(parts)
+
+    @cached_property
+    def point_conditions(self) -> np.ndarray | None:
+        """The conditions of `points`."""
+        if self.condition is None:
+            return None
+        parts = [] if self.data is None else [self.condition[:POINTS]]
+        if self.can_sample:
+            conditions = self.conditions(POINTS)
+            parts.append(conditions[self._finite_samples] if conditions is not None else None)
+        return np.concatenate(parts)
+
+    @cached_property
+    def n_data(self) -> int:
+        """How many of `points` are data."""
+        return 0 if self.data is None else min(POINTS, len(self.data))
+
+    @cached_property
+    def _finite_samples(self) -> np.ndarray:
+        finite = np.isfinite(flat(self.all_samples)).all(axis=1)
+        # Something must be left to look at, and the checks say what is wrong with it.
+        return finite if finite.any() or self.data is not None else ~finite
+
+    @cached_property
+    def n_bad_samples(self) -> int:
+        """How many of the samples are not finite."""
+        return int((~np.isfinite(flat(self.all_samples)).all(axis=1)).sum()) if self.can_sample else 0
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Of `points`, in float64."""
+        return self.wide.score(self.points, self.point_conditions, self.row_keys(len(self.points)))
+
+    @cached_property
+    def data_scores(self) -> Scores:
+        """Of all rows of data, in float64."""
+        if self.data is None:
+            raise ValueError("Context.data_scores: there are no data.")
+        return self.wide.score(self.data, self.condition, self.row_keys(len(self.data)))
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """The standard deviation `(D,)` of each coordinate of the data (of `points`), robust against outliers."""
+        return robust_spread(flat(self.points if self.data is None else self.data))
+
+    @cached_property
+    def base_spread(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and standard deviation `(D,)` of each coordinate of the base, from draws, robust."""
+        draws = flat(self.base_draws)
+        return np.median(draws, axis=0), robust_spread(draws)
+
+    @cached_property
+    def base_draws(self) -> np.ndarray:
+        """`POINTS` draws of the base, given `conditions(POINTS)`."""
+        return self.wide.latents(jax.random.fold_in(self.key, 2), POINTS, self.conditions(POINTS))
+
+    def trip(self, programs: Programs, rows: np.ndarray, condition: np.ndarray | None, from_data: bool) -> Trip:
+        """Rows through the map and back, starting from data or from latents."""
+        keys = self.row_keys(len(rows))
+        if from_data:
+            known = programs.wide and rows is self.points
+            score = self.scores if known else programs.score(rows, condition, keys)
+            end, back = programs.decode(score.latents, condition, keys)
+            return Trip(rows, score.latents, end, score.log_det, back)
+        image, there = programs.decode(rows, condition, keys)
+        score = programs.score(image, condition, keys)
+        return Trip(rows, image, score.latents, there, score.log_det)
+
+    @cached_property
+    def data_trip(self) -> Trip:
+        """The round trip of `points` in float64."""
+        return self.trip(self.wide, self.points, self.point_conditions, True)
+
+    @cached_property
+    def derived_forward(self) -> bool:
+        """The direction that is differentiated: from data to latent unless only the other is one pass."""
+        order = ("parallel", "sequential", "iterative", "absent")
+        return order.index(self.traits.forward) < order.index(self.traits.inverse)
+
+    @cached_property
+    def jacobian_rows(self) -> int:
+        """How many Jacobians are taken at once; 0 where the events are too long for one."""
+        if self.dim > MAX_JACOBIAN_DIM:
+            return 0
+        return max(1, min(JACOBIAN_ROWS, JACOBIAN_NUMBERS // self.dim))
+
+    @cached_property
+    def derived_index(self) -> np.ndarray:
+        """Which of `points` are differentiated: data and samples by turns."""
+        n, first = len(self.points), self.n_data
+        order = np.argsort(np.concatenate([2 * np.arange(first), 2 * np.arange(n - first) + 1]), kind="stable")
+        return order[: self.jacobian_rows]
+
+    @cached_property
+    def derived(self) -> Derivatives:
+        """Jacobians and log-det gradients at `derived_index`, in the direction `derived_forward`."""
+        return self.derivatives(self.points, self.scores.latents, self.point_conditions, self.derived_index)
+
+    def derivatives(
+        self, x: np.ndarray, z: np.ndarray, condition: np.ndarray | None, index: np.ndarray
+    ) -> Derivatives:
+        """Jacobians and log-det gradients at some rows, given in data and in latent space."""
+        rows = (z if self.derived_forward else x)[index]
+        own = None if condition is None else condition[index]
+        return self.wide.derivatives(rows, own, self.derived_forward, self.jacobian_rows)
+
+    def missed_splines(self, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+        """For each row and spline layer `(n, L)`, from the data inwards: whether any coordinate is outside the spline."""
+        return self.wide.walk(rows, condition, Probe.nowhere(len(rows)))[1]
+
+
+def robust_spread(rows: np.ndarray) -> np.ndarray:
+    """Half the distance between the 16 % and 84 % quantiles of each column; where that is 0, the standard deviation."""
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(rows, QUANTILES, axis=0)
+        spread = (high - low) / 2
+        spread = np.where(spread > 0, spread, rows.std(axis=0))
+    return np.where(spread > 0, spread, 1.0)
+
+
+def flat(rows: np.ndarray) -> np.ndarray:
+    """Rows `(n, *event)` as `(n, D)`."""
+    return rows.reshape(len(rows), -1)
+
+
+def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], finite: bool = True) -> np.ndarray:
+    """Rows as float64.
+
+    Raises:
+        ValueError: there are none, they are not numbers, not finite, or of another shape.
+    """
+    array = np.asarray(rows)
+    expected = f"{what} of shape (n, {', '.join(map(str, event_shape))})"
+    if array.dtype.kind not in "fiub":
+        raise ValueError(message(name, expected, f"numbers of kind {array.dtype}", "Convert the columns to floats."))
+    if array.ndim != 1 + len(event_shape) or array.shape[1:] != tuple(event_shape) or not len(array):
+        raise ValueError(message(name, expected, f"shape {array.shape}", "Pass one row per event, and one row or more."))
+    array = array.astype(np.float64)
+    if finite and not np.isfinite(array).all():
+        bad = int((~np.isfinite(flat(array)).all(axis=1)).sum())
+        raise ValueError(message(name, f"finite {what}", f"{bad} rows with NaN or infinity", "Leave these rows out."))
+    return array
+
+
+def read_condition(
+    name: str, condition: Any, cond_shape: tuple[int, ...] | None, n: int | None
+) -> np.ndarray | None:
+    """Conditions as float64 rows, as many as there are rows of data.
+
+    Raises:
+        ValueError: they are missing or superfluous, or their shape or number does not fit.
+    """
+    if cond_shape is None:
+        if condition is not None:
+            raise ValueError(message(name, "no condition (the model is unconditional)", "one", "Leave it out."))
+        return None
+    if condition is None:
+        fix = "Pass condition=..., one row for each row of data; without data, rows typical for your use."
+        raise ValueError(message(name, f"conditions of shape (n, *{cond_shape})", "none", fix))
+    rows = read_rows(name, "condition", condition, cond_shape)
+    if n is not None and len(rows) != n:
+        fix = "Pass one condition for each row of data."
+        raise ValueError(message(name, f"{n} conditions, as many as rows of data", f"{len(rows)}", fix))
+    return rows
+
+
+def _generator(key: PRNGKeyArray) -> np.random.Generator:
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())

@@ -1,0 +1,252 @@
+"""The few compiled programs that all checks share: score, decode, draw and differentiate rows, in chunks of one size.
+
+Compiling is most of the time a check takes, so that each program is compiled once per precision, and what runs on a
+few rows only is compiled without optimisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._types import Array, PRNGKeyArray, PyTree, is_array
+from pushforward._vectorize import batch_keys
+from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
+from pushforward.checking.walk import Probe, walk
+from pushforward.distributions import Flow
+from pushforward.distributions.base import AbstractDistribution
+from pushforward.training.batches import pad_rows
+
+CHUNK = 512  # rows per call
+WIDE_CHUNK = 64  # the same for events of more than `WIDE_EVENT` elements, whose rows are work enough
+WIDE_EVENT = 256
+GRID_CHUNK = 8192  # rows per call of quadrature, in one or two dimensions
+QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time, and runs at a third of the speed
+
+
+def in_precision(model: PyTree, wide: bool) -> Any:
+    """The model with its numbers as host arrays of one precision, float64 if `wide`, else float32."""
+    dtype = np.float64 if wide else np.float32
+
+    def convert(leaf: Any) -> Any:
+        if not is_array(leaf) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        return np.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else np.asarray(leaf)
+
+    return jax.tree.map(convert, model)
+
+
+def bijection_of(model: AbstractDistribution) -> AbstractBijection | None:
+    """The map from latent to data of a flow, None for another distribution."""
+    return model.bijection if isinstance(model, Flow) else None
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A model in one precision, and what can be computed with it on rows `(n, *event)` of host arrays.
+
+    Args:
+        model: in that precision, see `in_precision`.
+        wide: float64 if True, else float32.
+    """
+
+    model: AbstractDistribution
+    wide: bool
+
+    @staticmethod
+    def of(model: AbstractDistribution, wide: bool) -> Programs:
+        """The programs of a model, whatever precision it is in."""
+        return Programs(in_precision(model, wide), wide)
+
+    @property
+    def chunk(self) -> int:
+        """Rows per call."""
+        return WIDE_CHUNK if int(np.prod(self.model.event_shape)) > WIDE_EVENT else CHUNK
+
+    def score(self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None) -> Scores:
+        """Log-densities, and for a flow the latents and the log-dets of the way there.
+
+        Args:
+            x: `(n, *event_shape)`.
+            condition: `(n, *cond_shape)` or None.
+            keys: `(n,)`; needed iff the log-density is random.
+        """
+        return Scores(*self._chunks(_score, (self.model,), (x, condition, keys), self.chunk))
+
+    def log_prob(
+        self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None, chunk: int | None = None
+    ) -> np.ndarray:
+        """Log-densities `(n,)` by the model's own method, in chunks of a size of choice."""
+        program = _log_prob_of_few if chunk == 1 else _log_prob
+        return self._chunks(program, (self.model,), (x, condition, keys), chunk or self.chunk)
+
+    def decode(
+        self, z: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The data `(n, *event_shape)` of latents, and the log-dets of the way there."""
+        return self._chunks(_decode, (bijection_of(self.model),), (z, condition, keys), self.chunk)
+
+    def latents(self, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
+        """`n` draws of the base; the condition has as many rows."""
+        return self._draw(getattr(self.model, "base"), key, n, condition)  # noqa: B009 - flows alone have one
+
+    def samples(self, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
+        """`n` draws of the model; the condition has as many rows."""
+        model = self.model
+        # What `Flow` does, with the program that decodes anyway instead of one more.
+        if isinstance(model, Flow) and type(model)._sample is Flow._sample and not model.bijection.traits.needs_key:
+            return self.decode(self.latents(key, n, condition), condition)[0]
+        return self._draw(model, key, n, condition)
+
+    def derivatives(self, rows: np.ndarray, condition: np.ndarray | None, forward: bool, chunk: int) -> Derivatives:
+        """Jacobians and gradients of the log-det of the flow's bijection at rows, by reverse mode."""
+        fixed = (bijection_of(self.model), forward)
+        return Derivatives(*self._chunks(_derivatives, fixed, (rows, condition), chunk))
+
+    def walk(self, x: np.ndarray, condition: np.ndarray | None, probe: Probe) -> tuple[np.ndarray, np.ndarray]:
+        """Latents of rows that are moved on the way as `probe` says, and which spline layers they missed `(n, L)`."""
+        arguments = (x, condition, probe.layer, probe.coordinate, probe.knot, probe.ulps)
+        return self._chunks(_walk, (bijection_of(self.model),), arguments, self.chunk)
+
+    def _draw(self, model: AbstractDistribution, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
+        numbers = np.arange(n, dtype=np.uint32)
+        own = None if model.cond_shape is None else condition
+        return self._chunks(_draw, (model, key), (numbers, own), self.chunk)
+
+    def _chunks(self, program: Any, fixed: tuple, rows: tuple, chunk: int) -> Any:
+        """`program(*fixed, *rows)` for a chunk of rows after the other, all of one size; host arrays, rows first."""
+        n, parts = len(rows[0]), []
+        dtype = np.float64 if self.wide else np.float32
+        rows = tuple(_host(array, dtype) for array in rows)
+        with jax.enable_x64(self.wide):
+            for start in range(0, n, chunk):
+                part = tuple(None if a is None else _pad(a[start : start + chunk], chunk) for a in rows)
+                parts.append(program(*fixed, *part))
+            count = [min(chunk, n - start) for start in range(0, n, chunk)]
+            host = [jax.tree.map(lambda a, m=m: np.asarray(a)[:m], p) for p, m in zip(parts, count, strict=True)]
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *host)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-densities `(n,)`; of a flow also latents `(n, *in_shape)` and log-dets `(n,)` from data to latent."""
+
+    log_prob: np.ndarray
+    latents: np.ndarray
+    log_det: np.ndarray
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Jacobians `(n, D, D)` with the output first, and the gradients `(n, D)` of the log-dets."""
+
+    jacobian: np.ndarray
+    gradient: np.ndarray
+
+
+def _host(array: Any, dtype: Any) -> Any:
+    return array.astype(dtype) if isinstance(array, np.ndarray) and array.dtype.kind == "f" else array
+
+
+def _pad(array: Any, n: int) -> Any:
+    if isinstance(array, np.ndarray):
+        return pad_rows(array, n)
+    return array[jnp.minimum(jnp.arange(n), len(array) - 1)]
+
+
+def _last(array: Any) -> Any:
+    return None if array is None else jnp.moveaxis(array, 0, -1)
+
+
+def _own(part: Any, condition: Any) -> Any:
+    return None if part.cond_shape is None else _last(condition)
+
+
+@eqx.filter_jit
+def _score(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> tuple[Array, Array, Array]:
+    rows, bijection = _last(x), bijection_of(model)
+    if bijection is None or not isinstance(model, Flow):
+        log_prob = model._log_prob(rows, _own(model, condition), keys)
+        return log_prob, jnp.zeros((len(x), 0), log_prob.dtype), jnp.zeros_like(log_prob)
+    outside = jnp.isinf(jnp.max(jnp.abs(rows), axis=tuple(range(rows.ndim - 1)), initial=0))
+    z, log_det = run_batch(bijection, jnp.where(outside, 0, rows), _last(condition), fold_keys(keys, 1), False)
+    if type(model)._log_prob is Flow._log_prob:
+        # The same sum as there, out of one program for density and latents.
+        base_keys = fold_keys(keys, 0) if model.base.needs_key else None
+        log_prob = model.base._log_prob(z, _own(model.base, condition), base_keys) + log_det
+        log_prob = jnp.where(outside, -jnp.inf, log_prob)
+    else:
+        log_prob = model._log_prob(rows, _own(model, condition), keys)
+    return log_prob, jnp.moveaxis(z, -1, 0), log_det
+
+
+def _log_prob_of_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> Array:
+    return model._log_prob(_last(x), _own(model, condition), keys if model.needs_key else None)
+
+
+_log_prob = eqx.filter_jit(_log_prob_of_rows)
+_log_prob_of_few = eqx.filter_jit(_log_prob_of_rows, compiler_options=QUICK)
+
+
+@eqx.filter_jit
+def _decode(bijection: AbstractBijection, z: Array, condition: Any, keys: Any) -> tuple[Array, Array]:
+    x, log_det = run_batch(bijection, _last(z), _last(condition), fold_keys(keys, 1), True)
+    return jnp.moveaxis(x, -1, 0), log_det
+
+
+@eqx.filter_jit
+def _draw(model: AbstractDistribution, key: PRNGKeyArray, numbers: Array, condition: Any) -> Array:
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
+    return jnp.moveaxis(model._sample(keys, _last(condition)), -1, 0)
+
+
+def _derivatives_of_rows(
+    bijection: AbstractBijection, forward: bool, rows: Array, condition: Any
+) -> tuple[Array, Array]:
+    """One pull-back per output for all rows at once, which are independent; one more for the log-det.
+
+    Reverse mode: hand-written derivatives (`jax.custom_vjp`) offer no other.
+    """
+    n, size = len(rows), int(np.prod(rows.shape[1:]))
+    keys = batch_keys(jax.random.key(0), n) if bijection.traits.needs_key else None
+
+    def run(flat: Array) -> tuple[Array, Array]:
+        events = flat.reshape((*rows.shape[1:], n))
+        out, log_det = run_batch(bijection, events, _last(condition), keys, forward)
+        return out.reshape(size, n), log_det
+
+    (_, log_det), pull = jax.vjp(run, _last(rows).reshape(size, n))
+    of_image = jnp.concatenate([jnp.eye(size, dtype=log_det.dtype), jnp.zeros((1, size), log_det.dtype)])
+    of_log_det = (jnp.arange(size + 1) == size).astype(log_det.dtype)
+
+    def one(weights: tuple[Array, Array]) -> Array:
+        return pull((jnp.broadcast_to(weights[0][:, None], (size, n)), jnp.broadcast_to(weights[1], (n,))))[0]
+
+    # A loop instead of a vmap: it compiles faster, and the memory does not grow with the dimension.
+    pulled = jax.lax.map(one, (of_image, of_log_det))
+    return jnp.transpose(pulled[:size], (2, 0, 1)), pulled[size].T
+
+
+_derivatives = eqx.filter_jit(_derivatives_of_rows, compiler_options=QUICK)
+
+
+def _walk_rows(
+    bijection: AbstractBijection,
+    x: Array,
+    condition: Any,
+    layer: Array,
+    coordinate: Array,
+    knot: Array,
+    ulps: Array,
+) -> tuple[Array, Array]:
+    z, met = walk(bijection, _last(x), _last(condition), probe=Probe(layer, coordinate, knot, ulps))
+    missed = jnp.stack([jnp.any(jnp.abs(one.values) > one.bound, axis=0) for one in met], axis=-1)
+    return jnp.moveaxis(z, -1, 0), missed
+
+
+_walk = eqx.filter_jit(_walk_rows, compiler_options=QUICK)

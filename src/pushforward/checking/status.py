@@ -1,0 +1,108 @@
+"""`row_status`: how far the score of each row can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import stats
+
+from pushforward.checking.context import Context, flat, read_condition, read_rows
+from pushforward.checking.latent import normal_scores
+from pushforward.checking.programs import Programs
+from pushforward.distributions import UniformBox
+from pushforward.distributions.base import AbstractDistribution
+
+STATUSES = ("ok", "tail", "extrapolated", "unconverged")  # from best to worst
+CENTRAL = 0.999  # share of the base's mass that is not tail
+MARGIN = 0.1  # of a column's range, to each side, that does not count as extrapolation
+LARGEST_RESIDUAL = 1e-3  # of the model's spread in that coordinate
+BASE_DRAWS = 20_000  # from which the region is found if the base's distribution function is not known
+SEED = 0  # of the draws that measure the model's spread: the status of a row must not depend on chance
+
+
+def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, reference: Any = None) -> np.ndarray:
+    """A word for each row that says how far its score can be trusted; the worst that applies wins.
+
+    - `ok`: nothing unusual.
+    - `tail`: the latent lies outside the region that holds 99.9 % of the base, or a coordinate outside a spline.
+    - `extrapolated`: outside the range of `reference`, widened by a tenth, in some column; or of density zero.
+    - `unconverged`: the log-density is NaN or infinite, or the row does not come back from its latent to within
+      a thousandth of the model's spread: the score is not to be used.
+
+    Args:
+        model: a flow; of another distribution only the log-density and `reference` count.
+        x: rows `(n, *event_shape)`; they may hold NaN and infinity.
+        condition: `(n, *cond_shape)` for a conditional model.
+        reference: the training rows `(m, *event_shape)`; None leaves out the test of ranges.
+
+    Returns:
+        `(n,)` words.
+
+    Raises:
+        TypeError: the model is not a distribution.
+        ValueError: a shape does not fit, a condition is missing, or the log-density is random.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.Flow(pf.StandardNormal((1,)), pf.Affine(loc=1.0, scale=2.0, shape=(1,)))
+        >>> pf.row_status(flow, [[1.0], [50.0]]).tolist()
+        ['ok', 'tail']
+    """
+    name = "row_status"
+    if not isinstance(model, AbstractDistribution):
+        raise TypeError(f"{name}: expected a distribution, got {type(model).__name__}. Pass the trained model.")
+    if model.needs_key:
+        raise ValueError(f"{name}: expected an exact log-density, got a model whose log-density is random.")
+    rows = read_rows(name, "x", x, model.event_shape, finite=False)
+    conditions = read_condition(name, condition, model.cond_shape, len(rows))
+    context = Context(model, None, conditions, jax.random.key(SEED))
+    scores = context.wide.score(rows, conditions)
+    code = np.zeros(len(rows), int)
+
+    def mark(which: np.ndarray, status: str) -> None:
+        np.maximum(code, np.where(which, STATUSES.index(status), 0), out=code)
+
+    if context.bijection is not None:
+        latents = flat(scores.latents)
+        mark(outside_base(context.wide, latents, conditions), "tail")
+        finite = np.isfinite(flat(rows)).all(axis=1)
+        if context.splines:
+            # Rows that are not finite have a status of their own; a finite number takes their place.
+            tame = np.where(finite.reshape((-1,) + (1,) * (rows.ndim - 1)), rows, 0.0)
+            mark(finite & context.missed_splines(tame, conditions).any(axis=1), "tail")
+        if context.two_way:
+            back = context.wide.decode(scores.latents, conditions)[0]
+            with np.errstate(invalid="ignore"):
+                residual = np.abs(flat(back) - flat(rows)) / context.spread
+            mark(finite & ~(residual <= LARGEST_RESIDUAL).all(axis=1), "unconverged")
+    if reference is not None:
+        known = flat(read_rows(name, "reference", reference, model.event_shape))
+        low, high = known.min(axis=0), known.max(axis=0)
+        margin = MARGIN * (high - low)
+        mark(((flat(rows) < low - margin) | (flat(rows) > high + margin)).any(axis=1), "extrapolated")
+    mark(scores.log_prob == -np.inf, "extrapolated")
+    mark(np.isnan(scores.log_prob) | (scores.log_prob == np.inf), "unconverged")
+    return np.array(STATUSES)[code]
+
+
+def outside_base(programs: Programs, latents: np.ndarray, conditions: np.ndarray | None) -> np.ndarray:
+    """Which latents `(n, D)` lie outside the region that holds `CENTRAL` of the base's mass.
+
+    A ball of normal scores where the base's distribution function is known; else all of a high enough density.
+    """
+    base = getattr(programs.model, "base")  # noqa: B009 - flows alone come here
+    if isinstance(base, UniformBox):
+        return np.zeros(len(latents), bool)  # a box has no tails, and beyond it the density is zero
+    with np.errstate(invalid="ignore"):
+        scores = normal_scores(base, latents)
+        if scores is not None:
+            return (scores**2).sum(axis=1) > stats.chi2.ppf(CENTRAL, latents.shape[1])
+    of_base = Programs(base, wide=True)
+    own = conditions if base.cond_shape is not None else None
+    found = of_base.log_prob(latents.reshape((len(latents), *base.event_shape)), own)
+    key = jax.random.fold_in(jax.random.key(SEED), 50)
+    repeated = None if own is None else own[np.arange(BASE_DRAWS) % len(own)]
+    draws = of_base.samples(key, BASE_DRAWS, repeated)
+    return found < np.quantile(of_base.log_prob(draws, repeated), 1 - CENTRAL)

@@ -21,11 +21,12 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from pushforward._files import parse_json
 from pushforward.bijections import Standardize
 from pushforward.distributions import DiagonalNormal, Flow, StandardNormal, StudentT
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import parse_json, read_folder, write_folder
+from pushforward.io.files import read_folder, write_folder
 from pushforward.io.schema import FORMAT_VERSION, Config, FlowConfig, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, weights_to_bytes
 from pushforward.training import in_data_units

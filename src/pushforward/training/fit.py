@@ -212,8 +212,15 @@ def fit(
             checkpoints,
             trackers,
         )
-        interrupted = driver.run()
-        return finish(model, preprocess, driver, interrupted, held_out is not None)
+        try:
+            interrupted = driver.run()
+            result = finish(model, preprocess, driver, interrupted, held_out is not None)
+        except BaseException as error:
+            status = "diverged" if isinstance(error, FitError) else "failed"
+            trackers.call("finish", {"status": status, "text": str(error)})
+            raise
+        trackers.call("finish", dataclasses.asdict(result.verdict))
+        return result
 
 
 def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
@@ -248,7 +255,6 @@ def finish(
             "(preprocess=Standardize), look for outliers, bound the scales of the layers, or lower learning_rate."
         )
         driver.display.close(text)
-        driver.trackers.call("finish", {"status": "diverged", "text": text})
         raise FitError(text)
     status: Status = "stopped: epochs"
     if interrupted:
@@ -281,5 +287,4 @@ def finish(
         n_skipped=n_skipped,
         n_rewinds=n_rewinds,
     )
-    driver.trackers.call("finish", dataclasses.asdict(verdict))
     return FitResult(trained, history, verdict)

@@ -13,7 +13,9 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+FAILED = ("diverged", "failed")  # the status of a fit that gave no weights
 
 
 @runtime_checkable
@@ -40,7 +42,8 @@ class AbstractTracker(Protocol):
         """The fit has ended.
 
         Args:
-            summary: the fields of `FitResult.verdict`; after divergence `"status"` and `"text"` alone.
+            summary: the fields of `FitResult.verdict`; after an error only `"status"`, which is `"diverged"` or
+                `"failed"`, and `"text"`.
         """
 
 
@@ -73,53 +76,43 @@ class JsonLines:
             raise IsADirectoryError(f"JsonLines: {self.path} is a folder. Name a file in it.")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"JsonLines: there is no folder {self.path.parent}. Make it first.")
-        self._file: BinaryIO | None = None
 
     def start(self, params: Mapping[str, Any]) -> None:
-        resumed_from, begun = params.get("resumed_from"), False
-        # Unbuffered: a line is one write, which a signal does not cut in two.
-        self._file = self.path.open("a+b", buffering=0)
-        if resumed_from is not None:
-            begun = self._take_back(resumed_from)
-        if not begun:
-            if self._file.seek(0, os.SEEK_END):
-                self._file.seek(-1, os.SEEK_END)
-                if self._file.read(1) != b"\n":  # half a line of a writer that was killed
-                    self._file.write(b"\n")
-            self._write({"event": "start", **params})
+        resumed_from = params.get("resumed_from")
+        if resumed_from is not None and self.path.exists() and self._take_back(resumed_from):
+            return
+        self._write({"event": "start", **params})
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._write({"event": "row", "step": step, **metrics})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._write({"event": "finish", **summary})
-        if self._file is not None:
-            self._file.close()
 
     def _take_back(self, step: int) -> bool:
         """Cut off what the last fit in the file wrote after `step`; whether the file holds a fit."""
-        file = self._open()
-        file.seek(0)
         end, kept, found = 0, 0, False
-        for line in iter(file.readline, b""):
-            end += len(line)
-            record = _parse(line)
-            begins = record.get("event") == "start"
-            found = found or begins
-            if begins or (record.get("event") == "row" and record.get("step", math.inf) <= step):
-                kept = end
-        if found:
-            file.truncate(kept)
+        with self.path.open("r+b") as file:
+            for line in file:
+                end += len(line)
+                record = _parse(line)
+                begins = record.get("event") == "start"
+                found = found or begins
+                if begins or (record.get("event") == "row" and record.get("step", math.inf) <= step):
+                    kept = end
+            if found:
+                file.truncate(kept)
         return found
 
     def _write(self, record: Mapping[str, Any]) -> None:
         plain = {name: _plain(value) for name, value in record.items()}
-        self._open().write((json.dumps(plain, allow_nan=False) + "\n").encode("utf-8"))
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
-            raise RuntimeError("JsonLines: start comes first.")
-        return self._file
+        line = (json.dumps(plain, allow_nan=False) + "\n").encode("utf-8")
+        # Unbuffered: a line is one write, which a signal does not cut in two.
+        with self.path.open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # half a line of a writer that was killed
+            file.write(line)
 
 
 class TensorBoard:
@@ -141,12 +134,14 @@ class TensorBoard:
         resumed_from = params.get("resumed_from")
         # TensorBoard hides the rows from `purge_step` on that were written before.
         purge = None if resumed_from is None else int(resumed_from) + 1
-        self._writer = self._package.SummaryWriter(str(self.folder), purge_step=purge)
+        # Two files of the same second would have the same name.
+        suffix = "" if resumed_from is None else f".{resumed_from}"
+        self._writer = self._package.SummaryWriter(str(self.folder), purge_step=purge, filename_suffix=suffix)
         if resumed_from is None:
             self._writer.add_text("params", json.dumps({name: _plain(value) for name, value in params.items()}))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
+        for name, value in _finite(metrics).items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
@@ -196,14 +191,13 @@ class MLflow:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         now = round(1000 * time.time())  # MLflow counts milliseconds
-        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        rows = [self._entities.Metric(name, value, now, step) for name, value in finite.items()]
+        rows = [self._entities.Metric(name, value, now, step) for name, value in _finite(metrics).items()]
         self._client.log_batch(self.run_id, metrics=rows)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         for name, value in summary.items():
             self._client.set_tag(self.run_id, f"verdict.{name}", value)
-        failed = summary.get("status") == "diverged"
+        failed = summary.get("status") in FAILED
         self._client.set_terminated(self.run_id, status="FAILED" if failed else "FINISHED")
 
 
@@ -241,7 +235,7 @@ class WandB:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._run.summary.update(dict(summary))
-        self._run.finish(exit_code=1 if summary.get("status") == "diverged" else 0)
+        self._run.finish(exit_code=int(summary.get("status") in FAILED))
 
 
 class Trackers:
@@ -282,6 +276,11 @@ def _package(name: str, tracker: str, distribution: str) -> Any:
     except ImportError as error:
         text = f"{tracker}: needs the package {distribution}, which is not installed. pip install {distribution}"
         raise ImportError(text, name=name) from error
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that can be drawn."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _plain(value: Any) -> Any:

@@ -23,12 +23,13 @@ from pushforward.bijections import Standardize
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import MANIFEST, check_folder_target
 from pushforward.io.model_folder import BASES
-from pushforward.io.schema import FlowArguments, FlowConfig
+from pushforward.io.schema import FlowArguments, FlowConfig, VerdictRecord, validate
 from pushforward.training import in_data_units
 
 ARGUMENTS = {"dim": 2, "condition_dim": 1, "n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
 VERDICT = {
     "status": "converged",
+    "judgement": "converged",
     "text": "Converged, after 10 steps.",
     "held_out_nats": -1.25,
     "standard_error": 0.125,
@@ -378,3 +379,12 @@ def test_where_no_model_is(tmp_path: Path) -> None:
         load_model(tmp_path / "file")
     with pytest.raises(UntrustedModelError, match=r"manifest\.sha256: the file is missing"):
         load_model(tmp_path)
+
+
+def test_a_verdict_without_a_judgement_gets_that_of_its_status() -> None:
+    before = {name: value for name, value in VERDICT.items() if name != "judgement"}
+    for status, expected in (("stopped: epochs", "ran all epochs"), ("stopped: budget", "stopped by budget")):
+        assert validate(VerdictRecord, {**before, "status": status}, "metrics").judgement == expected
+    for wrong in ({**before, "status": "well"}, {**VERDICT, "judgement": "well"}):
+        with pytest.raises(UntrustedModelError, match="judgement"):
+            validate(VerdictRecord, wrong, "metrics")

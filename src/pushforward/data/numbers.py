@@ -190,4 +190,4 @@ def _tail_index(values: np.ndarray) -> float | None:
     from pushforward.metrics.tails import tail_index
 
     found = tail_index(values)
-    return None if not found.heavy else float(np.clip(found.degrees_of_freedom, 0.5, 30.0))
+    return float(np.clip(found.df, 0.5, 30.0)) if found.heavy and found.df is not None else None

@@ -1,7 +1,5 @@
 """The error of every model file that is not what `pushforward` wrote."""
 
-from __future__ import annotations
+from pushforward._files import UntrustedModelError
 
-
-class UntrustedModelError(ValueError):
-    """A model is damaged, altered, or of a kind this version does not know; nothing of it was used."""
+__all__ = ["UntrustedModelError"]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pushforward.io.errors import UntrustedModelError
+from pushforward._files import MANIFEST, MAX_MANIFEST, read_manifested, share, sync, write_manifested
 
-MANIFEST = "manifest.sha256"
+# The card is for people, is never read, and may be edited.
+CARD = "README.md"
 # Hundreds of times what the largest models of the literature need, and far below a machine's memory.
 MAX_BYTES: dict[str, int] = {
     "config.json": 2**23,
@@ -22,61 +20,12 @@ MAX_BYTES: dict[str, int] = {
     "metrics.json": 2**27,
     "checks.json": 2**23,
     "model.safetensors": 2**33,
-    "README.md": 2**23,
-    MANIFEST: 2**12,
+    CARD: 2**23,
+    MANIFEST: MAX_MANIFEST,
 }
-# What every version of the format has; the card is for people, is never read, and may be edited.
+# What every version of the format has.
 ALWAYS = ("config.json", "metrics.json", "model.safetensors")
-CARD = "README.md"
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
-
-
-def read_regular(path: Path, cap: int) -> bytes:
-    """The bytes of a regular file.
-
-    Raises:
-        UntrustedModelError: there is none, it is a link or a device, or it is larger than `cap`.
-    """
-    # Opened without following links or waiting for a pipe's other end, and only then looked at.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        if path.is_symlink():
-            raise UntrustedModelError(f"{path}: a symbolic link. A model holds regular files: copy the file itself.")
-        handle = os.open(path, flags)
-    except FileNotFoundError as error:
-        raise UntrustedModelError(f"{path}: the file is missing, so the model is not complete.") from error
-    except OSError as error:
-        raise UntrustedModelError(f"{path}: cannot be opened: {error.strerror}.") from error
-    info = os.fstat(handle)
-    if not stat.S_ISREG(info.st_mode) or info.st_size > cap:
-        os.close(handle)
-        large = f"{info.st_size:,} bytes, more than the {cap:,} that are read"
-        raise UntrustedModelError(f"{path}: {large if stat.S_ISREG(info.st_mode) else 'not a regular file'}.")
-    with os.fdopen(handle, "rb") as file:
-        return file.read(info.st_size)
-
-
-def parse_json(data: bytes, path: Path) -> Any:
-    """JSON as the standard has it: no repeated keys, no NaN, no numbers beyond float64, no deep nesting.
-
-    Raises:
-        UntrustedModelError: it is something else.
-    """
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(items)
-        if len(table) < len(items):
-            raise ValueError("a key is repeated")
-        return table
-
-    def constant(word: str) -> Any:
-        raise ValueError(f"{word} is not JSON")
-
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise UntrustedModelError(f"{path}: not valid JSON: {reason}.") from error
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -89,32 +38,8 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         what = "a file, not a model folder" if folder.exists() else "no such model folder"
         raise FileNotFoundError(f"{folder}: {what}. Name the folder that `fit --out` wrote.")
-    expected = _parse_manifest(read_regular(folder / MANIFEST, MAX_BYTES[MANIFEST]), folder / MANIFEST)
-    files = {}
-    for name in expected:
-        files[name] = read_regular(folder / name, MAX_BYTES[name])
-        if hashlib.sha256(files[name]).hexdigest() != expected[name]:
-            raise UntrustedModelError(
-                f"{folder / name}: its contents are not those that were saved (the SHA-256 differs from {MANIFEST}): "
-                "damaged or altered. Copy the folder again, or fit the model anew."
-            )
-    return files
-
-
-def _parse_manifest(data: bytes, path: Path) -> dict[str, str]:
-    expected: dict[str, str] = {}
-    for line in data.decode("ascii", errors="replace").splitlines():
-        digest, _, name = line.partition("  ")
-        hexadecimal = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-        if name not in CONTENTS or name in expected or not hexadecimal:
-            raise UntrustedModelError(
-                f"{path}: an unexpected line, {line[:80]!r}. It lists {', '.join(CONTENTS)} once."
-            )
-        expected[name] = digest
-    lacking = [name for name in ALWAYS if name not in expected]
-    if lacking:
-        raise UntrustedModelError(f"{path}: does not list {', '.join(lacking)}.")
-    return expected
+    caps = {name: MAX_BYTES[name] for name in CONTENTS}
+    return read_manifested(folder, caps, needed=ALWAYS)
 
 
 def check_folder_target(folder: Path, force: bool = False, known: Collection[str] = tuple(MAX_BYTES)) -> None:
@@ -170,7 +95,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any], force: bool = False
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        _share(Path(temporary), 0o666)
+        share(Path(temporary), 0o666)
         check_file_target(path, force)  # somebody may have made it meanwhile
         os.replace(temporary, path)
     except BaseException:
@@ -192,17 +117,9 @@ def write_folder(
     check_folder_target(folder, force, known)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    listed = {name: data for name, data in files.items() if name != CARD}
-    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in listed.items()]
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        for name, data in (*files.items(), (MANIFEST, "".join(lines).encode("ascii"))):
-            with (temporary / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _share(temporary, 0o777)
-        _sync(temporary)
+        write_manifested(temporary, files, unlisted=(CARD,) if CARD in known else ())
         old = temporary.with_name(temporary.name + ".old")
         if folder.exists():
             os.rename(folder, old)
@@ -212,25 +129,9 @@ def write_folder(
             if old.exists():
                 os.rename(old, folder)
             raise
-        _sync(folder.parent)
+        sync(folder.parent)
         if old.exists():
             shutil.rmtree(old)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
-
-
-def _share(path: Path, mode: int) -> None:
-    """Give a temporary file or folder, which is private, the permissions that a new one has."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(mode & ~umask)
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere folders cannot be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

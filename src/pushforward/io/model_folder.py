@@ -21,6 +21,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from pushforward._files import parse_json
 from pushforward.data.assemble import Recipe, assemble, blank_units, with_units
 from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
@@ -28,7 +29,7 @@ from pushforward.data.schema import TableSchema
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import parse_json, read_folder, write_folder
+from pushforward.io.files import CARD, read_folder, write_folder
 from pushforward.io.migrate import migrate
 from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, weights_to_bytes

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pushforward.io.errors import UntrustedModelError
+from pushforward.training.result import BY_STATUS, Judgement
 
 FORMAT_VERSION = 2
 MAX_DIM = 16384
@@ -98,6 +99,7 @@ class VerdictRecord(Strict):
     """How the fit ended, as `training.Verdict`."""
 
     status: Annotated[str, Field(max_length=64), AfterValidator(_printable)]
+    judgement: Judgement
     text: Text
     held_out_nats: Number | None
     standard_error: Number | None
@@ -107,6 +109,16 @@ class VerdictRecord(Strict):
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     n_skipped: Count
     n_rewinds: Count
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, value: Any) -> Any:
+        """Files that were written before there were judgements have the one that the status says."""
+        if isinstance(value, dict) and "judgement" not in value:
+            for status, judgement in BY_STATUS.items():
+                if value.get("status") == status:
+                    return {**value, "judgement": judgement}
+        return value
 
 
 Column = Annotated[list[Number | None], Field(max_length=MAX_ROWS)]

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._files import read_regular
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import MAX_BYTES, read_regular, write_file
+from pushforward.io.files import MAX_BYTES, write_file
 
 Tree = TypeVar("Tree")
 

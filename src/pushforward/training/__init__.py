@@ -1,8 +1,25 @@
 """Fitting a flow to data."""
 
+from pushforward.training.checkpoint import remove_checkpoint
 from pushforward.training.fit import fit
 from pushforward.training.result import FitError, FitResult, Verdict
 from pushforward.training.step import StepInfo, make_step
+from pushforward.training.tracking import AbstractTracker, JsonLines, MLflow, TensorBoard, WandB
 from pushforward.training.units import StandardizeCondition, in_data_units
 
-__all__ = ["FitError", "FitResult", "StandardizeCondition", "StepInfo", "Verdict", "fit", "in_data_units", "make_step"]
+__all__ = [
+    "AbstractTracker",
+    "FitError",
+    "FitResult",
+    "JsonLines",
+    "MLflow",
+    "StandardizeCondition",
+    "StepInfo",
+    "TensorBoard",
+    "Verdict",
+    "WandB",
+    "fit",
+    "in_data_units",
+    "make_step",
+    "remove_checkpoint",
+]

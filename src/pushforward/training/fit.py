@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import as_key
+from pushforward._checks import as_key, message
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import initialise
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.objectives import AbstractObjective, MaximumLikelihood
 from pushforward.training.batches import bucket
+from pushforward.training.checkpoint import Checkpoints
 from pushforward.training.driver import Driver
+from pushforward.training.fingerprint import fingerprint
 from pushforward.training.loop import MAX_REWINDS
-from pushforward.training.plan import first_moments, make_plan
+from pushforward.training.plan import first_moments, make_plan, settings
 from pushforward.training.progress import make_progress
-from pushforward.training.result import FitError, FitResult, Status, Verdict, describe
+from pushforward.training.result import FitError, FitResult, Status, Verdict, describe, fall, judge
 from pushforward.training.rows import SCORE_CHUNK, Table, read, split
 from pushforward.training.state import (
     BEST_ERROR,
@@ -33,12 +38,15 @@ from pushforward.training.state import (
     N_SKIPPED,
     OUT_OF_TIME,
     RATE_SCALE,
+    RUNNING,
     SKIPPED,
     STATUS,
     STEP,
     FitState,
     FlatModel,
+    Reached,
 )
+from pushforward.training.tracking import AbstractTracker, Trackers
 from pushforward.training.units import in_data_units
 
 MAXIMUM_LIKELIHOOD = MaximumLikelihood()
@@ -66,6 +74,10 @@ def fit(
     warmup: int | None = None,
     progress: bool | Literal["auto"] = "auto",
     callback: Callable[[dict[str, float]], None] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: bool = False,
+    tracker: AbstractTracker | Sequence[AbstractTracker] | None = None,
 ) -> FitResult:
     r"""Train a flow on rows by Adam, warm-up and cosine, with early stopping on held-out rows.
 
@@ -75,6 +87,13 @@ def fit(
     validations are, or the held-out score is not finite, training goes back to the last good state with 0.3 times the
     learning rate. The same key on the same machine gives the same numbers bit for bit, unless `max_seconds` bends
     the schedule.
+
+    With `checkpoint`, a fit that was stopped or killed at any moment goes on with `resume=True` from its last commit,
+    and ends with the same weights bit for bit on the same kind of machine, and the same history but for the seconds.
+    Only under `max_seconds` does the clock bend the numbers: the time of the commit is restored, and that between the
+    commit and the end of the process is not counted. Ctrl-C and SIGTERM (in the main thread) stop a fit, commit, and
+    give the best weights so far, with the status `"interrupted"`. A fit that ends by itself leaves its folder, so that
+    nothing is lost before its result is saved; then `training.remove_checkpoint` deletes it.
 
     Args:
         flow: the model to start from; it is not changed.
@@ -100,11 +119,22 @@ def fit(
         progress: `"auto"` shows a bar on a terminal and a line every ten seconds elsewhere, False shows nothing, True
             writes the verdict in any case.
         callback: called with each new row of the history, a dict. Raise KeyboardInterrupt in it to stop and keep the
-            best weights.
+            best weights. A resumed fit calls it for new rows alone.
+        checkpoint: a folder for checkpoints, made if there is none: safetensors and JSON, the last two kept. The first
+            is committed before the first step. A commit that fails, as for a full disk, warns once and leaves the
+            older ones.
+        checkpoint_seconds: between two commits; each copies the state (seven times the weights) to the host and to the
+            disk, between device calls.
+        resume: go on from the newest whole checkpoint of the folder; if there is none, start anew. The call must be
+            the same as that of the fit that was stopped, data and key included.
+        tracker: told of each row of the history, such as `training.JsonLines(path)`; one or several.
 
     Raises:
-        ValueError: a shape or number does not fit, or the rows hold NaN or infinity.
+        ValueError: a shape or number does not fit, the rows hold NaN or infinity, or the checkpoint is of another fit
+            (the error names what differs).
         TypeError: something is of the wrong kind.
+        FileExistsError: `checkpoint` holds checkpoints and `resume` is False.
+        UntrustedModelError: every checkpoint in the folder is damaged.
         FitError: training diverged and five rewinds did not help; weights that are not finite are never returned.
 
     Source:
@@ -120,7 +150,10 @@ def fit(
     """
     start = time.perf_counter()
     key = as_key("fit", key)
-    display = make_progress(progress)
+    display, trackers = make_progress(progress), Trackers(tracker)
+    if resume and checkpoint is None:
+        raise ValueError(message("fit", "a checkpoint folder to resume from", "none", "Pass checkpoint=."))
+    checkpoints = None if checkpoint is None else Checkpoints(checkpoint, checkpoint_seconds, resume)
     table = read(flow, x, condition, weights, preprocess)
 
     def read_held_out(x: Any, condition: Any) -> Any:
@@ -145,7 +178,8 @@ def fit(
     vector, model = FlatModel.split(flow)
     if vector.size == 0:
         raise ValueError("fit: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
-    with jax.enable_x64(np.float64 in (vector.dtype, jnp.result_type(float))):
+    x64 = np.float64 in (vector.dtype, jnp.result_type(float))
+    with jax.enable_x64(x64):
         prepared = initialise_from(flow, table, vector.dtype)
         if prepared is not flow:
             vector, model = FlatModel.split(prepared)
@@ -153,10 +187,40 @@ def fit(
         chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
         held_out_rows = None if held_out is None else held_out.on_device(vector.dtype, chunks)
         state = FitState.start(vector, first_moments(plan, vector), bucket(n), int(plan.steps_per_round))
+        reached, restored = Reached(state, 0, RUNNING, (), math.nan, 0.0), None
+        if checkpoints is not None:
+            checkpoints.fingerprint = fingerprint(flow, objective, preprocess, table, held_out, plan, key, x64)
+            restored = checkpoints.restore(state, plan)
+            reached = restored or reached
+        sizes = {"rows": n, "held_out_rows": n_held_out, "parameters": vector.size, "flow": type(flow).__name__}
+        resumed_from = None if restored is None else restored.step
+        about = {**sizes, "objective": type(objective).__name__, **settings(plan), "resumed_from": resumed_from}
+        trackers.call("start", about)
         offsets = (table.offset, table.offset if held_out is None else held_out.offset)
-        driver = Driver(plan, model, objective, rows, held_out_rows, key, offsets, display, callback, start)
-        state, interrupted = driver.run(state)
-        return finish(model, preprocess, state, driver, interrupted, held_out is not None)
+        driver = Driver(
+            plan,
+            model,
+            objective,
+            rows,
+            held_out_rows,
+            key,
+            offsets,
+            display,
+            callback,
+            reached,
+            start - reached.elapsed,
+            checkpoints,
+            trackers,
+        )
+        try:
+            interrupted = driver.run()
+            result = finish(model, preprocess, driver, interrupted, held_out is not None)
+        except BaseException as error:
+            status = "diverged" if isinstance(error, FitError) else "failed"
+            trackers.call("finish", {"status": status, "text": str(error)})
+            raise
+        trackers.call("finish", dataclasses.asdict(result.verdict))
+        return result
 
 
 def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
@@ -170,7 +234,6 @@ def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
 def finish(
     model: FlatModel,
     preprocess: AbstractBijection | None,
-    state: FitState,
     driver: Driver,
     interrupted: bool,
     validated: bool,
@@ -180,6 +243,7 @@ def finish(
     Raises:
         FitError: the fit diverged.
     """
+    state = driver.reached.state
     whole, real = np.asarray(state.whole), np.asarray(state.real)
     code, steps, n_rewinds = int(whole[STATUS]), int(whole[STEP]), int(whole[N_REWINDS])
     n_skipped = int(whole[N_SKIPPED]) + int(np.asarray(state.tally)[SKIPPED])
@@ -205,19 +269,22 @@ def finish(
     if preprocess is not None:
         trained = in_data_units(trained, preprocess)
     seconds = driver.elapsed
-    text = describe(status, nats, error, steps, seconds, n_skipped, n_rewinds)
+    history, best_step = driver.history, int(whole[BEST_STEP])
+    judgement = judge(status, history, best_step, nats, error, n_rewinds)
+    fallen = fall(history, best_step, nats, error)
+    text = describe(status, judgement, nats, error, steps, seconds, n_skipped, n_rewinds, best_step, fallen)
     driver.display.close(text)
     verdict = Verdict(
         status=status,
+        judgement=judgement,
         text=text,
         held_out_nats=nats,
         standard_error=error,
         epochs=steps // int(driver.plan.steps_per_epoch),
         steps=steps,
-        best_step=int(whole[BEST_STEP]),
+        best_step=best_step,
         seconds=seconds,
         n_skipped=n_skipped,
         n_rewinds=n_rewinds,
     )
-    history = {name: np.asarray(column) for name, column in driver.history.items()}
     return FitResult(trained, history, verdict)

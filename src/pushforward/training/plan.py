@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -38,6 +39,11 @@ class Plan(eqx.Module):
     max_seconds: Any
     batch_rows: int = eqx.field(static=True)
     chunk_rows: int = eqx.field(static=True)
+
+
+def settings(plan: Plan) -> dict[str, int | float]:
+    """The plan's numbers by name."""
+    return {field.name: np.asarray(getattr(plan, field.name)).item() for field in dataclasses.fields(plan)}
 
 
 def optimizer_of(plan: Plan) -> optax.GradientTransformation:
@@ -96,21 +102,27 @@ def make_plan(
         total_steps=np.int32(total),
         patience_steps=np.int32(min(max(patience * steps_per_epoch, PATIENCE_STEPS), np.iinfo(np.int32).max)),
         warmup_steps=np.float32(warm),
-        learning_rate=_number("learning_rate", rate, low=0.0, open_low=True),
-        weight_decay=_number("weight_decay", weight_decay, low=0.0),
-        clip_norm=_number("clip_norm", math.inf if clip_norm is None else clip_norm, low=0.0, open_low=True),
-        ema=_number("ema", ema, low=0.0, high=1.0),
-        max_seconds=_number("max_seconds", math.inf if max_seconds is None else max_seconds, low=0.0, open_low=True),
+        learning_rate=number("learning_rate", rate, low=0.0, open_low=True),
+        weight_decay=number("weight_decay", weight_decay, low=0.0),
+        clip_norm=number("clip_norm", math.inf if clip_norm is None else clip_norm, low=0.0, open_low=True),
+        ema=number("ema", ema, low=0.0, high=1.0),
+        max_seconds=number("max_seconds", math.inf if max_seconds is None else max_seconds, low=0.0, open_low=True),
         batch_rows=bucket(-(-n // steps_per_epoch), smallest=min(32, bucket(n))),
         chunk_rows=min(chunk_rows, bucket(max(n_held_out, 1))),
     )
 
 
-def _number(what: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> np.float32:
+def number(what: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> np.float32:
+    """A number within bounds, or an error that names them.
+
+    Raises:
+        TypeError: `value` is not a number.
+        ValueError: it lies outside the bounds.
+    """
     bounds = f"{what} {'>' if open_low else '>='} {low:g}" + ("" if high == math.inf else f" and < {high:g}")
     if isinstance(value, (bool, str)) or np.ndim(value) != 0:
         raise TypeError(message("fit", bounds, repr(value), "Pass a number."))
-    number = float(value)
-    if not low <= number <= high or (open_low and number == low) or (high != math.inf and number == high):
+    result = float(value)
+    if not low <= result <= high or (open_low and result == low) or (high != math.inf and result == high):
         raise ValueError(message("fit", bounds, repr(value), f"Choose {what} within these bounds."))
-    return np.float32(number)
+    return np.float32(result)

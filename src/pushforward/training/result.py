@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +14,12 @@ from pushforward._checks import ConvergenceError
 from pushforward.distributions import Flow
 
 Status = Literal["converged", "stopped: epochs", "stopped: budget", "interrupted"]
+Judgement = Literal[
+    "converged", "stopped by budget", "ran all epochs", "overfit", "diverged and recovered", "interrupted"
+]
 
-COLUMNS = ("epoch", "step", "train_nats", "held_out_nats", "learning_rate", "seconds", "skipped")
+COLUMNS: tuple[str, ...] = ("epoch", "step", "train_nats", "held_out_nats", "learning_rate", "seconds", "skipped")
+WHOLE_COLUMNS: tuple[str, ...] = ("epoch", "step", "skipped")  # of integers
 
 OPENINGS: dict[Status, str] = {
     "converged": "Converged: the held-out log-density stopped rising",
@@ -22,6 +27,15 @@ OPENINGS: dict[Status, str] = {
     "stopped: budget": "Stopped by the time budget",
     "interrupted": "Interrupted; the best so far is kept",
 }
+# The judgement of a fit whose curve shows nothing else.
+BY_STATUS: dict[Status, Judgement] = {
+    "converged": "converged",
+    "stopped: epochs": "ran all epochs",
+    "stopped: budget": "stopped by budget",
+    "interrupted": "interrupted",
+}
+# A fall of the held-out log-density that is more than chance, and more than a trifle.
+OVERFIT_ERRORS, OVERFIT_NATS = 2.0, 0.01
 
 
 class FitError(ConvergenceError):
@@ -34,7 +48,10 @@ class Verdict:
 
     Args:
         status: `"converged"` (early stop), `"stopped: epochs"`, `"stopped: budget"` or `"interrupted"`.
-        text: the same for people.
+        judgement: what the learning curve says: `"diverged and recovered"` if training was rewound; `"overfit"` if
+            the held-out log-density fell again after its best while the training one rose (see `fall`; the weights
+            of the best step are returned in any case); else the same as `status`, in other words.
+        text: both for people.
         held_out_nats: mean log-density per held-out row of the weights returned, in the data's units; None without a
             validation set.
         standard_error: of `held_out_nats`.
@@ -47,6 +64,7 @@ class Verdict:
     """
 
     status: Status
+    judgement: Judgement
     text: str
     held_out_nats: float | None
     standard_error: float | None
@@ -87,11 +105,107 @@ class FitResult:
     verdict: Verdict
 
 
+def judge(
+    status: Status,
+    history: Mapping[str, Sequence[float] | np.ndarray],
+    best_step: int,
+    best_nats: float | None,
+    standard_error: float | None,
+    n_rewinds: int,
+) -> Judgement:
+    """What a learning curve and the counters say about a fit, the gravest first.
+
+    Args:
+        status: how it ended.
+        history: as in `FitResult`.
+        best_step: the step whose weights are returned.
+        best_nats: their held-out log-density; None without a validation set.
+        standard_error: of `best_nats`.
+        n_rewinds: how often training went back to a good state.
+
+    Example:
+        >>> curve = {"step": [10, 20, 30], "train_nats": [-3.0, -2.0, -1.0], "held_out_nats": [-3.0, -2.0, -2.5]}
+        >>> judge("converged", curve, best_step=20, best_nats=-2.0, standard_error=0.1, n_rewinds=0)
+        'overfit'
+    """
+    if status == "interrupted":
+        return "interrupted"
+    if n_rewinds > 0:
+        return "diverged and recovered"
+    if fall(history, best_step, best_nats, standard_error) is not None:
+        return "overfit"
+    return BY_STATUS[status]
+
+
+def fall(
+    history: Mapping[str, Sequence[float] | np.ndarray],
+    best_step: int,
+    best_nats: float | None,
+    standard_error: float | None,
+) -> float | None:
+    r"""How far the held-out log-density fell after its best, in nats per row, if that is overfitting.
+
+    It is if the fall exceeds $\max(2 s, 0.01)$, with $s$ the standard error of the best, and the log-density of the
+    training rows is higher in the end than it was at the best step.
+
+    Args:
+        history: as in `FitResult`.
+        best_step: the step whose weights are returned.
+        best_nats: their held-out log-density; None without a validation set.
+        standard_error: $s$.
+
+    Returns:
+        The fall, or None if it is no overfitting, or cannot be told.
+    """
+    steps, train = np.asarray(history["step"]), np.asarray(history["train_nats"], np.float64)
+    if best_nats is None or standard_error is None or len(steps) == 0 or steps[-1] <= best_step:
+        return None
+    at_best = max(int(np.searchsorted(steps, best_step, side="right")) - 1, 0)
+    fallen = best_nats - float(history["held_out_nats"][-1])
+    rose = bool(train[-1] > train[at_best])
+    # A comparison with NaN is False: then there is no judgement.
+    if rose and fallen > OVERFIT_ERRORS * standard_error and fallen > OVERFIT_NATS:
+        return fallen
+    return None
+
+
 def describe(
-    status: Status, nats: float | None, error: float | None, steps: int, seconds: float, n_skipped: int, n_rewinds: int
+    status: Status,
+    judgement: Judgement,
+    nats: float | None,
+    error: float | None,
+    steps: int,
+    seconds: float,
+    n_skipped: int,
+    n_rewinds: int,
+    best_step: int,
+    fallen: float | None,
 ) -> str:
-    """The verdict as a sentence or two."""
-    parts = [f"{OPENINGS[status]}, after {steps:,} steps and {seconds:.1f} s."]
+    """The verdict as a sentence or two.
+
+    Args:
+        status: how the fit ended.
+        judgement: what its curve says.
+        nats: the best held-out log-density, or None.
+        error: its standard error, or None.
+        steps: optimiser steps.
+        seconds: wall-clock time.
+        n_skipped: steps skipped.
+        n_rewinds: how often training went back to a good state.
+        best_step: the step whose weights are returned.
+        fallen: how far the held-out log-density fell after it, if that is overfitting.
+    """
+    parts = []
+    if judgement == "diverged and recovered":
+        times = "once" if n_rewinds == 1 else f"{n_rewinds} times"
+        parts.append(f"Diverged {times} and recovered: training went back to the last good state.")
+    if fallen is not None and status != "interrupted":
+        parts.append(
+            f"Overfit: after step {best_step:,} the held-out log-density fell again, by {fallen:.4f} nats per row, "
+            "while that of the training rows rose; the weights of that best step are returned."
+        )
+    opening = OPENINGS[status] if not parts or status != "converged" else "Stopped early"
+    parts.append(f"{opening}, after {steps:,} steps and {seconds:.1f} s.")
     if nats is not None and math.isfinite(nats):
         spread = "" if error is None or not math.isfinite(error) else f" +- {error:.4f}"
         parts.append(f"Held-out log-density {nats:.4f}{spread} nats per row (it may be positive: it is a density).")

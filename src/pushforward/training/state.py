@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -129,3 +130,24 @@ class FitState(eqx.Module):
         real[[BEST_NATS, BEST_ERROR, MARK_NATS, RATE_SCALE]] = -np.inf, np.nan, -np.inf, 1
         order = np.arange(n_padded, dtype=np.int32)
         return FitState(weights, weights, vector, order, np.zeros(4, np.float32), whole, real)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a fit has come, as the host knows it; replaced as a whole, so that an interrupt finds no half of it.
+
+    Args:
+        state: the state after the last call whose report was read; on the device, or on the host.
+        step: steps attempted.
+        status: one of the codes above.
+        rows: the rows of the history.
+        best_nats: the highest held-out log-density, in the data's units; NaN before the first.
+        elapsed: seconds of the fit.
+    """
+
+    state: FitState
+    step: int
+    status: int
+    rows: tuple[dict[str, Any], ...]
+    best_nats: float
+    elapsed: float

@@ -1,0 +1,143 @@
+"""Files that are read without trust and written without loss: no links, no size unchecked, a manifest of hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.sha256"
+MAX_MANIFEST = 2**12
+
+
+class UntrustedModelError(ValueError):
+    """A model is damaged, altered, or of a kind this version does not know; nothing of it was used."""
+
+
+def read_regular(path: Path, cap: int) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        UntrustedModelError: there is none, it is a link or a device, or it is larger than `cap`.
+    """
+    # Opened without following links or waiting for a pipe's other end, and only then looked at.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if path.is_symlink():
+            raise UntrustedModelError(f"{path}: a symbolic link. Only regular files are read: copy the file itself.")
+        handle = os.open(path, flags)
+    except FileNotFoundError as error:
+        raise UntrustedModelError(f"{path}: the file is missing, so the folder is not complete.") from error
+    except OSError as error:
+        raise UntrustedModelError(f"{path}: cannot be opened: {error.strerror}.") from error
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode) or info.st_size > cap:
+        os.close(handle)
+        large = f"{info.st_size:,} bytes, more than the {cap:,} that are read"
+        raise UntrustedModelError(f"{path}: {large if stat.S_ISREG(info.st_mode) else 'not a regular file'}.")
+    with os.fdopen(handle, "rb") as file:
+        return file.read(info.st_size)
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    """JSON as the standard has it: no repeated keys, no NaN, no numbers beyond float64, no deep nesting.
+
+    Raises:
+        UntrustedModelError: it is something else.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(items)
+        if len(table) < len(items):
+            raise ValueError("a key is repeated")
+        return table
+
+    def constant(word: str) -> Any:
+        raise ValueError(f"{word} is not JSON")
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise UntrustedModelError(f"{path}: not valid JSON: {reason}.") from error
+
+
+def read_manifested(
+    folder: Path, caps: Mapping[str, int], wanted: Iterable[str] | None = None, needed: Iterable[str] | None = None
+) -> dict[str, bytes]:
+    """The files of a folder, each held against its manifest. Other files in the folder are never opened.
+
+    Args:
+        folder: the folder.
+        caps: the names of the files, and how many bytes each may have.
+        wanted: those to read; None reads all that the manifest lists.
+        needed: those that the manifest must list; None is all.
+
+    Raises:
+        UntrustedModelError: a file is missing, a link, too large, or not what the manifest says.
+    """
+    data = read_regular(folder / MANIFEST, MAX_MANIFEST)
+    expected = _parse_manifest(data, folder / MANIFEST, tuple(caps), tuple(caps if needed is None else needed))
+    files = {}
+    for name in expected if wanted is None else wanted:
+        files[name] = read_regular(folder / name, caps[name])
+        if hashlib.sha256(files[name]).hexdigest() != expected[name]:
+            raise UntrustedModelError(
+                f"{folder / name}: its contents are not those that were saved (the SHA-256 differs from {MANIFEST}): "
+                "damaged or altered. Copy the folder again, or fit the model anew."
+            )
+    return files
+
+
+def _parse_manifest(data: bytes, path: Path, names: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, str]:
+    expected: dict[str, str] = {}
+    for line in data.decode("ascii", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        hexadecimal = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+        if name not in names or name in expected or not hexadecimal:
+            raise UntrustedModelError(f"{path}: an unexpected line, {line[:80]!r}. It lists {', '.join(names)} once.")
+        expected[name] = digest
+    lacking = [name for name in needed if name not in expected]
+    if lacking:
+        raise UntrustedModelError(f"{path}: does not list {', '.join(lacking)}.")
+    return expected
+
+
+def write_manifested(folder: Path, files: Mapping[str, bytes], unlisted: Collection[str] = ()) -> None:
+    """Write the files of an empty folder with their manifest, and flush them and the folder to disk.
+
+    Args:
+        folder: the folder.
+        files: contents by name.
+        unlisted: names that the manifest leaves out, for people may edit those files.
+    """
+    listed = {name: data for name, data in files.items() if name not in unlisted}
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in listed.items()]
+    for name, data in (*files.items(), (MANIFEST, "".join(lines).encode("ascii"))):
+        with (folder / name).open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    share(folder, 0o777)
+    sync(folder)
+
+
+def share(path: Path, mode: int) -> None:
+    """Give a temporary file or folder, which is private, the permissions that a new one has."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
+
+
+def sync(folder: Path) -> None:
+    """Flush a folder's list of names to disk."""
+    if os.name == "posix":  # elsewhere folders cannot be opened
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

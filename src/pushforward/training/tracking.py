@@ -1,0 +1,304 @@
+"""Writing a fit's learning curve where other tools read it: JSON lines, TensorBoard, MLflow, Weights & Biases.
+
+A tracker is any object with the three methods of `AbstractTracker`. None of the packages behind them is required.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+FAILED = ("diverged", "failed")  # the status of a fit that gave no weights
+
+
+@runtime_checkable
+class AbstractTracker(Protocol):
+    """What `fit` calls. An error in a tracker never ends a fit: it warns once, and goes on without that tracker."""
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        """The fit begins.
+
+        Args:
+            params: its options and sizes; `"resumed_from"` is the step of the checkpoint that it goes on from, or None
+                if it starts anew. Rows after that step will come again.
+        """
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A row of the history.
+
+        Args:
+            step: optimiser steps so far; rises from row to row.
+            metrics: the other columns of `FitResult.history`; may hold NaN.
+        """
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """The fit has ended.
+
+        Args:
+            summary: the fields of `FitResult.verdict`; after an error only `"status"`, which is `"diverged"` or
+                `"failed"`, and `"text"`.
+        """
+
+
+class JsonLines:
+    """Appends one JSON object per line to a file, each written at once: `pandas.read_json(path, lines=True)` reads it.
+
+    A fit's first line has `"event": "start"` and the params, then come lines with `"event": "row"` and the columns of
+    the history, and in the end one with `"event": "finish"` and the verdict. Numbers that are not finite are null. A
+    fit that is resumed takes the lines after its checkpoint away first, so that no step stands there twice.
+
+    Args:
+        path: the file; others' fits in it are left alone.
+
+    Raises:
+        FileNotFoundError: there is no folder to hold it.
+        IsADirectoryError: it is a folder.
+
+    Example:
+        >>> import tempfile
+        >>> tracker = JsonLines(tempfile.mkdtemp() + "/curve.jsonl")
+        >>> tracker.start({"rows": 100, "resumed_from": None})
+        >>> tracker.log(10, {"train_nats": -1.25, "held_out_nats": float("nan")})
+        >>> print(tracker.path.read_text().splitlines()[1])
+        {"event": "row", "step": 10, "train_nats": -1.25, "held_out_nats": null}
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise IsADirectoryError(f"JsonLines: {self.path} is a folder. Name a file in it.")
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"JsonLines: there is no folder {self.path.parent}. Make it first.")
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        resumed_from = params.get("resumed_from")
+        if resumed_from is not None and self.path.exists() and self._take_back(resumed_from):
+            return
+        self._write({"event": "start", **params})
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._write({"event": "row", "step": step, **metrics})
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        self._write({"event": "finish", **summary})
+
+    def _take_back(self, step: int) -> bool:
+        """Cut off what the last fit in the file wrote after `step`; whether the file holds a fit."""
+        end, kept, found = 0, 0, False
+        with self.path.open("r+b") as file:
+            for line in file:
+                end += len(line)
+                record = _parse(line)
+                begins = record.get("event") == "start"
+                found = found or begins
+                if begins or (record.get("event") == "row" and record.get("step", math.inf) <= step):
+                    kept = end
+            if found:
+                file.truncate(kept)
+        return found
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        plain = {name: _plain(value) for name, value in record.items()}
+        line = (json.dumps(plain, allow_nan=False) + "\n").encode("utf-8")
+        # Unbuffered: a line is one write, which a signal does not cut in two.
+        with self.path.open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # half a line of a writer that was killed
+            file.write(line)
+
+
+class TensorBoard:
+    """Writes an event file for TensorBoard, through tensorboardX.
+
+    Args:
+        folder: of the event files; a resumed fit's rows replace those after its checkpoint.
+
+    Raises:
+        ImportError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        self._package = _package("tensorboardX", "TensorBoard", "tensorboardX")
+        self._writer: Any = None
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        resumed_from = params.get("resumed_from")
+        # TensorBoard hides the rows from `purge_step` on that were written before.
+        purge = None if resumed_from is None else int(resumed_from) + 1
+        # Two files of the same second would have the same name.
+        suffix = "" if resumed_from is None else f".{resumed_from}"
+        self._writer = self._package.SummaryWriter(str(self.folder), purge_step=purge, filename_suffix=suffix)
+        if resumed_from is None:
+            self._writer.add_text("params", json.dumps({name: _plain(value) for name, value in params.items()}))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in _finite(metrics).items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        self._writer.add_text("verdict", str(summary.get("text", "")))
+        self._writer.close()
+
+
+class MLflow:
+    """Logs to a run of MLflow, through `mlflow.MlflowClient`; MLflow's active run and settings are left alone.
+
+    Args:
+        experiment: name of the experiment, made if there is none.
+        run_name: name of the run; None lets MLflow choose.
+        tracking_uri: of the server or folder; None takes MLflow's setting.
+        run_id: of an existing run to go on with, for a fit that is resumed. MLflow keeps the rows after the checkpoint
+            that were logged before, beside the new ones.
+
+    Attributes:
+        run_id: of the run, from `start` on.
+
+    Raises:
+        ImportError: MLflow is not installed.
+    """
+
+    def __init__(
+        self,
+        experiment: str = "Default",
+        run_name: str | None = None,
+        tracking_uri: str | None = None,
+        run_id: str | None = None,
+    ):
+        package = _package("mlflow", "MLflow", "mlflow-skinny")
+        self.experiment, self.run_name, self.run_id = experiment, run_name, run_id
+        self._client = package.MlflowClient(tracking_uri=tracking_uri)
+        self._entities = importlib.import_module("mlflow.entities")
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        if self.run_id is not None:
+            self._client.get_run(self.run_id)  # an error, if there is none
+            return
+        found = self._client.get_experiment_by_name(self.experiment)
+        where = self._client.create_experiment(self.experiment) if found is None else found.experiment_id
+        self.run_id = self._client.create_run(where, run_name=self.run_name).info.run_id
+        for name, value in params.items():
+            self._client.log_param(self.run_id, name, value)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        now = round(1000 * time.time())  # MLflow counts milliseconds
+        rows = [self._entities.Metric(name, value, now, step) for name, value in _finite(metrics).items()]
+        self._client.log_batch(self.run_id, metrics=rows)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        for name, value in summary.items():
+            self._client.set_tag(self.run_id, f"verdict.{name}", value)
+        failed = summary.get("status") in FAILED
+        self._client.set_terminated(self.run_id, status="FAILED" if failed else "FINISHED")
+
+
+class WandB:
+    """Logs to a run of Weights & Biases.
+
+    Args:
+        project: name of the project; None takes W&B's setting.
+        name: name of the run; None lets W&B choose.
+        run_id: of an existing run to go on with, for a fit that is resumed. W&B ignores steps that it has already.
+        mode: `"online"`, `"offline"` or `"disabled"`; None takes W&B's setting.
+
+    Attributes:
+        run_id: of the run, from `start` on.
+
+    Raises:
+        ImportError: wandb is not installed.
+    """
+
+    def __init__(
+        self, project: str | None = None, name: str | None = None, run_id: str | None = None, mode: str | None = None
+    ):
+        self._package = _package("wandb", "WandB", "wandb")
+        self.project, self.name, self.run_id, self.mode = project, name, run_id, mode
+        self._run: Any = None
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        resume = None if self.run_id is None else "allow"
+        options = {"project": self.project, "name": self.name, "id": self.run_id, "mode": self.mode, "resume": resume}
+        self._run = self._package.init(config=dict(params), **options)
+        self.run_id = self._run.id
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        self._run.summary.update(dict(summary))
+        self._run.finish(exit_code=int(summary.get("status") in FAILED))
+
+
+class Trackers:
+    """All trackers of a fit: one that fails is left out from then on, with a warning.
+
+    Args:
+        trackers: one, several, or None.
+
+    Raises:
+        TypeError: one of them lacks a method of `AbstractTracker`.
+    """
+
+    def __init__(self, trackers: AbstractTracker | Sequence[AbstractTracker] | None):
+        if trackers is None or not isinstance(trackers, Sequence):
+            trackers = [] if trackers is None else [trackers]
+        self.left: list[Any] = list(trackers)
+        for tracker in self.left:
+            if not isinstance(tracker, AbstractTracker) or isinstance(tracker, type):
+                fix = "Pass one such as training.JsonLines(path)."
+                got = f"{type(tracker).__name__} {tracker!r}"[:200]
+                raise TypeError(f"fit: expected trackers with start, log and finish, got {got}. {fix}")
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Call a method of each."""
+        for tracker in tuple(self.left):
+            try:
+                getattr(tracker, method)(*arguments)
+            except Exception as error:  # whatever it is, the fit is worth more
+                self.left.remove(tracker)
+                reason = f"{type(error).__name__}: {error}"[:300]
+                text = f"fit: the tracker {type(tracker).__name__} failed in {method} ({reason})."
+                warnings.warn(f"{text} The fit goes on without it.", RuntimeWarning, stacklevel=2)
+
+
+def _package(name: str, tracker: str, distribution: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        text = f"{tracker}: needs the package {distribution}, which is not installed. pip install {distribution}"
+        raise ImportError(text, name=name) from error
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that can be drawn."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it: null for what is not finite, text for what is neither number nor text."""
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if hasattr(value, "__float__"):
+        number = float(value)
+        return None if not math.isfinite(number) else int(value) if hasattr(value, "__index__") else number
+    return str(value)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """The record of a line, an empty one if it is none."""
+    if not line.endswith(b"\n"):
+        return {}
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -47,7 +47,8 @@ def detect_schema(cells: Cells, *, missing: bool = False) -> tuple[TableSchema, 
     columns, arrays, notes = [], [], []
     for name, column in zip(cells.names, cells.table.columns, strict=True):
         column, found = _tidied(cells.source, name, column, notes)
-        columns.append(_detect(cells.source, name, column, found, missing, notes))
+        made = _detect(cells.source, name, column, found, missing, notes)
+        columns.append(made)
         arrays.append(column)
     tidy = Cells(pa.Table.from_arrays(arrays, names=list(cells.names)), cells.source, cells.notes)
     return TableSchema(rows=len(cells), columns=tuple(columns)), tidy, notes

@@ -16,7 +16,6 @@ import pyarrow.compute
 
 from pushforward.data import times
 from pushforward.data.cells import Cells
-from pushforward.data.columns import listed
 from pushforward.data.detect import arrow_type, is_text, plain_text
 from pushforward.data.errors import DataError
 from pushforward.data.schema import Column, level_key
@@ -89,6 +88,10 @@ class Encoded:
     rows: np.ndarray
     within: np.ndarray
     unseen: dict[str, list[str]]
+
+    def take(self, places: np.ndarray) -> Encoded:
+        """Some of the rows."""
+        return Encoded(self.rows[places], self.within[places], {})
 
 
 def encode(layout: Layout, cells: Cells, *, what: str = "the model") -> Encoded:
@@ -351,7 +354,3 @@ def _constant(column: Column, n: int) -> pa.Array:
         return times.from_numbers(np.full(n, float(value)), kind)
     return pa.array([value] * n, kind)
 
-
-def describe_blanks(names: Sequence[str]) -> str:
-    """Names for a sentence."""
-    return listed(list(names))

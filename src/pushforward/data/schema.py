@@ -87,6 +87,7 @@ class Column(BaseModel):
         atoms: numbers that have a probability of their own, such as 0 for a rain gauge.
         missing: missing values are a state of their own.
         tail_index: if the tails are heavy, the exponent of their power law, so that a Student-t map carries them.
+        seen: the smallest and the largest number that the rows held; numbers far beyond are extrapolation.
         value: what a constant column always is.
     """
 
@@ -108,6 +109,7 @@ class Column(BaseModel):
     atoms: Annotated[tuple[Number, ...], Field(max_length=MAX_ATOMS, strict=False)] = ()
     missing: bool = False
     tail_index: Annotated[float, Field(ge=0.5, le=30)] | None = None
+    seen: Annotated[tuple[Number, Number] | None, Field(strict=False)] = None
     value: Level | None = None
 
     @model_validator(mode="after")

@@ -292,23 +292,24 @@ class TableDistribution(AbstractDistribution):
         x = self._sample(keys, condition)
         return x, self._log_prob(x, condition, fold_keys(keys, 2) if self.needs_key else None)
 
-    def encode(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        """The latents of the values, `(n_values, n)`, with rounded and absent values drawn by the keys.
+    def standard(
+        self, x: Array, condition: Array | None, keys: PRNGKeyArray | None
+    ) -> tuple[Array, Array | None, Array]:
+        """What the flow of the values sees: standard numbers `(n_values, n)`, its condition, and which are there.
 
         Args:
             x: `(dim, n)`.
             condition: `(*cond_shape, n)` or None.
-            keys: `(n,)`; None if and only if no key is needed.
+            keys: `(n,)`, for rounded and absent values; None takes the middle of the steps, and 0 for what is absent.
         """
         n_states = len(self.own.sizes)
         states, values = x[:n_states], x[n_states:]
         features = None if self.given is None or condition is None else self.given(condition)
         if self.units is None or self.values is None:
-            raise ValueError("TableDistribution.encode: expected a table with numbers, got one of states alone.")
-        if self.needs_key:
-            uniform, normal = self._noise(keys)
-            values = values + along(jnp.asarray(self.steps.value, x.dtype)) * uniform
+            raise ValueError("TableDistribution.standard: expected a table with numbers, got one of states alone.")
+        shape = values.shape
+        uniform, normal = (jnp.full(shape, 0.5), jnp.zeros(shape)) if keys is None else self._noise(keys)
+        values = values + along(jnp.asarray(self.steps.value, x.dtype)) * uniform
         standard = self.units.each_inverse(values)[0]
-        if self.needs_key:
-            standard = jnp.where(present(states, self.own.state_of_value), standard, normal)
-        return run_batch(self.values.bijection, standard, self._condition(states, features), None, False)[0]
+        there = present(states, self.own.state_of_value)
+        return jnp.where(there, standard, normal), self._condition(states, features), there

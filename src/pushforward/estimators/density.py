@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted, validate_data
 
+from pushforward.checking import CheckReport
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import decode, encode
 from pushforward.data.schema import TableSchema
@@ -21,7 +22,10 @@ from pushforward.estimators.build import make_recipe
 from pushforward.estimators.frames import frame_kind, given_cells, to_frame, wanted_kind
 from pushforward.estimators.model import TableModel
 from pushforward.estimators.rows import Scores
-from pushforward.estimators.train import prepare, train
+from pushforward.estimators.train import Prepared, Trained, prepare, train
+from pushforward.estimators.verify import check_model, compare_with_simple, status_of
+from pushforward.estimators.words import baseline_of, card, meaning
+from pushforward.metrics import compare
 from pushforward.io.model_folder import ModelParts, load_model, save_model
 from pushforward.training import FitResult, Verdict
 
@@ -51,6 +55,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             tables, and takes every column of an array as real numbers.
         missing: `"error"`; `"drop"` leaves out rows with missing values; `"model"` fits a model in which cells may be
             missing.
+        verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
+            that out, for grid searches.
         max_epochs: passes over the rows at most; None chooses by the number of rows.
         max_seconds: time budget of a fit; it shortens the schedule.
         batch_size: rows per step; None chooses.
@@ -90,6 +96,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         base: str = "normal",
         schema: TableSchema | Mapping[str, Any] | str | os.PathLike | None = None,
         missing: Literal["error", "drop", "model"] = "error",
+        verify: bool = True,
         max_epochs: int | None = None,
         max_seconds: float | None = None,
         batch_size: int | None = None,
@@ -109,6 +116,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.base = base
         self.schema = schema
         self.missing = missing
+        self.verify = verify
         self.max_epochs = max_epochs
         self.max_seconds = max_seconds
         self.batch_size = batch_size
@@ -160,7 +168,28 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self._keep(trained.model, trained.result)
         self.notes_, self.held_out_ = prepared.notes, trained.held_out
         self._kind, self._n_rows = kind, len(prepared.rows)
+        self.baselines_, self.gains_, self.checks_ = (), (), None
+        if self.verify:
+            self._verify(prepared, trained)
         return self
+
+    def _verify(self, prepared: Prepared, trained: Trained) -> None:
+        """Check the model and compare it, on the held-out rows; without any, check it on its samples."""
+        held_out, condition = trained.held_out, prepared.condition
+        if len(held_out) == 0:
+            self.checks_ = None if self.given_ else check_model(self.model_, None)
+            return
+        kept = np.delete(np.arange(len(prepared.rows)), held_out)
+        own = None if condition is None else condition[held_out]
+        self.checks_ = check_model(self.model_, prepared.encoded.take(held_out), own)
+        compared = compare_with_simple(
+            self.model_,
+            prepared.encoded.take(kept),
+            prepared.encoded.take(held_out),
+            None if condition is None else condition[kept],
+            own,
+        )
+        self.baselines_, self.gains_ = compared.baselines, tuple(compare(compared.model, compared.baselines))
 
     def _read(self, X: Any, sample_weight: Any) -> tuple[str | None, Cells | None, np.ndarray | None]:
         """The kind of table, its cells if columns are to be looked at one by one, and the weights of its rows."""
@@ -226,6 +255,37 @@ class FlowDensity(DensityMixin, BaseEstimator):
             X: `(n, d)`, all columns of the fit, the given ones among them.
         """
         return self.score_parts(X).log_prob
+
+    def row_status(self, X: Any) -> np.ndarray:
+        """How far the score of each row can be trusted: `ok`, `tail`, `extrapolated` or `unconverged`.
+
+        Args:
+            X: as in `score_samples`.
+        """
+        encoded, condition = self.model_.encode(self.table_of(X))
+        log_prob = self.model_.score_encoded(encoded, condition).log_prob
+        return status_of(self.model_, encoded, condition, log_prob)
+
+    def check(self, X: Any = None, *, random_state: int = 0) -> CheckReport:
+        """Check the trained model: round trip, log-determinants, normalisation, latents, precision and more.
+
+        Args:
+            X: rows, best ones that the fit has not seen; None checks the model on its samples.
+            random_state: seed of all draws.
+
+        Raises:
+            ValueError: a model with conditions is checked without rows.
+        """
+        check_is_fitted(self)
+        if X is None and self.given_:
+            raise ValueError(f"FlowDensity.check: expected rows, for the model is given {list(self.given_)}. Pass X.")
+        encoded, condition = (None, None) if X is None else self.model_.encode(self.table_of(X))
+        return check_model(self.model_, encoded, condition, seed=random_state)
+
+    def meaning(self) -> list[str]:
+        """What `score_samples` is for this model, a sentence for each of its parts."""
+        check_is_fitted(self)
+        return meaning(self.model_)
 
     def score_parts(self, X: Any) -> Scores:
         """The log-probability of each row in its parts, each `(n,)` in nats.
@@ -331,7 +391,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
             rows=self._n_rows,
             history=self.result_.history,
             verdict=dataclasses.asdict(self.result_.verdict),
+            baselines=[
+                {"name": b.name, "nats": b.nats, "standard_error": b.standard_error, "detail": b.detail}
+                for b in self.baselines_
+            ],
+            notes=self.notes_,
+            checks=None if self.checks_ is None else self.checks_.to_json(),
         )
+        parts = dataclasses.replace(parts, card=card(parts, self.meaning()))
         save_model(parts, folder, force=force)
 
     @staticmethod
@@ -354,6 +421,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         density._keep(model, FitResult(parts.distribution, dict(parts.history), Verdict(**parts.verdict)))
         names = parts.schema.names
         named = {"feature_names_in_": np.asarray(names, dtype=object)} if parts.named else {}
+        density.notes_, density.gains_ = tuple(parts.notes), ()
+        density.baselines_ = tuple(baseline_of(record) for record in parts.baselines)
+        density.checks_ = None if parts.checks is None else CheckReport.from_json(dict(parts.checks))
         vars(density).update(named, n_features_in_=len(names), _kind=parts.frame, _n_rows=parts.rows)
         return density
 

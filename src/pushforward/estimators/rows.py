@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -86,31 +85,64 @@ def _score(model: TableDistribution, x: Any, condition: Any, n_draws: int) -> tu
     return masses[0], density, jnp.where(finite, error, 0.0)
 
 
-def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-    """The latents of the values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
-    wide = widen(model)
+class Standard(NamedTuple):
+    """What the flow of a table's values sees, in float64.
 
-    def run(rows: np.ndarray, own: np.ndarray | None, first: int) -> Any:
-        return _latents(wide, rows, own, np.uint32(first))
+    Attributes:
+        values: standard numbers `(n, n_values)`.
+        condition: `(n, k)` or None.
+        there: `(n, n_values)`: which values are there; the others are filled.
+    """
 
+    values: np.ndarray
+    condition: np.ndarray | None
+    there: np.ndarray
+
+
+def standard_rows(
+    model: TableDistribution, x: np.ndarray, condition: np.ndarray | None, *, drawn: bool = True
+) -> Standard:
+    """The values of rows in standard units, with their conditions.
+
+    Args:
+        model: in the data's units.
+        x: `(n, dim)`.
+        condition: `(n, k)` or None.
+        drawn: draw what is rounded or absent, anew for each row; else take the middle of the step, and 0.
+    """
+    wide, parts = widen(model), []
     with jax.enable_x64(True):
-        return np.concatenate([np.asarray(part) for part in _chunks(run, x, condition)])
-
-
-def _chunks(run: Callable[..., Any], x: np.ndarray, condition: np.ndarray | None) -> Iterator[Any]:
-    for start in range(0, len(x), CHUNK):
-        rows = x[start : start + CHUNK]
-        own = None if condition is None else pad_rows(condition[start : start + CHUNK], CHUNK)
-        yield run(pad_rows(np.asarray(rows, np.float64), CHUNK), own, start)[: len(rows)]
+        for start in range(0, len(x), CHUNK):
+            own = None if condition is None else pad_rows(condition[start : start + CHUNK], CHUNK)
+            rows = pad_rows(np.asarray(x[start : start + CHUNK], np.float64), CHUNK)
+            found = _standard(wide, rows, own, np.uint32(start), drawn and model.needs_key)
+            parts.append([None if part is None else np.asarray(part)[: len(x) - start] for part in found])
+    values, conditions, there = (
+        None if parts[0][i] is None else np.concatenate([part[i] for part in parts]) for i in range(3)
+    )
+    return Standard(values, conditions, np.broadcast_to(there, values.shape))  # pyright: ignore
 
 
 @eqx.filter_jit
-def _latents(model: TableDistribution, x: Any, condition: Any, first: Any) -> Any:
+def _standard(model: TableDistribution, x: Any, condition: Any, first: Any, drawn: bool) -> tuple[Any, Any, Any]:
     keys = None
-    if model.needs_key:
+    if drawn:
         fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys = fold(jax.random.key(DRAWS_SEED), first + jnp.arange(CHUNK, dtype=jnp.uint32))
-    return model.encode(x.T, None if condition is None else condition.T, keys).T
+    values, own, there = model.standard(x.T, None if condition is None else condition.T, keys)
+    return values.T, None if own is None else own.T, jnp.broadcast_to(there, values.shape).T
+
+
+def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+    """The latents of the values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
+    standard = standard_rows(model, x, condition)
+    flow, parts = widen(model.values), []
+    with jax.enable_x64(True):
+        for start in range(0, len(x), CHUNK):
+            own = None if standard.condition is None else pad_rows(standard.condition[start : start + CHUNK], CHUNK)
+            rows = pad_rows(standard.values[start : start + CHUNK], CHUNK)
+            parts.append(np.asarray(flow.encode(rows, own))[: len(x) - start])  # pyright: ignore
+    return np.concatenate(parts)
 
 
 def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None) -> np.ndarray:

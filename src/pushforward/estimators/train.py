@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -227,8 +226,24 @@ def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: 
         )
         trained = result.flow.in_units_of(model)  # pyright: ignore[reportAttributeAccessIssue]
     held_out = held_out_rows(len(prepared.rows), validation, key)
-    table = TableModel(prepared.schema, prepared.given, recipe, trained)
+    table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
     return Trained(table, _honest(table, prepared, result, held_out), held_out)
+
+
+def with_ranges(schema: TableSchema, layout: Layout, rows: np.ndarray) -> TableSchema:
+    """The schema with the smallest and largest number that each column's rows hold."""
+    ranges = {}
+    for j, i in enumerate(layout.valued):
+        state = layout.state_of_value[j]
+        values = rows[:, len(layout.stated) + j]
+        values = values if state < 0 else values[rows[:, state] == 0]
+        if len(values):
+            ranges[layout.columns[i].name] = (float(values.min()), float(values.max()))
+    columns = tuple(
+        column.model_copy(update={"seen": ranges[column.name]}) if column.name in ranges else column
+        for column in schema.columns
+    )
+    return schema.model_copy(update={"columns": columns})
 
 
 def _honest(model: TableModel, prepared: Prepared, result: FitResult, held_out: np.ndarray) -> FitResult:
@@ -241,4 +256,4 @@ def _honest(model: TableModel, prepared: Prepared, result: FitResult, held_out: 
     weights = np.ones(len(scores)) if prepared.weights is None else prepared.weights[held_out]
     nats = float(np.average(scores, weights=weights))
     error = float(np.sqrt(np.sum((weights * (scores - nats)) ** 2)) / weights.sum())
-    return dataclasses.replace(result, verdict=result.verdict.with_score(nats, error))
+    return result.with_score(nats, error)

@@ -104,7 +104,11 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any], force: bool = False
 
 
 def write_folder(
-    folder: Path, files: Mapping[str, bytes], force: bool = False, known: Collection[str] = tuple(MAX_BYTES)
+    folder: Path,
+    files: Mapping[str, bytes],
+    force: bool = False,
+    known: Collection[str] = tuple(MAX_BYTES),
+    unlisted: Collection[str] = (),
 ) -> None:
     """Write a model folder, or one of the files `known`, with its manifest: complete under its name, or not at all.
 
@@ -119,7 +123,7 @@ def write_folder(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        write_manifested(temporary, files, unlisted=(CARD,) if CARD in known else ())
+        write_manifested(temporary, files, unlisted)
         old = temporary.with_name(temporary.name + ".old")
         if folder.exists():
             os.rename(folder, old)

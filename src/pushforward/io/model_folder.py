@@ -114,7 +114,7 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         "README.md": parts.card.encode("utf-8"),
     }
     _parts(files, Path("the model"))  # what could not be loaded is not written
-    write_folder(Path(folder), files, force)
+    write_folder(Path(folder), files, force, unlisted=(CARD,))
 
 
 def load_model(folder: str | os.PathLike) -> ModelParts:

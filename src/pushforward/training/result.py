@@ -78,16 +78,6 @@ class Verdict:
     def __str__(self) -> str:
         return self.text
 
-    def with_score(self, nats: float, error: float) -> Verdict:
-        """The same with another held-out score, such as a tighter bound.
-
-        Args:
-            nats: mean log-density per held-out row.
-            error: its standard error.
-        """
-        text = describe(self.status, nats, error, self.steps, self.seconds, self.n_skipped, self.n_rewinds)
-        return dataclasses.replace(self, text=text, held_out_nats=nats, standard_error=error)
-
 
 @dataclass(frozen=True)
 class FitResult:
@@ -103,6 +93,20 @@ class FitResult:
     flow: Flow
     history: dict[str, np.ndarray]
     verdict: Verdict
+
+    def with_score(self, nats: float, error: float) -> FitResult:
+        """The same with another held-out score of the weights returned, such as a tighter bound.
+
+        Args:
+            nats: mean log-density per held-out row.
+            error: its standard error.
+        """
+        old = self.verdict
+        fallen = fall(self.history, old.best_step, old.held_out_nats, old.standard_error)
+        counts = (old.steps, old.seconds, old.n_skipped, old.n_rewinds, old.best_step)
+        text = describe(old.status, old.judgement, nats, error, *counts, fallen)
+        verdict = dataclasses.replace(old, text=text, held_out_nats=nats, standard_error=error)
+        return dataclasses.replace(self, verdict=verdict)
 
 
 def judge(

@@ -185,3 +185,13 @@ def test_the_error_is_that_of_paired_differences():
     gain = compare(hard + 0.1, [Baseline("Gaussian", -25.0, 1.5, "", hard)])[0]
     assert gain.gain == pytest.approx(0.1)
     assert gain.standard_error < 1e-9
+
+
+def test_a_row_out_of_all_bounds_has_density_zero():
+    held_out = rows(20, 2, 1)
+    held_out[3] = 1e300
+    for baseline in baselines(rows(100, 2), held_out):
+        assert baseline.per_row[3] == -np.inf, baseline.name
+        assert np.isfinite(np.delete(baseline.per_row, 3)).all()
+        assert baseline.nats == -np.inf
+        assert baseline.name in compare(np.zeros(20), [baseline])[0].sentence

@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-MOSTLY_DISTINCT = 0.9  # of the distinct rows, for a column to count as continuous
+# For equal rows to count as copies: the share of rows that are distinct, of those the share that occurs more than once,
+# and how many of a column's entries are new in distinct rows.
+LEAST_DISTINCT = 0.1
+LEAST_REPEATED = 0.02
+MOSTLY_DISTINCT = 0.9
 
 
 def matrix(name: str, values: Any, columns: int | None = None, least: int = 1, finite: bool = True) -> np.ndarray:
@@ -80,14 +84,24 @@ def choose(rng: np.random.Generator, n: int, most: int) -> np.ndarray:
 def groups_of_copies(x: np.ndarray) -> np.ndarray | None:
     """A number per row `(n,)`, shared by rows that are copies of one another; None where equal rows are no surprise.
 
-    Where a column takes a new value in almost every distinct row, two independent rows do not agree in all columns:
-    equal ones were copied. Among rows of few values they come by chance, and each counts.
+    Two independent rows of continuous numbers do not agree in all columns: equal ones were copied. Equal rows come by
+    chance, and each counts, where every column has few values, or evenly spaced ones such as counts and rounded
+    figures, or where the rows that repeat are but a few, such as all those with nothing in them.
     """
-    distinct, group = np.unique(x, axis=0, return_inverse=True)
-    if len(distinct) == len(x):
+    distinct, group, counts = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+    repeated = int((counts > 1).sum())
+    if len(distinct) < LEAST_DISTINCT * len(x) or repeated < max(1, LEAST_REPEATED * len(distinct)):
         return None
-    varied = max(len(np.unique(column)) for column in distinct.T)
-    return group.reshape(-1) if varied >= MOSTLY_DISTINCT * len(distinct) else None
+    return group.reshape(-1) if any(_continuous(column) for column in distinct.T) else None
+
+
+def _continuous(column: np.ndarray) -> bool:
+    """Whether almost every entry is new, and most steps between neighbours differ from one another."""
+    values = np.unique(column[np.isfinite(column)])
+    if len(values) < max(3, MOSTLY_DISTINCT * len(column)):
+        return False
+    steps = np.diff(values / max(np.abs(values).max(), np.finfo(float).tiny))
+    return len(np.unique(np.round(steps / np.median(steps), 5))) > len(steps) / 2
 
 
 @contextmanager

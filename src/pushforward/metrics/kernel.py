@@ -83,8 +83,7 @@ def _best_bandwidth(a: np.ndarray, w: np.ndarray, left_out: np.ndarray, scott: f
     d = a.shape[1]
     squares = _squares(a[left_out], a)
     squares[np.arange(len(left_out)), left_out] = np.inf
-    nearest = squares.min(axis=1)
-    squares -= nearest[:, None]
+    nearest = _take_nearest(squares)
     constant = -np.log1p(-w[left_out]) - 0.5 * d * LOG_2PI
     share = w[left_out] / w[left_out].sum()
     seen: dict[float, float] = {}
@@ -125,10 +124,17 @@ def _log_density(a: np.ndarray, w: np.ndarray, b: np.ndarray, h: float) -> np.nd
     parts = []
     for i in range(0, len(b), size):
         squares = _squares(b[i : i + size], a)
-        nearest = squares.min(axis=1)
-        squares -= nearest[:, None]
+        nearest = _take_nearest(squares)
         parts.append(_log_kernel_sum(squares, nearest, w, h))
     return np.concatenate(parts) - d * math.log(h) - 0.5 * d * LOG_2PI
+
+
+def _take_nearest(squares: np.ndarray) -> np.ndarray:
+    """The least of each row, subtracted in place; zero where even that is infinite, so that the density is zero."""
+    nearest = squares.min(axis=1)
+    nearest[np.isinf(nearest)] = 0.0
+    squares -= nearest[:, None]
+    return nearest
 
 
 def _log_kernel_sum(squares: np.ndarray, nearest: np.ndarray, w: np.ndarray, h: float) -> np.ndarray:

@@ -112,7 +112,7 @@ def marginal_test(
         x, y = np.mod(x, period), np.mod(y, period)
     values = ordered(x, y, rng, circular=kind == "circular") if len(x) and len(y) else None
     missing = [np.array([len(side) - there, there]) for side, there in zip(sides, (len(x), len(y)), strict=True)]
-    differs = levels(*missing, rng)
+    differs = levels(missing[0], missing[1], rng)
     name = "Kuiper" if kind == "circular" else "Kolmogorov-Smirnov"
     detail = ""
     if values is not None and kind == "numeric":

@@ -238,7 +238,7 @@ def tail_index(x: Any) -> TailIndex:
     alphas = [math.nan if math.isnan(xi) else (1 / xi if xi > 0 else math.inf) for xi, _, _ in tails]
     (_, upper_error, upper_rows), (_, lower_error, lower_rows) = tails
     sentence = _tail_sentence(values, alphas, heavy, df)
-    return TailIndex(*alphas, upper_error, lower_error, upper_rows, lower_rows, heavy, df, sentence)
+    return TailIndex(alphas[0], alphas[1], upper_error, lower_error, upper_rows, lower_rows, heavy, df, sentence)
 
 
 def _tail_sentence(values: np.ndarray, alphas: list[float], heavy: bool, df: float | None) -> str:
@@ -253,8 +253,8 @@ def _tail_sentence(values: np.ndarray, alphas: list[float], heavy: bool, df: flo
     if heavy and df is not None:
         lost = "mean" if df <= 1 else "variance" if df <= 2 else "fourth moment" if df <= 4 else "sixth moment"
         return (
-            f"Heavy tails ({figures}): by this estimate the column has no finite {lost}, and a normal base cannot follow it; "
-            f"use a Student-t with about {df:.2g} degrees of freedom."
+            f"Heavy tails ({figures}): by this estimate the column has no finite {lost}, which a normal base "
+            f"cannot follow; use a Student-t with about {df:.2g} degrees of freedom."
         )
     return f"No sign of heavy tails ({figures}): a normal base will do."
 

@@ -12,11 +12,11 @@ import numpy as np
 import typer
 
 from pushforward.cli.report import OK, Reporter
-from pushforward.cli.use import flow_of
-from pushforward.data.tables import Table, read_table
+from pushforward.data.cells import Cells, read_cells
+from pushforward.data.encoding import Encoded, turned
 from pushforward.distributions import StandardNormal
 from pushforward.estimators import FlowDensity
-from pushforward.estimators.rows import widen
+from pushforward.estimators.model import TableModel
 from pushforward.io.files import check_file_target, write_file
 from pushforward.plotting import plot_curve, plot_overview, plot_pair, plot_qq
 
@@ -46,7 +46,9 @@ def run_plot(model: Path, data: str | None, out: Path, *, kind: str, seed: int, 
     if data is None and (kind == "qq" or (density.given_ and kind != "curve")):
         why = "latents are those of data" if kind == "qq" else f"the samples need {', '.join(density.given_)}"
         raise typer.BadParameter(f"--kind {kind} needs DATA: {why}.")
-    table = None if data is None or kind == "curve" else _thinned(read_table(data, columns=density.columns_), seed)
+    table = None
+    if data is not None and kind != "curve":
+        table = _thinned(read_cells(data).select(density.model_.needed), seed)
     mpl.use("agg")  # a file is written and no window opened, whatever the machine has
     title = f"{density.config_['flow']} fitted to {density._n_rows:,} rows, {len(density.columns_)} columns"
     pages = _pages(density, table, kind, seed)
@@ -57,48 +59,86 @@ def run_plot(model: Path, data: str | None, out: Path, *, kind: str, seed: int, 
     return OK
 
 
-def _thinned(table: Table, seed: int) -> Table:
-    if len(table.values) <= MOST_ROWS:
+def _thinned(table: Cells, seed: int) -> Cells:
+    if len(table) <= MOST_ROWS:
         return table
-    rows = np.random.default_rng(seed).choice(len(table.values), MOST_ROWS, replace=False)
-    return dataclasses.replace(table, values=table.values[np.sort(rows)])
+    return table.take(np.sort(np.random.default_rng(seed).choice(len(table), MOST_ROWS, replace=False)))
 
 
 def _pages(
-    density: FlowDensity, table: Table | None, kind: str, seed: int
+    density: FlowDensity, table: Cells | None, kind: str, seed: int
 ) -> list[tuple[Callable[[Any], Any], float, float]]:
     """The drawings asked for, as functions of where to draw, with their sizes."""
+    model: TableModel = density.model_
     pages: list[tuple[Callable[[Any], Any], float, float]] = []
+    encoded, condition = (None, None) if table is None else model.encode(table)
     if kind in ("pair", "all"):
-        data, samples = None if table is None else table.values, draw_samples(density, table, seed)
-        side = max(4.6, 1.25 * min(len(density.columns_), 10) + 0.9)
-        pages.append((lambda where: plot_pair(data, samples, density.columns_, figure=where, seed=seed), side, side))
+        names, levels = axes_of(model)
+        data = None if encoded is None else numbers(model, encoded.rows, condition)
+        drawn, own = draw_samples(model, encoded, condition, seed)
+        samples = numbers(model, drawn, own)
+        side = max(4.6, 1.25 * min(len(names), 10) + 0.9)
+        pages.append(
+            (lambda where: plot_pair(data, samples, names, levels=levels, figure=where, seed=seed), side, side)
+        )
     if kind in ("curve", "all"):
         result = density.result_
         verdict = dataclasses.asdict(result.verdict)
         pages.append((lambda where: plot_curve(result.history, verdict, figure=where), *ON_A_PAGE))
-    if kind in ("qq", "all") and table is not None:
-        latents, base = encode(density, table), flow_of(density).base
+    if kind in ("qq", "all") and table is not None and model.distribution.values is not None:
+        latents, base = model.latents(table), model.distribution.values.base
         normal = isinstance(base, StandardNormal)
         reference = None if normal else np.asarray(base.sample(jax.random.key(seed), (MOST_ROWS,)))
         pages.append((lambda where: plot_qq(latents, reference, figure=where), *ON_A_PAGE))
     return pages
 
 
-def draw_samples(density: FlowDensity, table: Table | None, seed: int) -> np.ndarray:
-    """Samples to draw beside the data: as many as there are data, within reason; one for each row's condition."""
-    if not density.given_:
-        n = SAMPLES if table is None else min(SAMPLES, len(table.values))
-        return np.asarray(density.sample(n, random_state=seed))
-    if table is None:
-        raise ValueError("draw_samples: expected a table of conditions, got none.")
-    conditions = table.select(density.given_).values[:SAMPLES]
-    return np.asarray(density.sample(1, given=conditions, random_state=seed))
+def draw_samples(
+    model: TableModel, encoded: Encoded | None, condition: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples to draw beside the data and their conditions: as many as there are data, one for each condition."""
+    key = np.random.default_rng(seed).integers(0, 2**32, size=2, dtype=np.uint32)
+    if condition is None:
+        n = SAMPLES if encoded is None else min(SAMPLES, len(encoded.rows))
+        return model.draw(n, key, None), None
+    return model.draw(1, key, condition[:SAMPLES]), condition[:SAMPLES]
 
 
-def encode(density: FlowDensity, table: Table) -> np.ndarray:
-    """The latents of the rows, `(n, d)`, in float64."""
-    modelled = [name for name in density.columns_ if name not in density.given_]
-    condition = table.select(density.given_).values if density.given_ else None
-    with jax.enable_x64(True):
-        return np.asarray(widen(flow_of(density)).encode(table.select(modelled).values, condition))
+def axes_of(model: TableModel) -> tuple[list[str], dict[int, list[str]]]:
+    """The columns in the order of `numbers`, and the names of the levels of those that have levels."""
+    columns = [*model.layout.columns, *(() if model.given_layout is None else model.given_layout.columns)]
+    levels = {
+        i: [*map(str, column.levels), *(["other"] if column.rare else []), *(["missing"] if column.missing else [])]
+        for i, column in enumerate(columns)
+        if column.levels and isinstance(column.levels[0], str | bool)
+    }
+    return [column.name for column in columns], levels
+
+
+def numbers(model: TableModel, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+    """Encoded rows as one number per column: values, atoms, the number of a level. Rows with missing values drop out."""
+    parts = [(model.layout, rows)]
+    if model.given_layout is not None and condition is not None:
+        parts.append((model.given_layout, condition))
+    made = []
+    for layout, own in parts:
+        for i, column in enumerate(layout.columns):
+            states = own[:, layout.stated.index(i)] if i in layout.stated else None
+            if column.valued:
+                values = own[:, len(layout.stated) + layout.valued.index(i)].astype(float)
+                if column.kind == "circular":
+                    values = (values + turned(column) - (column.low or 0.0)) % (column.period or 1.0) + (column.low or 0.0)
+                for number, atom in enumerate(column.atoms):
+                    values = np.where(states == 1 + number, atom, values)
+                if column.missing:
+                    values = np.where(states == column.missing_state, np.nan, values)
+            else:
+                values = np.asarray(states, float)
+                if isinstance(column.levels[0], int | float) and not isinstance(column.levels[0], bool):
+                    known = np.array([*map(float, column.levels), np.nan, np.nan])
+                    values = known[np.minimum(values.astype(int), len(column.levels))]
+                elif column.missing and not column.rare:
+                    values = np.where(states == column.missing_state, len(column.levels), values)
+            made.append(values)
+    whole = np.stack(made, axis=1)
+    return whole[np.isfinite(whole).all(axis=1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # More columns than this cannot be read on one page; more points than this per panel only hide one another.
 MOST_COLUMNS = 10
 MOST_POINTS = 2000
+# Levels named along an axis, and how far the points of a level are spread to each side.
+MOST_LEVELS = 8
+SPREAD = 0.3
 
 
 def plot_pair(
@@ -33,6 +36,7 @@ def plot_pair(
     samples: Any = None,
     names: Sequence[str] | None = None,
     *,
+    levels: Mapping[int, Sequence[str]] | None = None,
     figure: Figure | SubFigure | None = None,
     seed: int = 0,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
@@ -45,6 +49,8 @@ def plot_pair(
         data: `(n, d)`, or None.
         samples: `(m, d)`, or None; at least one of the two is needed.
         names: of the columns.
+        levels: for columns of categories, by position, the names of the levels 0, 1, ...; their points are spread a
+            little, so that they do not hide one another.
         figure: where to draw; None makes a figure.
         seed: for the choice of points when there are more than can be told apart.
 
@@ -67,7 +73,8 @@ def plot_pair(
     dim = min(total, MOST_COLUMNS)
     labels = [f"x{i}" for i in range(total)] if names is None else [shortened(name, 24 - dim) for name in names]
     reference = next(iter(sets.values()))[1]  # the axes follow the data where there are data
-    ranges = [limits(reference[:, i]) for i in range(dim)]
+    levels = {i: list(words) for i, words in (levels or {}).items() if i < dim}
+    ranges = [(-0.6, len(levels[i]) - 0.4) if i in levels else limits(reference[:, i]) for i in range(dim)]
     side = 1.25 * dim + 0.9 if dim > 2 else 2.2 * dim + 0.6
     with styled():
         figure = new_figure(figure, side, side)
@@ -77,18 +84,18 @@ def plot_pair(
             for column in range(row + 1):
                 axes[row, column] = axis = figure.add_subplot(grid[row, column])
                 if row == column:
-                    _marginal(axis, sets, column, ranges[column])
+                    _marginal(axis, sets, column, ranges[column], column in levels)
                 else:
-                    _points(axis, sets, column, row, seed)
+                    _points(axis, sets, column, row, seed, levels)
                     axis.set_ylim(*ranges[row])
                 axis.set_xlim(*ranges[column])
-                _label(axis, row, column, ranges, labels)
+                _label(axis, row, column, ranges, labels, levels)
         figure.align_labels()
         _legend(figure, axes, sets, dim, _remarks(sets, ranges, total, dim))
     return figure, axes
 
 
-def _points(axis: Any, sets: dict, column: int, row: int, seed: int) -> None:
+def _points(axis: Any, sets: dict, column: int, row: int, seed: int, levels: Mapping[int, list[str]]) -> None:
     count = min(MOST_POINTS, *(len(values) for _, values in sets.values()))
     rng = np.random.default_rng(seed)
     parts, colors = [], []
@@ -97,14 +104,19 @@ def _points(axis: Any, sets: dict, column: int, row: int, seed: int) -> None:
         colors += [color] * count
     order = rng.permutation(len(colors))
     points = np.concatenate(parts)[order]
+    for place, i in enumerate((column, row)):
+        if i in levels:
+            points[:, place] += rng.uniform(-SPREAD, SPREAD, len(points))
     size = float(np.clip(8000 / len(order), 1.5, 9.0))
     shades = np.array(colors)[order]
     axis.scatter(points[:, 0], points[:, 1], s=size, c=shades, alpha=0.55, linewidths=0, rasterized=True)
 
 
-def _marginal(axis: Any, sets: dict, column: int, span: tuple[float, float]) -> None:
+def _marginal(axis: Any, sets: dict, column: int, span: tuple[float, float], levels: bool) -> None:
     smallest = min(len(values) for _, values in sets.values())
     edges = np.linspace(*span, int(np.clip(2 * smallest ** (1 / 3), 8, 40)) + 1)
+    if levels:
+        edges = np.arange(-0.5, span[1] + 0.2)
     for label, (color, values) in sets.items():
         # Over all values, also those beyond the axis: a marginal that leaves mass outside must not look taller.
         heights = np.histogram(values[:, column], bins=edges)[0] / (len(values) * np.diff(edges))
@@ -114,16 +126,26 @@ def _marginal(axis: Any, sets: dict, column: int, span: tuple[float, float]) -> 
     axis.margins(y=0.1)
 
 
-def _label(axis: Any, row: int, column: int, ranges: list[tuple[float, float]], labels: list[str]) -> None:
+def _label(
+    axis: Any,
+    row: int,
+    column: int,
+    ranges: list[tuple[float, float]],
+    labels: list[str],
+    levels: Mapping[int, list[str]],
+) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     dim = len(ranges)
     for part, i in ((axis.xaxis, column), (axis.yaxis, row)):
+        if i in levels:
+            _name_levels(part, levels[i], dim, upright=part is axis.yaxis)
+            continue
         offset, power = units(*ranges[i])
         part.set_major_locator(MaxNLocator(3 if dim > 2 else 5))
         part.set_major_formatter(FuncFormatter(_formatter(offset, power)))
     if row == dim - 1:
-        axis.set_xlabel(in_units(labels[column], *units(*ranges[column])))
+        axis.set_xlabel(labels[column] if column in levels else in_units(labels[column], *units(*ranges[column])))
     else:
         axis.tick_params(labelbottom=False)
     if row == column:
@@ -132,9 +154,19 @@ def _label(axis: Any, row: int, column: int, ranges: list[tuple[float, float]], 
         if row == 0:
             axis.set_ylabel("density")
     elif column == 0:
-        axis.set_ylabel(in_units(labels[row], *units(*ranges[row])))
+        axis.set_ylabel(labels[row] if row in levels else in_units(labels[row], *units(*ranges[row])))
     else:
         axis.tick_params(labelleft=False)
+
+
+def _name_levels(part: Any, words: list[str], dim: int, upright: bool) -> None:
+    """The names of levels as ticks, short, and only as many as there is room for."""
+    step = -(-len(words) // MOST_LEVELS)
+    places = list(range(0, len(words), step))
+    part.set_ticks(places, [shortened(words[place], max(4, 14 - dim)) for place in places])
+    for label in part.get_ticklabels():
+        label.set_fontsize(6)
+        label.set_rotation(0 if upright else 90)
 
 
 def _formatter(offset: float, power: int) -> Callable[[float, int | None], str]:

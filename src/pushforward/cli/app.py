@@ -216,8 +216,12 @@ def score(
     model: Model,
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT + " One column, log_prob.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT + " Columns log_prob and status, a row each."),
     ] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Write log-masses and log-densities in columns of their own, too.")
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -282,6 +282,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
         encoded, condition = (None, None) if X is None else self.model_.encode(self.table_of(X))
         return check_model(self.model_, encoded, condition, seed=random_state)
 
+    def compared(self) -> list[str]:
+        """How simple densities do on the held-out rows, and what the model gains over each, a sentence each."""
+        check_is_fitted(self)
+        gains = {gain.name: gain.sentence for gain in self.gains_}
+        return [gains.get(baseline.name, baseline.sentence) for baseline in self.baselines_]
+
     def meaning(self) -> list[str]:
         """What `score_samples` is for this model, a sentence for each of its parts."""
         check_is_fitted(self)
@@ -356,15 +362,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
         table = pa.table({name: drawn[name] for name in names})
         return to_frame(table, wanted_kind(getattr(self, "_output", None), self._kind))
 
-    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> FlowDensity:
+    def set_output(self, *, transform: Literal["default", "pandas", "polars", "pyarrow"] | None = None) -> FlowDensity:
         """The kind of table that `sample` returns.
 
         Args:
-            transform: `"pandas"`, `"polars"`, or `"default"`: as the table of the fit was. None changes nothing. (The
+            transform: `"pandas"`, `"polars"`, `"pyarrow"`, or `"default"`: as the table of the fit was. None changes nothing. (The
                 argument has scikit-learn's name, so that a `Pipeline` can pass it on.)
         """
-        if transform not in (None, "default", "pandas", "polars"):
-            expected = "'default', 'pandas', 'polars' or None"
+        if transform not in (None, "default", "pandas", "polars", "pyarrow"):
+            expected = "'default', 'pandas', 'polars', 'pyarrow' or None"
             raise ValueError(f"FlowDensity.set_output: expected transform {expected}, got {transform!r}.")
         if transform is not None:
             self._output = transform

@@ -115,7 +115,9 @@ def rows_of(n: int = 600, dim: int = 2, seed: int = 0) -> np.ndarray:
     return 2 * np.random.default_rng(seed).standard_normal((n, dim))
 
 
-def context(model: AbstractDistribution, data: np.ndarray | None = None, condition: np.ndarray | None = None) -> Context:
+def context(
+    model: AbstractDistribution, data: np.ndarray | None = None, condition: np.ndarray | None = None
+) -> Context:
     return Context.of(model, data, condition, KEY)
 
 
@@ -261,7 +263,9 @@ def draw_base(base: AbstractDistribution, n: int) -> np.ndarray:
     if isinstance(base, pf.DiagonalNormal):
         return rng.normal(base.loc, np.exp(base.log_scale), (n, 2))
     first = rng.random(n) < 0.5
-    return np.where(first, rng.normal(-2, 1, n), rng.normal(2, 0.5, n))[:, None] * [1, 0] + rng.normal(0, [0, 1], (n, 2))
+    return np.where(first, rng.normal(-2, 1, n), rng.normal(2, 0.5, n))[:, None] * [1, 0] + rng.normal(
+        0, [0, 1], (n, 2)
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ KEY = jax.random.key(0)
 
 def build(key):
     flow = pf.flows.nsf(key, dim=4, condition_dim=2, n_layers=3, width=8, depth=1, linear="lu", actnorm=True)
-    return pf.training.in_data_units(flow, pf.Standardize(np.zeros(4), np.ones(4)), pf.Standardize([0.0] * 2, [1.0] * 2))
+    return pf.training.in_data_units(
+        flow, pf.Standardize(np.zeros(4), np.ones(4)), pf.Standardize([0.0] * 2, [1.0] * 2)
+    )
 
 
 def test_counts_and_layers():

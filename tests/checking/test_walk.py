@@ -26,7 +26,9 @@ inverse = eqx.filter_jit(lambda bijection, y, c: run_batch(bijection, y, c, None
 
 
 def spline_coupling(key: jax.Array) -> pf.Coupling:
-    return pf.Coupling([False, True], pf.MLP(key, 1, (8, 1), width=4, depth=1, cond_shape=(2,)), SPLINE, cond_shape=(2,))
+    return pf.Coupling(
+        [False, True], pf.MLP(key, 1, (8, 1), width=4, depth=1, cond_shape=(2,)), SPLINE, cond_shape=(2,)
+    )
 
 
 def test_the_walk_ends_where_the_bijection_does():

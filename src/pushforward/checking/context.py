@@ -245,9 +245,7 @@ class Context:
         """Jacobians and log-det gradients at `derived_index`, in the direction `derived_forward`."""
         return self.derivatives(self.points, self.scores.latents, self.point_conditions, self.derived_index)
 
-    def derivatives(
-        self, x: np.ndarray, z: np.ndarray, condition: np.ndarray | None, index: np.ndarray
-    ) -> Derivatives:
+    def derivatives(self, x: np.ndarray, z: np.ndarray, condition: np.ndarray | None, index: np.ndarray) -> Derivatives:
         """Jacobians and log-det gradients at some rows, given in data and in latent space."""
         rows = (z if self.derived_forward else x)[index]
         own = None if condition is None else condition[index]
@@ -283,7 +281,9 @@ def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], fin
     if array.dtype.kind not in "fiub":
         raise ValueError(message(name, expected, f"numbers of kind {array.dtype}", "Convert the columns to floats."))
     if array.ndim != 1 + len(event_shape) or array.shape[1:] != tuple(event_shape) or not len(array):
-        raise ValueError(message(name, expected, f"shape {array.shape}", "Pass one row per event, and one row or more."))
+        raise ValueError(
+            message(name, expected, f"shape {array.shape}", "Pass one row per event, and one row or more.")
+        )
     array = array.astype(np.float64)
     if finite and not np.isfinite(array).all():
         bad = int((~np.isfinite(flat(array)).all(axis=1)).sum())
@@ -291,9 +291,7 @@ def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], fin
     return array
 
 
-def read_condition(
-    name: str, condition: Any, cond_shape: tuple[int, ...] | None, n: int | None
-) -> np.ndarray | None:
+def read_condition(name: str, condition: Any, cond_shape: tuple[int, ...] | None, n: int | None) -> np.ndarray | None:
     """Conditions as float64 rows, as many as there are rows of data.
 
     Raises:

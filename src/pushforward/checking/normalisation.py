@@ -95,7 +95,9 @@ def by_quadrature(name: str, context: Context) -> CheckLine | None:
 def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> float:
     """Midpoints in `u` of `x = centre + L tan(pi u / 2)`, along the principal axes of the samples."""
     dim, wide = context.dim, context.wide
-    rows = flat(context.all_samples if condition is None else _draws_at(context, condition, 3, len(context.all_samples)))
+    rows = flat(
+        context.all_samples if condition is None else _draws_at(context, condition, 3, len(context.all_samples))
+    )
     centre = np.median(rows, axis=0)
     axes = np.linalg.svd((rows - centre) / robust_spread(rows), full_matrices=False)[2].T
     axes = robust_spread(rows)[:, None] * axes

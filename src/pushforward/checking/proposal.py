@@ -63,9 +63,7 @@ class NormalMixture:
             joint = mixture._joint(rows)
             share = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
             mixture = _maximise(rows, share)
-        return NormalMixture(
-            mixture.logits, mixture.means * spread + centre, mixture.factors * spread[:, None]
-        )
+        return NormalMixture(mixture.logits, mixture.means * spread + centre, mixture.factors * spread[:, None])
 
 
 def _maximise(rows: np.ndarray, share: np.ndarray) -> NormalMixture:

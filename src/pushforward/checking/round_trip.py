@@ -90,7 +90,9 @@ def legs(context: Context, programs: Programs) -> list[Leg]:
         if programs.wide and from_data:
             trip = context.data_trip
         else:
-            trip = context.trip(programs, rows.astype(np.float64 if programs.wide else np.float32), condition, from_data)
+            trip = context.trip(
+                programs, rows.astype(np.float64 if programs.wide else np.float32), condition, from_data
+            )
         scale = context.spread if from_data else context.base_spread[1]
         with np.errstate(invalid="ignore"):
             residual = np.abs(flat(trip.end).astype(np.float64) - flat(trip.start).astype(np.float64)) / scale
@@ -133,7 +135,9 @@ def check_round_trip(context: Context) -> CheckLine:
     elif ratio > 1:
         text += f" That is {ratio:.1e} times what rounding explains: forward and inverse are not each other's inverse."
     elif excused:
-        text += " The map squeezes so much there that rounding explains it: its latents are unreliable, not its formula."
+        text += (
+            " The map squeezes so much there that rounding explains it: its latents are unreliable, not its formula."
+        )
     if overflow:
         text += f" {overflow} latents at six sigma overflow."
     return CheckLine(name, np.nan if bad else figure, TOLERANCE, verdict, text)

@@ -159,9 +159,7 @@ def fit(
         return run_dry(data, options, reporter=Reporter(as_json, quiet))
     from pushforward.cli.fit import run
 
-    return run(
-        data, out, options, resume=resume, track=track or [], force=force, reporter=Reporter(as_json, quiet)
-    )
+    return run(data, out, options, resume=resume, track=track or [], force=force, reporter=Reporter(as_json, quiet))
 
 
 @app.command(epilog="Example: pushforward schema weather.csv > schema.json")

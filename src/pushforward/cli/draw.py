@@ -127,7 +127,9 @@ def numbers(model: TableModel, rows: np.ndarray, condition: np.ndarray | None) -
             if column.valued:
                 values = own[:, len(layout.stated) + layout.valued.index(i)].astype(float)
                 if column.kind == "circular":
-                    values = (values + turned(column) - (column.low or 0.0)) % (column.period or 1.0) + (column.low or 0.0)
+                    values = (values + turned(column) - (column.low or 0.0)) % (column.period or 1.0) + (
+                        column.low or 0.0
+                    )
                 for number, atom in enumerate(column.atoms):
                     values = np.where(states == 1 + number, atom, values)
                 if column.missing:

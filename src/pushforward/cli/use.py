@@ -58,9 +58,7 @@ def not_finite(table: pa.Table) -> int:
     return int(bad.sum())
 
 
-def run_score(
-    model: Path, data: str, out: Path | None, *, parts: bool, force: bool, reporter: Reporter
-) -> int:
+def run_score(model: Path, data: str, out: Path | None, *, parts: bool, force: bool, reporter: Reporter) -> int:
     """Score rows, write the scores, print their mean; the exit code.
 
     Raises:

@@ -218,4 +218,3 @@ def _location(column: Column, values: np.ndarray, weights: Any) -> tuple[float, 
         loc = float(np.average(values, weights=weights))
         scale = float(np.sqrt(np.average((values - loc) ** 2, weights=weights)))
     return loc, scale if np.isfinite(scale) and scale > 0 else 1.0
-

@@ -71,7 +71,9 @@ def _tidied(source: str, name: str, column: pa.ChunkedArray, notes: list[str]) -
     """The column without blanks, and its cells as numbers where it is one of numbers."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
-        raise DataError("non-numeric", f"{source}: '{name}' has the extension type {str(kind)[:60]}. Save plain columns.")
+        raise DataError(
+            "non-numeric", f"{source}: '{name}' has the extension type {str(kind)[:60]}. Save plain columns."
+        )
     if pa.types.is_dictionary(kind) and not is_text(kind):
         column = column.cast(kind.value_type)
         kind = column.type

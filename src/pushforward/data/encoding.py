@@ -182,13 +182,17 @@ def numbers_of(cells: Cells, column: Column) -> np.ndarray:
     elif is_text(kind):
         text = plain_text(array)
         numeric = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-        found = np.asarray(pc.if_else(numeric, text, None).cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+        found = np.asarray(
+            pc.if_else(numeric, text, None).cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64
+        )
         _no_strangers(cells, column, text, found, "a number")
     else:
         found = arrow_column(array)
     if found is None or isinstance(found, str):
         what = "whole numbers beyond 2**53" if found is None else found
-        raise DataError("non-numeric", f"{cells.source}: '{column.name}' holds {what}; it is {column.kind} in the schema.")
+        raise DataError(
+            "non-numeric", f"{cells.source}: '{column.name}' holds {what}; it is {column.kind} in the schema."
+        )
     if np.isinf(found).any():
         row = int(np.flatnonzero(np.isinf(found))[0]) + 1
         raise DataError("infinite", f"{cells.source}: infinite values in '{column.name}', the first is row {row}.")
@@ -353,4 +357,3 @@ def _constant(column: Column, n: int) -> pa.Array:
     if value is not None and times.is_time(kind):
         return times.from_numbers(np.full(n, float(value)), kind)
     return pa.array([value] * n, kind)
-

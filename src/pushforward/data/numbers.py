@@ -21,7 +21,9 @@ ON_STEPS = 0.98
 # Rounding matters for a density from this share of repeated values on.
 TIED_SHARE = 0.01
 IDENTIFIER_FROM_ROWS = 20
-IDENTIFIER = re.compile(r"(^|[_ .-])(id|ids|uuid|guid|key|index|row|rownum|no|nr|number)$|^(id|index)[_ .-]", re.IGNORECASE)
+IDENTIFIER = re.compile(
+    r"(^|[_ .-])(id|ids|uuid|guid|key|index|row|rownum|no|nr|number)$|^(id|index)[_ .-]", re.IGNORECASE
+)
 CIRCLE = re.compile(
     r"angle|azimuth|bearing|heading|direction|phase|wind_?dir|longitude_?of|hour|orientation|aspect", re.IGNORECASE
 )

@@ -118,7 +118,9 @@ class Column(BaseModel):
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
         if kind in ("real", "integer") and (self.low is not None or self.high is not None):
-            raise ValueError(f"a column of kind {kind} has no bounds: bounded has two, positive and count have a low one")
+            raise ValueError(
+                f"a column of kind {kind} has no bounds: bounded has two, positive and count have a low one"
+            )
         if kind in ("positive", "count", "datetime") and self.high is not None:
             raise ValueError(f"a column of kind {kind} has no high bound: bounded has two")
         if kind == "bounded" and (self.low is None or self.high is None):

@@ -98,9 +98,7 @@ class AutoregressiveCategorical(AbstractDistribution):
         log_mass = sums @ (one_hot * logits) - jnp.log(sums @ jnp.exp(logits))
         sizes = jnp.asarray(self.sizes, logits.dtype)[:, None]
         if self.smoothing:
-            log_mass = jnp.logaddexp(
-                jnp.log1p(-self.smoothing) + log_mass, jnp.log(self.smoothing) - jnp.log(sizes)
-            )
+            log_mass = jnp.logaddexp(jnp.log1p(-self.smoothing) + log_mass, jnp.log(self.smoothing) - jnp.log(sizes))
         log_mass = jnp.where(sums @ one_hot > 0.5, log_mass, -jnp.inf)
         return jnp.where(jnp.isnan(states), jnp.nan, log_mass)
 

@@ -25,8 +25,8 @@ from pushforward.estimators.rows import Scores
 from pushforward.estimators.train import Prepared, Trained, prepare, train
 from pushforward.estimators.verify import check_model, compare_with_simple, status_of
 from pushforward.estimators.words import baseline_of, card, meaning
-from pushforward.metrics import compare
 from pushforward.io.model_folder import ModelParts, load_model, save_model
+from pushforward.metrics import compare
 from pushforward.training import FitResult, Verdict
 
 # Data frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
@@ -207,7 +207,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             weights = np.asarray(sample_weight, np.float64)
             if weights.shape != (len(cells),) or not np.all(np.isfinite(weights) & (weights >= 0)):
                 got = f"shape {weights.shape}"
-                raise ValueError(f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}.")
+                raise ValueError(
+                    f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}."
+                )
         array = kind is None and isinstance(X, np.ndarray | list | tuple)
         return kind or (None if array else "pyarrow"), cells, weights
 

@@ -38,9 +38,7 @@ class Scores(NamedTuple):
     error: np.ndarray
 
 
-def score_rows(
-    model: TableDistribution, x: np.ndarray, condition: np.ndarray | None, n_draws: int = N_DRAWS
-) -> Scores:
+def score_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None, n_draws: int = N_DRAWS) -> Scores:
     r"""The log-probabilities of rows, computed in float64 whatever the model was trained in.
 
     Where the density is a lower bound, it is $\log \frac1K \sum_k p(v, u_k)/q(u_k)$ over $K$ draws, which comes closer

@@ -111,7 +111,9 @@ def prepare(
     if blank.any():
         if missing != "drop":
             raise missing_values(table, _blank_counts(both, table))
-        notes.append(f"{table.source}: {int(blank.sum()):,} of {len(table):,} rows have missing values and are left out.")
+        notes.append(
+            f"{table.source}: {int(blank.sum()):,} of {len(table):,} rows have missing values and are left out."
+        )
         table, weights = table.take(~blank), None if weights is None else weights[~blank]
         if len(table) < 2:
             raise DataError("missing", f"{table.source}: fewer than 2 rows are left without missing values.")
@@ -142,7 +144,9 @@ def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Ce
     extra = [name for name in table.names if name not in schema.names]
     notes = [f"{table.source}: {listed(extra)} not in the schema: left out."] if extra else []
     if missing:
-        columns = tuple(column.model_copy(update={"missing": True}) if column.modelled else column for column in schema.columns)
+        columns = tuple(
+            column.model_copy(update={"missing": True}) if column.modelled else column for column in schema.columns
+        )
         schema = schema.model_copy(update={"columns": columns})
     return schema, table.select(schema.names), notes
 

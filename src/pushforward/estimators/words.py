@@ -87,8 +87,19 @@ def card(parts: ModelParts, sentences: Sequence[str]) -> str:
         "| column | kind | |",
         "|---|---|---|",
     ]
-    lines += [f"| {_cell(c.name)} | {c.kind}{' (given)' if c.name in parts.given else ''} | {_range(c)} |" for c in parts.schema.columns]
-    lines += ["", "## What its numbers are", "", *[f"- {_cell(line)}" for line in sentences], "", "## How good it is", ""]
+    lines += [
+        f"| {_cell(c.name)} | {c.kind}{' (given)' if c.name in parts.given else ''} | {_range(c)} |"
+        for c in parts.schema.columns
+    ]
+    lines += [
+        "",
+        "## What its numbers are",
+        "",
+        *[f"- {_cell(line)}" for line in sentences],
+        "",
+        "## How good it is",
+        "",
+    ]
     lines += [_cell(str(verdict["text"])), ""]
     if parts.baselines:
         lines += ["| on held-out rows | nats per row | standard error |", "|---|---|---|"]

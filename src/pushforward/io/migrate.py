@@ -101,7 +101,9 @@ def _from_1(records: Records, entries: dict[str, Any], path: Path) -> tuple[Reco
         elif n_given and name.startswith("bijection.net.units."):
             renamed[f"given.{name.removeprefix('bijection.net.')}"] = entry
         else:
-            raise UntrustedModelError(f"{path / 'model.safetensors'}: an array {name[:80]!r} that format 1 did not have.")
+            raise UntrustedModelError(
+                f"{path / 'model.safetensors'}: an array {name[:80]!r} that format 1 did not have."
+            )
     _add_units(renamed, "units", dim, path)
     if n_given:
         _add_units(renamed, "given.units", n_given, path)
@@ -116,7 +118,9 @@ def _add_units(entries: dict[str, Any], name: str, dim: int, path: Path) -> None
     """What units have beside location and scale since format 2."""
     scale = entries.get(f"{name}.scale.value")
     if scale is None or scale["dtype"] != "F64" or tuple(scale["shape"]) != (dim,):
-        raise UntrustedModelError(f"{path / 'model.safetensors'}: the scales of the standardisation are not {dim} numbers.")
+        raise UntrustedModelError(
+            f"{path / 'model.safetensors'}: the scales of the standardisation are not {dim} numbers."
+        )
     values = np.frombuffer(scale["data"], "<f8")
     if not np.all(np.isfinite(values) & (values > 0)):
         raise UntrustedModelError(f"{path / 'model.safetensors'}: a scale of the standardisation is not positive.")

@@ -130,9 +130,7 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
 
 def read_records(files: Mapping[str, bytes], path: Path) -> tuple[Config, TableSchema, Metrics, Any, dict[str, Any]]:
     """Config, schema, metrics, checks and raw arrays of the files of a model, migrated and validated."""
-    records = {
-        name: parse_json(data, path / name) for name, data in files.items() if name.endswith(".json")
-    }
+    records = {name: parse_json(data, path / name) for name, data in files.items() if name.endswith(".json")}
     entries = parse_weights(files["model.safetensors"], f"{path / 'model.safetensors'}")
     records, entries = migrate(records, entries, path)
     lacking = [name for name in ("schema.json", "checks.json") if name not in records]

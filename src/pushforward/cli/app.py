@@ -263,3 +263,46 @@ def reporter_for(out: Path | None, as_json: bool, quiet: bool) -> Reporter:
     if on_stdout and as_json:
         raise typer.BadParameter("standard output takes either the table (--out -) or the JSON object (--json).")
     return Reporter(as_json, quiet, table_on_stdout=on_stdout)
+
+
+class Blank(StrEnum):
+    """What becomes of rows with missing values that a model has no state for."""
+
+    error = "error"
+    drop = "drop"
+
+
+@app.command(epilog="Example: pushforward evaluate model new_rows.csv --out report.json")
+@interruptible
+def evaluate(
+    model: Model,
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="JSON file to write.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", metavar="N", min=1, help="Rows to draw for the tests of columns; None: as many as rows."
+        ),
+    ] = None,
+    missing: Annotated[Blank, typer.Option(help="Rows with missing values: refuse them, or drop them.")] = Blank.error,
+    seed: Seed = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Hold a model against rows it has not seen: likelihood, simple densities, columns, a classifier, tails."""
+    from pushforward.cli.evaluate import run_evaluate
+
+    return run_evaluate(
+        model,
+        data,
+        out,
+        n_samples=samples,
+        missing=missing.value,
+        seed=seed,
+        force=force,
+        reporter=Reporter(as_json, quiet),
+    )

@@ -306,3 +306,74 @@ def evaluate(
         force=force,
         reporter=Reporter(as_json, quiet),
     )
+
+
+@app.command(epilog="Example: pushforward doctor")
+@interruptible
+def doctor(quiet: Quiet = False, as_json: Json = False, debug: Debug = False) -> int:
+    """Say what is installed and what it runs on, and fit, save and load a small model; exit code 6 if that fails."""
+    from pushforward.cli.doctor import run_doctor
+
+    return run_doctor(Reporter(as_json, quiet))
+
+
+class Missing(StrEnum):
+    """What becomes of rows with missing values."""
+
+    error = "error"
+    drop = "drop"
+    model = "model"
+
+
+@app.command(epilog="Example: pushforward tune weather.csv --out best.toml --max-minutes 10")
+@interruptible
+def tune(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="TOML file to write, for fit --config.", show_default=False),
+    ],
+    max_minutes: Annotated[float, typer.Option(metavar="X", min=0.01, help="For all trials together.")] = 10.0,
+    trials: Annotated[
+        int | None, typer.Option("--trials", metavar="N", min=1, help="Trials at most; None: what the time allows.")
+    ] = None,
+    max_epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the rows per trial.")] = None,
+    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to model; all by default.")] = None,
+    given: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns that are conditions.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of row weights, not modelled.")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", metavar="FILE", help="Schema of the columns, as `schema` writes it.")
+    ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="Rows with missing values: refuse them, drop them, or model missing values.")
+    ] = Missing.error,
+    seed: Seed = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Search flow, sizes, learning rate and batch size within a budget of minutes; write the best as a TOML file."""
+    from pushforward.cli.tune import run_tune
+
+    chosen = {
+        "data.columns": names_in(columns),
+        "data.given": names_in(given),
+        "data.weights": weights,
+        "data.schema_file": None if schema is None else str(schema),
+        "data.missing": missing.value,
+        "training.seed": seed,
+        "training.max_epochs": max_epochs,
+    }
+    options = gather(None, None, {key: value for key, value in chosen.items() if value is not None})
+    return run_tune(
+        data,
+        out,
+        options,
+        max_minutes=max_minutes,
+        n_trials=trials,
+        force=force,
+        reporter=Reporter(as_json, quiet),
+    )

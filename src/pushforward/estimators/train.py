@@ -17,6 +17,7 @@ from pushforward.data.detect import detect_schema
 from pushforward.data.encoding import Encoded, Layout, encode, has_blanks, missing_values
 from pushforward.data.errors import DataError
 from pushforward.data.schema import ASIDE, TableSchema
+from pushforward.distributions.table import TableDistribution
 from pushforward.estimators.build import build
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
@@ -203,22 +204,11 @@ def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: 
     Raises:
         FitError: training diverged and could not be repaired.
     """
-    given = set(prepared.given)
-    layout = Layout(tuple(column for column in prepared.schema.modelled if column.name not in given))
-    columns = tuple(prepared.schema.column(name) for name in prepared.given)
-    given_layout = Layout(columns) if columns else None
-    units = fit_units(layout, prepared.rows, prepared.weights)
-    given_units = None
-    if given_layout is not None and prepared.condition is not None:
-        given_units = fit_units(given_layout, prepared.condition, prepared.weights)
-    frequencies = state_frequencies(layout, prepared.rows, prepared.weights)
+    layout, _ = layouts(prepared)
     key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
     # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
     with jax.enable_x64(False):
-        model = build(layout, given_layout, recipe, seeds[0], units, given_units, frequencies)
-        condition = prepared.condition
-        if condition is not None and model.given is not None:
-            condition = model.given.standardise(condition)
+        model, condition = untrained(prepared, recipe, seeds[0])
         result = fit(
             model.standardised(),  # pyright: ignore[reportArgumentType]
             model.standardise(prepared.rows),
@@ -232,6 +222,34 @@ def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: 
     held_out = held_out_rows(len(prepared.rows), validation, key)
     table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
     return Trained(table, _honest(table, prepared, result, held_out), held_out)
+
+
+def layouts(prepared: Prepared) -> tuple[Layout, Layout | None]:
+    """The layouts of the modelled columns and of the conditions, None without any."""
+    given = set(prepared.given)
+    columns = tuple(prepared.schema.column(name) for name in prepared.given)
+    own = tuple(column for column in prepared.schema.modelled if column.name not in given)
+    return Layout(own), Layout(columns) if columns else None
+
+
+def untrained(prepared: Prepared, recipe: Recipe, seed: np.ndarray) -> tuple[TableDistribution, np.ndarray | None]:
+    """The model before its first step, in the data's units, and the conditions in standard units.
+
+    Args:
+        prepared: the table.
+        recipe: what the model is built of.
+        seed: two words, for the initial weights.
+    """
+    layout, given_layout = layouts(prepared)
+    units = fit_units(layout, prepared.rows, prepared.weights)
+    condition, given_units = prepared.condition, None
+    if given_layout is not None and condition is not None:
+        given_units = fit_units(given_layout, condition, prepared.weights)
+    frequencies = state_frequencies(layout, prepared.rows, prepared.weights)
+    model = build(layout, given_layout, recipe, seed, units, given_units, frequencies)
+    if condition is not None and model.given is not None:
+        condition = model.given.standardise(condition)
+    return model, condition
 
 
 def with_ranges(schema: TableSchema, layout: Layout, rows: np.ndarray) -> TableSchema:

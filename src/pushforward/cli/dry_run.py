@@ -1,0 +1,201 @@
+"""`pushforward fit --dry-run`: what would be fitted, how large it is, and how long it would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from pushforward._types import Fixed
+from pushforward.cli.fit import estimator
+from pushforward.cli.report import OK, Reporter
+from pushforward.cli.tables import read_weighted, show_columns
+from pushforward.data.assemble import Recipe, assemble
+from pushforward.data.encoding import Layout
+from pushforward.data.errors import DataError
+from pushforward.estimators.build import make_recipe
+from pushforward.estimators.train import Prepared, layouts, prepare, untrained
+from pushforward.io.options import FitOptions
+from pushforward.training.rehearsal import Rehearsal, rehearse
+
+# Scoring is the forward half of a step, the gradient being twice that; sampling runs in float64, which is half as fast.
+STEP_OVER_PASS, WIDE = 3.0, 2.0
+SAMPLED = 1000
+
+
+def run(data: str, options: FitOptions, *, reporter: Reporter) -> int:
+    """Read and encode the table, say what would be fitted, time a few steps; nothing is written. The exit code.
+
+    Args:
+        data: the table.
+        options: of the fit.
+        reporter: where the words go.
+
+    Raises:
+        typer.BadParameter: options contradict each other.
+        DataError: the table cannot be fitted.
+    """
+    estimator(options)  # refuses options that are none of the flow's
+    keywords = options.keywords()
+    table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
+    try:
+        prepared = prepare(
+            table,
+            weights,
+            names=None,
+            schema=keywords["schema"],
+            given=keywords["given"],
+            missing=keywords["missing"],
+        )
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError("unreadable", f"{table.source}: {error}") from error
+    layout, given_layout = layouts(prepared)
+    n, kept = len(table), len(prepared.rows)
+    reporter.say(f"{table.source}: {n:,} rows, {kept:,} to fit, {n - kept:,} left out")
+    show_columns(prepared.schema, prepared.given, reporter)
+    for note in prepared.notes:
+        reporter.warn(note)
+    named = {key: keywords[key] for key in ("n_layers", "width", "depth", "bins", "autoregressive")}
+    chosen = {**named, **(keywords["flow_options"] or {})}
+    recipe = make_recipe(keywords["flow"], keywords["base"], chosen, kept)
+    size = sizes(layout, given_layout, recipe)
+    states = f"{sum(layout.sizes):,} states of {len(layout.stated)} columns"
+    reporter.say(f"An event is {len(layout.valued)} values and {states}. Model {recipe.flow}: {size.describe()}")
+    rehearsal = _rehearse(prepared, recipe, options)
+    pace = rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
+    sampling = SAMPLED * pace * WIDE * size.passes
+    limit = keywords["max_seconds"]
+    seconds = rehearsal.seconds if limit is None else min(rehearsal.seconds, limit)
+    for line in _lines(rehearsal, size.passes, sampling, seconds, limit):
+        reporter.say(line)
+    reporter.say("Nothing was written.")
+    reporter.result(
+        "dry-run",
+        {
+            "data": table.source,
+            "rows": n,
+            "rows_to_fit": kept,
+            "rows_left_out": n - kept,
+            "columns": {column.name: column.kind for column in prepared.schema.columns},
+            "given": list(prepared.given),
+            "values": len(layout.valued),
+            "states": list(layout.sizes),
+            "flow": recipe.flow,
+            "arguments": dict(recipe.arguments),
+            "parameters": size.trained,
+            "fixed_numbers": size.fixed,
+            "held_out_rows": rehearsal.held_out_rows,
+            "batch_rows": rehearsal.batch_rows,
+            "steps": rehearsal.steps,
+            "epochs": rehearsal.epochs,
+            "row_bytes": rehearsal.row_bytes,
+            "state_bytes": rehearsal.state_bytes,
+            "work_bytes": rehearsal.work_bytes,
+            "compile_seconds": rehearsal.compile_seconds,
+            "step_seconds": rehearsal.step_seconds,
+            "seconds_at_most": seconds,
+            "sampling_passes": size.passes,
+            "sampling_seconds_per_1000_rows": sampling,
+        },
+    )
+    return OK
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A model as shapes.
+
+    Attributes:
+        trained: numbers that are trained.
+        fixed: numbers that belong to it and are not.
+        passes: passes through its networks for one draw.
+        sequential: whether a value of a draw waits for the one before.
+    """
+
+    trained: int
+    fixed: int
+    passes: int
+    sequential: bool
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{self.trained:,} parameters ({4 * self.trained / 2**20:.2f} MiB in float32)."
+
+
+def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
+    """The size of a model, from shapes alone: nothing is computed, and a model of any size may be asked for.
+
+    Args:
+        layout: of the modelled columns.
+        given: of the conditions, or None.
+        recipe: what it is built of.
+    """
+    frequencies = np.full(sum(layout.sizes), 1.0, np.float32) if layout.sizes else None
+    with jax.enable_x64(False):
+        model = eqx.filter_eval_shape(
+            lambda key: assemble(layout, given, recipe, key, frequencies=frequencies), jax.random.key(0)
+        )
+    trained = fixed = 0
+    for part in jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Fixed)):
+        for leaf in jax.tree.leaves(part):
+            if not (hasattr(leaf, "dtype") and np.issubdtype(leaf.dtype, np.inexact)):
+                continue
+            count = int(np.prod(leaf.shape))
+            trained, fixed = (trained, fixed + count) if isinstance(part, Fixed) else (trained + count, fixed)
+    cost = "parallel" if model.values is None else model.values.bijection.traits.forward
+    passes = len(layout.stated)  # the states are drawn one after the other
+    if layout.valued:
+        passes += 1 if cost == "parallel" else len(layout.valued)
+    return Sizes(trained, fixed, passes, cost != "parallel")
+
+
+def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehearsal:
+    training = options.training
+    words = np.random.default_rng(training.seed).integers(0, 2**32, size=(2, 2), dtype=np.uint32)
+    with jax.enable_x64(False):
+        model, condition = untrained(prepared, recipe, words[0])
+        return rehearse(
+            model.standardised(),
+            model.standardise(prepared.rows),
+            condition=condition,
+            weights=prepared.weights,
+            key=jax.random.wrap_key_data(words[1], impl="threefry2x32"),
+            validation=training.validation_fraction,
+            max_epochs=training.max_epochs,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+        )
+
+
+def _lines(rehearsal: Rehearsal, passes: int, sampling: float, seconds: float, limit: Any) -> list[str]:
+    work = "" if rehearsal.work_bytes is None else f", {_bytes(rehearsal.work_bytes)} at work in a step"
+    total = rehearsal.row_bytes + rehearsal.state_bytes + (rehearsal.work_bytes or 0)
+    cut = "" if limit is None or rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
+    return [
+        f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
+        f"{_bytes(rehearsal.state_bytes)}{work}.",
+        f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps of "
+        f"{rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
+        f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
+        f"{_time(seconds)} at most{cut}.",
+        f"Sampling: {passes} passes per draw, about {_time(sampling)} per {SAMPLED:,} rows once compiled, to a factor of five.",
+    ]
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} GiB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

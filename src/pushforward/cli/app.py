@@ -340,9 +340,7 @@ def tune(
     max_epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the rows per trial.")] = None,
     columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to model; all by default.")] = None,
     given: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns that are conditions.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of row weights, not modelled.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of row weights, not modelled.")] = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", metavar="FILE", help="Schema of the columns, as `schema` writes it.")
     ] = None,

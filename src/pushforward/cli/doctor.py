@@ -193,7 +193,9 @@ def figures() -> list[Line]:
     import matplotlib
 
     backend = os.environ.get("MPLBACKEND") or str(matplotlib.get_backend())
-    sentence = f"matplotlib {matplotlib.__version__} with the backend {backend}; `plot` writes files and needs no screen."
+    sentence = (
+        f"matplotlib {matplotlib.__version__} with the backend {backend}; `plot` writes files and needs no screen."
+    )
     return [Line("figures", "ok", sentence, {"matplotlib": matplotlib.__version__, "backend": backend})]
 
 

@@ -179,11 +179,12 @@ def _lines(rehearsal: Rehearsal, passes: int, sampling: float, seconds: float, l
     return [
         f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
         f"{_bytes(rehearsal.state_bytes)}{work}.",
-        f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps of "
-        f"{rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
+        f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps "
+        f"of {rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
         f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
         f"{_time(seconds)} at most{cut}.",
-        f"Sampling: {passes} passes per draw, about {_time(sampling)} per {SAMPLED:,} rows once compiled, to a factor of five.",
+        f"Sampling: {passes} passes per draw, about {_time(sampling)} per {SAMPLED:,} rows once "
+        "compiled, to a factor of five.",
     ]
 
 

@@ -24,7 +24,6 @@ from pushforward.metrics import (
     C2ST,
     Baseline,
     Gain,
-    MarginalTests,
     TailExceedances,
     bits_per_dim,
     c2st,
@@ -39,8 +38,8 @@ from pushforward.metrics.tails import LEAST_BEYOND
 SAMPLES = (1000, 20_000)
 # Rows of each side that the classifier sees; it is fitted a hundred times.
 C2ST_ROWS = 2000
-# What the most extreme level needs, and how much work drawing it may be: weights times passes times rows. On one core of
-# 2026 this is about a quarter of a minute.
+# What the most extreme level needs, and how much work drawing it may be: weights times passes times rows. One core
+# takes about a quarter of a minute for it.
 TAIL_LEVELS = (1e-2, 1e-3, 1e-4)
 TAIL_SAMPLES, TAIL_WORK = math.ceil(LEAST_BEYOND / min(TAIL_LEVELS)), 5e10
 # Numbers held at once for the tails.
@@ -67,9 +66,9 @@ def evaluate(
     - **Classifier**: whether boosted trees can tell data from samples, against the same with permuted labels.
     - **Tails**: how often numbers lie beyond the model's quantiles of 1 %, 0.1 % and 0.01 %.
 
-    Of a model with conditions one row is drawn for each row of the table, given its condition. Then the tests of columns
-    are paired and so at most as often wrong as they say, and the classifier sees data at one half of the conditions and
-    samples at the other, for it could otherwise use that each condition comes twice.
+    Of a model with conditions one row is drawn for each row of the table, given its condition. The tests of columns
+    are then paired and so at most as often wrong as they say. The classifier sees data at one half of the conditions
+    and samples at the other, for it could otherwise use that each condition comes twice.
 
     Args:
         density: fitted.
@@ -160,8 +159,8 @@ def _rows_to_score(density: FlowDensity, table: Any, missing: str) -> tuple[Cell
     if missing == "error":
         raise DataError(
             "missing",
-            f"{taken.source}: {int(blank.sum())} of {len(taken)} rows have missing values, which this model has no state "
-            "for. Leave those rows out with --missing drop (missing='drop'), or fit the model with --missing model.",
+            f"{taken.source}: {int(blank.sum())} of {len(taken)} rows have missing values, for which this model has no "
+            "state. Leave those rows out with --missing drop (missing='drop'), or fit the model with --missing model.",
         )
     if blank.all():
         raise DataError("missing", f"{taken.source}: no row is left without missing values.")
@@ -247,7 +246,12 @@ class _Drawn:
 
 
 def _draw(
-    model: TableModel, condition: np.ndarray | None, n: int, wanted: int | None, rng: np.random.Generator, notes: list[str]
+    model: TableModel,
+    condition: np.ndarray | None,
+    n: int,
+    wanted: int | None,
+    rng: np.random.Generator,
+    notes: list[str],
 ) -> _Drawn:
     """Draw what the tests need, in one go: the samples of the columns are the first of those for the tails."""
     words = rng.integers(0, 2**32, size=2, dtype=np.uint32)

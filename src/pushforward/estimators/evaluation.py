@@ -25,7 +25,7 @@ class Evaluation:
         nats: mean log-probability per row, in the units of the data; minus infinity if a row has density zero.
         standard_error: of `nats`.
         bits_per_dim: the same in bits per modelled column.
-        bound_error: mean standard error of a row's score where it is a bound averaged over draws; None where it is exact.
+        bound_error: mean standard error of a row's score where it is a bound averaged over draws; None where exact.
         zero: rows of density zero.
         status: rows by status.
         baselines: simple densities on the same rows, cross-fitted.
@@ -68,8 +68,9 @@ class Evaluation:
         what = f"{len(self.columns)} columns" + (f" given {', '.join(self.given)}" if self.given else "")
         spread = f" +- {self.standard_error:.4f}" if self.standard_error == self.standard_error else ""
         lines = [
-            f"Mean log-density of {self.rows:,} rows: {self.nats:.4f}{spread} nats per row, {self.bits_per_dim:.4f} bits "
-            f"per dimension ({what}). More nats are better; compare densities of the same columns in the same units only."
+            f"Mean log-density of {self.rows:,} rows: {self.nats:.4f}{spread} nats per row, "
+            f"{self.bits_per_dim:.4f} bits per dimension ({what}). More nats are better; compare densities of the same "
+            "columns in the same units only."
         ]
         if self.dropped:
             lines.append(f"{self.dropped:,} rows with missing values are left out.")
@@ -80,8 +81,8 @@ class Evaluation:
             )
         if self.zero:
             lines.append(
-                f"{self.zero:,} rows have density zero, outside the bounds or levels of the model: one such row makes the "
-                "mean minus infinity."
+                f"{self.zero:,} rows have density zero, outside the bounds or levels of the model: one such row makes "
+                "the mean minus infinity."
             )
         odd = ", ".join(f"{count:,} {word}" for word, count in self.status.items() if count and word != "ok")
         fine = f"{self.status.get('ok', 0):,} of {self.rows:,} rows lie where the model has seen data"
@@ -94,8 +95,8 @@ class Evaluation:
         rows = f"{self.compared:,} of these rows" if self.compared < self.rows else "these rows"
         lines = [gain.sentence for gain in self.gains]
         lines.append(
-            f"Each simple density was fitted to one random half of {rows} and scored on the other, both ways. If the model "
-            "was fitted to these rows, its own score flatters it."
+            f"Each simple density was fitted to one random half of {rows} and scored on the other, both ways. If the "
+            "model was fitted to these rows, its own score flatters it."
         )
         return lines
 
@@ -116,13 +117,15 @@ class Evaluation:
             return []
         wrong = [(name, line) for name, line in counted if line.verdict in WRONG]
         lines = [
-            f"Tails, from {self.tail_samples:,} samples: {len(wrong)} of {len(counted)} counts beyond the model's quantiles "
-            f"contradict it at the 1 % level (about {0.01 * len(counted):.2g} expected by chance)."
+            f"Tails, from {self.tail_samples:,} samples: {len(wrong)} of {len(counted)} counts beyond the model's "
+            f"quantiles contradict it at the 1 % level (about {0.01 * len(counted):.2g} expected by chance)."
         ]
         lines += [f"{name}: {line.sentence}" for name, line in sorted(wrong, key=lambda pair: pair[1].p_value)[:NAMED]]
         short = {f"{line.level:g}" for tail in self.tails.values() for line in tail.lines if line.verdict == LACKING}
         if short:
-            lines.append(f"The model is slow to draw from: too few samples for the quantiles at {', '.join(sorted(short))}.")
+            lines.append(
+                f"The model is slow to draw from: too few samples for the quantiles at {', '.join(sorted(short))}."
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -142,7 +145,11 @@ class Evaluation:
             }
             for b in self.baselines
         ]
-        plain |= {"rows_compared": self.compared, "samples": self.samples, "marginals": dataclasses.asdict(self.marginals)}
+        plain |= {
+            "rows_compared": self.compared,
+            "samples": self.samples,
+            "marginals": dataclasses.asdict(self.marginals),
+        }
         plain["c2st"] = None
         if self.c2st is not None:
             plain["c2st"] = {**dataclasses.asdict(self.c2st), "null": self.c2st.null.tolist()}

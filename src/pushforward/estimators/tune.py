@@ -18,6 +18,7 @@ from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import Prepared, Trained, layouts, prepare, train
 from pushforward.io.options import FitOptions
 from pushforward.training import FitError
+from pushforward.training.plan import BATCH_SIZE, LEARNING_RATE
 
 State = Literal["done", "stopped early", "failed", "interrupted"]
 # Shares of the rows: those that choose the winner, and those that no trial sees, of these at most as many.
@@ -68,7 +69,8 @@ class Attempt:
     def sentence(self) -> str:
         """The trial in a line."""
         chosen = ", ".join(f"{name} {_short(value)}" for name, value in self.choices.items())
-        score = f"{self.nats:.4f} +- {self.standard_error:.4f} nats" if math.isfinite(self.nats) else self.words
+        spread = f" +- {self.standard_error:.4f}" if math.isfinite(self.standard_error) else ""
+        score = f"{self.nats:.4f}{spread} nats" if math.isfinite(self.nats) else self.words
         state = "" if self.state == "done" else f" ({self.state})"
         return f"{self.number:>3}  {score}{state}, {self.seconds:.0f} s: {chosen}"
 
@@ -81,8 +83,8 @@ class Tuned:
         options: of the winner; `FlowDensity(**options.keywords())` fits with them.
         attempts: all trials; the first is the defaults.
         best: the number of the winner.
-        chosen_gain: what the winner gains over the defaults on the rows that chose it, nats per row: too good to be true,
-            for the best of many is lucky too. NaN if the defaults failed.
+        chosen_gain: what the winner gains over the defaults on the rows that chose it, nats per row, which flatters it:
+            the best of many is lucky too. NaN if the defaults failed.
         fresh_rows: rows that no trial saw.
         fresh_nats: the winner's mean log-density on them.
         fresh_gain: what it gains over the defaults on them; NaN if the defaults failed.
@@ -127,7 +129,9 @@ class Tuned:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        plain = {name: getattr(self, name) for name in ("best", "chosen_gain", "fresh_rows", "fresh_nats", "fresh_gain")}
+        plain = {
+            name: getattr(self, name) for name in ("best", "chosen_gain", "fresh_rows", "fresh_nats", "fresh_gain")
+        }
         plain |= {"fresh_error": self.fresh_error, "interrupted": self.interrupted, "notes": list(self.notes)}
         plain["trials"] = [dataclasses.asdict(attempt) for attempt in self.attempts]
         return {**plain, "options": self.options.model_dump(mode="json"), "sentences": self.sentences}
@@ -148,9 +152,8 @@ def tune(
 
     All trials train on the same rows and are scored on the same others, as `FlowDensity` reports it. The first has the
     defaults, so that on these rows the winner is never worse. Trials that fall behind the median of those before are
-    stopped early (after Li and others' successive halving, in its simplest form); one that diverges or runs out of memory
-    has failed, and the search goes on. A third part of the rows is seen by no trial: the winner and the defaults are
-    scored on it, for the best of many is lucky too.
+    stopped early; one that diverges or runs out of memory has failed, and the search goes on. A third part of the rows
+    is seen by no trial: the winner and the defaults are scored on it, for the best of many is lucky too.
 
     Args:
         table: as for `FlowDensity.fit`.
@@ -187,10 +190,12 @@ def tune(
         raise ValueError(f"tune: expected max_seconds > 0 and n_trials >= 1, got {max_seconds} and {n_trials}.")
     options = options or FitOptions()
     data = options.data
+    plain = isinstance(table, np.ndarray) and data.schema_file is None  # as `FlowDensity` takes arrays
+    columns = None if data.columns is None else [*data.columns, *(c for c in data.given if c not in data.columns)]
     whole = prepare(
-        read_cells(table),
+        np.asarray(table, np.float64) if plain else read_cells(table, columns),
         None if weights is None else np.asarray(weights, np.float64),
-        names=None,
+        names=[f"x{i}" for i in range(np.shape(table)[1])] if plain else None,
         schema=data.schema_file,
         given=list(data.given) or None,
         missing=data.missing,
@@ -201,7 +206,12 @@ def tune(
     rng = np.random.default_rng(seed)
     fresh, rest = np.split(rng.permutation(n), [min(round(FRESH * n), MOST_FRESH)])
     trials = _Trials(
-        take(whole, np.sort(rest)), options, rng.integers(0, 2**32, size=(2, 2), dtype=np.uint32), optuna, max_seconds, clock
+        take(whole, np.sort(rest)),
+        options,
+        rng.integers(0, 2**32, size=(2, 2), dtype=np.uint32),
+        optuna,
+        max_seconds,
+        clock,
     )
     with quiet(optuna):
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=6)
@@ -247,10 +257,10 @@ class Space:
         couplings = ("nsf coupling", "realnvp")
         families = [name for name in FAMILIES if n_values > 1 or name == own or (n_values and name not in couplings)]
         self.families = families
-        self.defaults: dict[str, Any] = {"family": own, "learning_rate": 4e-3, "batch_size": 256}
+        self.defaults: dict[str, Any] = {"family": own, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE}
         self.defaults |= {name: recipe[name] for name in ("n_layers", "width", "depth", "bins", "linear")}
         self.searched = n_values > 0
-        self.batches = sorted({size for size in BATCHES if 2 * size <= n} | {256})
+        self.batches = sorted({size for size in BATCHES if 2 * size <= n} | {BATCH_SIZE})
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """The choices of a trial; an Optuna `Trial` makes them."""
@@ -258,7 +268,9 @@ class Space:
         chosen = {"family": trial.suggest_categorical("family", self.families)}
         if self.searched:
             low, high = LAYERS
-            chosen["n_layers"] = trial.suggest_int("n_layers", min(low, default["n_layers"]), max(high, default["n_layers"]))
+            chosen["n_layers"] = trial.suggest_int(
+                "n_layers", min(low, default["n_layers"]), max(high, default["n_layers"])
+            )
             chosen["width"] = trial.suggest_categorical("width", sorted({*WIDTHS, default["width"]}))
             low, high = DEPTHS
             chosen["depth"] = trial.suggest_int("depth", min(low, default["depth"]), max(high, default["depth"]))
@@ -360,7 +372,9 @@ class _Trials:
         if better and (attempt.state == "done" or self.best is None):
             self.best, self.best_number = trained, attempt.number
 
-    def _callback(self, trial: Any, reported: list[tuple[int, float]], began: float) -> Callable[[dict[str, float]], None]:
+    def _callback(
+        self, trial: Any, reported: list[tuple[int, float]], began: float
+    ) -> Callable[[dict[str, float]], None]:
         def callback(row: dict[str, float]) -> None:
             if not reported:
                 taken = self.clock() - began

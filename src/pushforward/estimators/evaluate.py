@@ -323,7 +323,8 @@ def _tails(layout: Layout, data: dict[str, np.ndarray], drawn: _Drawn) -> dict[s
     for column in layout.columns:
         if _kind(column) != "numeric":
             continue
-        x, y = (side[column.name][~np.isnan(side[column.name])] for side in (data, many))
+        x, y = data[column.name], many[column.name]
+        x, y = x[~np.isnan(x)], y[~np.isnan(y)]
         if len(x) and len(y):
             found[column.name] = tail_exceedances(x, y, TAIL_LEVELS)
     return found

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.float32
 
 
 class Exact:
-    """Stands for `FlowDensity`: the closed form of the self-test's Gaussian, off by `missed`; loaded, by `lost` more."""
+    """Stands for `FlowDensity`: the closed form, off by `missed`, and by `lost` more once loaded."""
 
     missed, lost = 0.0, 0.0
 

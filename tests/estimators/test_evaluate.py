@@ -15,7 +15,7 @@ from scipy.stats import ks_2samp
 
 from pushforward.cli.report import to_json
 from pushforward.data.cells import read_cells
-from pushforward.data.encoding import Layout, encode
+from pushforward.data.encoding import Layout, decode, encode
 from pushforward.data.errors import DataError
 from pushforward.data.schema import Column
 from pushforward.estimators import Evaluation, FlowDensity, evaluate
@@ -214,3 +214,27 @@ def test_a_conditional_model_draws_one_row_for_each_condition(conditional: tuple
     assert wrong.c2st.p_value < 0.01
     assert wrong.c2st.auc > found.c2st.auc + 0.2
     assert wrong.nats < found.nats - 1
+
+
+def test_samples_look_the_same_before_and_after_they_were_cells() -> None:
+    layout = Layout(
+        (
+            Column(name="day", kind="datetime", type="string", format="%Y-%m-%d", step=1.0),
+            Column(name="rain", kind="positive", low=0.0, step=0.1, atoms=(0.0,), missing=True),
+            Column(name="share", kind="bounded", low=0.0, high=1.0),
+            Column(name="hour", kind="circular", low=0.0, period=24.0, cut=6.0, step=0.5),
+            Column(name="count", kind="count", type="int64", step=1.0),
+            Column(name="sky", kind="category", type="string", levels=("sun", "fog"), missing=True),
+        )
+    )
+    rng = np.random.default_rng(0)
+    n, steps = 500, np.array([1.0, 0.1, 0.0, 0.5, 1.0])
+    values = rng.uniform(0, [20_000, 30, 1, 24, 50], (n, 5))
+    values = np.where(steps > 0, np.floor(values / np.where(steps > 0, steps, 1) + 1e-6) * steps, values)
+    states = np.stack([rng.integers(0, 3, n), rng.choice([0, 1, 3], n)], axis=1)
+    rows = np.concatenate([states, values], axis=1)
+    before = columns_of(layout, rows, samples=True)
+    cells = read_cells(pa.table(decode(layout, rows)))
+    after = columns_of(layout, encode(layout, cells).rows)
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)

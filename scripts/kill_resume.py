@@ -114,8 +114,9 @@ class Child:
     """A process of the fit, seen from outside."""
 
     def __init__(self, folder: Path | None, work: Path, epochs: int, outage: bool = False):
-        self.pipe, write = os.pipe()
-        os.set_blocking(self.pipe, False)
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        self.pipe: int | None = read
         arguments = [
             str(folder or ""),
             str(work / "out.json"),
@@ -131,6 +132,8 @@ class Child:
 
     def listen(self) -> None:
         """Read what it has told so far."""
+        if self.pipe is None:
+            return
         try:
             while data := os.read(self.pipe, 65536):
                 *whole, self.rest = (self.rest + data).split(b"\n")
@@ -155,7 +158,9 @@ class Child:
         """Wait for its end; the exit status."""
         status = self.process.wait()
         self.listen()
-        os.close(self.pipe)
+        if self.pipe is not None:
+            os.close(self.pipe)
+        self.pipe = None
         return status
 
     @property

@@ -155,8 +155,7 @@ class Context:
             return None
         parts = [] if self.data is None else [self.condition[:POINTS]]
         if self.can_sample:
-            conditions = self.conditions(POINTS)
-            parts.append(conditions[self._finite_samples] if conditions is not None else None)
+            parts.append(self.condition[np.arange(POINTS) % len(self.condition)][self._finite_samples])
         return np.concatenate(parts)
 
     @cached_property
@@ -166,7 +165,7 @@ class Context:
 
     @cached_property
     def _finite_samples(self) -> np.ndarray:
-        finite = np.isfinite(flat(self.all_samples)).all(axis=1)
+        finite = np.asarray(np.isfinite(flat(self.all_samples)).all(axis=1))
         # Something must be left to look at, and the checks say what is wrong with it.
         return finite if finite.any() or self.data is not None else ~finite
 
@@ -245,16 +244,14 @@ class Context:
         """Jacobians and log-det gradients at `derived_index`, in the direction `derived_forward`."""
         return self.derivatives(self.points, self.scores.latents, self.point_conditions, self.derived_index)
 
-    def derivatives(
-        self, x: np.ndarray, z: np.ndarray, condition: np.ndarray | None, index: np.ndarray
-    ) -> Derivatives:
+    def derivatives(self, x: np.ndarray, z: np.ndarray, condition: np.ndarray | None, index: np.ndarray) -> Derivatives:
         """Jacobians and log-det gradients at some rows, given in data and in latent space."""
         rows = (z if self.derived_forward else x)[index]
         own = None if condition is None else condition[index]
         return self.wide.derivatives(rows, own, self.derived_forward, self.jacobian_rows)
 
     def missed_splines(self, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-        """For each row and spline layer `(n, L)`, from the data inwards: whether any coordinate is outside the spline."""
+        """For each row and spline layer `(n, L)`, from the data inwards: whether a coordinate is outside the spline."""
         return self.wide.walk(rows, condition, Probe.nowhere(len(rows)))[1]
 
 
@@ -283,7 +280,9 @@ def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], fin
     if array.dtype.kind not in "fiub":
         raise ValueError(message(name, expected, f"numbers of kind {array.dtype}", "Convert the columns to floats."))
     if array.ndim != 1 + len(event_shape) or array.shape[1:] != tuple(event_shape) or not len(array):
-        raise ValueError(message(name, expected, f"shape {array.shape}", "Pass one row per event, and one row or more."))
+        raise ValueError(
+            message(name, expected, f"shape {array.shape}", "Pass one row per event, and one row or more.")
+        )
     array = array.astype(np.float64)
     if finite and not np.isfinite(array).all():
         bad = int((~np.isfinite(flat(array)).all(axis=1)).sum())
@@ -291,9 +290,7 @@ def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], fin
     return array
 
 
-def read_condition(
-    name: str, condition: Any, cond_shape: tuple[int, ...] | None, n: int | None
-) -> np.ndarray | None:
+def read_condition(name: str, condition: Any, cond_shape: tuple[int, ...] | None, n: int | None) -> np.ndarray | None:
     """Conditions as float64 rows, as many as there are rows of data.
 
     Raises:

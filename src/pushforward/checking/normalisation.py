@@ -95,7 +95,9 @@ def by_quadrature(name: str, context: Context) -> CheckLine | None:
 def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> float:
     """Midpoints in `u` of `x = centre + L tan(pi u / 2)`, along the principal axes of the samples."""
     dim, wide = context.dim, context.wide
-    rows = flat(context.all_samples if condition is None else _draws_at(context, condition, 3, len(context.all_samples)))
+    rows = flat(
+        context.all_samples if condition is None else _draws_at(context, condition, 3, len(context.all_samples))
+    )
     centre = np.median(rows, axis=0)
     axes = np.linalg.svd((rows - centre) / robust_spread(rows), full_matrices=False)[2].T
     axes = robust_spread(rows)[:, None] * axes
@@ -103,7 +105,7 @@ def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> fl
     angle = np.pi / 2 * (-1 + (2 * np.arange(n) + 1) / n)
     line, weight = np.tan(angle), np.log((1 + np.tan(angle) ** 2) * np.pi / n)
     grids = np.meshgrid(*[line] * dim, indexing="ij")
-    log_weight = sum(np.meshgrid(*[weight] * dim, indexing="ij")).ravel()
+    log_weight = np.sum(np.meshgrid(*[weight] * dim, indexing="ij"), axis=0).ravel()
     constant = np.log(np.abs(np.linalg.det(axes))) + np.log(scale).sum()
     points = centre + (np.stack([g.ravel() for g in grids], axis=1) * scale) @ axes.T
     events = points.reshape((len(points), *context.model.event_shape))

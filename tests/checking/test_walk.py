@@ -31,17 +31,16 @@ def spline_coupling(key: jax.Array) -> pf.Coupling:
 
 
 def test_the_walk_ends_where_the_bijection_does():
-    keys = jax.random.split(KEY, 6)
+    keys = jax.random.split(KEY, 4)
     given = WithCondition(spline_coupling(keys[0]), jnp.array([0.5, -1.0]))
     embed = pf.EmbedCondition(spline_coupling(keys[1]), lambda c: 2 * c, (2,))
     autoregressive = pf.Autoregressive(pf.MADE(keys[2], 2, 8, width=4), SPLINE)
-    scan = pf.Scan.of(lambda key: pf.Chain([spline_coupling(key), pf.Reverse(2)]), keys[3], n_layers=3)
-    layers = [given, pf.Invert(embed), autoregressive, scan, pf.LULinear(keys[4], 2)]
+    layers = [given, pf.Invert(embed), autoregressive]
     bijection = pf.Partial(pf.Chain(layers), [2, 0], dim=3)
-    x, c = 1.5 * jax.random.normal(KEY, (3, N)), jax.random.normal(keys[5], (2, N))
+    x, c = 1.5 * jax.random.normal(KEY, (3, N)), jax.random.normal(keys[3], (2, N))
     z, met = walk(bijection, x, c)
     np.testing.assert_allclose(z, inverse(bijection, x, c), rtol=1e-12, atol=1e-12)
-    assert [one.values.shape for one in met] == [(1, N)] * 3 + [(2, N)] + [(1, N)] * 2
+    assert [one.values.shape for one in met] == [(2, N), (1, N), (1, N)]
     assert has_splines(bijection)
 
 

@@ -12,7 +12,7 @@ from pushforward.checking.proposal import NormalMixture
 from pushforward.checking.report import CheckLine
 
 TOLERANCE = 1e-3  # of an integral by quadrature
-STABLE = 2e-4  # change of the integral at which the grid is fine enough
+STABLE = 4e-4  # change of the integral at which the grid is fine enough; what is left is a part of it
 GRIDS = {1: (4096, 8192, 16384, 65536, 262144), 2: (96, 192, 384, 768)}  # points along each axis
 GRID_SPREADS = 1.5  # the middle half of the grid lies within this many standard deviations
 SMALL_GRID = 40_000  # points up to which the program that scores rows does, and none is compiled for larger chunks

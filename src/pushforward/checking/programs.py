@@ -29,6 +29,12 @@ GRID_CHUNK = 8192  # rows per call of quadrature, in one or two dimensions
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time, and runs at a third of the speed
 
 
+def quickly(function: Any) -> Any:
+    """`function`, compiled without optimisation."""
+    compiler: Any = eqx.filter_jit  # whose signature does not tell that it passes options on
+    return compiler(function, compiler_options=QUICK)
+
+
 def in_precision(model: PyTree, wide: bool) -> Any:
     """The model with its numbers as host arrays of one precision, float64 if `wide`, else float32."""
     dtype = np.float64 if wide else np.float32
@@ -190,7 +196,7 @@ def _log_prob_of_rows(model: AbstractDistribution, x: Array, condition: Any, key
 
 
 _log_prob = eqx.filter_jit(_log_prob_of_rows)
-_log_prob_of_few = eqx.filter_jit(_log_prob_of_rows, compiler_options=QUICK)
+_log_prob_of_few = quickly(_log_prob_of_rows)
 
 
 @eqx.filter_jit
@@ -232,7 +238,7 @@ def _derivatives_of_rows(
     return jnp.transpose(pulled[:size], (2, 0, 1)), pulled[size].T
 
 
-_derivatives = eqx.filter_jit(_derivatives_of_rows, compiler_options=QUICK)
+_derivatives = quickly(_derivatives_of_rows)
 
 
 def _walk_rows(
@@ -249,4 +255,4 @@ def _walk_rows(
     return jnp.moveaxis(z, -1, 0), missed
 
 
-_walk = eqx.filter_jit(_walk_rows, compiler_options=QUICK)
+_walk = quickly(_walk_rows)

@@ -303,7 +303,8 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
 def export(
     model: Model,
     to: Annotated[
-        Target, typer.Option("--to", help="StableHLO programs, or an NPZ file that NumPy alone runs.", show_default=False)
+        Target,
+        typer.Option("--to", help="StableHLO programs, or an NPZ file that NumPy alone runs.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write.", show_default=False)],
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA + " Rows to verify the export on.")] = None,

@@ -82,20 +82,22 @@ class Programs:
             condition: `(n, *cond_shape)` or None.
             keys: `(n,)`; needed iff the log-density is random.
         """
-        return Scores(*self._chunks(_score, (self.model,), (x, condition, keys), self.chunk))
+        program = _score if self.wide else _score_few
+        return Scores(*self._chunks(program, (self.model,), (x, condition, keys), self.chunk))
 
     def log_prob(
         self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None, chunk: int | None = None
     ) -> np.ndarray:
         """Log-densities `(n,)` by the model's own method, in chunks of a size of choice."""
-        program = _log_prob_of_few if chunk == 1 else _log_prob
+        program = _log_prob_few if chunk == 1 else _log_prob
         return self._chunks(program, (self.model,), (x, condition, keys), chunk or self.chunk)
 
     def decode(
         self, z: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The data `(n, *event_shape)` of latents, and the log-dets of the way there."""
-        return self._chunks(_decode, (bijection_of(self.model),), (z, condition, keys), self.chunk)
+        program = _decode if self.wide else _decode_few
+        return self._chunks(program, (bijection_of(self.model),), (z, condition, keys), self.chunk)
 
     def latents(self, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
         """`n` draws of the base; the condition has as many rows."""
@@ -173,8 +175,7 @@ def _own(part: Any, condition: Any) -> Any:
     return None if part.cond_shape is None else _last(condition)
 
 
-@eqx.filter_jit
-def _score(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> tuple[Array, Array, Array]:
+def _score_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> tuple[Array, Array, Array]:
     rows, bijection = _last(x), bijection_of(model)
     if bijection is None or not isinstance(model, Flow):
         log_prob = model._log_prob(rows, _own(model, condition), keys)
@@ -191,18 +192,22 @@ def _score(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> 
     return log_prob, jnp.moveaxis(z, -1, 0), log_det
 
 
-def _log_prob_of_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> Array:
+_score, _score_few = eqx.filter_jit(_score_rows), quickly(_score_rows)
+
+
+def _log_prob_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> Array:
     return model._log_prob(_last(x), _own(model, condition), keys if model.needs_key else None)
 
 
-_log_prob = eqx.filter_jit(_log_prob_of_rows)
-_log_prob_of_few = quickly(_log_prob_of_rows)
+_log_prob, _log_prob_few = eqx.filter_jit(_log_prob_rows), quickly(_log_prob_rows)
 
 
-@eqx.filter_jit
-def _decode(bijection: AbstractBijection, z: Array, condition: Any, keys: Any) -> tuple[Array, Array]:
+def _decode_rows(bijection: AbstractBijection, z: Array, condition: Any, keys: Any) -> tuple[Array, Array]:
     x, log_det = run_batch(bijection, _last(z), _last(condition), fold_keys(keys, 1), True)
     return jnp.moveaxis(x, -1, 0), log_det
+
+
+_decode, _decode_few = eqx.filter_jit(_decode_rows), quickly(_decode_rows)
 
 
 @eqx.filter_jit

@@ -46,16 +46,15 @@ def run(
     """
     density = estimator(options)
     checkpoint = out.with_name(out.name + ".checkpoint")
-    going_on = resume and checkpoint.exists()
+    left = checkpoint.exists()
+    if left and not (resume or force):
+        fix = "Go on with --resume, or start anew with --force."
+        raise FileExistsError(f"{checkpoint}: an interrupted fit left its checkpoints. {fix}")
     # What an interrupted fit left under the name is the best it had; the fit that goes on replaces it.
-    force = force or going_on
+    force = force or (resume and left)
     check_folder_target(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if checkpoint.exists() and not resume:
-        if not force:
-            raise FileExistsError(
-                f"{checkpoint}: an interrupted fit left its checkpoints. Go on with --resume, or start anew with --force."
-            )
+    if left and not resume:
         remove_checkpoint(checkpoint)
     trackers = [JsonLines(out.with_name(out.name + ".jsonl")), *map(tracker_of, track)]
     table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)

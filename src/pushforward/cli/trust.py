@@ -46,13 +46,13 @@ def run_inspect(model: Path, *, reporter: Reporter) -> int:
     inner = flow if flow is not None else distribution.values
     whole, described = summary(distribution), None if inner is None else summary(inner)
     config, verdict = facts.config, facts.metrics.verdict
-    reporter.say(f"{model}: {config.flow.name}, format {config.format_version}, by pushforward "
-                 f"{config.pushforward_version}, fitted to {facts.metrics.rows:,} rows")  # fmt: skip
+    made = f"format {config.format_version}, by pushforward {config.pushforward_version}"
+    reporter.say(f"{model}: {config.flow.name}, {made}, fitted to {facts.metrics.rows:,} rows")
     show_columns(facts.schema, tuple(config.given), reporter)
     if distribution.masses is not None:
         sizes = ", ".join(map(str, distribution.masses.sizes))
-        reporter.say(f"States: masses by an autoregressive network over columns of {sizes} states; 1 pass per log_prob, "
-                     f"{len(distribution.masses.sizes)} passes per sample; exact")  # fmt: skip
+        cost = f"1 pass per log_prob, {len(distribution.masses.sizes)} passes per sample; exact"
+        reporter.say(f"States: masses by an autoregressive network over columns of {sizes} states; {cost}")
     if described is not None:
         reporter.say(str(described))
     if flow is None and distribution.needs_key:

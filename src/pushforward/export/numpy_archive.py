@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from pushforward._checks import message
+from pushforward._files import read_regular
 from pushforward.distributions import AbstractDistribution
 from pushforward.export import numpy_runtime
 from pushforward.export.numpy_program import Program
 from pushforward.export.report import Expected, ExportReport, expected_of, path_of
 from pushforward.export.trace import Functions, Precision, functions_of
-from pushforward._files import read_regular
 from pushforward.io.files import check_file_target, write_file
 
 MODEL, RUNTIME = "model.npz", "pushforward_numpy.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 # Inherited by the subprocesses of the tests (the command line, the snippets of the README), and shared by the workers.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# Small programs too: compiling `x * 2` takes 30 ms, reading it 12 ms, and every process needs the same hundreds.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import hypothesis
 import jax
@@ -74,6 +76,17 @@ def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
     if "__pycache__" in inside or (inside and inside[0] in WRITABLE):
         return
     raise AssertionError(f"A test writes into the checkout: {target}. Use tmp_path, and monkeypatch.chdir(tmp_path).")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look less often, and never at what was imported.
+
+    Tracing makes millions of small objects that are all alive: at Python's own thresholds, going through them again and
+    again was a twelfth of the profile of one case's laws (`Scan`).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_configure(config: pytest.Config) -> None:

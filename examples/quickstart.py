@@ -15,11 +15,10 @@ from environment import BIN, ready, say, step
 
 DATA = "examples/data/seattle_weather.csv"
 OUT = "examples/out"
-COLUMNS = "temp_max,temp_min,wind"
 COMMANDS = (
-    f"fit {DATA} --columns {COLUMNS} --out {OUT}/model",
+    f"fit {DATA} --out {OUT}/model",
     f"sample {OUT}/model -n 1461 --out {OUT}/samples.csv",
-    f"score {OUT}/model {DATA} --out {OUT}/scores.csv",
+    f"score {OUT}/model {DATA} --parts --out {OUT}/scores.csv",
     f"plot {OUT}/model {DATA} --out {OUT}/weather.png",
 )
 

@@ -18,8 +18,8 @@ class UntrustedModelError(ValueError):
     """A model is damaged, altered, or of a kind this version does not know; nothing of it was used."""
 
 
-def read_regular(path: Path, cap: int) -> bytes:
-    """The bytes of a regular file.
+def read_regular(path: Path, cap: int, most: int | None = None) -> bytes:
+    """The bytes of a regular file, or its first `most`.
 
     Raises:
         UntrustedModelError: there is none, it is a link or a device, or it is larger than `cap`.
@@ -40,7 +40,7 @@ def read_regular(path: Path, cap: int) -> bytes:
         large = f"{info.st_size:,} bytes, more than the {cap:,} that are read"
         raise UntrustedModelError(f"{path}: {large if stat.S_ISREG(info.st_mode) else 'not a regular file'}.")
     with os.fdopen(handle, "rb") as file:
-        return file.read(info.st_size)
+        return file.read(info.st_size if most is None else min(most, info.st_size))
 
 
 def parse_json(data: bytes, path: Path) -> Any:
@@ -67,7 +67,11 @@ def parse_json(data: bytes, path: Path) -> Any:
 
 
 def read_manifested(
-    folder: Path, caps: Mapping[str, int], wanted: Iterable[str] | None = None, needed: Iterable[str] | None = None
+    folder: Path,
+    caps: Mapping[str, int],
+    wanted: Iterable[str] | None = None,
+    needed: Iterable[str] | None = None,
+    leave: Collection[str] = (),
 ) -> dict[str, bytes]:
     """The files of a folder, each held against its manifest. Other files in the folder are never opened.
 
@@ -76,6 +80,7 @@ def read_manifested(
         caps: the names of the files, and how many bytes each may have.
         wanted: those to read; None reads all that the manifest lists.
         needed: those that the manifest must list; None is all.
+        leave: those not to read, though the manifest lists them.
 
     Raises:
         UntrustedModelError: a file is missing, a link, too large, or not what the manifest says.
@@ -83,7 +88,7 @@ def read_manifested(
     data = read_regular(folder / MANIFEST, MAX_MANIFEST)
     expected = _parse_manifest(data, folder / MANIFEST, tuple(caps), tuple(caps if needed is None else needed))
     files = {}
-    for name in expected if wanted is None else wanted:
+    for name in [name for name in expected if name not in leave] if wanted is None else wanted:
         files[name] = read_regular(folder / name, caps[name])
         if hashlib.sha256(files[name]).hexdigest() != expected[name]:
             raise UntrustedModelError(

@@ -59,7 +59,23 @@ def test_all_laws(name: str) -> None:
         law(trial)
 
 
-@pytest.mark.parametrize("name", CASES)
+# `Invert` only swaps the two directions, both of which `test_all_laws` holds to every law, and its law of algebra runs
+# `Invert(b)` and `Invert(Invert(b))` on every case. What is left is the plumbing: one case for each way to pass events,
+# conditions and stacked parameters along.
+INVERTED = (
+    "Affine",
+    "LULinear of a number",
+    "Coupling, affine, mask, conditional",
+    "Autoregressive, spline, a number, conditional",
+    "Scan",
+    "Partial",
+    "Vmap",
+    "EmbedCondition",
+    "WithCondition",
+)
+
+
+@pytest.mark.parametrize("name", INVERTED)
 def test_inverted(name: str) -> None:
     # All but the two that would compile the same programs once more: rows pass through the same code, and the law of
     # algebra compares with `Invert` itself.
@@ -70,9 +86,10 @@ def test_inverted(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_float32(name: str) -> None:
-    # All but the algebra, which knows no types, and the quadrature, whose error is far above either type's.
+    # What a type can change: not the algebra, nor what a key does, nor what is compiled again; and the error of the
+    # quadrature is far above either type's.
     trial = CASES[name].trial(name, KEY, jnp.float32)
-    for law in (*OF_VALUE, law_exactness, law_rows, law_compiles_once, law_save_load):
+    for law in (*OF_VALUE, law_rows, law_save_load):
         law(trial)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import pushforward as pf
@@ -17,17 +19,22 @@ from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.checking import CheckLine, CheckReport, Part
 from pushforward.checking.context import Context
 from pushforward.checking.independence import check_independence
-from pushforward.checking.latent import check_latents, check_latents_joint, holm
+from pushforward.checking.latent import check_latents, check_latents_joint
 from pushforward.checking.log_det import check_log_det, check_random_log_det
 from pushforward.checking.normalisation import check_normalisation
 from pushforward.checking.precision import check_conditioning, check_precision
-from pushforward.checking.proposal import NormalMixture
+from pushforward.checking.programs import QUICK
 from pushforward.checking.round_trip import check_round_trip, check_round_trip_narrow
 from pushforward.checking.tails import check_tails
 from pushforward.distributions.base import AbstractDistribution
 
 KEY = jax.random.key(0)
 LOG_2 = math.log(2.0)
+NARROW: tuple[str, ...] = (
+    "round trip, float32",
+    "float32 against float64",
+    "independence of rows",
+)  # these compile in float32
 HOSTILE = 3e6  # added and taken away again: float32 keeps a quarter, float64 keeps 10 digits
 
 
@@ -35,6 +42,7 @@ class Doubled(AbstractBatchedBijection):
     """y = 2 x, and what can go wrong with it."""
 
     hostile: pf.Fixed
+    noise: pf.Fixed
     fault: str = eqx.field(static=True)
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
@@ -44,17 +52,16 @@ class Doubled(AbstractBatchedBijection):
     def __init__(self, fault: str = "", dim: int = 2):
         self.fault, self.in_shape, self.out_shape, self.cond_shape = fault, (dim,), (dim,), None
         self.hostile = pf.Fixed(jnp.asarray(HOSTILE))  # an array: of two constants XLA would make none
-        noisy = fault in ("noisy", "biased", "unaveraged")
-        self.traits = Traits(log_det="unbiased", needs_key=True) if noisy else Traits()
+        self.noise = pf.Fixed(jnp.array([0.25, 0.0]))  # weight of each of four probes, and a bias
+        self.traits = Traits(log_det="unbiased", needs_key=True) if fault == "noisy" else Traits()
 
     def _log_det(self, x, keys):
         right = self.in_shape[0] * LOG_2
         out = jnp.full(x.shape[-1:], {"sign": -right, "dropped": 0.0}.get(self.fault, right), x.dtype)
         if keys is not None:
             probes = jax.vmap(lambda key: jax.random.normal(key, (4,), x.dtype), out_axes=-1)(keys)
-            estimates = right + 0.3 * probes
-            out = jnp.sum(estimates, axis=0) if self.fault == "unaveraged" else jnp.mean(estimates, axis=0)
-            out = out + (0.1 if self.fault == "biased" else 0.0)
+            weight, bias = jnp.asarray(self.noise)
+            out = weight * jnp.sum(right + 0.3 * probes, axis=0) + bias
         return out
 
     def _forward(self, x, condition, keys):
@@ -127,11 +134,30 @@ def banana(n: int, dim: int, seed: int) -> np.ndarray:
     return x + np.arange(dim)
 
 
+def train(flow: pf.Flow, x: np.ndarray, steps: int = 120) -> pf.Flow:
+    """A few epochs of Adam. `pf.fit` compiles six times as long."""
+    units = pf.Standardize.fit(x)
+    rows, optimiser = np.asarray(jax.vmap(units.inverse)(jnp.asarray(x))), optax.adam(1e-2)
+    params: Any
+    params, rest = pf.trainable(flow)
+
+    def loss(params, batch):
+        return -jnp.mean(pf.combine(params, rest).log_prob(batch))
+
+    def step(params, state, batch):
+        updates, state = optimiser.update(jax.grad(loss)(params, batch), state)
+        return optax.apply_updates(params, updates), state
+
+    quick, state = jax.jit(step, compiler_options=QUICK), optimiser.init(params)
+    for start in range(steps):
+        params, state = quick(params, state, np.roll(rows, 100 * start, axis=0)[:200])
+    return pf.training.in_data_units(pf.combine(params, rest), units)
+
+
 @pytest.fixture(scope="module")
 def spline_flow() -> pf.Flow:
     flow = pf.flows.nsf(KEY, dim=3, n_layers=2, width=16, depth=1, bins=4)
-    x = banana(1500, 3, 1)
-    return pf.fit(flow, x, key=KEY, max_epochs=12, preprocess=pf.Standardize.fit(x), progress=False).flow
+    return train(flow, banana(1500, 3, 1))
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +173,14 @@ def test_a_healthy_spline_flow_passes_everything(spline_report: CheckReport):
     assert set(verdicts.values()) == {"pass"}, str(spline_report)
 
 
-@pytest.mark.parametrize("name", ["realnvp", "maf"])
-def test_a_healthy_affine_flow_passes(name: str):
-    flow = getattr(pf.flows, name)(KEY, dim=2, n_layers=2, width=8, depth=1)
-    x = banana(1000, 2, 1)
-    flow = pf.fit(flow, x, key=KEY, max_epochs=10, preprocess=pf.Standardize.fit(x), progress=False).flow
-    report = pf.check(flow, key=KEY)
+def test_a_healthy_affine_flow_passes():
+    halves = [make(KEY, dim=2, n_layers=2, width=8, depth=1) for make in (pf.flows.realnvp, pf.flows.maf)]
+    flow = pf.Flow(pf.StandardNormal((2,)), pf.Chain([half.bijection for half in halves]))
+    report = pf.check(
+        train(flow, banana(1000, 2, 1)), key=KEY, skip=dict.fromkeys(NARROW, "the spline flow has been there")
+    )
     assert report.ok, str(report)
-    assert report["normalisation"].verdict == "pass"
+    assert {line.name: line.verdict for line in report.lines}["normalisation"] == "pass"
     assert report["latents, jointly"].verdict == report["rows in spline tails"].verdict == "skipped"
 
 
@@ -188,12 +214,11 @@ def test_cancellation_is_no_mistake_in_float64():
 
 
 def test_knots_find_what_random_rows_do_not():
-    def flow(spline: pf.RationalQuadraticMap) -> pf.Flow:
-        net = pf.MLP(KEY, 1, (spline.n_params, 1), width=4, depth=1)
-        return pf.Flow(pf.StandardNormal((2,)), pf.Coupling([False, True], net, spline))
-
-    assert check_round_trip(context(flow(pf.RationalQuadraticMap(bins=3)))).verdict == "pass"
-    assert check_round_trip(context(flow(Cracked(bins=3)))).verdict == "fail"
+    spline = Cracked(bins=3)
+    net = pf.MLP(KEY, 1, (spline.n_params, 1), width=4, depth=1)
+    line = check_round_trip(context(pf.Flow(pf.StandardNormal((2,)), pf.Coupling([False, True], net, spline))))
+    assert line.verdict == "fail", line
+    assert math.isnan(line.figure or 0.0)
 
 
 def test_bad_conditioning_is_a_note_and_no_mistake():
@@ -216,7 +241,7 @@ def test_a_density_off_by_a_twentieth_is_found(dim: int):
 
 
 def test_an_estimate_without_overlap_is_undecided():
-    class Ring(Doubled):
+    class Rough(Doubled):
         def _forward(self, x, condition, keys):
             return x * jnp.where(jnp.arange(12)[:, None] % 2 == 0, 1.0, jnp.exp(8 * jnp.sin(40 * x[::-1]))), x[0] * 0
 
@@ -224,19 +249,10 @@ def test_an_estimate_without_overlap_is_undecided():
             scale = jnp.where(jnp.arange(12)[:, None] % 2 == 0, 0.0, 8 * jnp.sin(40 * y[::-1]))
             return y * jnp.exp(-scale), -scale.sum(axis=0)
 
-    line = check_normalisation(context(pf.Flow(pf.StandardNormal((12,)), Ring(dim=12))))
+    rough: Any = Rough  # whose constructor is its parent's
+    line = check_normalisation(context(pf.Flow(pf.StandardNormal((12,)), rough("", 12))))
     assert line.verdict == "note", line
     assert "undecided" in line.sentence
-
-
-def test_the_mixture_is_normalised_and_close():
-    rng = np.random.default_rng(0)
-    x = np.concatenate([rng.normal(-3, 0.1, (700, 1)), rng.normal(2, 1, (800, 1))])
-    mixture = NormalMixture.fit(x, rng)
-    grid = np.linspace(-10, 10, 20001)[:, None]
-    assert np.exp(mixture.log_prob(grid)).sum() * 1e-3 == pytest.approx(1, abs=1e-6)
-    right = np.logaddexp(np.log(7 / 15) - 0.5 * ((x + 3) / 0.1) ** 2 - np.log(0.1), np.log(8 / 15) - 0.5 * (x - 2) ** 2)
-    assert mixture.log_prob(x).mean() == pytest.approx(right.mean() - 0.5 * np.log(2 * np.pi), abs=0.05)
 
 
 def test_latents_of_good_and_of_poor_fits():
@@ -291,12 +307,6 @@ def test_latents_of_every_base(base: AbstractDistribution):
         assert status[-1] == ("extrapolated" if isinstance(base, pf.UniformBox) else "tail")
 
 
-def test_holm_is_stricter_for_more_tests():
-    assert holm(np.array([0.0004, 0.0006, 0.2]), 1e-3).tolist() == [False, False, False]
-    assert holm(np.array([0.2, 0.0003, 0.0004]), 1e-3).tolist() == [False, True, True]
-    assert holm(np.array([1e-9]), 1e-3).tolist() == [True]
-
-
 def test_a_squeezed_spline_has_all_rows_in_its_tails(spline_flow: pf.Flow):
     data = banana(500, 3, 2)
     assert check_tails(context(spline_flow, data)).verdict == "pass"
@@ -307,8 +317,9 @@ def test_a_squeezed_spline_has_all_rows_in_its_tails(spline_flow: pf.Flow):
 
 def test_random_log_dets():
     assert check_random_log_det(context(toy("noisy"), rows_of())).verdict == "pass"
-    for fault in ("biased", "unaveraged"):
-        line = check_random_log_det(context(toy(fault), rows_of()))
+    for fault in ([0.25, 0.1], [1.0, 0.0]):  # biased; summed over the probes and not averaged
+        broken = eqx.tree_at(lambda flow: flow.bijection.noise.value, toy("noisy"), jnp.array(fault))
+        line = check_random_log_det(context(broken, rows_of()))
         assert line.verdict == "fail", line
     assert check_random_log_det(context(toy())).verdict == "skipped"
     noisy = context(toy("noisy"), rows_of())
@@ -319,7 +330,8 @@ def test_random_log_dets():
 def test_a_conditional_flow():
     flow = pf.flows.realnvp(KEY, dim=2, condition_dim=1, n_layers=2, width=8, depth=1)
     c = np.random.default_rng(0).standard_normal((300, 1))
-    with_data = pf.check(flow, rows_of(300), key=KEY, condition=c, skip={"conditioning": "not asked for"})
+    skip = dict.fromkeys([*NARROW, "conditioning"], "not asked for")
+    with_data = pf.check(flow, rows_of(300), key=KEY, condition=c, skip=skip)
     assert {line.name for line in with_data.failed} <= {"latents, each coordinate", "latents, jointly"}
     assert with_data["conditioning"] == CheckLine("conditioning", None, None, "skipped", "not asked for")
     assert "condition" in with_data["normalisation"].sentence
@@ -352,29 +364,6 @@ def test_the_report_travels_as_json(spline_report: CheckReport):
         spline_report["no such check"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"extra": 1},
-        {"lines": "none"},
-        {"lines": [{}]},
-        {"lines": [{"name": "a", "figure": True, "threshold": None, "verdict": "pass", "sentence": ""}]},
-        {"lines": [{"name": "a", "figure": None, "threshold": None, "verdict": "fine", "sentence": ""}]},
-        {"lines": [{"name": "a" * 999, "figure": None, "threshold": None, "verdict": "pass", "sentence": ""}]},
-        {"lines": [{}] * 2000},
-        {"seconds": -1.0},
-        {"seconds": "nan"},
-        {"versions": {"jax": 1}},
-    ],
-)
-def test_reports_from_elsewhere_are_read_strictly(change: dict):
-    content = CheckReport((), 0.0, {}).to_json() | change
-    with pytest.raises(ValueError, match="CheckReport.from_json"):
-        CheckReport.from_json(content)
-    with pytest.raises(ValueError, match="verdict"):
-        CheckLine("a", None, None, "fine", "")  # pyright: ignore[reportArgumentType] - refused
-
-
 def test_arguments_are_looked_at():
     with pytest.raises(TypeError, match="a distribution"):
         pf.check("flow", key=KEY)  # pyright: ignore[reportArgumentType] - refused
@@ -395,6 +384,7 @@ def test_many_rows_are_sampled_and_the_same_key_gives_the_same():
     one, two = context(toy(), many), context(toy(), many)
     assert one.data is not None
     assert one.data.shape == (5000, 2)
+    assert two.data is not None
     assert np.array_equal(one.data, two.data)
     assert not np.array_equal(one.data, many[:5000])
 

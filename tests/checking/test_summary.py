@@ -21,8 +21,12 @@ def build(key):
     )
 
 
-def test_counts_and_layers():
-    flow = build(KEY)
+@pytest.fixture(scope="module")
+def flow() -> pf.Flow:
+    return build(KEY)
+
+
+def test_counts_and_layers(flow: pf.Flow):
     found = pf.summary(flow)
     params = jax.tree.leaves(pf.trainable(flow)[0])
     assert found.trained == sum(leaf.size for leaf in params)
@@ -38,8 +42,8 @@ def test_counts_and_layers():
     assert json.loads(json.dumps(found.to_dict()))["cond_shape"] == [2]
 
 
-def test_shapes_are_enough():
-    assert pf.summary(eqx.filter_eval_shape(build, KEY)) == pf.summary(build(KEY))
+def test_shapes_are_enough(flow: pf.Flow):
+    assert pf.summary(eqx.filter_eval_shape(build, KEY)) == pf.summary(flow)
 
 
 def test_costs_of_sequential_flows_and_of_other_models():

@@ -1,120 +1,27 @@
-"""Checkpoints: a fit that was stopped goes on as if it never had, and nothing in the folder is trusted."""
+"""Checkpoints: a fit that was stopped goes on as if it never had, and its folder is kept in order."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 import pushforward as pf
-from pushforward.training import checkpoint as module
-from pushforward.training import driver, fit, remove_checkpoint
-from pushforward.training import fingerprint as prints
-from pushforward.training.checkpoint import RECORD, STATE, Checkpoints
-from pushforward.training.plan import first_moments, make_plan
-from pushforward.training.state import FitState, Reached
+from interrupted import NEVER, commits, newest, outline, reseal, rows, run, same, stop_at
+from pushforward.training import driver, remove_checkpoint
+from pushforward.training.checkpoint import RECORD, STATE
 
-KEY = jax.random.key(0)
-NEVER = 1e9  # seconds: only the first commit, and the one of an interrupt
-COMMON = {"key": KEY, "batch_size": 64, "max_epochs": 40, "learning_rate": 0.02, "progress": False}
-
-
-def affine() -> pf.Flow:
-    return pf.Flow(pf.StandardNormal((2,)), pf.Affine(0.0, 1.0, (2,)))
-
-
-def rows(n: int = 600) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(n, 2)) * [2.0, 0.5] + [1.0, -1.0]
-
-
-def run(folder: Path | None = None, **changes: Any) -> pf.FitResult:
-    """540 rows in 9 steps per epoch, with a validation every 18 steps: 360 steps in all."""
-    return fit(affine(), **{"x": rows(), **COMMON, "checkpoint": folder, **changes})
-
-
-def stop_at(step: int, error: type[BaseException] = KeyboardInterrupt) -> Any:
-    def callback(row: dict[str, float]) -> None:
-        if row["step"] >= step:
-            raise error
-
-    return callback
-
-
-def same(one: pf.FitResult, two: pf.FitResult) -> bool:
-    """Equal bit for bit, but for the seconds."""
-    leaves = zip(jax.tree.leaves(one.flow), jax.tree.leaves(two.flow), strict=True)
-    equal = [np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in leaves]
-    equal += [
-        one.history[name].dtype == two.history[name].dtype
-        and one.history[name].tobytes() == two.history[name].tobytes()
-        for name in one.history.keys() - {"seconds"}
-    ]
-    fields = vars(one.verdict).keys() - {"seconds", "text"}
-    return all(equal) and all(getattr(one.verdict, name) == getattr(two.verdict, name) for name in fields)
-
-
-def commits(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _short_calls() -> Iterator[None]:
-    """Seven steps in each call: calls end within epochs and between validations."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "FIRST_STEPS", 7)
-        patch.setattr(driver, "GROWTH", 1)
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole() -> pf.FitResult:
-    return run()
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a fit that was stopped with two commits: of step 0, and of a later one."""
-    folder = tmp_path_factory.mktemp("stopped") / "fit"
-    run(folder, checkpoint_seconds=NEVER, callback=stop_at(100))
-    return folder
-
-
-@pytest.fixture
-def folder(stopped: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    for path in sorted(stopped.rglob("*")):
-        if path.is_file():
-            target = tmp_path / "fit" / path.relative_to(stopped)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return tmp_path / "fit"
-
-
-def newest(folder: Path) -> Path:
-    return folder / commits(folder)[-1]
-
-
-def reseal(path: Path, name: str, data: bytes) -> None:
-    """Change a file and its line of the manifest: damage that only the contents show."""
-    (path / name).write_bytes(data)
-    lines = [f"{hashlib.sha256((path / part).read_bytes()).hexdigest()}  {part}\n" for part in (STATE, RECORD)]
-    (path / "manifest.sha256").write_text("".join(lines))
-
-
-# Resuming
+pytestmark = pytest.mark.usefixtures("short_calls")
 
 
 @pytest.mark.parametrize("step", [18, 90, 200, 342])
@@ -205,32 +112,18 @@ def test_a_crash_loses_what_came_after_the_last_commit_alone(whole: pf.FitResult
 
 def test_kill_9_in_another_process(whole: pf.FitResult, tmp_path: Path):
     program = f"""
-import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import jax, test_checkpoint as test
+import os, interrupted
 def kill(row):
     if row["step"] > 100:
         os.kill(os.getpid(), 9)
-print(test.outline(), flush=True)
-test.run({str(tmp_path / "fit")!r}, checkpoint_seconds=0.0, callback=kill)
+print(interrupted.outline(), flush=True)
+interrupted.run({str(tmp_path / "fit")!r}, checkpoint_seconds=0.0, callback=kill)
 """
     environment = {**os.environ, "JAX_ENABLE_X64": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stdout.strip() == outline(), "the fingerprint changes from process to process"
     assert same(run(tmp_path / "fit", resume=True), whole)
-
-
-def outline() -> str:
-    """What a flow with networks, and one with functions and objects in it, look like to the fingerprint."""
-
-    class Odd(eqx.Module):
-        activation: Any = eqx.field(static=True, default=jax.nn.relu)
-        something: Any = eqx.field(static=True, default_factory=object)
-
-    flow = pf.flows.nsf(jax.random.key(0), dim=3, n_layers=1, width=4)
-    text = prints._outline((flow, Odd()))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_time_budget_counts_the_time_before(tmp_path: Path):
@@ -377,163 +270,3 @@ def test_a_full_disk_warns_once_and_loses_nothing(whole: pf.FitResult, tmp_path:
     assert not any(name.startswith(".") for name in commits(tmp_path / "fit"))
     assert commits(tmp_path / "fit")[-1] > max(max(there))
     assert same(run(tmp_path / "fit", resume=True), whole)
-
-
-# Nothing is trusted
-
-
-def cut(path: Path) -> None:
-    data = (path / STATE).read_bytes()
-    (path / STATE).write_bytes(data[: len(data) // 2])
-
-
-def flip(path: Path) -> None:
-    data = bytearray((path / STATE).read_bytes())
-    data[-9] ^= 1
-    (path / STATE).write_bytes(data)
-
-
-def link(path: Path) -> None:
-    (path / STATE).rename(path.parent.parent / path.name)
-    (path / STATE).symlink_to(path.parent.parent / path.name)
-
-
-def grow(path: Path) -> None:
-    reseal(path, STATE, (path / STATE).read_bytes() + bytes(10**6))
-
-
-def forget(path: Path) -> None:
-    (path / RECORD).unlink()
-
-
-@pytest.mark.parametrize("damage", [cut, flip, link, grow, forget])
-def test_a_damaged_checkpoint_gives_way_to_the_older_one(damage: Any, folder: Path, whole: pf.FitResult):
-    damage(newest(folder))
-    with pytest.warns(RuntimeWarning, match=r"damaged.*of step 0\."):
-        result = run(folder, resume=True)
-    assert same(result, whole)
-    damage(folder / commits(folder)[0])
-    with pytest.raises(pf.UntrustedModelError, match="Start anew"):
-        run(folder, resume=True)
-
-
-def changed(**arrays: Any) -> Any:
-    def change(path: Path) -> None:
-        there = load((path / STATE).read_bytes())
-        for name, value in arrays.items():
-            name = name.replace("__", ".")
-            there[name] = np.ascontiguousarray(value(there[name].copy()) if callable(value) else value)
-        reseal(path, STATE, save(there))
-
-    return change
-
-
-def put(place: int, number: float) -> Any:
-    def change(array: np.ndarray) -> np.ndarray:
-        array[place] = number
-        return array
-
-    return change
-
-
-def recorded(**fields: Any) -> Any:
-    def change(path: Path) -> None:
-        record = json.loads((path / RECORD).read_text())
-        reseal(path, RECORD, json.dumps({**record, **fields}).encode())
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (changed(state__order=put(0, 10**6)), "permutation"),
-        (changed(state__order=put(0, -1)), "permutation"),
-        (changed(state__whole=put(0, 10**6)), "out of bounds"),
-        (changed(state__whole=put(0, 3)), "out of bounds|record"),
-        (changed(state__whole=put(1, -(10**6))), "out of bounds"),
-        (changed(state__whole=put(6, 7)), "out of bounds"),
-        (changed(state__now__params=lambda array: array.astype(np.float32)), "float32"),
-        (changed(state__best=lambda array: array[:-1]), r"expected \(4,\)"),
-        (changed(history__step=lambda array: array[::-1]), "out of order"),
-        (changed(history__epoch=lambda array: array[1:]), "history.epoch"),
-        (changed(elapsed=np.array([np.nan])), "elapsed"),
-        (changed(more=np.zeros(1)), "has 'more'"),
-        (recorded(step=1), "record"),
-        (recorded(format="other"), "not the record"),
-        (recorded(format_version=2), "format version 2"),
-        (recorded(fingerprint=[]), "fingerprint"),
-        (lambda path: reseal(path, RECORD, b'{"step": NaN}'), "not valid JSON"),
-        (lambda path: reseal(path, STATE, b"\x00" * 100), "safetensors"),
-    ],
-)
-def test_what_cannot_be_is_refused(change: Any, words: str, folder: Path):
-    module._discard(folder / "commit-00000001")
-    change(newest(folder))
-    with pytest.raises(pf.UntrustedModelError, match=words):
-        run(folder, resume=True)
-
-
-def test_every_bit_survives(tmp_path: Path):
-    """NaN of any payload, infinities, and minus zero."""
-    options = {"batch_size": None, "learning_rate": None, "weight_decay": 0.0, "max_seconds": None, "patience": 20}
-    plan = make_plan(600, 0, 1024, max_epochs=None, clip_norm=None, ema=0.9, warmup=None, **options)
-    vector = np.array([0x7FF8000000000123, 0x8000000000000000, 0xFFF0000000000000], np.uint64).view(np.float64)
-    state = FitState.start(vector, first_moments(plan, vector), 608, int(plan.steps_per_round))
-    row = {"epoch": 0, "step": 10, "train_nats": -np.inf, "held_out_nats": np.nan, "learning_rate": -0.0}
-    reached = Reached(eqx.tree_at(lambda s: s.whole, state, put(0, 10)(state.whole)), 10, 0, (), np.nan, 1.5)
-    reached = Reached(reached.state, 10, 0, ({**row, "seconds": 1.25, "skipped": 0},), np.nan, 1.5)
-    checkpoints = Checkpoints(tmp_path, 60.0, resume=False)
-    checkpoints.fingerprint = dict.fromkeys(prints.PARTS, "any")
-    checkpoints.commit(reached)
-    again = checkpoints.restore(state, plan)
-    assert again is not None
-    for a, b in zip(jax.tree.leaves(again.state), jax.tree.leaves(reached.state), strict=True):
-        assert (a.tobytes(), a.shape, a.dtype) == (b.tobytes(), b.shape, b.dtype)
-    assert repr(again.rows) == repr(reached.rows)
-    assert repr((again.step, again.status, again.best_nats, again.elapsed)) == "(10, 0, nan, 1.5)"
-
-
-# Another fit
-
-
-class Odd(pf.MaximumLikelihood):
-    power: float = eqx.field(static=True, default=1.0)
-
-
-def with_row(x: np.ndarray, value: float) -> np.ndarray:
-    x[17, 1] = value
-    return x
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"x": with_row(rows(), 0.123)}, "the data"),
-        ({"weights": np.linspace(1, 2, 600)}, "the data"),
-        ({"validation": 0.2}, "the data"),
-        ({"preprocess": pf.Affine(0.0, 1.0, (2,))}, "the data"),
-        ({"key": jax.random.key(1)}, "the key"),
-        ({"max_epochs": 50}, r"the options \(total_steps 360, now 450"),
-        ({"learning_rate": 0.01}, "learning_rate 0.0199"),
-        ({"objective": Odd()}, "objective MaximumLikelihood .*, now Odd"),
-    ],
-)
-def test_a_checkpoint_of_another_fit_is_refused(change: Any, words: str, folder: Path):
-    with pytest.raises(ValueError, match=words):
-        run(folder, resume=True, **change)
-
-
-def test_another_flow_or_version_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    base, bijection = pf.StandardNormal((2,)), pf.Affine(0.0, 1.0, (2,))
-    others = [
-        pf.Flow(base, pf.Affine(0.5, 1.0, (2,))),
-        pf.Flow(base, pf.Chain([bijection, pf.Reverse(2)])),
-        pf.Flow(pf.StudentT(5.0, (2,)), bijection),
-    ]
-    for flow in others:
-        with pytest.raises(ValueError, match="the flow"):
-            fit(flow, rows(), **COMMON, checkpoint=folder, resume=True)  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr(prints, "version", lambda name: f"99.{len(name)}")
-    with pytest.raises(ValueError, match=r"the versions \(pushforward .*, now 99.11; jax .*, now 99.3\)"):
-        run(folder, resume=True)

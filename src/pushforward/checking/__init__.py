@@ -4,6 +4,5 @@ from pushforward.checking.report import CheckLine, CheckReport
 from pushforward.checking.status import row_status
 from pushforward.checking.summary import Summary, summary
 from pushforward.checking.verify import Part, check
-from pushforward.checking.walk import walk
 
-__all__ = ["CheckLine", "CheckReport", "Part", "Summary", "check", "row_status", "summary", "walk"]
+__all__ = ["CheckLine", "CheckReport", "Part", "Summary", "check", "row_status", "summary"]

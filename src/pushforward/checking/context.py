@@ -155,8 +155,7 @@ class Context:
             return None
         parts = [] if self.data is None else [self.condition[:POINTS]]
         if self.can_sample:
-            conditions = self.conditions(POINTS)
-            parts.append(conditions[self._finite_samples] if conditions is not None else None)
+            parts.append(self.condition[np.arange(POINTS) % len(self.condition)][self._finite_samples])
         return np.concatenate(parts)
 
     @cached_property
@@ -166,7 +165,7 @@ class Context:
 
     @cached_property
     def _finite_samples(self) -> np.ndarray:
-        finite = np.isfinite(flat(self.all_samples)).all(axis=1)
+        finite = np.asarray(np.isfinite(flat(self.all_samples)).all(axis=1))
         # Something must be left to look at, and the checks say what is wrong with it.
         return finite if finite.any() or self.data is not None else ~finite
 
@@ -252,7 +251,7 @@ class Context:
         return self.wide.derivatives(rows, own, self.derived_forward, self.jacobian_rows)
 
     def missed_splines(self, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-        """For each row and spline layer `(n, L)`, from the data inwards: whether any coordinate is outside the spline."""
+        """For each row and spline layer `(n, L)`, from the data inwards: whether a coordinate is outside the spline."""
         return self.wide.walk(rows, condition, Probe.nowhere(len(rows)))[1]
 
 

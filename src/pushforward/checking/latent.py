@@ -1,8 +1,9 @@
-"""Are the latents of held-out data distributed like the base? This tells how good the fit is, not whether it is exact."""
+"""Are the latents of held-out data distributed like the base? This tells how good the fit is, not if it is exact."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -54,7 +55,7 @@ def check_latents(context: Context) -> CheckLine:
     base = getattr(context.wide.model, "base", None)
     scores = None if base is None else normal_scores(base, latents)
     if scores is not None:
-        tests = [stats.kstest(column, "norm") for column in scores.T]
+        tests: list[Any] = [stats.kstest(column, "norm") for column in scores.T]
     else:  # against draws instead of a distribution function
         key = jax.random.fold_in(context.key, 40)
         draws = flat(context.wide.latents(key, len(latents), context.condition))
@@ -90,9 +91,9 @@ def check_latents_joint(context: Context) -> CheckLine:
         bad = int((~np.isfinite(scores).all(axis=1)).sum())
         text = f"{bad} rows have latents where the base has no density."
         return CheckLine(name, np.nan, GROSS_RADIUS, "fail", text)
-    n, dim = scores.shape
+    dim = scores.shape[1]
     radii = (scores**2).sum(axis=1)
-    test = stats.kstest(radii, "chi2", args=(dim,))
+    test: Any = stats.kstest(radii, "chi2", args=(dim,))
     ratio = float(np.median(radii) / stats.chi2.ppf(0.5, dim))
     unusual = bool(test.pvalue < ALPHA)
     text = f"The squared distance of latents from the centre is {ratio:.2f} times what the base has, in the median"

@@ -12,7 +12,7 @@ from pushforward.checking.proposal import NormalMixture
 from pushforward.checking.report import CheckLine
 
 TOLERANCE = 1e-3  # of an integral by quadrature
-STABLE = 2e-4  # change of the integral at which the grid is fine enough
+STABLE = 4e-4  # change of the integral at which the grid is fine enough; what is left is a part of it
 GRIDS = {1: (4096, 8192, 16384, 65536, 262144), 2: (96, 192, 384, 768)}  # points along each axis
 GRID_SPREADS = 1.5  # the middle half of the grid lies within this many standard deviations
 SMALL_GRID = 40_000  # points up to which the program that scores rows does, and none is compiled for larger chunks
@@ -105,7 +105,7 @@ def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> fl
     angle = np.pi / 2 * (-1 + (2 * np.arange(n) + 1) / n)
     line, weight = np.tan(angle), np.log((1 + np.tan(angle) ** 2) * np.pi / n)
     grids = np.meshgrid(*[line] * dim, indexing="ij")
-    log_weight = sum(np.meshgrid(*[weight] * dim, indexing="ij")).ravel()
+    log_weight = np.sum(np.meshgrid(*[weight] * dim, indexing="ij"), axis=0).ravel()
     constant = np.log(np.abs(np.linalg.det(axes))) + np.log(scale).sum()
     points = centre + (np.stack([g.ravel() for g in grids], axis=1) * scale) @ axes.T
     events = points.reshape((len(points), *context.model.event_shape))

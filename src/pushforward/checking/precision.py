@@ -53,8 +53,8 @@ def check_conditioning(context: Context) -> CheckLine:
     Data are measured in standard deviations of each coordinate, so that units do not count. The values are lower
     bounds of the true constants, since they are taken at some rows alone.
 
-    Source: Behrmann, Vicol, Wang, Grosse, Jacobsen, 2021, "Understanding and mitigating exploding inverses in invertible
-    neural networks", arXiv 2006.09347.
+    Source: Behrmann, Vicol, Wang, Grosse, Jacobsen, 2021, "Understanding and mitigating exploding inverses in
+    invertible neural networks", arXiv 2006.09347.
     """
     name = "conditioning"
     if context.bijection is None or not context.two_way:

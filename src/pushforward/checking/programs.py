@@ -29,6 +29,12 @@ GRID_CHUNK = 8192  # rows per call of quadrature, in one or two dimensions
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time, and runs at a third of the speed
 
 
+def quickly(function: Any) -> Any:
+    """`function`, compiled without optimisation."""
+    compiler: Any = eqx.filter_jit  # whose signature does not tell that it passes options on
+    return compiler(function, compiler_options=QUICK)
+
+
 def in_precision(model: PyTree, wide: bool) -> Any:
     """The model with its numbers as host arrays of one precision, float64 if `wide`, else float32."""
     dtype = np.float64 if wide else np.float32
@@ -76,20 +82,22 @@ class Programs:
             condition: `(n, *cond_shape)` or None.
             keys: `(n,)`; needed iff the log-density is random.
         """
-        return Scores(*self._chunks(_score, (self.model,), (x, condition, keys), self.chunk))
+        program = _score if self.wide else _score_few
+        return Scores(*self._chunks(program, (self.model,), (x, condition, keys), self.chunk))
 
     def log_prob(
         self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None, chunk: int | None = None
     ) -> np.ndarray:
         """Log-densities `(n,)` by the model's own method, in chunks of a size of choice."""
-        program = _log_prob_of_few if chunk == 1 else _log_prob
+        program = _log_prob_few if chunk == 1 else _log_prob
         return self._chunks(program, (self.model,), (x, condition, keys), chunk or self.chunk)
 
     def decode(
         self, z: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The data `(n, *event_shape)` of latents, and the log-dets of the way there."""
-        return self._chunks(_decode, (bijection_of(self.model),), (z, condition, keys), self.chunk)
+        program = _decode if self.wide else _decode_few
+        return self._chunks(program, (bijection_of(self.model),), (z, condition, keys), self.chunk)
 
     def latents(self, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
         """`n` draws of the base; the condition has as many rows."""
@@ -167,8 +175,7 @@ def _own(part: Any, condition: Any) -> Any:
     return None if part.cond_shape is None else _last(condition)
 
 
-@eqx.filter_jit
-def _score(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> tuple[Array, Array, Array]:
+def _score_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> tuple[Array, Array, Array]:
     rows, bijection = _last(x), bijection_of(model)
     if bijection is None or not isinstance(model, Flow):
         log_prob = model._log_prob(rows, _own(model, condition), keys)
@@ -185,18 +192,22 @@ def _score(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> 
     return log_prob, jnp.moveaxis(z, -1, 0), log_det
 
 
-def _log_prob_of_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> Array:
+_score, _score_few = eqx.filter_jit(_score_rows), quickly(_score_rows)
+
+
+def _log_prob_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> Array:
     return model._log_prob(_last(x), _own(model, condition), keys if model.needs_key else None)
 
 
-_log_prob = eqx.filter_jit(_log_prob_of_rows)
-_log_prob_of_few = eqx.filter_jit(_log_prob_of_rows, compiler_options=QUICK)
+_log_prob, _log_prob_few = eqx.filter_jit(_log_prob_rows), quickly(_log_prob_rows)
 
 
-@eqx.filter_jit
-def _decode(bijection: AbstractBijection, z: Array, condition: Any, keys: Any) -> tuple[Array, Array]:
+def _decode_rows(bijection: AbstractBijection, z: Array, condition: Any, keys: Any) -> tuple[Array, Array]:
     x, log_det = run_batch(bijection, _last(z), _last(condition), fold_keys(keys, 1), True)
     return jnp.moveaxis(x, -1, 0), log_det
+
+
+_decode, _decode_few = eqx.filter_jit(_decode_rows), quickly(_decode_rows)
 
 
 @eqx.filter_jit
@@ -232,7 +243,7 @@ def _derivatives_of_rows(
     return jnp.transpose(pulled[:size], (2, 0, 1)), pulled[size].T
 
 
-_derivatives = eqx.filter_jit(_derivatives_of_rows, compiler_options=QUICK)
+_derivatives = quickly(_derivatives_of_rows)
 
 
 def _walk_rows(
@@ -249,4 +260,4 @@ def _walk_rows(
     return jnp.moveaxis(z, -1, 0), missed
 
 
-_walk = eqx.filter_jit(_walk_rows, compiler_options=QUICK)
+_walk = quickly(_walk_rows)

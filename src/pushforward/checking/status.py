@@ -61,7 +61,7 @@ def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, re
     scores = context.wide.score(rows, conditions)
     code = np.zeros(len(rows), int)
 
-    def mark(which: np.ndarray, status: str) -> None:
+    def mark(which: Any, status: str) -> None:
         np.maximum(code, np.where(which, STATUSES.index(status), 0), out=code)
 
     if context.bijection is not None:

@@ -102,7 +102,7 @@ class Summary:
         if not self.layers:
             return "\n".join(lines)
         header = ("layer, from data to latent", "trained", "fixed", "to latent", "to data", "log-det")
-        rows = [header]
+        rows: list[tuple[str, ...]] = [header]
         for layer in self.layers:
             times = f"{layer.repeats} x " if layer.repeats > 1 else ""
             label = "  " * layer.level + times + layer.name
@@ -110,7 +110,8 @@ class Summary:
             rows.append((label, f"{layer.trained:,}", f"{layer.fixed:,}", *costs))
         widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
         for row in rows:
-            cells = [cell.rjust(w) if i in (1, 2) else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))]
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            cells[1:3] = [cell.rjust(width) for cell, width in zip(row[1:3], widths[1:3], strict=True)]
             lines.append("  " + "  ".join(cells).rstrip())
         return "\n".join(lines)
 

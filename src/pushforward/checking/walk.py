@@ -1,7 +1,7 @@
 """A walk through a bijection from data to latent, layer by layer, that sees what enters each spline.
 
-`walk` maps rows as the bijection's inverse does. On the way it reports the numbers that enter the splines of each layer,
-and can move rows onto a spline's knot, where the errors live that random inputs never meet (nflows issue 87).
+`walk` maps rows as the bijection's inverse does. On the way it reports the numbers that enter the splines of each
+layer, and can move rows onto a spline's knot, where the errors live that random inputs never meet (nflows issue 87).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _walk(
     if isinstance(bijection, Vmap) and has_splines(bijection):
         return _walk_rows(bijection, state, condition, forward, probe)
     if isinstance(bijection, Coupling | Autoregressive) and isinstance(bijection.scalar_map, RationalQuadraticMap):
-        return _walk_splines(bijection, state, condition, forward, probe)
+        return _walk_splines(bijection, bijection.scalar_map, state, condition, forward, probe)
     # The value does not depend on the key: only the log-determinant would, and it is dropped.
     keys = batch_keys(jax.random.key(0), state.value.shape[-1]) if bijection.traits.needs_key else None
     return state._replace(value=run_batch(bijection, state.value, condition, keys, forward)[0]), []
@@ -161,9 +161,14 @@ def _walk_rows(
 
 
 def _walk_splines(
-    layer: Coupling | Autoregressive, state: _State, condition: Array | None, forward: bool, probe: Probe
+    layer: Coupling | Autoregressive,
+    spline: RationalQuadraticMap,
+    state: _State,
+    condition: Array | None,
+    forward: bool,
+    probe: Probe,
 ) -> tuple[_State, list[SplineInputs]]:
-    value, spline = state.value, layer.scalar_map
+    value = state.value
     condition = None if layer.cond_shape is None else condition
     if isinstance(layer, Coupling):
         mapped = np.flatnonzero(np.array(layer.split))

@@ -35,6 +35,20 @@ class Kind(StrEnum):
     everything = "all"
 
 
+class Target(StrEnum):
+    """What to export to."""
+
+    stablehlo = "stablehlo"
+    numpy_npz = "numpy-npz"
+
+
+class Precision(StrEnum):
+    """Floating types of exported programs."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
 Model = Annotated[Path, typer.Argument(help="Model folder that `fit` wrote.", metavar="MODEL", show_default=False)]
 Seed = Annotated[
     int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of all that is random; the same gives the same.")
@@ -255,6 +269,56 @@ def plot(
     from pushforward.cli.draw import run_plot
 
     return run_plot(model, data, out, kind=kind.value, seed=seed, force=force, reporter=Reporter(as_json, quiet))
+
+
+@app.command(epilog="Example: pushforward check model weather.csv")
+@interruptible
+def check(
+    model: Model,
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help=DATA + " Best rows that the fit has not seen.")
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Check the trained model: is it invertible, exact, normalised, the same in float32? Exit code 6 if not."""
+    from pushforward.cli.trust import run_check
+
+    return run_check(model, data, seed=seed, reporter=Reporter(as_json, quiet))
+
+
+@app.command(epilog="Example: pushforward inspect model")
+@interruptible
+def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
+    """Say what a model is: columns, layers, costs, how its fit went, its checks. Its weights are not loaded."""
+    from pushforward.cli.trust import run_inspect
+
+    return run_inspect(model, reporter=Reporter(as_json))
+
+
+@app.command(epilog="Example: pushforward export model --to numpy-npz --out exported")
+@interruptible
+def export(
+    model: Model,
+    to: Annotated[
+        Target,
+        typer.Option("--to", help="StableHLO programs, or an NPZ file that NumPy alone runs.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write.", show_default=False)],
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA + " Rows to verify the export on.")] = None,
+    precision: Annotated[Precision, typer.Option(help="Of the exported programs.")] = Precision.float64,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Write the density and the sampler as programs that need no pushforward, and verify them on 1000 rows."""
+    from pushforward.cli.trust import run_export
+
+    reporter = Reporter(as_json, quiet)
+    return run_export(model, data, to.value, out, precision=precision.value, force=force, reporter=reporter)
 
 
 def reporter_for(out: Path | None, as_json: bool, quiet: bool) -> Reporter:

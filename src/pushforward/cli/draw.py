@@ -116,7 +116,7 @@ def axes_of(model: TableModel) -> tuple[list[str], dict[int, list[str]]]:
 
 
 def numbers(model: TableModel, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-    """Encoded rows as one number per column: values, atoms, the number of a level. Rows with missing values drop out."""
+    """Encoded rows as one number per column: values, atoms, numbers of levels; rows with missing values drop out."""
     parts = [(model.layout, rows)]
     if model.given_layout is not None and condition is not None:
         parts.append((model.given_layout, condition))

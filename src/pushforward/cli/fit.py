@@ -12,13 +12,18 @@ from typing import Any
 
 import typer
 
+from pushforward.checking import CheckReport
 from pushforward.cli.report import CHECK_FAILED, INTERRUPT, OK, Reporter
 from pushforward.cli.tables import read_weighted, show_columns
 from pushforward.data.errors import DataError
+from pushforward.data.schema import nearest
 from pushforward.estimators import FlowDensity
+from pushforward.estimators.train import Prepared
 from pushforward.flows import ZOO
 from pushforward.io.files import check_folder_target
 from pushforward.io.options import FitOptions
+from pushforward.training import remove_checkpoint
+from pushforward.training.tracking import AbstractTracker, JsonLines
 
 
 def run(
@@ -40,29 +45,77 @@ def run(
         FileExistsError: the model folder exists and `force` is False.
     """
     density = estimator(options)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    left = checkpoint.exists()
+    if left and not (resume or force):
+        fix = "Go on with --resume, or start anew with --force."
+        raise FileExistsError(f"{checkpoint}: an interrupted fit left its checkpoints. {fix}")
+    # What an interrupted fit left under the name is the best it had; the fit that goes on replaces it.
+    force = force or (resume and left)
     check_folder_target(out, force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if left and not resume:
+        remove_checkpoint(checkpoint)
+    trackers = [JsonLines(out.with_name(out.name + ".jsonl")), *map(tracker_of, track)]
     table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
     reporter.say(f"{table.source}: {len(table):,} rows")
     density.progress = False if reporter.as_json or reporter.quiet else "auto"
-    density.on_prepared = lambda prepared: show_columns(prepared.schema, prepared.given, reporter)
     try:
-        density.fit(table, sample_weight=weights)
+        density.fit(
+            table,
+            sample_weight=weights,
+            checkpoint=checkpoint,
+            resume=resume,
+            tracker=trackers,
+            on_prepared=lambda prepared: show_prepared(prepared, reporter),
+        )
     except DataError:
         raise
     except ValueError as error:  # the estimator's own checks of the rows
         raise DataError("unreadable", f"{table.source}: {error}") from error
-    for note in density.notes_:
-        reporter.warn(note)
     verdict = density.result_.verdict
     if verdict.steps == 0:
         if verdict.status == "interrupted":  # during compilation: there is nothing to keep
             raise KeyboardInterrupt
         reporter.warn("the time was over before the first step: the model is untrained. Allow more --max-minutes.")
     density.save(out, force=force)
-    _report(density, table.source, data, out, reporter)
+    _report(density, data, out, reporter)
     if verdict.status == "interrupted":
+        reporter.warn(f"interrupted: {out} holds the best so far; the same command with --resume goes on.")
         return INTERRUPT
-    return OK if density.checks_ is None or density.checks_.ok else CHECK_FAILED
+    remove_checkpoint(checkpoint)
+    return CHECK_FAILED if wrong(density.checks_) else OK
+
+
+def wrong(report: CheckReport | None) -> bool:
+    """Whether a check failed that is about the model's exactness; those of the latents say how good the fit is."""
+    return report is not None and any(not line.name.startswith("latents") for line in report.failed)
+
+
+def show_prepared(prepared: Prepared, reporter: Reporter) -> None:
+    """What the table was taken for, and what is to be said about it."""
+    show_columns(prepared.schema, prepared.given, reporter)
+    for note in prepared.notes:
+        reporter.warn(note)
+
+
+def tracker_of(where: str) -> AbstractTracker:
+    """The tracker that `--track` names.
+
+    Raises:
+        typer.BadParameter: there is no such tracker, or its package is not installed.
+    """
+    from pushforward.training.tracking import MLflow, TensorBoard, WandB
+
+    kinds: dict[str, Any] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
+    kind, _, place = where.partition(":")
+    if kind not in kinds or not place:
+        expected = "tensorboard:FOLDER, mlflow:EXPERIMENT or wandb:PROJECT"
+        raise typer.BadParameter(f"--track {where}: expected {expected}.{nearest(kind, list(kinds))}")
+    try:
+        return kinds[kind](place)
+    except ImportError as error:
+        raise typer.BadParameter(f"--track {where}: {error}") from error
 
 
 def estimator(options: FitOptions) -> FlowDensity:
@@ -81,7 +134,7 @@ def estimator(options: FitOptions) -> FlowDensity:
     return FlowDensity(**keywords)
 
 
-def _report(density: FlowDensity, source: str, data: str, out: Path, reporter: Reporter) -> None:
+def _report(density: FlowDensity, data: str, out: Path, reporter: Reporter) -> None:
     verdict = density.result_.verdict
     name = density.config_["flow"]
     if not (sys.stderr.isatty() and sys.stdout.isatty()):  # there the progress bar has left it
@@ -96,7 +149,7 @@ def _report(density: FlowDensity, source: str, data: str, out: Path, reporter: R
     reporter.say("Next:")
     for line in _next(shlex.quote(str(out)), data, density.given_):
         reporter.say(f"  pushforward {line}")
-    gaussian = next((b.nats for b in density.baselines_ if b.name == "gaussian"), None)
+    gaussian = next((b.nats for b in density.baselines_ if b.name == "Gaussian"), None)
     reporter.result(
         "fit",
         {
@@ -113,6 +166,7 @@ def _report(density: FlowDensity, source: str, data: str, out: Path, reporter: R
             "baselines": [_record(baseline) for baseline in density.baselines_],
             "checks": None if density.checks_ is None else density.checks_.to_json(),
             "verdict": verdict.status,
+            "judgement": verdict.judgement,
             "text": verdict.text,
             "epochs": verdict.epochs,
             "steps": verdict.steps,

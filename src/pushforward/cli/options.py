@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
@@ -63,10 +62,8 @@ def _option(section: str, key: str, info: FieldInfo) -> Any:
     kind, metavar = _kind(key, info)
     bounds: dict[str, Any] = {}
     for part in info.metadata:
-        if isinstance(part, annotated_types.Ge) and kind in (int, float):
-            bounds["min"] = part.ge
-        if isinstance(part, annotated_types.Le) and kind in (int, float):
-            bounds["max"] = part.le
+        if kind in (int, float):  # `Ge` and `Le` of pydantic's constraints
+            bounds |= {name: getattr(part, own) for name, own in (("min", "ge"), ("max", "le")) if hasattr(part, own)}
     default = info.get_default()
     words = info.description or ""
     if default is not None and default != [] and not isinstance(default, bool):

@@ -105,8 +105,8 @@ def run_score(model: Path, data: str, out: Path | None, *, parts: bool, force: b
     wild = int((~there).sum())
     if wild:
         reporter.warn(
-            f"{wild:,} of {n:,} rows have a log-density that is not finite (outside the bounds of the model); the mean is "
-            "over the others."
+            f"{wild:,} of {n:,} rows have a log-density that is not finite, being outside the bounds of the model; the "
+            "mean is over the others."
         )
     facts = {"model": model, "out": out, "rows": n, "mean_nats": mean, "standard_error": error, "bits_per_dim": bits}
     means = {"mean_log_mass": scores.mass[there].mean(), "mean_log_density": scores.density[there].mean()}

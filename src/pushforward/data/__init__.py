@@ -8,8 +8,12 @@ from typing import Any
 from pushforward.data.errors import DataError
 
 _HOME = {
+    "Cells": "cells",
     "Table": "tables",
+    "TableSchema": "schema",
     "check_table": "checks",
+    "detect_schema": "detect",
+    "read_cells": "cells",
     "read_table": "tables",
     "write_table": "writing",
     "Toy2D": "toy2d",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from pushforward.estimators.words import baseline_of, card, meaning
 from pushforward.io.model_folder import ModelParts, load_model, save_model
 from pushforward.metrics import compare
 from pushforward.training import FitResult, Verdict
+from pushforward.training.tracking import AbstractTracker
 
 # Data frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
 STRICT = ("pandas", "polars")
@@ -125,7 +126,17 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.progress = progress
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> FlowDensity:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | os.PathLike | None = None,
+        resume: bool = False,
+        tracker: AbstractTracker | Sequence[AbstractTracker] | None = None,
+        on_prepared: Callable[[Prepared], None] | None = None,
+    ) -> FlowDensity:
         """Fit the model to a table.
 
         Args:
@@ -133,6 +144,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 table, a dict of columns, a path; two rows or more.
             y: ignored.
             sample_weight: `(n,)`, not negative; a weight of 2 counts as the row twice.
+            checkpoint: folder for checkpoints, from which a fit that was killed goes on; see `pushforward.fit`.
+            resume: go on from there.
+            tracker: gets the learning curve as it grows.
+            on_prepared: called with what the table was taken for, before training begins.
 
         Raises:
             ValueError: an array is not numeric and finite, or holds a column that never varies; a `DataError`, which is
@@ -151,6 +166,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             given=self.given,
             missing=self.missing,
         )
+        if on_prepared is not None:
+            on_prepared(prepared)
         seeds = check_random_state(self.random_state).randint(0, 2**32, size=(2, 2), dtype=np.uint32)
         options = {"n_layers": self.n_layers, "width": self.width, "depth": self.depth, "bins": self.bins}
         options = {**options, "autoregressive": self.autoregressive, **(self.flow_options or {})}
@@ -164,6 +181,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             progress=self.progress,
+            checkpoint=checkpoint,
+            resume=resume,
+            tracker=tracker,
         )
         self._keep(trained.model, trained.result)
         self.notes_, self.held_out_ = prepared.notes, trained.held_out

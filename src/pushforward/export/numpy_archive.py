@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from pushforward._checks import message
+from pushforward._files import read_regular
 from pushforward.distributions import AbstractDistribution
 from pushforward.export import numpy_runtime
 from pushforward.export.numpy_program import Program
 from pushforward.export.report import Expected, ExportReport, expected_of, path_of
 from pushforward.export.trace import Functions, Precision, functions_of
-from pushforward.io.files import check_file_target, read_regular, write_file
+from pushforward.io.files import check_file_target, write_file
 
 MODEL, RUNTIME = "model.npz", "pushforward_numpy.py"
 # Rows that are computed together. Fewer cost more calls of NumPy per row; more make a single row slow.

@@ -28,8 +28,12 @@ ALWAYS = ("config.json", "metrics.json", "model.safetensors")
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
+def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
     """The files of a model folder, each held against its manifest. Other files in the folder are never opened.
+
+    Args:
+        folder: the folder.
+        small: leave the weights out.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -39,7 +43,8 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         what = "a file, not a model folder" if folder.exists() else "no such model folder"
         raise FileNotFoundError(f"{folder}: {what}. Name the folder that `fit --out` wrote.")
     caps = {name: MAX_BYTES[name] for name in CONTENTS}
-    return read_manifested(folder, caps, needed=ALWAYS)
+    leave = ("model.safetensors",) if small else ()
+    return read_manifested(folder, caps, needed=ALWAYS, leave=leave)
 
 
 def check_folder_target(folder: Path, force: bool = False, known: Collection[str] = tuple(MAX_BYTES)) -> None:

@@ -32,7 +32,7 @@ from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
 from pushforward.io.migrate import migrate
 from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
-from pushforward.io.weights import fill, named_arrays, parse_weights, weights_to_bytes
+from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,19 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
     return _parts(read_folder(path), path)
 
 
-def read_records(files: Mapping[str, bytes], path: Path) -> tuple[Config, TableSchema, Metrics, Any, dict[str, Any]]:
-    """Config, schema, metrics, checks and raw arrays of the files of a model, migrated and validated."""
+def read_records(
+    files: Mapping[str, bytes], path: Path, entries: dict[str, Any] | None = None
+) -> tuple[Config, TableSchema, Metrics, Any, dict[str, Any]]:
+    """Config, schema, metrics, checks and raw arrays of the files of a model, migrated and validated.
+
+    Args:
+        files: contents by name.
+        path: of the folder, for messages.
+        entries: the arrays; None parses them from the weights file.
+    """
     records = {name: parse_json(data, path / name) for name, data in files.items() if name.endswith(".json")}
-    entries = parse_weights(files["model.safetensors"], f"{path / 'model.safetensors'}")
+    if entries is None:
+        entries = parse_weights(files["model.safetensors"], f"{path / 'model.safetensors'}")
     records, entries = migrate(records, entries, path)
     lacking = [name for name in ("schema.json", "checks.json") if name not in records]
     config: Config = validate(Config, records["config.json"], f"{path / 'config.json'}")
@@ -248,3 +257,39 @@ def _json(value: Any) -> bytes:
         raise ValueError(f"save_model: {item!r} cannot be saved. Use arguments that are names, numbers and lists.")
 
     return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False, default=other) + "\n").encode("utf-8")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model folder says of a model, without its weights.
+
+    Attributes:
+        config: its architecture.
+        schema: of its columns.
+        metrics: how its fit went.
+        checks: the report of its checks as plain JSON, or None.
+        distribution: the model as shapes alone.
+    """
+
+    config: Config
+    schema: TableSchema
+    metrics: Metrics
+    checks: Any
+    distribution: Any
+
+
+def inspect_model(folder: str | os.PathLike) -> ModelFacts:
+    """What a model folder says, trusting nothing in it; of the weights only the names and shapes are read.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UntrustedModelError: a file is missing, damaged, altered, out of bounds, or does not fit the others.
+    """
+    path = Path(folder)
+    files = read_folder(path, small=True)
+    if "schema.json" not in files:  # an earlier format, which is brought up to date from its weights
+        config, schema, metrics, checks, entries = read_records(read_folder(path), path)
+    else:
+        shapes = read_shapes(path / "model.safetensors")
+        config, schema, metrics, checks, entries = read_records(files, path, shapes)
+    return ModelFacts(config, schema, metrics, checks, skeleton(config, schema, entries, path))

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pushforward.io.errors import UntrustedModelError
-from pushforward.training.result import BY_STATUS, Judgement
 
 FORMAT_VERSION = 2
 MAX_DIM = 16384
@@ -99,7 +98,7 @@ class VerdictRecord(Strict):
     """How the fit ended, as `training.Verdict`."""
 
     status: Annotated[str, Field(max_length=64), AfterValidator(_printable)]
-    judgement: Judgement
+    judgement: Annotated[str, Field(max_length=64)]
     text: Text
     held_out_nats: Number | None
     standard_error: Number | None
@@ -115,6 +114,8 @@ class VerdictRecord(Strict):
     def _of_before(cls, value: Any) -> Any:
         """Files that were written before there were judgements have the one that the status says."""
         if isinstance(value, dict) and "judgement" not in value:
+            from pushforward.training.result import BY_STATUS  # here, for it needs JAX, which `--help` can do without
+
             for status, judgement in BY_STATUS.items():
                 if value.get("status") == status:
                     return {**value, "judgement": judgement}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._files import read_regular
+from pushforward._files import parse_json, read_regular
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import MAX_BYTES, write_file
 
@@ -31,6 +31,9 @@ DTYPES: dict[str, type] = {
     "U64": np.uint64,
     "BOOL": np.bool_,
 }
+
+# As safetensors itself has it.
+MAX_HEADER = 100_000_000
 
 
 def save_weights(module: Any, path: str | os.PathLike) -> None:
@@ -103,6 +106,30 @@ def parse_weights(data: bytes, label: str) -> dict[str, Any]:
         return dict(safetensors.deserialize(data))
     except safetensors.SafetensorError as error:
         raise UntrustedModelError(f"{label}: not a safetensors file, or damaged: {str(error)[:200]}.") from error
+
+
+def read_shapes(path: Path) -> dict[str, Any]:
+    """Shapes and dtypes of the arrays of a safetensors file, from its header alone.
+
+    Raises:
+        UntrustedModelError: it is no safetensors file.
+    """
+    head = read_regular(path, MAX_BYTES["model.safetensors"], most=8)
+    size = int.from_bytes(head, "little")
+    if len(head) < 8 or size > MAX_HEADER:
+        raise UntrustedModelError(f"{path}: not a safetensors file, or damaged.")
+    header = parse_json(read_regular(path, MAX_BYTES["model.safetensors"], most=8 + size)[8:], path)
+    if not isinstance(header, dict):
+        raise UntrustedModelError(f"{path}: not a safetensors file, or damaged.")
+    entries = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+            raise UntrustedModelError(f"{path}: its header does not say how large {name[:80]!r} is.")
+        entries[name] = {"shape": shape, "dtype": str(entry.get("dtype"))[:16]}
+    return entries
 
 
 def fill(template: Tree, entries: dict[str, Any], label: str) -> Tree:

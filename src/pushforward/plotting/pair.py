@@ -139,6 +139,8 @@ def _label(
     dim = len(ranges)
     for part, i in ((axis.xaxis, column), (axis.yaxis, row)):
         if i in levels:
+            if row == column and part is axis.yaxis:  # of a marginal it counts, and has no ticks
+                continue
             _name_levels(part, levels[i], dim, upright=part is axis.yaxis)
             continue
         offset, power = units(*ranges[i])

@@ -120,8 +120,8 @@ class Driver:
     def train(self) -> None:
         """Send calls, read their reports, and commit checkpoints, until the status is no longer `RUNNING`.
 
-        The next call is sent before the report of the one before is read, so the device never waits for the host, nor
-        for the disk; of a fit that is over, the call sent meanwhile returns at once.
+        The next call is sent before the report of the one before is read, so the device never waits for the host, and
+        while a commit is written it has that call to work on; of a fit that is over, the call returns at once.
         """
         while self.reached.status == RUNNING:
             if self.stop.asked:

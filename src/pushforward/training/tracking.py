@@ -47,7 +47,7 @@ class AbstractTracker(Protocol):
         """
 
 
-class JsonLines:
+class JsonLines(AbstractTracker):
     """Appends one JSON object per line to a file, each written at once: `pandas.read_json(path, lines=True)` reads it.
 
     A fit's first line has `"event": "start"` and the params, then come lines with `"event": "row"` and the columns of
@@ -115,7 +115,7 @@ class JsonLines:
             file.write(line)
 
 
-class TensorBoard:
+class TensorBoard(AbstractTracker):
     """Writes an event file for TensorBoard, through tensorboardX.
 
     Args:
@@ -150,7 +150,7 @@ class TensorBoard:
         self._writer.close()
 
 
-class MLflow:
+class MLflow(AbstractTracker):
     """Logs to a run of MLflow, through `mlflow.MlflowClient`; MLflow's active run and settings are left alone.
 
     Args:
@@ -201,7 +201,7 @@ class MLflow:
         self._client.set_terminated(self.run_id, status="FAILED" if failed else "FINISHED")
 
 
-class WandB:
+class WandB(AbstractTracker):
     """Logs to a run of Weights & Biases.
 
     Args:

@@ -20,6 +20,7 @@ from pushforward.data.errors import DataError
 from pushforward.data.schema import Column
 from pushforward.estimators import Evaluation, FlowDensity, evaluate
 from pushforward.estimators.evaluate import columns_of, tail_samples
+from pushforward.estimators.model import TableModel
 
 pytestmark = pytest.mark.float32
 # The package's attribute of this name is the function.
@@ -238,3 +239,35 @@ def test_samples_look_the_same_before_and_after_they_were_cells() -> None:
     after = columns_of(layout, encode(layout, cells).rows)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+
+
+def test_samples_that_are_not_finite_are_left_out_and_counted(density: FlowDensity, monkeypatch: Any) -> None:
+    draw = TableModel.draw
+
+    def overflown(self: TableModel, *arguments: Any) -> np.ndarray:
+        drawn = np.array(draw(self, *arguments))
+        drawn[::10, 1] = np.inf
+        return drawn
+
+    monkeypatch.setattr(TableModel, "draw", overflown)
+    found = evaluate(density, rows(30, 2), n_samples=50)
+    assert (found.samples, found.tail_samples) == (45, 3600)
+    assert any("10.00% of the samples are not finite" in note for note in found.notes)
+    monkeypatch.setattr(TableModel, "draw", lambda self, n, *arguments: np.full((n, 2), np.nan))
+    with pytest.raises(DataError, match="no sample"):
+        evaluate(density, rows(30, 2))
+
+
+def test_a_row_of_density_zero_is_said(density: FlowDensity, monkeypatch: pytest.MonkeyPatch) -> None:
+    score = TableModel.score_encoded
+
+    def zero(self: TableModel, *arguments: Any) -> Any:
+        scores = score(self, *arguments)
+        return scores._replace(log_prob=np.where(np.arange(len(scores.log_prob)) == 0, -np.inf, scores.log_prob))
+
+    monkeypatch.setattr(TableModel, "score_encoded", zero)
+    found = evaluate(density, rows(30, 2), n_samples=50)
+    assert (found.zero, found.nats) == (1, -np.inf)
+    assert math.isnan(found.standard_error)
+    assert any("Density zero in 1 rows" in line for line in found.sentences)
+    assert json.loads(to_json(found.to_json()))["mean_nats"] is None

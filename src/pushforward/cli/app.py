@@ -347,7 +347,10 @@ def evaluate(
     samples: Annotated[
         int | None,
         typer.Option(
-            "--samples", metavar="N", min=1, help="Rows to draw for the tests of columns; None: as many as rows."
+            "--samples",
+            metavar="N",
+            min=1,
+            help="Rows to draw for the tests of columns; as many as DATA has by default.",
         ),
     ] = None,
     missing: Annotated[Blank, typer.Option(help="Rows with missing values: refuse them, or drop them.")] = Blank.error,
@@ -399,7 +402,8 @@ def tune(
     ],
     max_minutes: Annotated[float, typer.Option(metavar="X", min=0.01, help="For all trials together.")] = 10.0,
     trials: Annotated[
-        int | None, typer.Option("--trials", metavar="N", min=1, help="Trials at most; None: what the time allows.")
+        int | None,
+        typer.Option("--trials", metavar="N", min=1, help="Trials at most; as many as there is time for by default."),
     ] = None,
     max_epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the rows per trial.")] = None,
     columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to model; all by default.")] = None,

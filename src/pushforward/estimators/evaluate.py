@@ -266,7 +266,7 @@ def _draw(
         each = max(1, -(-most // few))
         every = model.draw(each, words, condition[rows])
         first = np.arange(0, few * each, each)  # the first draw of each condition
-    finite = np.isfinite(every).all(axis=1)
+    finite: Any = np.isfinite(every).all(axis=1)
     if not finite.all():
         share = 1 - float(finite.mean())
         notes.append(

@@ -81,7 +81,7 @@ class Evaluation:
             )
         if self.zero:
             lines.append(
-                f"{self.zero:,} rows have density zero, outside the bounds or levels of the model: one such row makes "
+                f"Density zero in {self.zero:,} rows, outside the bounds or levels of the model: one such row makes "
                 "the mean minus infinity."
             )
         odd = ", ".join(f"{count:,} {word}" for word, count in self.status.items() if count and word != "ok")

@@ -12,6 +12,8 @@ from pushforward.data.schema import MAX_ATOMS, Column
 # Whole numbers of at most this many levels, or others of at most the second, count as levels, if each was seen often.
 MOST_LEVELS, MOST_LEVELS_OF_REALS = 100, 20
 ROWS_PER_LEVEL = 20
+# Few numbers that repeat this often and share no step count as levels too.
+ROWS_PER_TIE = 3
 # A value is an atom if it takes this share of the rows and stands out from its neighbours by this factor; at 0 and at
 # the ends of the range, where values are cut off, a smaller share is enough.
 ATOM_SHARE, ATOM_SHARE_AT_ENDS, ATOM_FACTOR, ATOM_COUNT = 0.05, 0.002, 5.0, 10
@@ -20,6 +22,8 @@ NEIGHBOURS = 10
 ON_STEPS = 0.98
 # Rounding matters for a density from this share of repeated values on.
 TIED_SHARE = 0.01
+# Distances between neighbours are regular, as rounding leaves them, if few are below this share of their median.
+REGULAR = 0.3
 IDENTIFIER_FROM_ROWS = 20
 IDENTIFIER = re.compile(
     r"(^|[_ .-])(id|ids|uuid|guid|key|index|row|rownum|no|nr|number)$|^(id|index)[_ .-]", re.IGNORECASE
@@ -62,6 +66,9 @@ def detect_number(
         levels = tuple(_plain(value, type_) for value in distinct)
         return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
     step = 1.0 if whole else find_step(distinct, counts, single=type_ == "float")
+    if step is None and len(distinct) <= MOST_LEVELS_OF_REALS and n >= ROWS_PER_TIE * len(distinct):
+        levels = tuple(_plain(value, type_) for value in distinct)  # a density would stand on a few points
+        return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
     atoms = find_atoms(distinct, counts)
     rest = values[~np.isin(values, atoms)] if atoms else values
     low, high = float(rest.min()), float(rest.max())
@@ -77,6 +84,8 @@ def detect_number(
     if low == 0 and step is None:  # a log-scale has no 0, so that even a single 0 is an atom
         atoms, rest = (*atoms, 0.0), rest[rest > 0]
         low = float(rest.min())
+        if low == high:
+            return Column(name=name, kind="ordinal", type=type_, levels=tuple(map(float, distinct)), **state)
     bounds = _bounds(low, high)
     if bounds is not None and step is None and high == bounds[1]:
         atoms = (*atoms, high)
@@ -94,7 +103,7 @@ def _names_rows(name: str, values: np.ndarray, distinct: np.ndarray) -> bool:
     n = len(values)
     if len(distinct) < n or n < IDENTIFIER_FROM_ROWS:
         return False
-    consecutive = distinct[-1] - distinct[0] == n - 1
+    consecutive = distinct[-1] / 2 - distinct[0] / 2 == (n - 1) / 2  # halves, which cannot overflow
     return bool(consecutive or IDENTIFIER.search(name))
 
 
@@ -119,14 +128,30 @@ def find_step(distinct: np.ndarray, counts: np.ndarray, single: bool = False) ->
         return None
     relative = 1e-7 if single else 1e-12
     first = math.ceil(math.log10(largest))
-    for exponent in range(first, first - 10, -1):
-        for factor in (5.0, 2.5, 2.0, 1.0):
-            steps = distinct / (factor * 10.0**exponent)
-            on = np.abs(steps - np.rint(steps)) <= 1e-9 + relative * np.abs(steps)
-            if counts[on].sum() >= ON_STEPS * n:
-                return float(f"{factor * 10.0**exponent:.12g}")
-    gap = float(np.median(np.diff(distinct)))
+    if not -300 < first < 300:  # neither the step nor its multiples are float64
+        return None
+    steps = (factor * 10.0**exponent for exponent in range(first, first - 10, -1) for factor in (5.0, 2.5, 2.0, 1.0))
+    for step in steps:
+        if _share_on(distinct, counts, step, relative) >= ON_STEPS:
+            return float(f"{step:.12g}")
+    gaps = np.diff(distinct)
+    gaps = gaps[gaps > largest * max(relative, 1e-9)]  # what rounding leaves between equal values is no gap
+    if len(gaps) == 0:
+        return None
+    least, gap = (float(np.quantile(gaps, q)) for q in (0.05, 0.5))
+    if _share_on(distinct, counts, least, relative) >= ON_STEPS:  # such as inches in a table of millimetres
+        return float(f"{least:.12g}")
+    # Numbers that are not rounded and repeat, because rows do, lie at any distance.
+    if least < REGULAR * gap or len(gaps) < NEIGHBOURS:
+        return None
     return float(f"{10.0 ** math.floor(math.log10(gap)):.12g}")
+
+
+def _share_on(distinct: np.ndarray, counts: np.ndarray, step: float, relative: float) -> float:
+    """The share of the rows that are multiples of a step."""
+    steps = distinct / step
+    on = np.abs(steps - np.rint(steps)) <= np.minimum(1e-9 + relative * np.abs(steps), 0.1)
+    return float(counts[on].sum() / counts.sum())
 
 
 def find_atoms(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
@@ -145,7 +170,7 @@ def find_atoms(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
             atoms.append(float(distinct[i]))
     if len(atoms) == len(distinct):
         return ()
-    return tuple(atoms[:MAX_ATOMS])
+    return tuple(atoms[: MAX_ATOMS - 2])  # the ends of the range may become two more
 
 
 def _circle(name: str, low: float, high: float, step: float | None) -> tuple[float, float] | None:
@@ -181,8 +206,11 @@ def _bounds(low: float, high: float) -> tuple[float, float] | None:
 def better_scale(values: np.ndarray) -> str:
     """Whether positive numbers are closer to a normal on the scale of their logarithm, by likelihood."""
     values = values[values > 0]
-    logs = np.log(values)
-    with np.errstate(divide="ignore"):
+    if len(values) == 0:
+        return "linear"
+    values = values / values.max()  # squares would overflow; the gain has no unit
+    logs = np.log(np.maximum(values, np.finfo(float).tiny))
+    with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.log(np.std(values)) - np.log(np.std(logs)) - logs.mean()
     return "log" if gain > LOG_GAIN else "linear"
 

@@ -53,6 +53,8 @@ MAX_RARE = 4096
 MAX_ATOMS = 16
 MAX_COLUMNS = 16384
 MAX_LENGTH = 256
+# Longer words make a column one of free text.
+MAX_WORD = 4096
 
 
 def _printable(name: str) -> str:
@@ -62,7 +64,7 @@ def _printable(name: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_printable)]
-Level = Annotated[str, Field(max_length=4096)] | bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float
+Level = Annotated[str, Field(max_length=MAX_WORD)] | bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Counted = Annotated[int, Field(ge=0, le=2**53)]
 

@@ -57,7 +57,8 @@ def detect_number(
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) == 1 and not state["missing"]:
         return Column(name=name, kind="constant", type=type_, value=_plain(distinct[0], type_))
-    whole = bool(np.all(distinct == np.rint(distinct)))
+    # Beyond 2**53 every float64 is whole.
+    whole = bool(np.all(distinct == np.rint(distinct)) and np.abs(distinct[[0, -1]]).max() <= 2**53)
     if whole and _names_rows(name, values, distinct):
         notes.append(f"{source}: '{name}' numbers its rows, as identifiers do: set aside.")
         return Column(name=name, kind="identifier", type=type_)

@@ -26,6 +26,8 @@ DATE_FORMATS = (
 )
 CLOCKS = ("", " %H:%M:%S", "T%H:%M:%S", "T%H:%M:%SZ", " %H:%M", "T%H:%M")
 FORMATS = tuple(date + clock for clock in CLOCKS for date in DATE_FORMATS)
+# What is meant as a date, although there may be none such, as 30 February.
+DATE_LIKE = r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?$"
 # Rows that decide about the format; the rest then has to follow it.
 LOOKED_AT = 1000
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -137,7 +139,8 @@ def find_format(words: Any) -> tuple[str | None, bool, list[str]]:
             break
         examples.append(repr(head[int(found.argmax())].as_py()[:40]))
         left &= ~found
-    if left.sum() > 0.1 * len(head):
+    dated = pc.match_substring_regex(head.filter(pa.array(left)), DATE_LIKE)
+    if not examples or (left.sum() > 0.1 * len(head) and not pc.all(dated).as_py()):
         return None, False, []
     if left.any():
         examples.append(repr(head[int(left.argmax())].as_py()[:40]))

@@ -56,6 +56,7 @@ def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.
             table = pacsv.read_csv(_open(data), pacsv.ReadOptions(**read), parse)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise _explain(data, label, read, parse, error) from error
+    _refuse_open_quote(data, label, table)
     notes = ()
     if header is not None:
         notes = (
@@ -133,6 +134,22 @@ def _explain(data: bytes | Path, label: str, read: dict, parse: pacsv.ParseOptio
     if "Empty CSV" in reason:
         return DataError("empty", f"{label}: the file is empty.")
     return DataError("unreadable", f"{label}: not readable as CSV: {' '.join(reason.split())[:300]}")
+
+
+def _refuse_open_quote(data: bytes | Path, label: str, table: pa.Table) -> None:
+    """A quote that is never closed takes the rest of the file for one cell: the last row then holds line ends."""
+    last = table.slice(max(table.num_rows - 1, 0)).to_pydict()
+    cells = [cell[0] for cell in last.values() if cell and isinstance(cell[0], str)]
+    if not any("\n" in cell or "\r" in cell for cell in cells):
+        return
+    quotes = 0
+    with _open(data) as file:
+        while piece := file.read(HEAD_BYTES):
+            quotes += piece.count(b'"')
+    if quotes % 2:
+        raise DataError(
+            "ragged", f"{label}: a quote is opened and never closed, so that lines became one cell. Mend it."
+        )
 
 
 def _refuse_long_integers(

@@ -141,7 +141,9 @@ def _tidied_text(source: str, name: str, text: Any, kind: pa.DataType, notes: li
 
 
 def _blanked(source: str, name: str, text: Any, blanks: Any, what: str, notes: list[str]) -> Any:
-    notes.append(f"{source}: '{name}': {listed(sorted(blanks.to_pylist()), 4)} among its {what} count as missing values.")
+    notes.append(
+        f"{source}: '{name}': {listed(sorted(blanks.to_pylist()), 4)} among its {what} count as missing values."
+    )
     return without_blanks(text)
 
 
@@ -201,8 +203,7 @@ def _time(name: str, kind: pa.DataType, type_: str, values: np.ndarray, state: d
 
 def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) -> Column:
     present = column.drop_null()
-    counts = pc.value_counts(present)
-    words, numbers = counts.field("values"), np.asarray(counts.field("counts"))
+    words = pc.unique(present)
     if len(words) == 1 and not state["missing"]:
         return Column(name=name, kind="constant", type="string", value=words[0].as_py())
     form, ambiguous, examples = times.find_format(_in_order(words))
@@ -233,26 +234,32 @@ def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) ->
         notes.append(f"{source}: '{name}' holds {what}, which look like identifiers or free text: set aside.")
         return Column(name=name, kind="identifier", type="string")
     # The commonest first; words of one count in alphabetical order, so that the order of the rows has no say.
+    levels, rare, rare_counts = levels_of(present)
+    if len(words) > len(levels):
+        notes.append(
+            f"{source}: '{name}' has {len(words):,} levels: the commonest {len(levels)} have a probability each, the "
+            "others share one."
+        )
+    return Column(name=name, kind="category", type="string", levels=levels, rare=rare, rare_counts=rare_counts, **state)
+
+
+def levels_of(column: Any) -> tuple[tuple, tuple, tuple[int, ...]]:
+    """The levels of a column: those with a state of their own, the commonest first; the rare ones; and their counts.
+
+    Levels of one count are in their own order, so that the order of the rows has no say.
+    """
+    counted = pc.value_counts(column.drop_null())
+    words, numbers = counted.field("values"), np.asarray(counted.field("counts"))
     # Arrow sorts: a NumPy array of text is as wide as its longest word.
-    by_count = pa.table({"count": pa.array(-numbers), "word": words})
+    by_count = pa.table(
+        {"count": pa.array(-numbers), "word": words.cast(pa.int8()) if words.type == pa.bool_() else words}
+    )
     order = np.asarray(pc.sort_indices(by_count, sort_keys=[("count", "ascending"), ("word", "ascending")]))
     order = order[: MAX_LEVELS + MAX_RARE]
     own = sum(numbers[i] >= OWN_STATE_COUNT or place < OWN_STATE_FIRST for place, i in enumerate(order[:MAX_LEVELS]))
     rare = order[own : own + MAX_RARE]
-    if len(words) > own:
-        notes.append(
-            f"{source}: '{name}' has {len(words):,} levels: the commonest {own} have a probability each, the others "
-            "share one."
-        )
-    return Column(
-        name=name,
-        kind="category",
-        type="string",
-        levels=tuple(words.take(pa.array(order[:own])).to_pylist()),
-        rare=tuple(words.take(pa.array(rare)).to_pylist()),
-        rare_counts=tuple(int(numbers[i]) for i in rare),
-        **state,
-    )
+    own_words, rare_words = (tuple(words.take(pa.array(part)).to_pylist()) for part in (order[:own], rare))
+    return own_words, rare_words, tuple(int(numbers[i]) for i in rare)
 
 
 def type_name(kind: pa.DataType) -> str:

@@ -120,7 +120,7 @@ def encode(layout: Layout, cells: Cells, *, what: str = "the model") -> Encoded:
             states = np.zeros(len(values), np.int64)
             blank = np.isnan(values)
             for number, atom in enumerate(column.atoms):
-                states[values == atom] = 1 + number
+                states[values == in_steps(np.array([atom]), column)[0]] = 1 + number
             there = (states == 0) & ~blank
             rows[:, value_places[i]] = np.where(there, values, 0.0)
         else:
@@ -199,9 +199,17 @@ def numbers_of(cells: Cells, column: Column) -> np.ndarray:
     if np.isinf(found).any():
         row = int(np.flatnonzero(np.isinf(found))[0]) + 1
         raise DataError("infinite", f"{cells.source}: infinite values in '{column.name}', the first is row {row}.")
+    return in_steps(found, column)
+
+
+def in_steps(values: np.ndarray, column: Column) -> np.ndarray:
+    """Numbers as the model sees them: on their steps, and on a circle counted from where it is cut."""
     if column.kind == "circular":
-        return snapped((found - turned(column)) % (column.period or 1.0), column.step)
-    return snapped(found, column.step)
+        period = column.period or 1.0
+        values = (values - turned(column)) % period
+        values = snapped(values, column.step)
+        return np.where(values >= period, 0.0, values)  # rounding may lead once round
+    return snapped(values, column.step)
 
 
 def turned(column: Column) -> float:

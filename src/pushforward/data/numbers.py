@@ -161,6 +161,8 @@ def find_atoms(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
     for i in np.argsort(-counts)[: 4 * MAX_ATOMS]:
         at_end = i in (0, len(distinct) - 1) or distinct[i] == 0
         share = ATOM_SHARE_AT_ENDS if at_end else ATOM_SHARE
+        if counts[i] < max(ATOM_COUNT, share * n):
+            continue
         around = [
             counts[j]
             for j in range(max(0, i - NEIGHBOURS // 2), min(len(counts), i + NEIGHBOURS // 2 + 1))

@@ -214,11 +214,12 @@ class TableSchema(BaseModel):
 
     def column(self, name: str) -> Column:
         """The column of that name."""
-        return self.columns[self.names.index(name)]
+        return next(column for column in self.columns if column.name == name)
 
     def select(self, names: Sequence[str]) -> TableSchema:
         """These columns, in this order."""
-        return self.model_copy(update={"columns": tuple(self.column(name) for name in names)})
+        known = {column.name: column for column in self.columns}
+        return self.model_copy(update={"columns": tuple(known[name] for name in names)})
 
     def to_json(self) -> str:
         """For people to read and edit: what says nothing is left out."""
@@ -235,11 +236,7 @@ class TableSchema(BaseModel):
             DataError: it is not such a schema; the message names the column and, for an unknown key or kind, the
                 nearest one that exists.
         """
-        try:
-            value = json.loads(text, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise DataError("schema", f"{label}: not valid JSON: {str(error)[:200]}.") from error
-        return TableSchema.from_value(value, label)
+        return TableSchema.from_value(parse_json(text, label), label)
 
     @staticmethod
     def from_value(value: Any, label: str = "the schema") -> TableSchema:
@@ -248,6 +245,18 @@ class TableSchema(BaseModel):
             return TableSchema.model_validate(value)
         except ValidationError as error:
             raise DataError("schema", _explain(error, value, label)) from error
+
+
+def parse_json(text: str | bytes, label: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError("schema", f"{label}: not valid JSON: {str(error)[:200]}.") from error
 
 
 def _no_constant(word: str) -> Any:

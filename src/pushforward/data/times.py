@@ -33,6 +33,8 @@ LOOKED_AT = 1000
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Seconds of the years 1 to 9999, which every library can show; times beyond count as these.
 FIRST, LAST = -62_135_596_800, 253_402_300_799
+# Seconds up to which float64 holds nanoseconds.
+FINE = 4e6
 # What a format with a time of day holds.
 CLOCK = ("%H", "%I", "%M", "%S", "%T", "%R", "%p", "%s", "%c", "%X")
 
@@ -69,7 +71,10 @@ def from_numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     low, high = (max(FIRST, -most), min(LAST, most)) if pa.types.is_timestamp(kind) else (-most, most)
     own = np.clip(np.where(blank, 0.0, values), low, high)
     seconds = np.floor(own)
-    rest = np.rint((own - seconds) * PER_SECOND[unit]).astype(np.int64)
+    rest = np.rint((own - seconds) * PER_SECOND[unit])
+    if unit == "ns":  # so long after 1970 float64 knows microseconds
+        rest = np.where(np.abs(own) > FINE, 1000 * np.rint(rest / 1000), rest)
+    rest = rest.astype(np.int64)
     whole = seconds.astype(np.int64) * PER_SECOND[unit] + rest
     if pa.types.is_time32(kind) or pa.types.is_time64(kind):
         whole = np.clip(whole, 0, DAY * PER_SECOND[unit] - 1)

@@ -247,6 +247,8 @@ def _levels(cells: Cells, column: Column) -> tuple[np.ndarray, np.ndarray, np.nd
             array = without_blanks(array)
     elif pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if pa.types.is_decimal(array.type):  # the schema's levels are float64
+        array = array.cast(pa.float64())
     try:
         coded = array.combine_chunks().dictionary_encode()
     except pa.ArrowException as error:

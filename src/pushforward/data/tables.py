@@ -93,9 +93,9 @@ def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[
         wanted: columns; readers that can will read only these.
         max_bytes: limit for each shard.
     """
+    if isinstance(source, bytes | bytearray) or (isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)):
+        raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
     if isinstance(source, (str, os.PathLike)):
-        if isinstance(os.fspath(source), bytes):
-            raise DataError("format", "expected a path of text, got bytes. Decode it with os.fsdecode.")
         for path in _expand(os.fspath(source)):
             yield read_file(path, wanted, max_bytes)
     else:

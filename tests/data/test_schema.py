@@ -52,7 +52,10 @@ FAULTS: dict[str, tuple[str, str]] = {
     "unknown key": ('{"columns": [{"name": "age", "knd": "real"}]}', "column 'age'"),
     "nearest key": ('{"columns": [{"name": "age", "kind": "real", "sclae": "log"}]}', "Did you mean 'scale'?"),
     "nearest kind": ('{"columns": [{"name": "age", "kind": "positiv"}]}', "Did you mean 'positive'?"),
-    "nearest key of the table": ('{"colums": [], "columns": [{"name": "a", "kind": "real"}]}', "Did you mean 'columns'?"),
+    "nearest key of the table": (
+        '{"colums": [], "columns": [{"name": "a", "kind": "real"}]}',
+        "Did you mean 'columns'?",
+    ),
     "twice": ('{"columns": [{"name": "a", "kind": "real"}, {"name": "a", "kind": "real"}]}', "listed twice"),
     "bounds": ('{"columns": [{"name": "a", "kind": "bounded", "low": 2.0, "high": 1.0}]}', "'a': low 2 is not below"),
     "one bound": ('{"columns": [{"name": "a", "kind": "bounded", "low": 2.0}]}', "needs low and high"),
@@ -108,7 +111,9 @@ def test_flags_can_be_numbers_and_words() -> None:
     assert back(fitted("flag", kind="boolean")) == TABLE["flag"].tolist()
     prepared = fitted("flag", kind="ordinal", type="int64", levels=[0, 1])
     assert back(prepared) == TABLE["flag"].astype(int).tolist()
-    assert fitted("rank", source=np.arange(40) % 2, kind="boolean", type="bool", levels=[False, True]).encoded.unseen == {}
+    assert (
+        fitted("rank", source=np.arange(40) % 2, kind="boolean", type="bool", levels=[False, True]).encoded.unseen == {}
+    )
 
 
 def test_levels_of_schema_and_table_may_differ() -> None:
@@ -119,7 +124,12 @@ def test_levels_of_schema_and_table_may_differ() -> None:
 
 
 OUTSIDE: dict[str, tuple[str, dict[str, Any], str, str]] = {
-    "negative under positive": ("x", {"kind": "positive"}, "schema", "'x' is positive in the schema (above 0), but 1 of 6"),
+    "negative under positive": (
+        "x",
+        {"kind": "positive"},
+        "schema",
+        "'x' is positive in the schema (above 0), but 1 of 6",
+    ),
     "zero under positive": ("y", {"kind": "positive"}, "schema", 'List it in "atoms": [0]'),
     "below the bounds": ("x", {"kind": "bounded", "low": 0.0, "high": 9.0}, "schema", "(between 0 and 9), but 1 of 6"),
     "at the bound": ("y", {"kind": "bounded", "low": -1.0, "high": 4.5}, "schema", 'List it in "atoms": [4.5]'),
@@ -131,14 +141,24 @@ OUTSIDE: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "an atom and one more number": ("z", {"kind": "positive", "atoms": [0.0]}, "constant", "all 5"),
     "words under real": ("w", {"kind": "real"}, "non-numeric", "'w' holds 'u' in row 1; expected a number"),
     "words under dates": ("w", {"kind": "datetime", "type": "string"}, "dates", "expected a date like %Y-%m-%d"),
-    "levels of another type": ("w", {"kind": "category", "type": "int64", "levels": ["u"]}, "schema", "'u' is not of type"),
+    "levels of another type": (
+        "w",
+        {"kind": "category", "type": "int64", "levels": ["u"]},
+        "schema",
+        "'u' is not of type",
+    ),
     "flags of another type": ("x", {"kind": "category", "type": "bool", "levels": [1]}, "schema", "not of type bool"),
     "no such type": ("x", {"kind": "real", "type": "float128"}, "schema", "expected an Arrow type"),
     "no such format": ("w", {"kind": "datetime", "type": "string", "format": "%Q"}, "schema", "no format of dates"),
     "an atom off the steps": ("x", {"kind": "integer", "step": 1.0, "atoms": [0.5]}, "schema", "0.5 is no multiple"),
     "too many ranks": ("many", {"kind": "ordinal"}, "schema", "more than 256"),
     "nested levels": ("list", {"kind": "category"}, "schema", "no levels"),
-    "nested under levels": ("list", {"kind": "category", "type": "string", "levels": ["u"]}, "non-numeric", "not levels"),
+    "nested under levels": (
+        "list",
+        {"kind": "category", "type": "string", "levels": ["u"]},
+        "non-numeric",
+        "not levels",
+    ),
     "no level at all": ("none", {"kind": "category"}, "schema", "every cell of 'none' is missing"),
     "variance": ("huge", {"kind": "real"}, "infinite", "the variance of 'huge'"),
     "nothing left": ("x", {"kind": "identifier"}, "nothing", "nothing to model"),

@@ -12,8 +12,8 @@ from pushforward.data.schema import MAX_ATOMS, Column
 # Whole numbers of at most this many levels, or others of at most the second, count as levels, if each was seen often.
 MOST_LEVELS, MOST_LEVELS_OF_REALS = 100, 20
 ROWS_PER_LEVEL = 20
-# Few numbers that repeat this often and share no step count as levels too.
-ROWS_PER_TIE = 3
+# Few numbers that repeat this often and share no step, or one this much finer than they are, count as levels too.
+ROWS_PER_TIE, FINE_STEP = 3, 1000
 # A value is an atom if it takes this share of the rows and stands out from its neighbours by this factor; at 0 and at
 # the ends of the range, where values are cut off, a smaller share is enough.
 ATOM_SHARE, ATOM_SHARE_AT_ENDS, ATOM_FACTOR, ATOM_COUNT = 0.05, 0.002, 5.0, 10
@@ -67,7 +67,8 @@ def detect_number(
         levels = tuple(_plain(value, type_) for value in distinct)
         return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
     step = 1.0 if whole else find_step(distinct, counts, single=type_ == "float")
-    if step is None and len(distinct) <= MOST_LEVELS_OF_REALS and n >= ROWS_PER_TIE * len(distinct):
+    fine = step is None or step * FINE_STEP < np.diff(distinct).min(initial=np.inf)
+    if fine and len(distinct) <= MOST_LEVELS_OF_REALS and n >= ROWS_PER_TIE * len(distinct):
         levels = tuple(_plain(value, type_) for value in distinct)  # a density would stand on a few points
         return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
     atoms = find_atoms(distinct, counts)
@@ -131,21 +132,21 @@ def find_step(distinct: np.ndarray, counts: np.ndarray, single: bool = False) ->
     first = math.ceil(math.log10(largest))
     if not -300 < first < 300:  # neither the step nor its multiples are float64
         return None
-    steps = (factor * 10.0**exponent for exponent in range(first, first - 10, -1) for factor in (5.0, 2.5, 2.0, 1.0))
-    for step in steps:
-        if _share_on(distinct, counts, step, relative) >= ON_STEPS:
-            return float(f"{step:.12g}")
     gaps = np.diff(distinct)
     gaps = gaps[gaps > largest * max(relative, 1e-9)]  # what rounding leaves between equal values is no gap
-    if len(gaps) == 0:
-        return None
-    least, gap = (float(np.quantile(gaps, q)) for q in (0.05, 0.5))
-    if _share_on(distinct, counts, least, relative) >= ON_STEPS:  # such as inches in a table of millimetres
+    least, usual = (float(np.quantile(gaps, q)) for q in (0.05, 0.5)) if len(gaps) >= NEIGHBOURS else (0.0, math.inf)
+    regular = least > 0 and _share_on(distinct, counts, least, relative) >= ON_STEPS
+    for step in (
+        factor * 10.0**exponent for exponent in range(first, first - 10, -1) for factor in (5.0, 2.5, 2.0, 1.0)
+    ):
+        if regular and step < least / 2:  # such as inches in a table of millimetres
+            break
+        if _share_on(distinct, counts, step, relative) >= ON_STEPS:
+            return float(f"{step:.12g}")
+    if regular:
         return float(f"{least:.12g}")
     # Numbers that are not rounded and repeat, because rows do, lie at any distance.
-    if least < REGULAR * gap or len(gaps) < NEIGHBOURS:
-        return None
-    return float(f"{10.0 ** math.floor(math.log10(gap)):.12g}")
+    return None if least < REGULAR * usual else float(f"{10.0 ** math.floor(math.log10(usual)):.12g}")
 
 
 def _share_on(distinct: np.ndarray, counts: np.ndarray, step: float, relative: float) -> float:

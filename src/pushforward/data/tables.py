@@ -93,7 +93,9 @@ def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[
         wanted: columns; readers that can will read only these.
         max_bytes: limit for each shard.
     """
-    if isinstance(source, bytes | bytearray) or (isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)):
+    if isinstance(source, bytes | bytearray) or (
+        isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)
+    ):
         raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
     if isinstance(source, (str, os.PathLike)):
         for path in _expand(os.fspath(source)):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pushforward.data import DataError
@@ -81,7 +81,9 @@ def test_what_is_encoded_comes_back(table: pa.Table, data: st.DataObject) -> Non
             cells = read_cells(table)
             schema, tidy, _ = detect_schema(cells, missing=True)
         except DataError as error:
-            assert error.code in ("infinite", "non-numeric", "dates")
+            event(error.code)
+            if error.code not in ("infinite", "non-numeric", "dates"):
+                raise
             return
         assert TableSchema.from_json(schema.to_json()) == schema
         layout = Layout(schema.modelled)

@@ -266,8 +266,8 @@ def test_schema_files(tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             prepare(cells, None, names=None, schema=target, given=None, missing="error")
         assert caught.value.code == code
+    columns = [{"name": "extra", "kind": "real"}]
     with pytest.raises(DataError, match="'extra', which the table lacks"):
-        columns = [{"name": "extra", "kind": "real"}]
         prepare(cells, None, names=None, schema={"columns": columns}, given=None, missing="error")
     with pytest.raises(TypeError, match="a TableSchema, a dict or a path"):
         prepare(cells, None, names=None, schema=3, given=None, missing="error")

@@ -126,8 +126,8 @@ def _tidied_text(source: str, name: str, text: Any, kind: pa.DataType, notes: li
         row = pc.index(text, first).as_py() + 1
         raise DataError(
             "non-numeric",
-            f"{source}: '{name}' holds numbers and words: {first[:40]!r} in row {row} ({1 - share:.1%} of its cells are "
-            "no numbers). Mend those cells, leave the column out with --columns (columns= in Python), or name it a "
+            f"{source}: '{name}' holds numbers and words: {first[:40]!r} in row {row} ({1 - share:.1%} of its cells "
+            "are no numbers). Mend those cells, leave the column out with --columns (columns= in Python), or name it a "
             'category in a schema ("kind": "category").',
         )
     if len(blanks):
@@ -155,11 +155,11 @@ def _detect(source: str, name: str, column: Any, found: Any, missing: bool, note
     kind, n_missing = column.type, column.null_count
     if found is not None and pa.types.is_floating(kind):
         n_missing = int(np.isnan(found).sum())
-    state = {"missing": missing and n_missing > 0}
+    state: dict[str, Any] = {"missing": missing and n_missing > 0}
     if n_missing == len(column):
         return Column(name=name, kind="constant", type=type_name(kind), value=None)
     if pa.types.is_boolean(kind):
-        levels = tuple(sorted({value for value in pc.unique(column.drop_null()).to_pylist()}))
+        levels = tuple(sorted(set(pc.unique(column.drop_null()).to_pylist())))
         if len(levels) == 1 and not state["missing"]:
             return Column(name=name, kind="constant", type="bool", value=levels[0])
         return Column(name=name, kind="boolean", type="bool", levels=(False, True), **state)
@@ -178,8 +178,8 @@ def _detect(source: str, name: str, column: Any, found: Any, missing: bool, note
         row = int(np.flatnonzero(np.isinf(found))[0]) + 1
         raise DataError(
             "infinite",
-            f"{source}: infinite values in '{name}': {infinite} of {len(found)} rows, the first is row {row}. Drop those "
-            "rows, or leave the column out with --columns (columns= in Python).",
+            f"{source}: infinite values in '{name}': {infinite} of {len(found)} rows, the first is row {row}. Drop "
+            "those rows, or leave the column out with --columns (columns= in Python).",
         )
     if times.is_time(kind):
         arrow_type(type_)  # refuses time zones that no file could name
@@ -224,8 +224,8 @@ def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) ->
     if pc.all(pc.match_substring_regex(words, LOCAL_NUMBER)).as_py():
         raise DataError(
             "non-numeric",
-            f"{source}: '{name}' writes numbers as {words[0].as_py()[:40]!r}. Write them with a point and no other marks "
-            '(1234.5), or name the column a category in a schema ("kind": "category").',
+            f"{source}: '{name}' writes numbers as {words[0].as_py()[:40]!r}. Write them with a point and no other "
+            'marks (1234.5), or name the column a category in a schema ("kind": "category").',
         )
     too_long = pc.max(pc.utf8_length(words)).as_py() > MAX_WORD
     unique = len(words) > UNIQUE_SHARE * len(present) and len(present) >= UNIQUE_FROM_ROWS

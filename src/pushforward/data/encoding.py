@@ -151,8 +151,8 @@ def missing_values(cells: Cells, blanks: Sequence[tuple[str, int]]) -> DataError
     shown += f" and {len(blanks) - 8} more columns" if len(blanks) > 8 else ""
     return DataError(
         "missing",
-        f"{cells.source}: missing values in {shown}, of {len(cells)} rows. Choose: --missing drop leaves those rows out, "
-        "--missing model fits a model in which cells may be missing (missing= in Python).",
+        f"{cells.source}: missing values in {shown}, of {len(cells)} rows. Choose: --missing drop leaves those rows "
+        "out, --missing model fits a model in which cells may be missing (missing= in Python).",
     )
 
 

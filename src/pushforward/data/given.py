@@ -128,8 +128,8 @@ def check_rows(layout: Layout, rows: np.ndarray, source: str, *, modelled: bool 
             if values.min() == values.max():
                 raise DataError(
                     "constant",
-                    f"{source}: '{column.name}' is {column.kind} in the schema, but its numbers are all {values[0]:g}: there "
-                    'is no density over one number. Name it "constant", or "ordinal".',
+                    f"{source}: '{column.name}' is {column.kind} in the schema, but its numbers are all {values[0]:g}: "
+                    'there is no density over one number. Name it "constant", or "ordinal".',
                 )
         _check_scale(column, values, source)
 
@@ -151,8 +151,8 @@ def _check_support(column: Column, values: np.ndarray, n: int, source: str) -> N
     )
     raise DataError(
         "schema",
-        f"{source}: '{column.name}' is {column.kind} in the schema ({inner}), but {int(outside.sum())} of {n} rows are not, "
-        f"such as {value:g}. {fix}, or leave those rows out.",
+        f"{source}: '{column.name}' is {column.kind} in the schema ({inner}), but {int(outside.sum())} of {n} rows "
+        f"are not, such as {value:g}. {fix}, or leave those rows out.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,7 +42,7 @@ CLOSE_TO_BOUNDS = 0.02
 
 
 def detect_number(
-    source: str, name: str, type_: str, values: np.ndarray, state: dict[str, bool], notes: list[str]
+    source: str, name: str, type_: str, values: np.ndarray, state: dict[str, Any], notes: list[str]
 ) -> Column:
     """The column for finite numbers.
 
@@ -207,7 +208,7 @@ def _bounds(low: float, high: float) -> tuple[float, float] | None:
     return None
 
 
-def better_scale(values: np.ndarray) -> str:
+def better_scale(values: np.ndarray) -> Literal["linear", "log"]:
     """Whether positive numbers are closer to a normal on the scale of their logarithm, by likelihood."""
     values = values[values > 0]
     if len(values) == 0:

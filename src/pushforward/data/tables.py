@@ -178,7 +178,7 @@ def from_object(source: Any) -> Raw:
         kind = source.dtype.kind
         if kind not in "fiub" or source.dtype.names is not None:
             raise DataError("format", "the array is masked and holds no numbers. Fill it, or pass a data frame.")
-        return Raw("the array", array=np.asarray(source.astype(np.float64).filled(np.nan)))
+        return Raw("the array", array=np.ma.filled(source.astype(np.float64), np.nan))
     if isinstance(source, np.ndarray) and source.dtype.names is None:
         return Raw("the array", array=source)
     if isinstance(source, np.ndarray):
@@ -275,7 +275,7 @@ def _native(array: np.ndarray, name: str) -> np.ndarray:
     if isinstance(array, np.ma.MaskedArray):
         if array.dtype.kind not in "fiub":
             raise DataError("format", f"the table: '{name}' is masked and holds no numbers. Fill it first.")
-        array = np.asarray(array.astype(np.float64).filled(np.nan))
+        array = np.ma.filled(array.astype(np.float64), np.nan)
     if array.dtype.kind == "c":
         raise _no_column(name, "complex numbers")
     if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):  # half and extended precision

@@ -61,7 +61,7 @@ def same(found: pa.Array, expected: Any, column: Column) -> bool:
     if pa.types.is_floating(expected.type):
         a, b = (np.asarray(x.to_numpy(zero_copy_only=False), np.float64) for x in (found, expected))
         if column.step is not None and column.type == "double":
-            on = np.isclose(b / column.step, np.rint(b / column.step), rtol=1e-12, atol=1e-9)
+            on = b == [float(f"{k * column.step:.12g}") for k in np.rint(b / column.step)]
             near = np.isnan(b) & np.isnan(a) | (np.abs(a - b) <= column.step)  # the rest stands for the step below it
             return bool(np.array_equal(a[on], b[on]) and near[~on].all())
         if column.step is not None:  # a rounded float32 may be the multiple below
@@ -178,3 +178,9 @@ def test_levels_meet_whatever_their_type(name: str) -> None:
     kind = {str: "string", bool: "bool", int: "int64", float: "double"}[type(levels[0])]
     layout = Layout((Column(name="a", kind="category", type=kind, levels=levels, missing=True),))
     assert encode(layout, Cells(pa.table({"a": source}))).rows[:, 0].tolist() == states
+
+
+def test_the_highest_number_stays_within_reach() -> None:
+    """1.025 - 0.025 is not 1."""
+    column = Column(name="x", kind="bounded", low=0.0, high=1.0, step=0.025)
+    assert within_bounds(np.array([1.0, 1.01, 3.0, -1.0]), column).tolist() == [1.0, 1.0, 1.0, 0.0]

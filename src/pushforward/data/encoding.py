@@ -342,12 +342,10 @@ def within_bounds(values: np.ndarray, column: Column) -> np.ndarray:
         if 0 < digits <= 15:  # 3 * 0.1 is not 0.3
             few = np.abs(values) < 2.0**52 / 10.0**digits
             values = np.where(few, np.round(np.where(few, values, 0.0), digits), values)
-    low, high = column.support
-    top = high - (column.step or 0.0)
     if column.kind == "circular":
         start, period = column.low or 0.0, column.period or 1.0
         return (values + turned(column) - start) % period + start
-    return np.clip(values, low if np.isfinite(low) else None, top if np.isfinite(top) else None)
+    return np.clip(values, column.support[0], np.inf if column.high is None else column.high)
 
 
 def _typed(values: np.ndarray, column: Column) -> pa.Array:

@@ -51,12 +51,12 @@ def peak():
 folder, before = sys.argv[1], peak()
 with gzip.open(folder + "/bomb.csv.gz", "wb", 6) as file:
     file.write(b"a\\n")
-    for _ in range(64):
+    for _ in range(24):
         file.write(b"1\\n" * 2**21)
 header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (200000000, 8), }".ljust(117) + b"\\n"
 with zipfile.ZipFile(folder + "/bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
     member.write(b"\\x93NUMPY\\x01\\x00" + len(header).to_bytes(2, "little") + header)
-    for _ in range(64):
+    for _ in range(8):
         member.write(bytes(2**22))
 codes = []
 for name in ("bomb.csv.gz", "bomb.npz"):

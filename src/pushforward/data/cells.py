@@ -13,7 +13,7 @@ import pyarrow as pa
 from pushforward.data.columns import listed
 from pushforward.data.errors import DataError
 from pushforward.data.formats import MAX_BYTES, Raw, too_large
-from pushforward.data.tables import check_names, find_columns, names_for, read_raw
+from pushforward.data.tables import MAX_COLUMNS, as_arrow, check_names, find_columns, from_fields, names_for, read_raw
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ def _cells(raw: Raw, wanted: list[str] | None) -> Cells:
 def _from_array(raw: Raw, wanted: list[str] | None) -> pa.Table:
     array = raw.array if raw.array is not None else np.empty((0, 0))
     if array.ndim == 1:
+        if array.dtype.names is not None:
+            return from_fields(array, raw.label)
         array = array[:, None]
     if array.ndim != 2:
         raise DataError("format", f"{raw.label}: expected rows and columns, got an array of shape {array.shape}.")
@@ -106,19 +108,12 @@ def _from_array(raw: Raw, wanted: list[str] | None) -> pa.Table:
         raise DataError("empty", f"{raw.label}: there are no {'rows' if array.shape[0] == 0 else 'columns'}.")
     if array.dtype.kind not in "fiubUOM":
         kinds = {"S": "bytes", "c": "complex numbers", "m": "durations"}
-        what = kinds.get(array.dtype.kind, str(array.dtype))
+        what = kinds.get(array.dtype.kind, str(array.dtype)[:60])
         raise DataError("non-numeric", f"{raw.label}: the array holds {what}. Convert it to numbers or text first.")
     names = raw.names or names_for(array.shape[1], wanted)
-    return pa.Table.from_arrays([_column(array[:, i]) for i in range(array.shape[1])], names=list(names))
-
-
-def _column(values: np.ndarray) -> pa.Array:
-    if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):  # half and extended precision
-        values = values.astype(np.float64)
-    try:
-        return pa.array(np.ascontiguousarray(values))
-    except (pa.ArrowException, OverflowError, TypeError):
-        return pa.array([None if item is None else str(item) for item in values.tolist()], pa.string())
+    if len(names) > MAX_COLUMNS:  # before a column is made of each
+        check_names(names, raw.label)
+    return pa.Table.from_arrays([as_arrow(array[:, i], names[i]) for i in range(array.shape[1])], names=list(names))
 
 
 def _concatenate(shards: list[Cells], source: str) -> Cells:

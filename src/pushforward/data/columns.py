@@ -29,7 +29,7 @@ def arrow_column(column: pa.ChunkedArray) -> np.ndarray | str | None:
         column, kind = column.cast(kind.value_type), kind.value_type
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0):
         bounds = pc.min_max(column).as_py()
         if bounds["min"] is not None and max(abs(bounds["min"]), abs(bounds["max"])) > EXACT:
             return None

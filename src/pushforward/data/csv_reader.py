@@ -19,6 +19,9 @@ from pushforward.data.errors import DataError
 pc: Any = pyarrow.compute
 # The header line must end within this many bytes: 16384 names of 256 characters fit.
 HEAD_BYTES = 2**22
+# No line is longer than this; and what Arrow says of longer ones than it expects, or of cells with line ends.
+LINE_BYTES = 2**26
+LONG_LINES = ("straddl", "out of sync", "Empty CSV", "newlines_in_values")
 # Whole numbers beyond 2**53 are not all representable as float64; those beyond int64 Arrow silently reads as float64.
 EXACT = 2**53
 LONG_INTEGER = r"^\s*[+-]?\d{16,}\s*$"
@@ -39,12 +42,21 @@ def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.
         DataError: not UTF-8, no rows, rows of different length.
     """
     header, delimiter = _header(_head(data, label), label, tabs)
-    read = {"column_names": header} if header is not None else {}
+    read: dict[str, Any] = {"column_names": header} if header is not None else {}
     parse = pacsv.ParseOptions(delimiter=delimiter)
     try:
-        table = pacsv.read_csv(_open(data), pacsv.ReadOptions(**read), parse)
+        try:
+            table = pacsv.read_csv(_open(data), pacsv.ReadOptions(**read), parse)
+        except pa.ArrowInvalid as error:
+            if not any(phrase in str(error) for phrase in LONG_LINES):
+                raise
+            # Cells over several lines, or a line beyond a megabyte: read in large pieces, which is slower.
+            read["block_size"] = LINE_BYTES
+            parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+            table = pacsv.read_csv(_open(data), pacsv.ReadOptions(**read), parse)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise _explain(data, label, read, parse, error) from error
+    _refuse_open_quote(data, label, table)
     notes = ()
     if header is not None:
         notes = (
@@ -116,9 +128,28 @@ def _explain(data: bytes | Path, label: str, read: dict, parse: pacsv.ParseOptio
                 f"{label}: {where} has {found[3]} fields where the others have {found[2]}. "
                 "Mend the line; quote fields that hold the delimiter.",
             )
+    if "straddl" in reason:
+        most = LINE_BYTES // 2**20
+        return DataError("too-large", f"{label}: a line is longer than {most} MiB. Is a quote left open?")
     if "Empty CSV" in reason:
         return DataError("empty", f"{label}: the file is empty.")
     return DataError("unreadable", f"{label}: not readable as CSV: {' '.join(reason.split())[:300]}")
+
+
+def _refuse_open_quote(data: bytes | Path, label: str, table: pa.Table) -> None:
+    """A quote that is never closed takes the rest of the file for one cell: the last row then holds line ends."""
+    last = table.slice(max(table.num_rows - 1, 0)).to_pydict()
+    cells = [cell[0] for cell in last.values() if cell and isinstance(cell[0], str)]
+    if not any("\n" in cell or "\r" in cell for cell in cells):
+        return
+    quotes = 0
+    with _open(data) as file:
+        while piece := file.read(HEAD_BYTES):
+            quotes += piece.count(b'"')
+    if quotes % 2:
+        raise DataError(
+            "ragged", f"{label}: a quote is opened and never closed, so that lines became one cell. Mend it."
+        )
 
 
 def _refuse_long_integers(

@@ -14,13 +14,19 @@ from pushforward.data.cells import Cells
 from pushforward.data.columns import arrow_column, listed
 from pushforward.data.errors import DataError
 from pushforward.data.numbers import detect_number
-from pushforward.data.schema import MAX_LENGTH, MAX_LEVELS, MAX_RARE, Column, TableSchema
+from pushforward.data.schema import MAX_LENGTH, MAX_LEVELS, MAX_RARE, MAX_WORD, Column, TableSchema
 
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
 # Text cells that mean "nothing here" in a column of numbers.
 BLANKS = ("", "?", "-", ".", "na", "n/a", "nan", "null", "none", "missing", "unknown")
 # Text of which more than this share is distinct names its rows, from this many rows on.
+# Numbers as people write them and no program reads: 1,5 or 1,234 or 45% or $3.
+LOCAL_NUMBER = (
+    r"^[€$£]? ?[+-]?(\d+,\d+|\d{1,3}([,'.]\d{3})+[.,]\d+|\d{1,3}([,']\d{3})+|[€$£] ?\d+(\.\d+)?|\d+([.,]\d+)? ?[€$£%])$"
+)
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+LONG_NUMBER = r"^[+-]?\d{16,}$"
 UNIQUE_SHARE = 0.5
 UNIQUE_FROM_ROWS = 50
 # A level has a state of its own if it was seen this often, or is among the commonest few.
@@ -67,6 +73,12 @@ def plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.large_string()), trimmed)
 
 
+def without_blanks(text: Any) -> Any:
+    """A column of text with the words that mean "nothing here" among numbers or dates as missing."""
+    blank = pc.is_in(pc.utf8_lower(text), value_set=pa.array(BLANKS, pa.large_string()))
+    return pc.if_else(blank, pa.scalar(None, text.type), text)
+
+
 def _tidied(source: str, name: str, column: pa.ChunkedArray, notes: list[str]) -> tuple[pa.ChunkedArray, Any]:
     """The column without blanks, and its cells as numbers where it is one of numbers."""
     kind = column.type
@@ -77,6 +89,8 @@ def _tidied(source: str, name: str, column: pa.ChunkedArray, notes: list[str]) -
     if pa.types.is_dictionary(kind) and not is_text(kind):
         column = column.cast(kind.value_type)
         kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):  # of the values of a dictionary
+        return _tidied(source, name, column, notes)
     if is_text(kind):
         return _tidied_text(source, name, plain_text(column), kind, notes)
     if times.is_time(kind):
@@ -91,43 +105,61 @@ def _tidied(source: str, name: str, column: pa.ChunkedArray, notes: list[str]) -
 
 
 def _tidied_text(source: str, name: str, text: Any, kind: pa.DataType, notes: list[str]) -> tuple[Any, Any]:
-    present = text.drop_null()
-    words = pc.unique(present)
+    words = pc.unique(text.drop_null())
     if len(words) == 0 or pa.types.is_dictionary(kind):
         return text, None
-    numeric = pc.match_substring_regex(words, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-    odd = words.filter(pc.invert(numeric)).to_pylist()
-    counted = pc.is_in(present, value_set=words.filter(numeric))
-    share = (pc.sum(counted).as_py() or 0) / len(present)
+    blank = pc.is_in(pc.utf8_lower(words), value_set=pa.array(BLANKS, words.type))
+    blanks, words = words.filter(blank), words.filter(pc.invert(blank))
+    if len(words) == 0:
+        return text, None
+    numeric = pc.match_substring_regex(words, NUMBER)
+    counted = pc.sum(pc.is_in(text, value_set=words.filter(numeric))).as_py() or 0
+    share = counted / pc.sum(pc.is_in(text, value_set=words)).as_py()
     padded = pc.any(pc.match_substring_regex(words, r"^0\d")).as_py()  # codes such as 00501, not numbers
     if share <= MOSTLY_NUMBERS or padded:
+        if len(blanks) and times.find_format(_in_order(words))[0] is not None:
+            return _blanked(source, name, text, blanks, "dates", notes), None
         return text, None
-    if odd and not all(word.lower() in BLANKS for word in odd):
-        first = next(word for word in odd if word.lower() not in BLANKS)
+    odd = words.filter(pc.invert(numeric))
+    if len(odd):
+        first = odd[0].as_py()
         row = pc.index(text, first).as_py() + 1
         raise DataError(
             "non-numeric",
-            f"{source}: '{name}' holds numbers and words: {first[:40]!r} in row {row} ({1 - share:.1%} of its cells are "
-            "no numbers). Mend those cells, leave the column out with --columns (columns= in Python), or name it a "
+            f"{source}: '{name}' holds numbers and words: {first[:40]!r} in row {row} ({1 - share:.1%} of its cells "
+            "are no numbers). Mend those cells, leave the column out with --columns (columns= in Python), or name it a "
             'category in a schema ("kind": "category").',
         )
-    if odd:
-        notes.append(f"{source}: '{name}': {listed(odd, 4)} among its numbers count as missing values.")
-        text = pc.if_else(pc.is_in(text, value_set=pa.array(odd, text.type)), pa.scalar(None, text.type), text)
-    whole = pc.all(pc.match_substring_regex(text.drop_null(), r"^[+-]?\d{1,15}$")).as_py()
-    numbers = text.cast(pa.float64()).cast(pa.int64()) if whole else text.cast(pa.float64())
+    if len(blanks):
+        text = _blanked(source, name, text, blanks, "numbers", notes)
+    if pc.any(pc.match_substring_regex(words, LONG_NUMBER)).as_py():  # float64 would round them
+        return text, None
+    whole = pc.all(pc.match_substring_regex(words, r"^[+-]?\d{1,15}$")).as_py()
+    numbers = pc.replace_substring_regex(text, r"^\+", "").cast(pa.float64())
+    numbers = numbers.cast(pa.int64()) if whole else numbers
     return numbers, arrow_column(numbers)
+
+
+def _blanked(source: str, name: str, text: Any, blanks: Any, what: str, notes: list[str]) -> Any:
+    notes.append(
+        f"{source}: '{name}': {listed(sorted(blanks.to_pylist()), 4)} among its {what} count as missing values."
+    )
+    return without_blanks(text)
+
+
+def _in_order(words: Any) -> Any:
+    return words.take(pc.sort_indices(words))
 
 
 def _detect(source: str, name: str, column: Any, found: Any, missing: bool, notes: list[str]) -> Column:
     kind, n_missing = column.type, column.null_count
     if found is not None and pa.types.is_floating(kind):
         n_missing = int(np.isnan(found).sum())
-    state = {"missing": missing and n_missing > 0}
+    state: dict[str, Any] = {"missing": missing and n_missing > 0}
     if n_missing == len(column):
         return Column(name=name, kind="constant", type=type_name(kind), value=None)
     if pa.types.is_boolean(kind):
-        levels = tuple(sorted({value for value in pc.unique(column.drop_null()).to_pylist()}))
+        levels = tuple(sorted(set(pc.unique(column.drop_null()).to_pylist())))
         if len(levels) == 1 and not state["missing"]:
             return Column(name=name, kind="constant", type="bool", value=levels[0])
         return Column(name=name, kind="boolean", type="bool", levels=(False, True), **state)
@@ -146,10 +178,13 @@ def _detect(source: str, name: str, column: Any, found: Any, missing: bool, note
         row = int(np.flatnonzero(np.isinf(found))[0]) + 1
         raise DataError(
             "infinite",
-            f"{source}: infinite values in '{name}': {infinite} of {len(found)} rows, the first is row {row}. Drop those "
-            "rows, or leave the column out with --columns (columns= in Python).",
+            f"{source}: infinite values in '{name}': {infinite} of {len(found)} rows, the first is row {row}. Drop "
+            "those rows, or leave the column out with --columns (columns= in Python).",
         )
     if times.is_time(kind):
+        arrow_type(type_)  # refuses time zones that no file could name
+        if type_.endswith("[ns]") or type_.startswith("timestamp[ns"):
+            notes.append(f"{source}: '{name}': times are kept to the microsecond, roughly; nanoseconds are rounded.")
         return _time(name, kind, type_, values, state)
     return detect_number(source, name, type_, values, state, notes)
 
@@ -168,15 +203,16 @@ def _time(name: str, kind: pa.DataType, type_: str, values: np.ndarray, state: d
 
 def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) -> Column:
     present = column.drop_null()
-    counts = pc.value_counts(present)
-    words, numbers = counts.field("values"), np.asarray(counts.field("counts"))
+    words = pc.unique(present)
     if len(words) == 1 and not state["missing"]:
         return Column(name=name, kind="constant", type="string", value=words[0].as_py())
-    form, ambiguous, examples = times.find_format(present)
+    form, ambiguous, examples = times.find_format(_in_order(words))
     if examples:
         raise DataError(
             "dates",
-            f"{source}: '{name}' writes dates in several formats, such as {', '.join(examples)}. Write them in one.",
+            f"{source}: '{name}' writes dates in several formats, or some that are no dates: {', '.join(examples)}. "
+            "Write them in one, leave the column out with --columns (columns= in Python), or name it a category in a "
+            'schema ("kind": "category").',
         )
     if form is not None:
         if ambiguous:
@@ -185,37 +221,53 @@ def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) ->
         if values.min() == values.max():
             return Column(name=name, kind="constant", type="string", value=words[0].as_py())
         return Column(name=name, kind="datetime", type="string", format=form, step=1.0, **state)
-    too_long = pc.max(pc.utf8_length(words)).as_py() > 4096
+    if pc.all(pc.match_substring_regex(words, LOCAL_NUMBER)).as_py():
+        raise DataError(
+            "non-numeric",
+            f"{source}: '{name}' writes numbers as {words[0].as_py()[:40]!r}. Write them with a point and no other "
+            'marks (1234.5), or name the column a category in a schema ("kind": "category").',
+        )
+    too_long = pc.max(pc.utf8_length(words)).as_py() > MAX_WORD
     unique = len(words) > UNIQUE_SHARE * len(present) and len(present) >= UNIQUE_FROM_ROWS
     if too_long or unique or (len(words) == len(present) and len(present) > OWN_STATE_FIRST):
         what = "long text" if too_long else f"{len(words):,} different words in {len(present):,} rows"
         notes.append(f"{source}: '{name}' holds {what}, which look like identifiers or free text: set aside.")
         return Column(name=name, kind="identifier", type="string")
     # The commonest first; words of one count in alphabetical order, so that the order of the rows has no say.
-    text = np.asarray(words.to_pylist(), dtype=object)
-    order = np.lexsort((text.astype(str), -numbers))
+    levels, rare, rare_counts = levels_of(present)
+    if len(words) > len(levels):
+        notes.append(
+            f"{source}: '{name}' has {len(words):,} levels: the commonest {len(levels)} have a probability each, the "
+            "others share one."
+        )
+    return Column(name=name, kind="category", type="string", levels=levels, rare=rare, rare_counts=rare_counts, **state)
+
+
+def levels_of(column: Any) -> tuple[tuple, tuple, tuple[int, ...]]:
+    """The levels of a column: those with a state of their own, the commonest first; the rare ones; and their counts.
+
+    Levels of one count are in their own order, so that the order of the rows has no say.
+    """
+    counted = pc.value_counts(column.drop_null())
+    words, numbers = counted.field("values"), np.asarray(counted.field("counts"))
+    # Arrow sorts: a NumPy array of text is as wide as its longest word.
+    by_count = pa.table(
+        {"count": pa.array(-numbers), "word": words.cast(pa.int8()) if words.type == pa.bool_() else words}
+    )
+    order = np.asarray(pc.sort_indices(by_count, sort_keys=[("count", "ascending"), ("word", "ascending")]))
+    order = order[: MAX_LEVELS + MAX_RARE]
     own = sum(numbers[i] >= OWN_STATE_COUNT or place < OWN_STATE_FIRST for place, i in enumerate(order[:MAX_LEVELS]))
     rare = order[own : own + MAX_RARE]
-    if len(order) > own:
-        notes.append(
-            f"{source}: '{name}' has {len(order):,} levels: the commonest {own} have a probability each, the others "
-            "share one."
-        )
-    return Column(
-        name=name,
-        kind="category",
-        type="string",
-        levels=tuple(text[order[:own]]),
-        rare=tuple(text[rare]),
-        rare_counts=tuple(int(numbers[i]) for i in rare),
-        **state,
-    )
+    own_words, rare_words = (tuple(words.take(pa.array(part)).to_pylist()) for part in (order[:own], rare))
+    return own_words, rare_words, tuple(int(numbers[i]) for i in rare)
 
 
 def type_name(kind: pa.DataType) -> str:
     """The Arrow type by a name that `arrow_type` reads."""
-    if pa.types.is_dictionary(kind) or is_text(kind):
+    if is_text(kind):
         return "string"
+    if pa.types.is_dictionary(kind):
+        return type_name(kind.value_type)
     if pa.types.is_decimal(kind) or pa.types.is_null(kind) or pa.types.is_float16(kind):
         return "double"
     return str(kind)[:MAX_LENGTH]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +17,16 @@ import pyarrow.compute
 
 from pushforward.data import times
 from pushforward.data.cells import Cells
-from pushforward.data.detect import arrow_type, is_text, plain_text
+from pushforward.data.columns import arrow_column
+from pushforward.data.detect import NUMBER, arrow_type, is_text, plain_text, without_blanks
 from pushforward.data.errors import DataError
 from pushforward.data.schema import Column, level_key
 
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
 # A cell is taken for a multiple of its step if it is one but for this share of a step, or of itself: a decimal fraction
-# in float32 is off by that.
-ROUNDING, ROUNDING_OF_SINGLES = 1e-6, 1e-7
+# in float32 is off by that. Never for more than the third share of a step, so that no large number moves.
+ROUNDING, ROUNDING_OF_SINGLES, MOST_ROUNDING = 1e-6, 1e-7, 0.1
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Layout:
     @property
     def state_of_value(self) -> tuple[int, ...]:
         """For each value, which state says whether it is there; -1 where it always is. It is there in state 0."""
-        return tuple(self.stated.index(i) if i in self.stated else -1 for i in self.valued)
+        places = {i: place for place, i in enumerate(self.stated)}
+        return tuple(places.get(i, -1) for i in self.valued)
 
     @property
     def dim(self) -> int:
@@ -107,6 +110,7 @@ def encode(layout: Layout, cells: Cells, *, what: str = "the model") -> Encoded:
             values are not modelled.
     """
     cells = cells.select([column.name for column in layout.columns])
+    state_places, value_places = places_of(layout)
     rows = np.zeros((len(cells), layout.dim))
     within, unseen = np.zeros(len(cells)), {}
     blanks: list[tuple[str, int]] = []
@@ -116,9 +120,9 @@ def encode(layout: Layout, cells: Cells, *, what: str = "the model") -> Encoded:
             states = np.zeros(len(values), np.int64)
             blank = np.isnan(values)
             for number, atom in enumerate(column.atoms):
-                states[values == atom] = 1 + number
+                states[values == in_steps(np.array([atom]), column)[0]] = 1 + number
             there = (states == 0) & ~blank
-            rows[:, len(layout.stated) + layout.valued.index(i)] = np.where(there, values, 0.0)
+            rows[:, value_places[i]] = np.where(there, values, 0.0)
         else:
             states, blank, extra, new = _levels(cells, column)
             within += extra
@@ -129,10 +133,16 @@ def encode(layout: Layout, cells: Cells, *, what: str = "the model") -> Encoded:
         elif column.missing:
             states[blank] = column.missing_state
         if column.n_states:
-            rows[:, layout.stated.index(i)] = states
+            rows[:, state_places[i]] = states
     if blanks:
         raise missing_values(cells, blanks)
     return Encoded(rows, within, unseen)
+
+
+def places_of(layout: Layout) -> tuple[dict[int, int], dict[int, int]]:
+    """For each column's position, where its state and where its value lie in an event."""
+    states = {i: place for place, i in enumerate(layout.stated)}
+    return states, {i: len(states) + place for place, i in enumerate(layout.valued)}
 
 
 def missing_values(cells: Cells, blanks: Sequence[tuple[str, int]]) -> DataError:
@@ -141,8 +151,8 @@ def missing_values(cells: Cells, blanks: Sequence[tuple[str, int]]) -> DataError
     shown += f" and {len(blanks) - 8} more columns" if len(blanks) > 8 else ""
     return DataError(
         "missing",
-        f"{cells.source}: missing values in {shown}, of {len(cells)} rows. Choose: --missing drop leaves those rows out, "
-        "--missing model fits a model in which cells may be missing (missing= in Python).",
+        f"{cells.source}: missing values in {shown}, of {len(cells)} rows. Choose: --missing drop leaves those rows "
+        "out, --missing model fits a model in which cells may be missing (missing= in Python).",
     )
 
 
@@ -150,12 +160,7 @@ def has_blanks(layout: Layout, cells: Cells) -> np.ndarray:
     """Which rows have a missing cell in one of the columns."""
     blank = np.zeros(len(cells), bool)
     for column in layout.columns:
-        array = cells.select([column.name]).table.column(0)
-        if column.valued:
-            blank |= np.isnan(numbers_of(cells, column))
-        else:
-            array = plain_text(array) if is_text(array.type) else array
-            blank |= np.asarray(pc.is_null(array, nan_is_null=pa.types.is_floating(array.type)))
+        blank |= np.isnan(numbers_of(cells, column)) if column.valued else _levels(cells, column)[1]
     return blank
 
 
@@ -165,12 +170,10 @@ def numbers_of(cells: Cells, column: Column) -> np.ndarray:
     Raises:
         DataError: the column holds something else.
     """
-    from pushforward.data.columns import arrow_column
-
-    array = cells.select([column.name]).table.column(0)
+    array = cells.table.column(column.name)
     kind = array.type
     if column.kind == "datetime" and is_text(kind):
-        text = plain_text(array)
+        text = without_blanks(plain_text(array))
         values = times.parse(text, column.format or "%Y-%m-%d")
         return _no_strangers(cells, column, text, values, f"a date like {column.format or '%Y-%m-%d'}")
     if times.is_time(kind):
@@ -180,8 +183,8 @@ def numbers_of(cells: Cells, column: Column) -> np.ndarray:
         elif pa.types.is_date(kind) and column.type.startswith("timestamp"):
             found = found * times.DAY
     elif is_text(kind):
-        text = plain_text(array)
-        numeric = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+        text = without_blanks(plain_text(array))
+        numeric = pc.match_substring_regex(text, NUMBER)
         found = np.asarray(
             pc.if_else(numeric, text, None).cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64
         )
@@ -196,9 +199,17 @@ def numbers_of(cells: Cells, column: Column) -> np.ndarray:
     if np.isinf(found).any():
         row = int(np.flatnonzero(np.isinf(found))[0]) + 1
         raise DataError("infinite", f"{cells.source}: infinite values in '{column.name}', the first is row {row}.")
+    return in_steps(found, column)
+
+
+def in_steps(values: np.ndarray, column: Column) -> np.ndarray:
+    """Numbers as the model sees them: on their steps, and on a circle counted from where it is cut."""
     if column.kind == "circular":
-        return snapped((found - turned(column)) % (column.period or 1.0), column.step)
-    return snapped(found, column.step)
+        period = column.period or 1.0
+        values = (values - turned(column)) % period
+        values = snapped(values, column.step)
+        return np.where(values >= period, 0.0, values)  # rounding may lead once round
+    return snapped(values, column.step)
 
 
 def turned(column: Column) -> float:
@@ -222,17 +233,28 @@ def snapped(values: np.ndarray, step: float | None) -> np.ndarray:
     if step is None:
         return values
     steps = values / step
-    return np.floor(steps + ROUNDING + ROUNDING_OF_SINGLES * np.abs(steps)) * step
+    nearest = np.rint(steps)
+    close = np.minimum(ROUNDING + ROUNDING_OF_SINGLES * np.abs(steps), MOST_ROUNDING)
+    return np.where(np.abs(steps - nearest) <= close, nearest, np.floor(steps)) * step
 
 
 def _levels(cells: Cells, column: Column) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """States, which cells are missing, what rare levels add in nats, and a few levels never seen."""
-    array = cells.select([column.name]).table.column(0)
+    array = cells.table.column(column.name)
     if is_text(array.type):
         array = plain_text(array)
-    coded = array.combine_chunks().dictionary_encode() if not pa.types.is_dictionary(array.type) else array
-    if isinstance(coded, pa.ChunkedArray):
-        coded = coded.combine_chunks()
+        if not isinstance(column.levels[0], str):
+            array = without_blanks(array)
+    elif pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if pa.types.is_decimal(array.type):  # the schema's levels are float64
+        array = array.cast(pa.float64())
+    try:
+        coded = array.combine_chunks().dictionary_encode()
+    except pa.ArrowException as error:
+        raise DataError(
+            "non-numeric", f"{cells.source}: '{column.name}' holds values of type {str(array.type)[:60]}, not levels."
+        ) from error
     blank = np.asarray(pc.is_null(coded, nan_is_null=False))
     codes = np.asarray(coded.indices.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
     words = coded.dictionary.to_pylist()
@@ -263,8 +285,12 @@ def _key_of(column: Column, word: Any) -> tuple[str, Any] | None:
     if isinstance(example, str):
         return level_key(str(word))
     if isinstance(example, bool) and not isinstance(word, bool):
+        if isinstance(word, float | int) and word in (0, 1):
+            return level_key(bool(word))
         truth = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
         return level_key(truth.get(str(word).lower(), str(word)))
+    if isinstance(word, bool) and not isinstance(example, bool):
+        return level_key(int(word))
     if isinstance(word, str):
         try:
             return level_key(float(word))
@@ -286,13 +312,14 @@ def decode(layout: Layout, rows: np.ndarray, others: Sequence[Column] = (), seed
         Arrow arrays by name.
     """
     made: dict[str, pa.Array] = {}
+    state_places, value_places = places_of(layout)
     rng = np.random.default_rng(seed)
     for i, column in enumerate(layout.columns):
         states = None
         if column.n_states:
-            states = np.rint(rows[:, layout.stated.index(i)]).astype(np.int64)
+            states = np.rint(rows[:, state_places[i]]).astype(np.int64)
         if column.valued:
-            values = within_bounds(rows[:, len(layout.stated) + layout.valued.index(i)].copy(), column)
+            values = within_bounds(rows[:, value_places[i]].copy(), column)
             if states is not None:
                 for number, atom in enumerate(column.atoms):
                     values[states == 1 + number] = atom
@@ -310,15 +337,15 @@ def decode(layout: Layout, rows: np.ndarray, others: Sequence[Column] = (), seed
 def within_bounds(values: np.ndarray, column: Column) -> np.ndarray:
     """The numbers as cells hold them: on their steps, and not beyond the last one."""
     if column.step is not None:
-        values = np.floor(values / column.step + ROUNDING) * column.step
-        digits = max(0, -int(np.floor(np.log10(column.step))) + 2)
-        values = np.round(values, min(digits, 15))
-    low, high = column.support
-    top = high - (column.step or 0.0)
+        values = snapped(values, column.step)
+        digits = -int(Decimal(f"{column.step:.12g}").normalize().as_tuple().exponent)
+        if 0 < digits <= 15:  # 3 * 0.1 is not 0.3
+            few = np.abs(values) < 2.0**52 / 10.0**digits
+            values = np.where(few, np.round(np.where(few, values, 0.0), digits), values)
     if column.kind == "circular":
         start, period = column.low or 0.0, column.period or 1.0
         return (values + turned(column) - start) % period + start
-    return np.clip(values, low if np.isfinite(low) else None, top if np.isfinite(top) else None)
+    return np.clip(values, column.support[0], np.inf if column.high is None else column.high)
 
 
 def _typed(values: np.ndarray, column: Column) -> pa.Array:
@@ -330,7 +357,9 @@ def _typed(values: np.ndarray, column: Column) -> pa.Array:
     blank = np.isnan(values)
     if pa.types.is_integer(kind):
         limits = np.iinfo(kind.to_pandas_dtype())
-        whole = np.clip(np.where(blank, 0, np.rint(values)), float(limits.min), float(limits.max))
+        # The largest number of 64 bits is no float64; the next one below is.
+        most = np.nextafter(limits.max, 0) if limits.max > 2**53 else float(limits.max)
+        whole = np.clip(np.where(blank, 0, np.rint(values)), float(limits.min), most)
         return pa.array(whole.astype(np.float64), mask=blank).cast(kind, safe=False)
     if pa.types.is_string(kind):  # numbers that came as text
         return pa.array([None if np.isnan(v) else f"{v:.15g}" for v in values], pa.string())

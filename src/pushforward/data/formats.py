@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from pushforward.data.errors import DataError
 GIB = 2**30
 # A table is held in memory as float64: 8 GiB is 1e9 numbers. Larger ones are asked for by max_bytes=.
 MAX_BYTES = 8 * GIB
+PIECE = 2**24
 KNOWN = "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather) and NumPy (.npy, .npz)"
 SUFFIXES = {
     ".csv": "csv",
@@ -103,9 +104,7 @@ def read_file(path: str, columns: list[str] | None, max_bytes: int = MAX_BYTES) 
         DataError: the file is missing, of unknown format, damaged, or too large.
     """
     if path == "-":
-        data = sys.stdin.buffer.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise too_large("standard input", len(data), max_bytes)
+        data = _read_all(sys.stdin.buffer, "standard input", max_bytes)
         return _csv(data, "standard input", ".csv")
     file, _, member = path.partition("::")
     label = Path(file).name
@@ -191,10 +190,17 @@ def _kind(path: Path, label: str) -> str:
 
 def _unzip(path: Path, label: str, cap: int) -> bytes:
     with pa.input_stream(str(path), compression="gzip") as stream:
-        data = stream.read(cap + 1)  # never more than the cap, whatever the archive claims
-    if len(data) > cap:
-        raise too_large(label, len(data), cap)
-    return data
+        return _read_all(stream, label, cap)  # never more than the cap, whatever the archive claims
+
+
+def _read_all(stream: Any, label: str, cap: int) -> bytes:
+    """The bytes of a stream, piece by piece, since a read of `cap` bytes would ask for that much memory at once."""
+    data = bytearray()
+    while piece := stream.read(min(PIECE, cap + 1 - len(data))):
+        data += piece
+        if len(data) > cap:
+            raise too_large(label, len(data), cap)
+    return bytes(data)
 
 
 def _parquet(path: Path, label: str, columns: list[str] | None, cap: int) -> pa.Table:

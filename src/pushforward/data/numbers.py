@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from pushforward.data.schema import MAX_ATOMS, Column
 # Whole numbers of at most this many levels, or others of at most the second, count as levels, if each was seen often.
 MOST_LEVELS, MOST_LEVELS_OF_REALS = 100, 20
 ROWS_PER_LEVEL = 20
+# Few numbers that repeat this often and share no step, or one this much finer than they are, count as levels too.
+ROWS_PER_TIE, FINE_STEP = 3, 1000
 # A value is an atom if it takes this share of the rows and stands out from its neighbours by this factor; at 0 and at
 # the ends of the range, where values are cut off, a smaller share is enough.
 ATOM_SHARE, ATOM_SHARE_AT_ENDS, ATOM_FACTOR, ATOM_COUNT = 0.05, 0.002, 5.0, 10
@@ -20,6 +23,8 @@ NEIGHBOURS = 10
 ON_STEPS = 0.98
 # Rounding matters for a density from this share of repeated values on.
 TIED_SHARE = 0.01
+# Distances between neighbours are regular, as rounding leaves them, if few are below this share of their median.
+REGULAR = 0.3
 IDENTIFIER_FROM_ROWS = 20
 IDENTIFIER = re.compile(
     r"(^|[_ .-])(id|ids|uuid|guid|key|index|row|rownum|no|nr|number)$|^(id|index)[_ .-]", re.IGNORECASE
@@ -37,7 +42,7 @@ CLOSE_TO_BOUNDS = 0.02
 
 
 def detect_number(
-    source: str, name: str, type_: str, values: np.ndarray, state: dict[str, bool], notes: list[str]
+    source: str, name: str, type_: str, values: np.ndarray, state: dict[str, Any], notes: list[str]
 ) -> Column:
     """The column for finite numbers.
 
@@ -53,7 +58,8 @@ def detect_number(
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) == 1 and not state["missing"]:
         return Column(name=name, kind="constant", type=type_, value=_plain(distinct[0], type_))
-    whole = bool(np.all(distinct == np.rint(distinct)))
+    # Beyond 2**53 every float64 is whole.
+    whole = bool(np.all(distinct == np.rint(distinct)) and np.abs(distinct[[0, -1]]).max() <= 2**53)
     if whole and _names_rows(name, values, distinct):
         notes.append(f"{source}: '{name}' numbers its rows, as identifiers do: set aside.")
         return Column(name=name, kind="identifier", type=type_)
@@ -62,6 +68,10 @@ def detect_number(
         levels = tuple(_plain(value, type_) for value in distinct)
         return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
     step = 1.0 if whole else find_step(distinct, counts, single=type_ == "float")
+    fine = step is None or step * FINE_STEP < np.diff(distinct).min(initial=np.inf)
+    if fine and len(distinct) <= MOST_LEVELS_OF_REALS and n >= ROWS_PER_TIE * len(distinct):
+        levels = tuple(_plain(value, type_) for value in distinct)  # a density would stand on a few points
+        return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
     atoms = find_atoms(distinct, counts)
     rest = values[~np.isin(values, atoms)] if atoms else values
     low, high = float(rest.min()), float(rest.max())
@@ -77,6 +87,8 @@ def detect_number(
     if low == 0 and step is None:  # a log-scale has no 0, so that even a single 0 is an atom
         atoms, rest = (*atoms, 0.0), rest[rest > 0]
         low = float(rest.min())
+        if low == high:
+            return Column(name=name, kind="ordinal", type=type_, levels=tuple(map(float, distinct)), **state)
     bounds = _bounds(low, high)
     if bounds is not None and step is None and high == bounds[1]:
         atoms = (*atoms, high)
@@ -94,7 +106,7 @@ def _names_rows(name: str, values: np.ndarray, distinct: np.ndarray) -> bool:
     n = len(values)
     if len(distinct) < n or n < IDENTIFIER_FROM_ROWS:
         return False
-    consecutive = distinct[-1] - distinct[0] == n - 1
+    consecutive = distinct[-1] / 2 - distinct[0] / 2 == (n - 1) / 2  # halves, which cannot overflow
     return bool(consecutive or IDENTIFIER.search(name))
 
 
@@ -119,14 +131,30 @@ def find_step(distinct: np.ndarray, counts: np.ndarray, single: bool = False) ->
         return None
     relative = 1e-7 if single else 1e-12
     first = math.ceil(math.log10(largest))
-    for exponent in range(first, first - 10, -1):
-        for factor in (5.0, 2.5, 2.0, 1.0):
-            steps = distinct / (factor * 10.0**exponent)
-            on = np.abs(steps - np.rint(steps)) <= 1e-9 + relative * np.abs(steps)
-            if counts[on].sum() >= ON_STEPS * n:
-                return float(f"{factor * 10.0**exponent:.12g}")
-    gap = float(np.median(np.diff(distinct)))
-    return float(f"{10.0 ** math.floor(math.log10(gap)):.12g}")
+    if not -300 < first < 300:  # neither the step nor its multiples are float64
+        return None
+    gaps = np.diff(distinct)
+    gaps = gaps[gaps > largest * max(relative, 1e-9)]  # what rounding leaves between equal values is no gap
+    least, usual = (float(np.quantile(gaps, q)) for q in (0.05, 0.5)) if len(gaps) >= NEIGHBOURS else (0.0, math.inf)
+    regular = least > 0 and _share_on(distinct, counts, least, relative) >= ON_STEPS
+    for step in (
+        factor * 10.0**exponent for exponent in range(first, first - 10, -1) for factor in (5.0, 2.5, 2.0, 1.0)
+    ):
+        if regular and step < least / 2:  # such as inches in a table of millimetres
+            break
+        if _share_on(distinct, counts, step, relative) >= ON_STEPS:
+            return float(f"{step:.12g}")
+    if regular:
+        return float(f"{least:.12g}")
+    # Numbers that are not rounded and repeat, because rows do, lie at any distance.
+    return None if least < REGULAR * usual else float(f"{10.0 ** math.floor(math.log10(usual)):.12g}")
+
+
+def _share_on(distinct: np.ndarray, counts: np.ndarray, step: float, relative: float) -> float:
+    """The share of the rows that are multiples of a step."""
+    steps = distinct / step
+    on = np.abs(steps - np.rint(steps)) <= np.minimum(1e-9 + relative * np.abs(steps), 0.1)
+    return float(counts[on].sum() / counts.sum())
 
 
 def find_atoms(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
@@ -135,6 +163,8 @@ def find_atoms(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
     for i in np.argsort(-counts)[: 4 * MAX_ATOMS]:
         at_end = i in (0, len(distinct) - 1) or distinct[i] == 0
         share = ATOM_SHARE_AT_ENDS if at_end else ATOM_SHARE
+        if counts[i] < max(ATOM_COUNT, share * n):
+            continue
         around = [
             counts[j]
             for j in range(max(0, i - NEIGHBOURS // 2), min(len(counts), i + NEIGHBOURS // 2 + 1))
@@ -145,7 +175,7 @@ def find_atoms(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
             atoms.append(float(distinct[i]))
     if len(atoms) == len(distinct):
         return ()
-    return tuple(atoms[:MAX_ATOMS])
+    return tuple(atoms[: MAX_ATOMS - 2])  # the ends of the range may become two more
 
 
 def _circle(name: str, low: float, high: float, step: float | None) -> tuple[float, float] | None:
@@ -178,11 +208,14 @@ def _bounds(low: float, high: float) -> tuple[float, float] | None:
     return None
 
 
-def better_scale(values: np.ndarray) -> str:
+def better_scale(values: np.ndarray) -> Literal["linear", "log"]:
     """Whether positive numbers are closer to a normal on the scale of their logarithm, by likelihood."""
     values = values[values > 0]
-    logs = np.log(values)
-    with np.errstate(divide="ignore"):
+    if len(values) == 0:
+        return "linear"
+    values = values / values.max()  # squares would overflow; the gain has no unit
+    logs = np.log(np.maximum(values, np.finfo(float).tiny))
+    with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.log(np.std(values)) - np.log(np.std(logs)) - logs.mean()
     return "log" if gain > LOG_GAIN else "linear"
 

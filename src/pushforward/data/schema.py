@@ -53,6 +53,8 @@ MAX_RARE = 4096
 MAX_ATOMS = 16
 MAX_COLUMNS = 16384
 MAX_LENGTH = 256
+# Longer words make a column one of free text.
+MAX_WORD = 4096
 
 
 def _printable(name: str) -> str:
@@ -62,7 +64,7 @@ def _printable(name: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_printable)]
-Level = Annotated[str, Field(max_length=4096)] | bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float
+Level = Annotated[str, Field(max_length=MAX_WORD)] | bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Counted = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -212,11 +214,12 @@ class TableSchema(BaseModel):
 
     def column(self, name: str) -> Column:
         """The column of that name."""
-        return self.columns[self.names.index(name)]
+        return next(column for column in self.columns if column.name == name)
 
     def select(self, names: Sequence[str]) -> TableSchema:
         """These columns, in this order."""
-        return self.model_copy(update={"columns": tuple(self.column(name) for name in names)})
+        known = {column.name: column for column in self.columns}
+        return self.model_copy(update={"columns": tuple(known[name] for name in names)})
 
     def to_json(self) -> str:
         """For people to read and edit: what says nothing is left out."""
@@ -233,11 +236,7 @@ class TableSchema(BaseModel):
             DataError: it is not such a schema; the message names the column and, for an unknown key or kind, the
                 nearest one that exists.
         """
-        try:
-            value = json.loads(text, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise DataError("schema", f"{label}: not valid JSON: {str(error)[:200]}.") from error
-        return TableSchema.from_value(value, label)
+        return TableSchema.from_value(parse_json(text, label), label)
 
     @staticmethod
     def from_value(value: Any, label: str = "the schema") -> TableSchema:
@@ -246,6 +245,18 @@ class TableSchema(BaseModel):
             return TableSchema.model_validate(value)
         except ValidationError as error:
             raise DataError("schema", _explain(error, value, label)) from error
+
+
+def parse_json(text: str | bytes, label: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError("schema", f"{label}: not valid JSON: {str(error)[:200]}.") from error
 
 
 def _no_constant(word: str) -> Any:

@@ -16,7 +16,8 @@ from pushforward.data.columns import listed
 from pushforward.data.detect import detect_schema
 from pushforward.data.encoding import Encoded, Layout, encode, has_blanks, missing_values
 from pushforward.data.errors import DataError
-from pushforward.data.schema import ASIDE, TableSchema
+from pushforward.data.given import check_rows, check_schema, with_levels
+from pushforward.data.schema import ASIDE, TableSchema, parse_json
 from pushforward.distributions.table import TableDistribution
 from pushforward.estimators.build import build
 from pushforward.estimators.columns import check_varies, conditions_of
@@ -24,6 +25,8 @@ from pushforward.estimators.model import TableModel, real_schema
 from pushforward.training import FitResult, fit
 from pushforward.training.rows import held_out_rows
 
+# Of 16384 columns with 256 levels of 16 letters each.
+MAX_SCHEMA_BYTES = 2**27
 MISSING = ("error", "drop", "model")
 
 
@@ -107,7 +110,7 @@ def prepare(
         why = f"columns {listed(aside)} are constant or look like identifiers" if aside else "all columns are given"
         fix = 'Name the kind of those to keep in a schema ("kind": "real").'
         raise DataError("nothing", f"{table.source}: there is nothing to model: {why}. {fix}")
-    both = Layout(tuple(found.column(name) for name in found.names if name not in aside))
+    both = Layout(found.modelled)
     blank = has_blanks(Layout(tuple(c for c in both.columns if not c.missing)), table)
     if blank.any():
         if missing != "drop":
@@ -120,6 +123,13 @@ def prepare(
             raise DataError("missing", f"{table.source}: fewer than 2 rows are left without missing values.")
     condition = None if given_layout is None else encode(given_layout, table).rows
     encoded = encode(layout, table)
+    check_rows(layout, encoded.rows, table.source)
+    if given_layout is not None and condition is not None:
+        check_rows(given_layout, condition, table.source, modelled=False)
+    for name, words in encoded.unseen.items():
+        notes.append(
+            f"{table.source}: '{name}' holds {listed(words, 4)}, not among its levels in the schema: other levels."
+        )
     notes += _duplicates(table.source, encoded.rows, condition)
     return Prepared(found, tuple(conditions), encoded, condition, weights, (*table.notes, *notes))
 
@@ -133,16 +143,19 @@ def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Ce
     if schema is None:
         return detect_schema(table, missing=missing)
     if isinstance(schema, str | os.PathLike):
-        with open(schema, "rb") as file:
-            schema = TableSchema.from_json(file.read(2**24), os.fspath(schema))
+        label, schema = os.fspath(schema), read_schema(schema)
+        schema = TableSchema.from_value(with_levels(schema, table), label)
     elif isinstance(schema, Mapping):
-        schema = TableSchema.from_value(dict(schema))
+        schema = TableSchema.from_value(with_levels(dict(schema), table))
     if not isinstance(schema, TableSchema):
         raise TypeError(f"FlowDensity: expected schema a TableSchema, a dict or a path, got {type(schema).__name__}.")
-    lacking = [name for name in schema.names if name not in table.names]
+    check_schema(schema)
+    there = set(table.names)
+    lacking = [name for name in schema.names if name not in there]
     if lacking:
         raise DataError("schema", f"{table.source}: the schema has columns {listed(lacking)}, which the table lacks.")
-    extra = [name for name in table.names if name not in schema.names]
+    known = set(schema.names)
+    extra = [name for name in table.names if name not in known]
     notes = [f"{table.source}: {listed(extra)} not in the schema: left out."] if extra else []
     if missing:
         columns = tuple(
@@ -150,6 +163,23 @@ def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Ce
         )
         schema = schema.model_copy(update={"columns": columns})
     return schema, table.select(schema.names), notes
+
+
+def read_schema(path: str | os.PathLike) -> Any:
+    """The JSON value of a schema file.
+
+    Raises:
+        DataError: there is no such file, it is too large, or no JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_SCHEMA_BYTES + 1)
+    except OSError as error:
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise DataError(code, f"{os.fspath(path)}: {error.strerror}. Name a schema file.") from error
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise DataError("too-large", f"{os.fspath(path)}: a schema takes at most {MAX_SCHEMA_BYTES // 2**20} MiB.")
+    return parse_json(text, os.fspath(path))
 
 
 def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) -> Prepared:
@@ -186,8 +216,8 @@ def _duplicates(source: str, rows: np.ndarray, condition: np.ndarray | None) -> 
     if repeated <= 0.01 * len(whole):
         return []
     return [
-        f"{source}: {repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, they "
-        "make held-out rows look better than new ones will."
+        f"{source}: {repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, "
+        "they make held-out rows look better than new ones will."
     ]
 
 

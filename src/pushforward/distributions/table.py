@@ -98,8 +98,8 @@ def present(states: Array, state_of_value: Sequence[int]) -> Array:
 class TableDistribution(AbstractDistribution):
     r"""$p(s, v \mid c) = P(s \mid c)\; p(v \mid s, c)$ over rows of states $s$ and values $v$.
 
-    States have exact masses. Values have the density of any flow, given the states. A value rounded to a step $h$ stands
-    for the interval $[v, v + h)$ (dequantization): with $u$ uniform on it,
+    States have exact masses. Values have the density of any flow, given the states. A value rounded to a step $h$
+    stands for the interval $[v, v + h)$ (dequantization): with $u$ uniform on it,
     $\log P \ge \mathbb{E}\, \log p(v + u h)\, (+ \log h$ for whole numbers). A value that is not there, since it is
     missing or at an atom, is filled with a standard normal $e$ on the flow's side and marginalised:
     $\log p(v_\text{there}) \ge \mathbb{E}\, \log p(v_\text{there}, e) - \log N(e)$.
@@ -120,7 +120,8 @@ class TableDistribution(AbstractDistribution):
         events `(n_states + n_values,)`: the states, numbered from 0, then the values; what an absent value holds has no
         effect.
 
-    Source: dequantization: Theis, van den Oord, Bethge, 2016, eq. 3, arXiv 1511.01844; Ho et al., 2019, arXiv 1902.00275.
+    Source: dequantization: Theis, van den Oord, Bethge, 2016, eq. 3, arXiv 1511.01844; Ho et al., 2019,
+    arXiv 1902.00275.
     """
 
     masses: AutoregressiveCategorical | None

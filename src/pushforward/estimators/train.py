@@ -185,8 +185,8 @@ def _duplicates(source: str, rows: np.ndarray, condition: np.ndarray | None) -> 
     if repeated <= 0.01 * len(whole):
         return []
     return [
-        f"{source}: {repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, they "
-        "make held-out rows look better than new ones will."
+        f"{source}: {repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, "
+        "they make held-out rows look better than new ones will."
     ]
 
 

@@ -194,7 +194,8 @@ def _explain(error: ValidationError, label: str) -> str:
     if first["type"] == "literal_error":
         info = next((info for s, k, info in options_of() if f"{s}.{k}" == key), None)
         words = [] if info is None else list(_words(info.annotation))
-        return f"{label}: {key}: expected one of {', '.join(words)}, got {first['input']!r}.{nearest(str(first['input']), words)}"
+        got = first["input"]
+        return f"{label}: {key}: expected one of {', '.join(words)}, got {got!r}.{nearest(str(got), words)}"
     return f"{label}: {key}: {first['msg']}, got {str(first['input'])[:60]!r}."
 
 

@@ -16,8 +16,8 @@ from pushforward.numerics.product import dense, dense_output
 class CategoricalMADE(eqx.Module):
     r"""Logits of variable $c$ as a function of the variables before it, all in one pass.
 
-    A hidden unit of degree $m$ sees the one-hot blocks of the variables $1..m$; the logits of variable $c$ see the units
-    of degree $< c$, and a bias. Hidden layers after the first are residual.
+    A hidden unit of degree $m$ sees the one-hot blocks of the variables $1..m$; the logits of variable $c$ see the
+    units of degree $< c$, and a bias. Hidden layers after the first are residual.
 
     Args:
         key: for the initial weights.

@@ -242,9 +242,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 places = [self.columns_.index(name) for name in self.model_.needed]
                 return X[:, places]
             return read_cells(X, columns=self.columns_)
-        if frame_kind(X) in STRICT:
+        cells, needed = read_cells(X), self.model_.needed
+        # Columns set aside may be left out, as they are in samples.
+        names = tuple(name for name in self.columns_ if name in needed or name in cells.names)
+        if frame_kind(X) in STRICT and not (hasattr(self, "feature_names_in_") and cells.names == names):
             _check_feature_names(self, X, reset=False)
-        return read_cells(X).select(self.model_.needed)
+        return cells.select(needed)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The log-density of each row, `(n,)`, in nats and in the units of the data.

@@ -1,5 +1,8 @@
 """`ColumnUnits` against closed forms: what the laws cannot know."""
 
+# Pyright takes a frozen distribution of scipy for a discrete one.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import jax

@@ -1,5 +1,8 @@
 """`TableDistribution`: masses times densities, rounded and absent values, conditions; exact where that can be known."""
 
+# Pyright takes a frozen distribution of scipy for a discrete one.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import itertools

@@ -183,7 +183,7 @@ def test_tables_of_every_kind_give_the_same_model(kind, table, mixed, tmp_path):
     for name in expected.columns:
         np.testing.assert_array_equal(back[name].to_numpy(), expected[name].to_numpy())
     if kind == "polars":
-        types = {name: kind for name, kind in source.schema.items() if name != "id"}
+        types = {name: kind for name, kind in pl.from_pandas(table).schema.items() if name != "id"}
         assert dict(drawn.schema) == types
 
 
@@ -254,7 +254,7 @@ def test_save_and_load(which, table, request, tmp_path: Path):
     again.save(tmp_path / "again")
     for file in (tmp_path / "model").iterdir():
         other = tmp_path / "again" / file.name
-        if file.name == "metrics.json":  # whole numbers come back as floats
+        if file.suffix == ".json":  # keys may be in another order, and whole numbers come back as floats
             assert json.loads(file.read_text()) == json.loads(other.read_text())
         elif file.name != "manifest.sha256":
             assert file.read_bytes() == other.read_bytes(), file.name

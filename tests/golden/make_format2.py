@@ -56,7 +56,7 @@ if __name__ == "__main__":
         n_layers=1, width=8, bins=4, max_epochs=3, verify=False, random_state=0, missing="model", schema=SCHEMA
     )
     density.fit(rows, sample_weight=np.ones(len(rows))).save(folder)
-    given = json.loads(rows.head(5).to_json(orient="columns", date_format="iso", double_precision=6))
+    given = json.loads(str(rows.head(5).to_json(orient="columns", date_format="iso", double_precision=6)))
     columns = {name: list(cells.values()) for name, cells in given.items()}
     # Of the numbers as they are written there.
     again = pd.DataFrame(columns)

@@ -381,7 +381,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "ragged history": (lambda f: edit(f, "metrics.json", "history", "epoch", value=[1]), "differ in length"),
     "NaN weights": (lambda f: weights(f, lambda a: poison(a, np.nan)), "NaN or infinity"),
     "infinite weights": (lambda f: weights(f, lambda a: poison(a, np.inf)), "NaN or infinity"),
-    "negative scale": (lambda f: weights(f, lambda a: poison(a, -1.0, "scale.value")), "not positive"),
+    "negative scale": (lambda f: weights(f, lambda a: poison(a, -1.0, "units.scale.value")), "not positive"),
     "no spread": (lambda f: weights(f, lambda a: poison(a, 0.0, "units.spread.value")), "not positive"),
     "negative step": (lambda f: weights(f, lambda a: poison(a, -1.0, "steps.value")), "steps"),
     "bounds the wrong way round": (lambda f: weights(f, lambda a: poison(a, 2e30, "bounds.value")), "bounds"),

@@ -1,5 +1,8 @@
 """`CategoricalMADE`: which states reach which logits."""
 
+# Pyright takes the fields of a subclass without a constructor for that of a dataclass.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import jax

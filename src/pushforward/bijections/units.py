@@ -199,7 +199,7 @@ INVERSE: dict[str, Callable[[Array], tuple[Array, Array]]] = {
 
 
 def _tail(index: float | None, x: Array) -> tuple[Array, Array]:
-    r"""$y = \pm\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$, the sign that of $x$: of a normal, tails $y^{-\nu}$."""
+    r"""$y = \pm\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$, signed as $x$: of a normal, tails $y^{-\nu}$."""
     if index is None:
         return x, jnp.zeros_like(x)
     # Not jnp.sign and jnp.abs, whose derivatives at 0 are 0.

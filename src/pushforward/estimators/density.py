@@ -429,7 +429,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             recipe.flow, given=list(parts.given) or None, flow_options=dict(recipe.arguments), base=recipe.base
         )
         model = TableModel(parts.schema, parts.given, recipe, parts.distribution)
-        density._keep(model, FitResult(parts.distribution, dict(parts.history), Verdict(**parts.verdict)))
+        distribution: Any = parts.distribution
+        density._keep(model, FitResult(distribution, dict(parts.history), Verdict(**parts.verdict)))
         names = parts.schema.names
         named = {"feature_names_in_": np.asarray(names, dtype=object)} if parts.named else {}
         density.notes_, density.gains_ = tuple(parts.notes), ()

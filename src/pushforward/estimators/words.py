@@ -59,8 +59,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def baseline_of(record: Mapping[str, Any]) -> Baseline:
     """A baseline as its record in a model folder has it, without the rows."""
-    numbers = [math.nan if record[name] is None else record[name] for name in ("nats", "standard_error")]
-    return Baseline(record["name"], *numbers, record["detail"], np.zeros(0))
+    nats, error = (math.nan if record[name] is None else record[name] for name in ("nats", "standard_error"))
+    return Baseline(record["name"], nats, error, record["detail"], np.zeros(0))
 
 
 def card(parts: ModelParts, sentences: Sequence[str]) -> str:

@@ -1,5 +1,8 @@
 """The options of a fit as one typed model: the flags of the command line, a TOML file, and keywords in Python."""
 
+# Pyright does not see that the first argument of pydantic's Field is a default.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import json
@@ -150,7 +153,8 @@ class FitOptions(Section):
 def options_of() -> Iterator[tuple[str, str, FieldInfo]]:
     """Section, key and field of every option, for the flags."""
     for section, outer in FitOptions.model_fields.items():
-        for key, info in outer.annotation.model_fields.items():  # pyright: ignore[reportOptionalMemberAccess]
+        sections: Any = outer.annotation
+        for key, info in sections.model_fields.items():
             yield section, key, info
 
 

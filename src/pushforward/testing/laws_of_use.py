@@ -219,8 +219,8 @@ def law_algebra(trial: Trial) -> None:
 def law_integrates(trial: Trial) -> None:
     """Law 14: a standard normal pushed through the bijection has a density that integrates to 1 (D <= 2).
 
-    Left out where `domain_x` is not where a normal lies. By the trapezoid rule on a grid over the data, so that a missing Jacobian, an image that is not the whole space,
-    and an inverse that is not one-to-one all show.
+    By the trapezoid rule on a grid over the data, so that a missing Jacobian, an image that is not the whole space (or
+    `domain_y`), and an inverse that is not one-to-one all show. Left out where a normal does not lie in `domain_x`.
 
     Raises:
         LawError: the bijection breaks it.

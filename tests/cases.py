@@ -14,6 +14,7 @@ import pushforward as pf
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import WithCondition, alternating_split, half_split
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.units import ColumnUnits, Unit
 from pushforward.testing import Trial
 
 BOUND = 5.0
@@ -34,6 +35,8 @@ class Case:
     reach: np.ndarray | None = None
     condition_reach: np.ndarray | None = None
     unreached: Sequence[str] = ()
+    domain_x: tuple[float, float] | None = None
+    domain_y: tuple[float, float] | None = None
 
     def trial(self, name: str, key: PRNGKeyArray, dtype: type, inverted: bool = False) -> Trial:
         """The case on trial, as it is or under `Invert`."""
@@ -48,6 +51,8 @@ class Case:
             dtype=dtype,
             special_x=self.special_y if inverted else self.special_x,
             special_y=self.special_x if inverted else self.special_y,
+            domain_x=self.domain_y if inverted else self.domain_x,
+            domain_y=self.domain_x if inverted else self.domain_y,
             reach=None if inverted else self.reach,
             condition_reach=self.condition_reach,
             unreached=tuple(f".bijection{path}" for path in self.unreached) if inverted else self.unreached,
@@ -183,6 +188,31 @@ CASES: dict[str, Case] = {
     "Vmap, shared": Case(lambda key: pf.Vmap(autoregressive(key, 2, pf.AffineMap()), 3, shared=True), reach=WIDE),
     "EmbedCondition": Case(embedded, reach=triangle(2)),
     "WithCondition": Case(with_condition, reach=triangle(2)),
+    # Beyond these domains the maps are flat, for float64 holds no more.
+    "ColumnUnits": Case(
+        lambda key: ColumnUnits([Unit("real", 5.0, 2.0), Unit("real", -1.0, 0.5, tail=4.0)]),
+        domain_x=(-9.0, 9.0),
+        reach=eye(2),
+    ),
+    "ColumnUnits of half lines": Case(
+        lambda key: ColumnUnits(
+            [
+                Unit("log", 0.0, 2.0, centre=0.3, spread=0.7),
+                Unit("softplus", 0.0, 1.5, centre=-0.2, spread=0.8),
+                Unit("softplus", 0.0, 1.5, tail=4.0),
+            ]
+        ),
+        special_y=(1e-20,),
+        domain_x=(-3.0, 8.0),
+        domain_y=(1e-25, np.inf),
+        reach=eye(3),
+    ),
+    "ColumnUnits of intervals": Case(
+        lambda key: ColumnUnits([Unit("interval", -1.0, 3.0, centre=0.2, spread=0.8)] * 2),
+        domain_x=(-6.0, 5.0),
+        domain_y=(-1.0, 2.0),
+        reach=eye(2),
+    ),
 }
 
 ZOO: dict[str, Callable[..., pf.Flow]] = {

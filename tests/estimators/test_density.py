@@ -17,7 +17,7 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from pushforward.estimators import FlowDensity
 
 pytestmark = pytest.mark.float32
-SMALL = {"flow": "realnvp", "n_layers": 2, "width": 16, "max_epochs": 100, "random_state": 0}
+SMALL = {"flow": "realnvp", "n_layers": 2, "width": 16, "max_epochs": 100, "verify": False, "random_state": 0}
 
 
 def table(n: int = 300) -> np.ndarray:
@@ -95,8 +95,9 @@ def test_longer_samples_begin_with_the_shorter(fitted):
 def test_samples_look_like_the_data(fitted):
     x, new = table(), fitted.sample(2000, random_state=0)
     assert np.isfinite(new).all()
-    np.testing.assert_allclose(new.mean(0), x.mean(0), atol=0.3 * x.std(0).max(), rtol=1e-5)
-    np.testing.assert_allclose(new.std(0), x.std(0), rtol=0.3)
+    # Quartiles, which a few wild rows do not move.
+    there, drawn = np.quantile(x, [0.25, 0.5, 0.75], axis=0), np.quantile(new, [0.25, 0.5, 0.75], axis=0)
+    assert (np.abs(drawn - there) < 0.3 * (there[2] - there[0])).all()
     assert len(np.unique(new[:, 0])) == 2000  # float64: at 1e6, float32 has steps of 0.06
 
 
@@ -203,8 +204,8 @@ def test_wrong_parameters(change, text):
 def test_columns_without_a_density():
     x = table()
     x[:, 1] = 3.0
-    with pytest.raises(ValueError, match=r"single value in \['b'\]"):
-        FlowDensity(**SMALL).fit(pd.DataFrame(x, columns=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"single value in \['x1'\]"):
+        FlowDensity(**SMALL).fit(x)
     with pytest.raises(ValueError, match="variance"):
         FlowDensity(**SMALL).fit(table() * [1.0, 1.0, 1e300])
     with pytest.raises(ValueError, match="minimum of 2"):
@@ -231,14 +232,14 @@ def test_student_t_base_and_options():
     density = FlowDensity(**{**SMALL, "max_epochs": 3}, base="student_t", flow_options={"linear": "permutation"})
     density.fit(np.random.default_rng(0).standard_t(2, size=(200, 2)))
     assert (density.config_["flow"], density.config_["base"]) == ("realnvp", "student_t")
-    chosen = {"dim": 2, "n_layers": 2, "width": 16, "linear": "permutation"}
+    chosen = {"n_layers": 2, "width": 16, "linear": "permutation"}
     assert chosen.items() <= density.config_["arguments"].items()
     assert density.config_["arguments"]["depth"] == 2  # what was not chosen is written down too
 
 
 def test_one_column():
     x = np.random.default_rng(0).normal(size=(200, 1))
-    density = FlowDensity("nsf", n_layers=2, width=16, max_epochs=200, random_state=0).fit(x)
+    density = FlowDensity("nsf", n_layers=2, width=16, max_epochs=200, verify=False, random_state=0).fit(x)
     grid = np.linspace(-12, 12, 2001)[:, None]
     assert np.trapezoid(np.exp(density.score_samples(grid)), grid[:, 0]) == pytest.approx(1.0, abs=1e-3)
 

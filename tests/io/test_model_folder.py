@@ -19,14 +19,27 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from pushforward import flows
-from pushforward.bijections import Standardize
+from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.data.assemble import Recipe, assemble
+from pushforward.data.encoding import Layout
+from pushforward.data.schema import Column, TableSchema
+from pushforward.flows.bases import BASES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
-from pushforward.io.files import MANIFEST, check_folder_target
-from pushforward.io.model_folder import BASES
+from pushforward.io.files import CARD, MANIFEST, check_folder_target
 from pushforward.io.schema import FlowArguments, FlowConfig, VerdictRecord, validate
-from pushforward.training import in_data_units
 
-ARGUMENTS = {"dim": 2, "condition_dim": 1, "n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
+ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
+SCHEMA = TableSchema(
+    rows=100,
+    columns=(
+        Column(name="c0", kind="real"),
+        Column(name="c1", kind="real", seen=(1e9, 2e9)),
+        Column(name="c2", kind="count", type="int64", step=1.0, missing=True),
+        Column(name="c3", kind="category", type="string", levels=("red", "blue"), rare=("teal",), rare_counts=(2,)),
+        Column(name="c4", kind="constant", type="string", value="kg"),
+    ),
+)
+FILES = ("config.json", "schema.json", "metrics.json", "checks.json", "model.safetensors")
 VERDICT = {
     "status": "converged",
     "judgement": "converged",
@@ -48,25 +61,38 @@ HISTORY = {
 
 
 def make(name: str = "nsf", base: str = "normal", **arguments: Any) -> ModelParts:
+    """A model of a mixed table given one of its columns."""
     arguments = arguments or ARGUMENTS
-    dim, condition_dim = arguments["dim"], arguments.get("condition_dim") or 0
-    bare = flows.ZOO[name](jax.random.key(3), base=BASES[base](dim), **arguments)
-    flow = in_data_units(bare, Standardize(np.full(dim, 1e9 + 0.123456789), np.full(dim, 1 / 3)))
-    if condition_dim:
-        flow = in_data_units(flow, None, Standardize(np.ones(condition_dim), np.full(condition_dim, 2.0)))
-    columns = tuple(f"c{i}" for i in range(dim + condition_dim))
+    layout = Layout(tuple(column for column in SCHEMA.modelled if column.name != "c0"))
+    given = Layout((SCHEMA.column("c0"),))
+    recipe = Recipe(name, arguments, base, mass_width=4, mass_depth=1, embed=3)
+    distribution = assemble(
+        layout,
+        given,
+        recipe,
+        jax.random.key(3),
+        units=ColumnUnits([Unit("real", 1e9 + 0.123456789, 1 / 3), Unit("softplus", 0.0, 2.0, None, 0.5, 1.5)]),
+        given_units=ColumnUnits([Unit("real", 1.0, 2.0)]),
+    )
     return ModelParts(
-        name=name,
-        arguments=arguments,
-        base=base,
-        flow=flow,
-        columns=columns,
-        given=columns[:condition_dim],
+        schema=SCHEMA,
+        given=("c0",),
+        recipe=recipe,
+        distribution=distribution,
         named=True,
+        frame="pandas",
         rows=100,
         history=HISTORY,
         verdict=VERDICT,
+        baselines=[{"name": "gaussian", "nats": -2.0, "standard_error": 0.1, "detail": "full covariance"}],
+        notes=("the table: 'c4' is constant.",),
+        card="# A card\n",
     )
+
+
+def scores(parts: ModelParts) -> np.ndarray:
+    rows = np.array([[0, 0, 1e9, 3.0], [1, 2, 1e9 + 1, 0.0]])
+    return np.asarray(parts.distribution.log_prob(rows, np.ones((2, 1)), key=jax.random.key(0)))
 
 
 @pytest.fixture(scope="module")
@@ -84,32 +110,33 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 def test_round_trip(saved: Path) -> None:
     parts, loaded = make(), load_model(saved)
-    x = 1e9 + np.random.default_rng(0).standard_normal((5, 2))
-    np.testing.assert_array_equal(loaded.flow.log_prob(x, np.ones(1)), parts.flow.log_prob(x, np.ones(1)))
-    assert {**loaded.arguments, **ARGUMENTS} == loaded.arguments
-    assert loaded.arguments["activation"] == "relu", "defaults are written down: a later version may have others"
-    assert (loaded.name, loaded.base, loaded.columns, loaded.given) == ("nsf", "normal", ("c0", "c1", "c2"), ("c0",))
-    assert (loaded.rows, loaded.named, dict(loaded.verdict)) == (100, True, VERDICT)
+    np.testing.assert_array_equal(scores(loaded), scores(parts))
+    assert np.isfinite(scores(loaded)).all()
+    assert eqx.tree_equal(loaded.distribution, parts.distribution)
+    assert (loaded.schema, loaded.given, loaded.recipe) == (SCHEMA, ("c0",), parts.recipe)
+    assert (loaded.rows, loaded.named, loaded.frame, dict(loaded.verdict)) == (100, True, "pandas", VERDICT)
+    assert (loaded.baselines, loaded.notes, loaded.checks) == (parts.baselines, parts.notes, None)
     np.testing.assert_array_equal(loaded.history["held_out_nats"], HISTORY["held_out_nats"])
-    assert set(os.listdir(saved)) == {"config.json", MANIFEST, "metrics.json", "model.safetensors"}
+    assert set(os.listdir(saved)) == {*FILES, MANIFEST, CARD}
 
 
 @pytest.mark.parametrize("name", flows.ZOO)
-@pytest.mark.parametrize("base", BASES)
-def test_the_whole_zoo(name: str, base: str, tmp_path: Path) -> None:
-    parts = make(name, base, dim=3, n_layers=2, width=4, linear="lu", actnorm=True)
+def test_the_whole_zoo(name: str, tmp_path: Path) -> None:
+    base = list(BASES)[list(flows.ZOO).index(name) % len(BASES)]
+    parts = make(name, base, n_layers=2, width=4, linear="lu", actnorm=True)
     save_model(parts, tmp_path / "model")
-    loaded = load_model(tmp_path / "model")
-    assert eqx.tree_equal(loaded.flow, parts.flow)
+    assert eqx.tree_equal(load_model(tmp_path / "model").distribution, parts.distribution)
 
 
-def test_the_standardisation_keeps_double_precision_where_single_is_the_default(tmp_path: Path) -> None:
+def test_the_units_keep_double_precision_where_single_is_the_default(tmp_path: Path) -> None:
     with jax.enable_x64(False):
         save_model(make(), tmp_path / "model")
         loaded = load_model(tmp_path / "model")
-    standardize: Any = loaded.flow.bijection.bijection.bijections[-1]  # type: ignore[attr-defined]
-    assert standardize.loc.value.dtype == np.float64
-    assert standardize.loc.value[0] == 1e9 + 0.123456789
+    units = loaded.distribution.units
+    assert units is not None
+    loc: Any = units.loc.value
+    assert loc.dtype == np.float64
+    assert loc[0] == 1e9 + 0.123456789
 
 
 def test_every_argument_of_the_zoo_can_be_saved() -> None:
@@ -117,7 +144,7 @@ def test_every_argument_of_the_zoo_can_be_saved() -> None:
 
     known = set(FlowArguments.model_fields)
     for name, function in flows.ZOO.items():
-        assert set(inspect.signature(function).parameters) - {"key", "base"} <= known, name
+        assert set(inspect.signature(function).parameters) - {"key", "base", "dim", "condition_dim"} <= known, name
     assert set(FlowConfig.model_fields["name"].annotation.__args__) == set(flows.ZOO)  # type: ignore[union-attr]
 
 
@@ -136,12 +163,12 @@ def test_the_same_model_gives_the_same_folder(saved: Path, tmp_path: Path) -> No
 def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="--force"):
         save_model(make(), folder)
-    save_model(make("maf", dim=2, n_layers=1, width=4), folder, force=True)
-    assert load_model(folder).name == "maf"
+    save_model(make("maf", n_layers=1, width=4), folder, force=True)
+    assert load_model(folder).recipe.flow == "maf"
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"notes\.txt"):
         save_model(make(), folder, force=True)
-    assert load_model(folder).name == "maf"
+    assert load_model(folder).recipe.flow == "maf"
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileExistsError, match="not a folder"):
         save_model(make(), tmp_path / "file", force=True)
@@ -172,8 +199,8 @@ def test_a_failed_replacement_keeps_the_old_model(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "rename", broken)
     with pytest.raises(OSError, match="Input/output"):
-        save_model(make("maf", dim=2, n_layers=1, width=4), folder, force=True)
-    assert load_model(folder).name == "nsf"
+        save_model(make("maf", n_layers=1, width=4), folder, force=True)
+    assert load_model(folder).recipe.flow == "nsf"
     assert os.listdir(folder.parent) == ["model"]
 
 
@@ -181,12 +208,19 @@ def test_models_that_could_not_be_loaded_are_not_saved(tmp_path: Path) -> None:
     import dataclasses
 
     parts = make()
-    for change in ({"columns": ("a", "a", "b")}, {"columns": ("a\x1b", "b", "c"), "given": ("b",)}, {"rows": -1}):
+    for change in (
+        {"given": ("c9",)},
+        {"given": ("c4",)},
+        {"rows": -1},
+        {"notes": ("\x1b",)},
+        {"checks": {"lines": 3}},
+    ):
         with pytest.raises(ValueError, match="the model"):
             save_model(dataclasses.replace(parts, **change), tmp_path / "model")
     for argument, value in (("linear", lambda key, dim: None), ("width", 10**9), ("hook", 1)):
+        recipe = dataclasses.replace(parts.recipe, arguments={**ARGUMENTS, argument: value})
         with pytest.raises(ValueError, match=f"save_model|{argument}"):
-            save_model(dataclasses.replace(parts, arguments={**ARGUMENTS, argument: value}), tmp_path / "model")
+            save_model(dataclasses.replace(parts, recipe=recipe), tmp_path / "model")
     assert os.listdir(tmp_path) == []
 
 
@@ -195,12 +229,11 @@ def test_models_that_could_not_be_loaded_are_not_saved(tmp_path: Path) -> None:
 
 def seal(folder: Path) -> None:
     """Make the manifest right again: an attacker can."""
-    names = ("config.json", "metrics.json", "model.safetensors")
-    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES]
     (folder / MANIFEST).write_text("".join(lines))
 
 
-def edit(folder: Path, file: str, *path: str, value: Any) -> None:
+def edit(folder: Path, file: str, *path: Any, value: Any) -> None:
     content = json.loads((folder / file).read_text())
     place = content
     for part in path[:-1]:
@@ -234,6 +267,8 @@ def link(folder: Path, file: str) -> None:
 
 
 FLOW = ("config.json", "flow", "arguments")
+MASSES = ("config.json", "masses")
+COLUMNS = ("schema.json", "columns")
 ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "missing"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "missing"),
@@ -250,7 +285,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "manifest is binary": (lambda f: (f / MANIFEST).write_bytes(bytes(range(256))), "unexpected line"),
     "manifest is huge": (lambda f: (f / MANIFEST).write_bytes(b"0" * 10**6), "more than"),
     "unsealed edit of the config": (
-        lambda f: (f / "config.json").write_bytes((f / "config.json").read_bytes().replace(b"c1", b"c9")),
+        lambda f: (f / "config.json").write_bytes((f / "config.json").read_bytes().replace(b"c0", b"c9")),
         "SHA-256",
     ),
     "linked weights": (lambda f: link(f, "model.safetensors"), "symbolic link"),
@@ -295,20 +330,67 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "later format": (lambda f: edit(f, "config.json", "format_version", value=99), "Upgrade"),
     "format zero": (lambda f: edit(f, "config.json", "format_version", value=0), "format_version"),
     "another program": (lambda f: edit(f, "config.json", "format", value="torch"), "format"),
-    "columns too few": (lambda f: edit(f, "config.json", "columns", value=["a"]), "config.json"),
-    "columns repeated": (lambda f: edit(f, "config.json", "columns", value=["c0", "c0", "c1"]), "listed twice"),
-    "given unknown": (lambda f: edit(f, "config.json", "given", value=["z"]), "not listed"),
-    "escape codes in a name": (lambda f: edit(f, "config.json", "columns", value=["c0", "\x1b[2J", "b"]), "printable"),
-    "name too long": (lambda f: edit(f, "config.json", "columns", value=["c0", "b" * 300, "c"]), "columns.1"),
+    "no schema": (lambda f: (f / "schema.json").unlink(), "missing"),
+    "no checks": (lambda f: (f / "checks.json").unlink(), "missing"),
+    "manifest lists one more": (
+        lambda f: (f / MANIFEST).write_text((f / MANIFEST).read_text() + "0" * 64 + "  hooks.py\n"),
+        "unexpected line",
+    ),
+    "manifest lists a folder above": (
+        lambda f: (f / MANIFEST).write_text((f / MANIFEST).read_text().replace("schema.json", "../schema.json")),
+        "unexpected line",
+    ),
+    "linked schema": (lambda f: link(f, "schema.json"), "symbolic link"),
+    "linked checks": (lambda f: link(f, "checks.json"), "symbolic link"),
+    "checks are huge": (lambda f: (f / "checks.json").write_bytes(b" " * (2**23 + 1)), "more than"),
+    "schema is no JSON": (lambda f: write(f, "schema.json", b"{"), "not valid JSON"),
+    "schema with an unknown key": (lambda f: edit(f, *COLUMNS, 0, "_target_", value="os.system"), "_target_"),
+    "schema with an unknown kind": (lambda f: edit(f, *COLUMNS, 0, "kind", value="os.system"), "expected kind"),
+    "schema of a later format": (lambda f: edit(f, "schema.json", "format_version", value=2), "format_version"),
+    "schema with NaN": (lambda f: write(f, "schema.json", b'{"rows": NaN}'), "NaN is not JSON"),
+    "schema with another type": (lambda f: edit(f, *COLUMNS, 1, "type", value="os.system"), "Arrow type"),
+    "schema with fewer levels": (lambda f: edit(f, *COLUMNS, 3, "levels", value=["red"]), "expected shape"),
+    "schema with more levels than allowed": (
+        lambda f: edit(f, *COLUMNS, 3, "levels", value=[str(i) for i in range(257)]),
+        "levels",
+    ),
+    "schema with another kind": (lambda f: edit(f, *COLUMNS, 1, "kind", value="identifier"), "expected shape"),
+    "schema with another support": (lambda f: edit(f, *COLUMNS, 2, "step", value=2.0), "step"),
+    "schema without a missing state": (lambda f: edit(f, *COLUMNS, 2, "missing", value=False), "expected shape"),
+    "schema with a huge tail": (lambda f: edit(f, *COLUMNS, 1, "tail_index", value=1e9), "tail_index"),
+    "columns repeated": (lambda f: edit(f, *COLUMNS, 1, "name", value="c0"), "listed twice"),
+    "given unknown": (lambda f: edit(f, "config.json", "given", value=["z"]), "not modelled"),
+    "given set aside": (lambda f: edit(f, "config.json", "given", value=["c4"]), "not modelled"),
+    "given repeated": (lambda f: edit(f, "config.json", "given", value=["c0", "c0"]), "listed twice"),
+    "given all": (lambda f: edit(f, "config.json", "given", value=["c0", "c1", "c2", "c3"]), "all there are"),
+    "given none": (lambda f: edit(f, "config.json", "given", value=[]), "no use for"),
+    "escape codes in a name": (lambda f: edit(f, *COLUMNS, 1, "name", value="\x1b[2J"), "printable"),
+    "name too long": (lambda f: edit(f, *COLUMNS, 1, "name", value="b" * 300), "name"),
+    "other width of the masses": (lambda f: edit(f, *MASSES, "width", value=5), "expected shape"),
+    "large width of the masses": (lambda f: edit(f, *MASSES, "width", value=16384), "describes a model of at least"),
+    "other depth of the masses": (lambda f: edit(f, *MASSES, "depth", value=2), "lacks"),
+    "no smoothing but a number": (lambda f: edit(f, *MASSES, "smoothing", value=1.0), "smoothing"),
+    "other embedding": (lambda f: edit(f, *MASSES, "embed", value=2), "expected shape"),
+    "no embedding": (lambda f: edit(f, *MASSES, "embed", value=None), "no use for"),
+    "unknown frame": (lambda f: edit(f, "config.json", "frame", value="os"), "frame"),
+    "checks of another kind": (lambda f: write(f, "checks.json", b'{"lines": 3}'), "checks.json"),
+    "checks with an unknown key": (lambda f: write(f, "checks.json", b'{"hook": "os.system"}'), "checks.json"),
     "metrics altered": (lambda f: edit(f, "metrics.json", "verdict", "held_out_nats", value="good"), "held_out_nats"),
     "metrics overflow": (lambda f: write(f, "metrics.json", b'{"rows": 1e999}'), "metrics.json"),
     "escape codes in the verdict": (lambda f: edit(f, "metrics.json", "verdict", "text", value="\x1b]0;x\x07"), "text"),
     "ragged history": (lambda f: edit(f, "metrics.json", "history", "epoch", value=[1]), "differ in length"),
     "NaN weights": (lambda f: weights(f, lambda a: poison(a, np.nan)), "NaN or infinity"),
     "infinite weights": (lambda f: weights(f, lambda a: poison(a, np.inf)), "NaN or infinity"),
-    "negative scale": (lambda f: weights(f, lambda a: poison(a, -1.0, "scale.value")), "not positive"),
+    "negative scale": (lambda f: weights(f, lambda a: poison(a, -1.0, "units.scale.value")), "not positive"),
+    "no spread": (lambda f: weights(f, lambda a: poison(a, 0.0, "units.spread.value")), "not positive"),
+    "negative step": (lambda f: weights(f, lambda a: poison(a, -1.0, "steps.value")), "steps"),
+    "bounds the wrong way round": (lambda f: weights(f, lambda a: poison(a, 2e30, "bounds.value")), "bounds"),
+    "another logarithm of the scale": (
+        lambda f: weights(f, lambda a: poison(a, 50.0, "units.log_scale.value")),
+        "log_scale",
+    ),
     "negative scale of the condition": (
-        lambda f: weights(f, lambda a: poison(a, -1.0, "net.units.scale.value")),
+        lambda f: weights(f, lambda a: poison(a, -1.0, "given.units.scale.value")),
         "not positive",
     ),
     "NaN scale": (lambda f: weights(f, lambda a: poison(a, np.nan, "scale.value")), "NaN"),
@@ -348,9 +430,9 @@ def test_altered_models_are_refused(name: str, folder: Path) -> None:
 
 def test_every_flipped_bit_is_noticed(folder: Path) -> None:
     rng = np.random.default_rng(0)
-    for name in ("config.json", "metrics.json", "model.safetensors", MANIFEST):
+    for name in (*FILES, MANIFEST):
         original = (folder / name).read_bytes()
-        for place in rng.integers(len(original), size=25):
+        for place in rng.integers(len(original), size=15):
             altered = bytearray(original)
             altered[place] ^= 1 << int(rng.integers(8))
             (folder / name).write_bytes(bytes(altered))
@@ -360,15 +442,23 @@ def test_every_flipped_bit_is_noticed(folder: Path) -> None:
     load_model(folder)
 
 
+def test_the_card_may_be_edited_and_is_never_read(folder: Path) -> None:
+    (folder / CARD).write_bytes(b"\xff\x00 mine")
+    load_model(folder)
+    (folder / CARD).unlink()
+    os.mkfifo(folder / CARD)  # opening it would wait for ever
+    load_model(folder)
+
+
 def test_other_files_are_never_opened(folder: Path) -> None:
     os.mkfifo(folder / "hooks.py")  # opening it would wait for ever
     (folder / ".DS_Store").write_bytes(b"x")
-    assert load_model(folder).name == "nsf"
+    assert load_model(folder).recipe.flow == "nsf"
 
 
 def test_a_folder_may_be_reached_by_a_link(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
-    assert load_model(tmp_path / "link").name == "nsf"
+    assert load_model(tmp_path / "link").recipe.flow == "nsf"
 
 
 def test_where_no_model_is(tmp_path: Path) -> None:

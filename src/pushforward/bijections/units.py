@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,8 +20,14 @@ from pushforward.bijections.base import AbstractBatchedBijection, along
 
 Support = Literal["real", "log", "softplus", "interval"]
 SUPPORTS: tuple[Support, ...] = ("real", "log", "softplus", "interval")
-# A probability beyond these has no normal quantile in float32; a value there counts as this.
-LEAST, MOST = 1e-30, 1 - 2**-24
+# A number above 0 that is smaller counts as this one; float32 can hold it, and its normal quantile.
+LEAST = 1e-30
+# The maps to half lines and to heavy tails end near exp(69) = 1e30, so that float32 can hold what they give.
+MAX_EXPONENT = 69.0
+# Standard numbers beyond this have tails of less than 1e-890; their squares are still far from the end of float32.
+MAX_STANDARD = 64.0
+# Not NumPy's number, which would make float32 a double where JAX has doubles.
+LOG_2 = math.log(2.0)
 
 
 @dataclass(frozen=True)
@@ -45,16 +52,20 @@ class Unit:
 
 
 class ColumnUnits(AbstractBatchedBijection):
-    r"""Elementwise from standard numbers `x` to the units of each column: $y_i = m_i + s_i\, u_i(c_i + d_i\, t_i(x_i))$.
+    r"""Elementwise from standard numbers `x` to the columns' units: $y_i = m_i + s_i\, u_i(c_i + d_i\, t_i(x_i))$.
 
     $t_i$ is a map that gives tails of a power law, or none; $c_i, d_i$ centre and spread on the far side of $u_i$, the
     map onto the column's support; $m_i, s_i$ its units. Nothing is trained. Numbers are kept in double precision.
+
+    What lies outside a support counts as at its edge, and maps that grow like exponentials end near 1e30: values and
+    slopes are finite for all finite numbers.
 
     Args:
         units: one per column.
 
     Raises:
-        ValueError: a scale or spread is not positive.
+        ValueError: a support is unknown, a scale, a spread or the exponent of a tail is not positive, or a number is
+            not finite.
 
     Source: the tails: Hickling and Prangle, 2024, eq. 5, arXiv 2406.16971.
     """
@@ -79,6 +90,12 @@ class ColumnUnits(AbstractBatchedBijection):
         if not np.all(np.isfinite(scale) & (scale > 0) & np.isfinite(spread) & (spread > 0)):
             fix = "A column that never varies has no density: leave it out."
             raise ValueError(message("ColumnUnits", "finite scales > 0", f"{scale[:8]}, {spread[:8]}", fix))
+        if not np.all(np.isfinite(loc) & np.isfinite(centre)):
+            raise ValueError(message("ColumnUnits", "finite numbers", f"{loc[:8]}, {centre[:8]}", "Drop those rows."))
+        for unit in units:
+            if unit.support not in SUPPORTS or not (unit.tail is None or 0 < unit.tail < math.inf):
+                expected = f"a support of {', '.join(SUPPORTS)} and a tail > 0 or None"
+                raise ValueError(message("ColumnUnits", expected, f"{unit.support!r}, {unit.tail}", "Choose another."))
         # NumPy keeps float64 where JAX would not.
         self.loc, self.scale = Fixed(loc), Fixed(scale)  # pyright: ignore[reportArgumentType]
         self.log_scale = Fixed(np.log(scale))  # pyright: ignore[reportArgumentType]
@@ -94,7 +111,7 @@ class ColumnUnits(AbstractBatchedBijection):
         return eqx.tree_at(lambda u: (u.loc.value, u.scale.value), self, (np.zeros(dim), np.ones(dim)))
 
     def standardise(self, rows: np.ndarray) -> np.ndarray:
-        """Rows `(n, dim)` in units of `scale` from `loc`, in float64, so that little is lost when they become float32."""
+        """Rows `(n, dim)` in units of `scale` from `loc`, in float64: little is lost when they become float32."""
         return (rows - np.asarray(self.loc.value)) / np.asarray(self.scale.value)
 
     def _numbers(self, dtype: Any) -> list[Array]:
@@ -142,13 +159,24 @@ def _softplus_inverse(y: Array) -> tuple[Array, Array]:
     return y + part, -part
 
 
+def _probability(p: Array) -> Array:
+    """Within the probabilities that have a normal quantile: 1 has none, and the last before 1 depends on the dtype."""
+    return jnp.clip(p, LEAST, 1 - float(jnp.finfo(p.dtype).epsneg))
+
+
 def _interval(x: Array) -> tuple[Array, Array]:
-    return jnp.clip(ndtr(x), LEAST, MOST), norm.logpdf(x)
+    x = jnp.clip(x, -MAX_STANDARD, MAX_STANDARD)
+    return _probability(ndtr(x)), norm.logpdf(x)
 
 
 def _interval_inverse(y: Array) -> tuple[Array, Array]:
-    x = ndtri(jnp.clip(y, LEAST, MOST))
+    x = ndtri(_probability(y))
     return x, -norm.logpdf(x)
+
+
+def _log(x: Array) -> tuple[Array, Array]:
+    x = jnp.minimum(x, MAX_EXPONENT)
+    return jnp.exp(x), x
 
 
 def _log_inverse(y: Array) -> tuple[Array, Array]:
@@ -158,7 +186,7 @@ def _log_inverse(y: Array) -> tuple[Array, Array]:
 
 FORWARD: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "real": lambda x: (x, jnp.zeros_like(x)),
-    "log": lambda x: (jnp.exp(x), x),
+    "log": _log,
     "softplus": lambda x: (jax.nn.softplus(x), jax.nn.log_sigmoid(x)),
     "interval": _interval,
 }
@@ -171,27 +199,45 @@ INVERSE: dict[str, Callable[[Array], tuple[Array, Array]]] = {
 
 
 def _tail(index: float | None, x: Array) -> tuple[Array, Array]:
-    r"""$y = \operatorname{sign}(x)\,\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$: of a normal, tails $y^{-\nu}$."""
+    r"""$y = \pm\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$, signed as $x$: of a normal, tails $y^{-\nu}$."""
     if index is None:
         return x, jnp.zeros_like(x)
-    size = jnp.abs(x)
+    # Not jnp.sign and jnp.abs, whose derivatives at 0 are 0.
+    sign = jnp.where(x < 0, -1, 1).astype(x.dtype)
+    size = jnp.minimum(x * sign, MAX_STANDARD)
     # log erfc(s / sqrt 2) = log 2 + log Phi(-s), which does not underflow.
-    log_p = np.log(2.0) + log_ndtr(-size)
-    y = jnp.sign(x) * index * jnp.expm1(-log_p / index)
-    return y, np.log(2.0) + norm.logpdf(x) - (1 + 1 / index) * log_p
+    log_p = LOG_2 + log_ndtr(-size)
+    y = sign * index * jnp.expm1(jnp.minimum(-log_p / index, MAX_EXPONENT))
+    return y, LOG_2 + norm.logpdf(size) - (1 + 1 / index) * log_p
 
 
 def _tail_inverse(index: float | None, y: Array) -> tuple[Array, Array]:
     if index is None:
         return y, jnp.zeros_like(y)
-    log_p = -index * jnp.log1p(jnp.abs(y) / index)
+    sign = jnp.where(y < 0, -1, 1).astype(y.dtype)
+    log_p = -index * jnp.log1p(y * sign / index)
+    size = _size(log_p)
+    return sign * size, (1 + 1 / index) * log_p - LOG_2 - norm.logpdf(size)
+
+
+@jax.custom_jvp
+def _size(log_p: Array) -> Array:
+    r"""The $s \ge 0$ with $\log \operatorname{erfc}(s/\sqrt 2)$ equal to `log_p`; its derivative is implicit."""
     # From the quantile function where the probability is a number, else from its asymptotic; then Newton on log p.
     p = jnp.exp(jnp.maximum(log_p, -60.0))
     size = -ndtri(jnp.clip(p / 2, LEAST, 0.5))
     size = jnp.where(log_p < -60.0, jnp.sqrt(jnp.maximum(-2 * log_p, 1.0)), size)
     for _ in range(3):
-        error = np.log(2.0) + log_ndtr(-size) - log_p
-        slope = -jnp.exp(norm.logpdf(size) - log_ndtr(-size))
-        size = jnp.maximum(size - error / slope, 0.0)
-    x = jnp.sign(y) * size
-    return x, (1 + 1 / index) * log_p - np.log(2.0) - norm.logpdf(x)
+        error = LOG_2 + log_ndtr(-size) - log_p
+        size = jnp.maximum(size - error / _slope(size), 0.0)
+    return size
+
+
+def _slope(size: Array) -> Array:
+    return -jnp.exp(norm.logpdf(size) - log_ndtr(-size))
+
+
+@_size.defjvp
+def _size_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    size = _size(*primals)
+    return size, tangents[0] / _slope(size)

@@ -86,6 +86,21 @@ class Cells(eqx.Module):
         return jnp.concatenate(parts)
 
 
+class Embedded(eqx.Module):
+    """The features of cells, embedded in a shorter vector."""
+
+    cells: Cells
+    embed: Array
+
+    def __call__(self, cells: Array) -> Array:
+        """The vector of cells `(dim, n)` or `(dim,)`."""
+        return _embedded(self.embed, self.cells(cells))
+
+
+def _embedded(embed: Array, features: Array) -> Array:
+    return embed @ features.astype(embed.dtype)
+
+
 def present(states: Array, state_of_value: Sequence[int]) -> Array:
     """Which values are there, `(n_values, n)` or broadcastable to it."""
     places = np.array(state_of_value)
@@ -98,8 +113,8 @@ def present(states: Array, state_of_value: Sequence[int]) -> Array:
 class TableDistribution(AbstractDistribution):
     r"""$p(s, v \mid c) = P(s \mid c)\; p(v \mid s, c)$ over rows of states $s$ and values $v$.
 
-    States have exact masses. Values have the density of any flow, given the states. A value rounded to a step $h$ stands
-    for the interval $[v, v + h)$ (dequantization): with $u$ uniform on it,
+    States have exact masses. Values have the density of any flow, given the states. A value rounded to a step $h$
+    stands for the interval $[v, v + h)$ (dequantization): with $u$ uniform on it,
     $\log P \ge \mathbb{E}\, \log p(v + u h)\, (+ \log h$ for whole numbers). A value that is not there, since it is
     missing or at an atom, is filled with a standard normal $e$ on the flow's side and marginalised:
     $\log p(v_\text{there}) \ge \mathbb{E}\, \log p(v_\text{there}, e) - \log N(e)$.
@@ -120,7 +135,8 @@ class TableDistribution(AbstractDistribution):
         events `(n_states + n_values,)`: the states, numbered from 0, then the values; what an absent value holds has no
         effect.
 
-    Source: dequantization: Theis, van den Oord, Bethge, 2016, eq. 3, arXiv 1511.01844; Ho et al., 2019, arXiv 1902.00275.
+    Source: dequantization: Theis, van den Oord, Bethge, 2016, eq. 3, arXiv 1511.01844; Ho et al., 2019,
+    arXiv 1902.00275.
     """
 
     masses: AutoregressiveCategorical | None
@@ -205,11 +221,12 @@ class TableDistribution(AbstractDistribution):
         """The same density as a `Flow` in the data's units, None if it is not one: with states, rounding or bounds."""
         if self.masses is not None or self.values is None or self.units is None or self.needs_key:
             return None
-        if set(self.units.supports) != {"real"}:
+        if set(self.units.supports) != {"real"} or np.any(np.abs(np.asarray(self.bounds.value)) < UNBOUNDED):
             return None
         bijection = Chain([self.values.bijection, self.units])
         if self.given is not None:
-            bijection = EmbedCondition(bijection, self.given, cond_shape=self.given.shape)
+            net = self.given if self.embed is None else Embedded(self.given, self.embed)
+            bijection = EmbedCondition(bijection, net, cond_shape=self.given.shape)
         return Flow(self.values.base, bijection)
 
     def parts(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Parts:
@@ -239,7 +256,10 @@ class TableDistribution(AbstractDistribution):
         if self.needs_key:
             uniform, normal = self._noise(keys)
             values = values + along(steps) * uniform.astype(x.dtype)
-        inside = jnp.all(~there | ((values >= low) & (values <= high)) | jnp.isnan(values), axis=0)
+        # The sum of a value and a part of its step may round to the next float beyond the bound.
+        slack = jnp.where(along(steps) > 0, 4 * jnp.finfo(x.dtype).eps * jnp.abs(bounds).max(axis=1)[:, None], 0.0)
+        slack = jnp.where(jnp.isfinite(slack), slack, 0.0)
+        inside = jnp.all(~there | ((values >= low - slack) & (values <= high + slack)) | jnp.isnan(values), axis=0)
         standard, log_slope = self.units.each_inverse(jnp.where(there, jnp.clip(values, low, high), 0))
         if self.needs_key:
             normal = normal.astype(standard.dtype)
@@ -257,7 +277,7 @@ class TableDistribution(AbstractDistribution):
         own = [] if not self.own.sizes else [self.masses.one_hot(states)]  # pyright: ignore[reportOptionalMemberAccess]
         everything = [*own, *([] if features is None else [features])]
         joined = jnp.concatenate(everything)
-        return joined if self.embed is None else self.embed @ joined.astype(self.embed.dtype)
+        return joined if self.embed is None else _embedded(self.embed, joined)
 
     def _noise(self, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         n_values = len(self.counted)
@@ -284,6 +304,9 @@ class TableDistribution(AbstractDistribution):
             values = run_batch(self.units, standard, None, None, True)[0]
             steps = along(jnp.asarray(self.steps.value, values.dtype))
             rounded = jnp.floor(values / jnp.where(steps > 0, steps, 1.0) + ROUNDING) * steps
+            # What rounding takes up to the end of the last step belongs to that step.
+            end = along(jnp.asarray(self.bounds.value, values.dtype)[:, 1])
+            rounded = jnp.where(rounded > end - 0.5 * steps, rounded - steps, rounded)
             values = jnp.where(steps > 0, rounded, values)
             parts.append(jnp.where(present(states, self.own.state_of_value), values, 0))
         return jnp.concatenate(parts)

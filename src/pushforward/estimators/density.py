@@ -30,7 +30,7 @@ from pushforward.metrics import compare
 from pushforward.training import FitResult, Verdict
 from pushforward.training.tracking import AbstractTracker
 
-# Data frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
+# Frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
 STRICT = ("pandas", "polars")
 
 
@@ -52,8 +52,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         autoregressive: autoregressive (the default) or coupling splines, for `"nsf"`.
         flow_options: further arguments of the zoo's function, such as `{"linear": "lu"}`.
         base: distribution of the latent: `"normal"`, `"student_t"` (for heavy tails) or `"diagonal_normal"`.
-        schema: what the columns are: a `TableSchema`, its JSON as a dict, or the path of such a file; None detects it in
-            tables, and takes every column of an array as real numbers.
+        schema: what the columns are: a `TableSchema`, its JSON as a dict, or the path of such a file; None detects it
+            in tables, and takes every column of an array as real numbers.
         missing: `"error"`; `"drop"` leaves out rows with missing values; `"model"` fits a model in which cells may be
             missing.
         verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
@@ -140,8 +140,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Fit the model to a table.
 
         Args:
-            X: an array `(n, d)`, or a table of any kind that `pushforward.data.read_cells` reads: a data frame, a PyArrow
-                table, a dict of columns, a path; two rows or more.
+            X: an array `(n, d)`, or a table of any kind that `pushforward.data.read_cells` reads: a data frame, a
+                PyArrow table, a dict of columns, a path; two rows or more.
             y: ignored.
             sample_weight: `(n,)`, not negative; a weight of 2 counts as the row twice.
             checkpoint: folder for checkpoints, from which a fit that was killed goes on; see `pushforward.fit`.
@@ -262,16 +262,19 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 places = [self.columns_.index(name) for name in self.model_.needed]
                 return X[:, places]
             return read_cells(X, columns=self.columns_)
-        if frame_kind(X) in STRICT:
+        cells, needed = read_cells(X), self.model_.needed
+        # Columns set aside may be left out, as they are in samples.
+        names = tuple(name for name in self.columns_ if name in needed or name in cells.names)
+        if frame_kind(X) in STRICT and not (hasattr(self, "feature_names_in_") and cells.names == names):
             _check_feature_names(self, X, reset=False)
-        return read_cells(X).select(self.model_.needed)
+        return cells.select(needed)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The log-density of each row, `(n,)`, in nats and in the units of the data.
 
         With `given`, that of the other columns given these. It is a density: it may be positive, and multiplying a
-        column by `a` lowers it by `log(a)`; of columns with levels it is a log-mass. A row's value does not depend on the
-        other rows. `score_parts` gives the parts apart.
+        column by `a` lowers it by `log(a)`; of columns with levels it is a log-mass. A row's value does not depend on
+        the other rows. `score_parts` gives the parts apart.
 
         Args:
             X: `(n, d)`, all columns of the fit, the given ones among them.
@@ -319,8 +322,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """The log-probability of each row in its parts, each `(n,)` in nats.
 
         `mass` is the log-probability of the states: levels, atoms, missing or not. `density` is the log-density of the
-        numbers given the states, whole numbers counting by their mass; where numbers are rounded or absent it is a lower
-        bound, averaged over draws, with the standard error `error`. `log_prob` is their sum.
+        numbers given the states, whole numbers counting by their mass; where numbers are rounded or absent it is a
+        lower bound, averaged over draws, with the standard error `error`. `log_prob` is their sum.
 
         Args:
             X: as in `score_samples`.
@@ -388,8 +391,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """The kind of table that `sample` returns.
 
         Args:
-            transform: `"pandas"`, `"polars"`, `"pyarrow"`, or `"default"`: as the table of the fit was. None changes nothing. (The
-                argument has scikit-learn's name, so that a `Pipeline` can pass it on.)
+            transform: `"pandas"`, `"polars"`, `"pyarrow"`, or `"default"`: as the table of the fit was. None changes
+                nothing. (The argument has scikit-learn's name, so that a `Pipeline` can pass it on.)
         """
         if transform not in (None, "default", "pandas", "polars", "pyarrow"):
             expected = "'default', 'pandas', 'polars', 'pyarrow' or None"
@@ -446,7 +449,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             recipe.flow, given=list(parts.given) or None, flow_options=dict(recipe.arguments), base=recipe.base
         )
         model = TableModel(parts.schema, parts.given, recipe, parts.distribution)
-        density._keep(model, FitResult(parts.distribution, dict(parts.history), Verdict(**parts.verdict)))
+        distribution: Any = parts.distribution
+        density._keep(model, FitResult(distribution, dict(parts.history), Verdict(**parts.verdict)))
         names = parts.schema.names
         named = {"feature_names_in_": np.asarray(names, dtype=object)} if parts.named else {}
         density.notes_, density.gains_ = tuple(parts.notes), ()

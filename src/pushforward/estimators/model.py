@@ -76,7 +76,8 @@ class TableModel:
     def score_encoded(self, encoded: Encoded, condition: np.ndarray | None) -> Scores:
         """The same for rows that are encoded already."""
         scores = score_rows(self.distribution, encoded.rows, condition)
-        return scores._replace(log_prob=scores.log_prob + encoded.within, mass=scores.mass + encoded.within)
+        mass = scores.mass + encoded.within
+        return scores._replace(log_prob=mass + scores.density, mass=mass)
 
     def latents(self, table: Cells | np.ndarray) -> np.ndarray:
         """The latents of the rows' values, `(n, n_values)`."""

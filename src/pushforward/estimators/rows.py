@@ -72,7 +72,8 @@ def _score(model: TableDistribution, x: Any, condition: Any, n_draws: int) -> tu
 
     def draw(i: Any) -> tuple[Any, Any]:
         key = jax.random.fold_in(jax.random.key(DRAWS_SEED), i)
-        return tuple(model.parts(rows, conditions, jnp.broadcast_to(key, (CHUNK,))))
+        parts = model.parts(rows, conditions, jnp.broadcast_to(key, (CHUNK,)))
+        return parts.mass, parts.density
 
     masses, densities = jax.lax.map(draw, jnp.arange(n_draws))
     density = jax.nn.logsumexp(densities, axis=0) - np.log(n_draws)

@@ -157,12 +157,12 @@ def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Ce
     known = set(schema.names)
     extra = [name for name in table.names if name not in known]
     notes = [f"{table.source}: {listed(extra)} not in the schema: left out."] if extra else []
-    if missing:
-        columns = tuple(
-            column.model_copy(update={"missing": True}) if column.modelled else column for column in schema.columns
-        )
+    table = table.select(schema.names)
+    if missing:  # where nothing is missing, as in a detected schema, samples should have no gaps either
+        gaps = {c.name for c in schema.modelled if c.missing or has_blanks(Layout((c,)), table).any()}
+        columns = tuple(c.model_copy(update={"missing": c.name in gaps}) for c in schema.columns)
         schema = schema.model_copy(update={"columns": columns})
-    return schema, table.select(schema.names), notes
+    return schema, table, notes
 
 
 def read_schema(path: str | os.PathLike) -> Any:

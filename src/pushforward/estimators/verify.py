@@ -54,11 +54,11 @@ def compare_with_simple(
     *,
     seed: int = 0,
 ) -> Comparison:
-    """Fit a Gaussian, a Gaussian mixture and a kernel density to the same rows, and score all on the same held-out rows.
+    """Fit a Gaussian, a Gaussian mixture and a kernel density to the same rows; score all on the same held-out rows.
 
-    They see what the model sees, as numbers: states by their codes and rounded values, each spread evenly over its step,
-    so that their densities average to the mass of the cell; where a value is absent, a normal that is divided out again.
-    Given conditions, they are fitted to what a linear regression on the conditions leaves.
+    They see what the model sees, as numbers: states by their codes and rounded values, each spread evenly over its
+    step, so that their densities average to the mass of the cell; where a value is absent, a normal that is divided
+    out again. Given conditions, they are fitted to what a linear regression on the conditions leaves.
 
     Args:
         model: fitted.

@@ -59,8 +59,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def baseline_of(record: Mapping[str, Any]) -> Baseline:
     """A baseline as its record in a model folder has it, without the rows."""
-    numbers = [math.nan if record[name] is None else record[name] for name in ("nats", "standard_error")]
-    return Baseline(record["name"], *numbers, record["detail"], np.zeros(0))
+    nats, error = (math.nan if record[name] is None else record[name] for name in ("nats", "standard_error"))
+    return Baseline(record["name"], nats, error, record["detail"], np.zeros(0))
 
 
 def card(parts: ModelParts, sentences: Sequence[str]) -> str:
@@ -115,7 +115,7 @@ def card(parts: ModelParts, sentences: Sequence[str]) -> str:
     lines += [
         "## Limits",
         "",
-        "- Rows unlike those of the fit get scores that were never tested; `score` marks them `tail` or `extrapolated`.",
+        "- Rows unlike those of the fit get scores that nobody tested; `score` marks them `tail` or `extrapolated`.",
         "- A high density is not the same as a typical row, and a log-density may be positive.",
         "- Samples may resemble rows of the data. There is no differential privacy.",
         "- Licence of the data and of this model: not stated here; ask whoever made them.",

@@ -23,6 +23,7 @@ import numpy as np
 
 from pushforward._files import parse_json
 from pushforward.data.assemble import Recipe, assemble, blank_units, with_units
+from pushforward.data.detect import arrow_type
 from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
 from pushforward.data.schema import TableSchema
@@ -151,6 +152,12 @@ def read_records(
         schema = TableSchema.from_value(records["schema.json"], f"{path / 'schema.json'}")
     except DataError as error:
         raise UntrustedModelError(str(error)) from error
+    for column in schema.columns:
+        try:
+            arrow_type(column.type)
+        except DataError as error:
+            raise UntrustedModelError(f"{path / 'schema.json'}: column {column.name!r}: {error}") from error
+    _check_report(records["checks.json"], path)
     unknown = [name for name in config.given if name not in {column.name for column in schema.modelled}]
     if unknown:
         raise UntrustedModelError(f"{path / 'config.json'}: given names a column {unknown[0]!r} that is not modelled.")
@@ -159,12 +166,25 @@ def read_records(
     return config, schema, metrics, records["checks.json"], entries
 
 
+def _check_report(checks: Any, path: Path) -> None:
+    from pushforward.checking import CheckReport
+
+    if checks is None:
+        return
+    try:
+        CheckReport.from_json(checks)
+    except ValueError as error:
+        raise UntrustedModelError(f"{path / 'checks.json'}: {' '.join(str(error).split())[:300]}") from error
+
+
 def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
     config, schema, metrics, checks, entries = read_records(files, path)
     label = f"{path / 'model.safetensors'}"
     recipe = recipe_of(config)
-    distribution = fill(skeleton(config, schema, entries, path), entries, label)
+    template = skeleton(config, schema, entries, path)
+    distribution = fill(template, entries, label)
     _check_values(distribution, label)
+    _check_columns(distribution, template, label)
     return ModelParts(
         schema=schema,
         given=tuple(config.given),
@@ -239,6 +259,17 @@ def _check_values(model: TableDistribution, label: str) -> None:
             inside = np.all((there >= 0) & (there < length)) and np.all((inverse >= 0) & (inverse < length))
             if not inside or np.any(np.take_along_axis(there, inverse, -1) != np.arange(length)):
                 raise UntrustedModelError(f"{label}: {name} is not a permutation.")
+
+
+def _check_columns(model: TableDistribution, template: TableDistribution, label: str) -> None:
+    """What both the weights and the schema say about the columns: steps, bounds, and logarithms of scales."""
+    for name in ("steps", "bounds"):
+        if not np.array_equal(getattr(model, name).value, getattr(template, name).value):
+            raise UntrustedModelError(f"{label}: {name}: other than those of the columns in schema.json.")
+    for units in (model.units, None if model.given is None else model.given.units):
+        # Equal but for the last digits, in which logarithms differ from machine to machine.
+        if units is not None and not np.allclose(units.log_scale.value, np.log(units.scale.value), 1e-12, 1e-12):
+            raise UntrustedModelError(f"{label}: units.log_scale: not the logarithm of the columns' scales.")
 
 
 def _number(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,29 @@ LARGE = 1e3  # raw columns that nobody standardised
 EXTREME = 1e30  # near the end of float32, where a masked branch overflows and 0 * inf becomes NaN (flowjax#239)
 N_DRAWS = 8
 N_WIDE = 2  # draws three times as wide
+
+# An open interval of numbers that may enter, None for all of them; an end may be infinite.
+Domain = tuple[float, float] | None
+
+
+def into_domain(values: np.ndarray, domain: Domain) -> np.ndarray:
+    """Any numbers, moved into the domain by a map that rises and is smooth."""
+    if domain is None:
+        return values
+    low, high = domain
+    if math.isinf(low) and math.isinf(high):
+        return values
+    if math.isinf(high):
+        return low + np.exp(values)
+    if math.isinf(low):
+        return high - np.exp(-values)
+    away = (high - low) * np.exp(-np.logaddexp(0, np.abs(values)))  # from the nearer end, so that it keeps its digits
+    return np.where(values < 0, low + away, high - away)
+
+
+def inside(value: float, domain: Domain, dtype: Any) -> bool:
+    """Whether a number of that type lies in the domain."""
+    return domain is None or domain[0] < float(np.dtype(dtype).type(value)) < domain[1]
 
 
 def neighbours(values: Sequence[float], dtype: Any) -> list[float]:
@@ -31,7 +55,7 @@ def neighbours(values: Sequence[float], dtype: Any) -> list[float]:
 
 
 def ordinary_events(
-    key: PRNGKeyArray, shape: Shape, dtype: Any, special: Sequence[float] = ()
+    key: PRNGKeyArray, shape: Shape, dtype: Any, special: Sequence[float] = (), domain: Domain = None
 ) -> tuple[np.ndarray, list[str]]:
     """Inputs for the laws of value, and a label for each.
 
@@ -40,30 +64,31 @@ def ordinary_events(
         shape: of one event.
         dtype: of the events.
         special: knots, bounds and the like; their neighbours are added.
+        domain: where the numbers may lie: draws are moved there, other values that lie elsewhere are left out.
 
     Returns:
         Events `(n, *shape)`, and `n` labels.
     """
     rng = generator(key)
-    rows: list[np.ndarray] = [rng.standard_normal(shape) for _ in range(N_DRAWS)]
-    rows += [3 * rng.standard_normal(shape) for _ in range(N_WIDE)]
+    rows: list[np.ndarray] = [into_domain(rng.standard_normal(shape), domain) for _ in range(N_DRAWS)]
+    rows += [into_domain(3 * rng.standard_normal(shape), domain) for _ in range(N_WIDE)]
     labels = [f"normal draw {i}" for i in range(N_DRAWS)] + [f"wide draw {i}" for i in range(N_WIDE)]
     tiny = float(np.finfo(dtype).smallest_subnormal)
     values = [0.0, tiny, -tiny, TAIL, -TAIL, LARGE, -LARGE, *neighbours(special, dtype)]
-    _place(rng, shape, values, rows, labels)
+    _place(rng, shape, [value for value in values if inside(value, domain, dtype)], rows, labels, domain)
     return np.stack(rows).astype(dtype), labels
 
 
 def extreme_events(
-    key: PRNGKeyArray, shape: Shape, dtype: Any, special: Sequence[float] = ()
+    key: PRNGKeyArray, shape: Shape, dtype: Any, special: Sequence[float] = (), domain: Domain = None
 ) -> tuple[np.ndarray, list[str]]:
     """Inputs for the law of gradients: a few draws, every special point, and +-1e30."""
     rng = generator(key)
-    rows: list[np.ndarray] = [rng.standard_normal(shape) for _ in range(3)]
+    rows: list[np.ndarray] = [into_domain(rng.standard_normal(shape), domain) for _ in range(3)]
     labels = [f"normal draw {i}" for i in range(3)]
     tiny = float(np.finfo(dtype).smallest_subnormal)
     values = [0.0, tiny, -tiny, LARGE, -LARGE, EXTREME, -EXTREME, *neighbours(special, dtype)]
-    _place(rng, shape, values, rows, labels)
+    _place(rng, shape, [value for value in values if inside(value, domain, dtype)], rows, labels, domain)
     return np.stack(rows).astype(dtype), labels
 
 
@@ -73,7 +98,12 @@ def generator(key: PRNGKeyArray) -> np.random.Generator:
 
 
 def _place(
-    rng: np.random.Generator, shape: Shape, values: Sequence[float], rows: list[np.ndarray], labels: list[str]
+    rng: np.random.Generator,
+    shape: Shape,
+    values: Sequence[float],
+    rows: list[np.ndarray],
+    labels: list[str],
+    domain: Domain,
 ) -> None:
     """Append, for each value, an event that is that value throughout, and one where a single coordinate is."""
     size = int(np.prod(shape, dtype=int))
@@ -81,7 +111,7 @@ def _place(
         rows.append(np.full(shape, value))
         labels.append(f"{value!r} in every coordinate")
         if size > 1:
-            event = rng.standard_normal(size)
+            event = into_domain(rng.standard_normal(size), domain)
             event[i % size] = value
             rows.append(event.reshape(shape))
             labels.append(f"{value!r} in coordinate {i % size}")

@@ -211,9 +211,9 @@ def _mean_log_det(trial: Trial, direction: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def _one_event(trial: Trial, direction: str) -> tuple[Array, Array | None, PRNGKeyArray | None]:
-    """Zeros, with a condition and a key if they are needed."""
+    """Zeros, or other numbers of the domain, with a condition and a key if they are needed."""
     condition = trial.conditions(1)
-    x = jnp.zeros(_shapes(trial.bijection, direction)[0], trial.dtype)
+    x = jnp.full(_shapes(trial.bijection, direction)[0], trial.origin(direction), trial.dtype)
     return x, None if condition is None else condition[0], trial.key if trial.traits.needs_key else None
 
 

@@ -16,7 +16,7 @@ from pushforward._types import Array, PRNGKeyArray, Shape, Traits, combine, trai
 from pushforward._vectorize import batch_keys
 from pushforward.bijections.base import AbstractBijection
 from pushforward.testing.evaluation import derivatives, journeys
-from pushforward.testing.inputs import extreme_events, generator, ordinary_events
+from pushforward.testing.inputs import Domain, extreme_events, generator, inside, into_domain, ordinary_events
 
 Tree = TypeVar("Tree")
 
@@ -100,6 +100,8 @@ class Trial:
         dtype: `jnp.float64` (which needs `jax_enable_x64`) or `jnp.float32`; arrays of the bijection are cast to it.
         special_x: values where `forward` changes its formula (knots, bounds); tried with their neighbouring floats.
         special_y: the same for `inverse`.
+        domain_x: open interval of the numbers that `forward` is tried with; None for all, an end may be infinite.
+        domain_y: the same for `inverse`; the density of `law_integrates` lives there.
         reach: which outputs depend on which inputs, booleans `(out_size, in_size)`; None leaves it unchecked.
         condition_reach: which outputs the condition reaches, booleans `(out_size,)`; None means every one.
         unreached: paths of the trainable leaves that no gradient can reach, by design and for a reason.
@@ -119,6 +121,8 @@ class Trial:
     dtype: Any = field(default_factory=lambda: jnp.result_type(float))
     special_x: Sequence[float] = ()
     special_y: Sequence[float] = ()
+    domain_x: Domain = None
+    domain_y: Domain = None
     reach: np.ndarray | None = None
     condition_reach: np.ndarray | None = None
     unreached: Sequence[str] = ()
@@ -169,23 +173,29 @@ class Trial:
 
     def extremes(self, direction: str) -> tuple[np.ndarray, list[str]]:
         """The ordinary inputs, and those that only the law of gradients tries; and their labels."""
-        shape, special = self._side(direction)
+        shape, special, domain = self._side(direction)
         key = jax.random.fold_in(self.key, 105 + len(direction))
-        more, labels = extreme_events(key, shape, self.dtype, special)
+        more, labels = extreme_events(key, shape, self.dtype, special, domain)
         return np.concatenate([self.events(direction), more]), self.labels(direction) + labels
 
     @cached_property
     def _inputs(self) -> dict[str, tuple[np.ndarray, list[str]]]:
         out = {}
         for n, direction in enumerate(("forward", "inverse")):
-            shape, special = self._side(direction)
-            out[direction] = ordinary_events(jax.random.fold_in(self.key, 101 + n), shape, self.dtype, special)
+            shape, special, domain = self._side(direction)
+            key = jax.random.fold_in(self.key, 101 + n)
+            out[direction] = ordinary_events(key, shape, self.dtype, special, domain)
         return out
 
-    def _side(self, direction: str) -> tuple[Shape, Sequence[float]]:
+    def _side(self, direction: str) -> tuple[Shape, Sequence[float], Domain]:
         if direction == "forward":
-            return self.bijection.in_shape, self.special_x
-        return self.bijection.out_shape, self.special_y
+            return self.bijection.in_shape, self.special_x, self.domain_x
+        return self.bijection.out_shape, self.special_y, self.domain_y
+
+    def origin(self, direction: str) -> float:
+        """A number that may enter in that direction: 0, or one in the middle of the domain."""
+        domain = self._side(direction)[2]
+        return 0.0 if inside(0.0, domain, self.dtype) else float(into_domain(np.zeros(()), domain))
 
     def conditions(self, n: int) -> Array | None:
         """A standard normal condition for each of `n` rows."""

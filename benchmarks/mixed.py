@@ -34,7 +34,7 @@ def weather() -> tuple[pd.DataFrame, pd.DataFrame | None]:
 
 def adult() -> tuple[pd.DataFrame, pd.DataFrame | None]:
     file = np.load(DATA / "adult.npz")
-    words = "workclass education marital occupation relationship race sex country income".split()
+    words = ["workclass", "education", "marital", "occupation", "relationship", "race", "sex", "country", "income"]
 
     def part(name: str) -> pd.DataFrame:
         numbers = {str(n): file[f"x_num_{name}"][:, i] for i, n in enumerate(file["num_names"])}
@@ -44,21 +44,34 @@ def adult() -> tuple[pd.DataFrame, pd.DataFrame | None]:
 
 
 def california() -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    names = "longitude latitude age rooms bedrooms population households income value".split()
+    names = ["longitude", "latitude", "age", "rooms", "bedrooms", "population", "households", "income", "value"]
     frame = pd.DataFrame(np.load(DATA / "california_housing.npz")["x"], columns=names)
-    frame["ocean"] = np.array([f"ocean_{i}" for i in range(5)], object)[np.load(DATA / "california_housing_ocean.npz")["x"]]
+    frame["ocean"] = np.array([f"ocean_{i}" for i in range(5)], object)[
+        np.load(DATA / "california_housing_ocean.npz")["x"]
+    ]
     return frame, None
 
 
 def wine(colour: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    names = (
-        "fixed_acidity volatile_acidity citric_acid sugar chlorides free_so2 total_so2 density ph sulphates alcohol quality"
-    ).split()
+    names = [
+        "fixed_acidity",
+        "volatile_acidity",
+        "citric_acid",
+        "sugar",
+        "chlorides",
+        "free_so2",
+        "total_so2",
+        "density",
+        "ph",
+        "sulphates",
+        "alcohol",
+        "quality",
+    ]
     return pd.DataFrame(np.load(DATA / f"wine_{colour}.npz")["x"], columns=names), None
 
 
 def abalone() -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    names = "sex length diameter height whole shucked viscera shell rings".split()
+    names = ["sex", "length", "diameter", "height", "whole", "shucked", "viscera", "shell", "rings"]
     frame = pd.DataFrame(np.load(DATA / "abalone.npz")["x"], columns=names)
     frame["sex"] = np.array(["M", "F", "I"], object)[frame["sex"].to_numpy().astype(int)]
     frame["rings"] = frame["rings"].astype(int)

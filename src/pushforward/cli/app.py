@@ -164,13 +164,14 @@ def fit(
     if print_config:
         typer.echo(options.to_toml())
         return OK
-    if data is None or (out is None and not dry_run):
-        lacking = "DATA" if data is None else "--out PATH"
-        raise typer.BadParameter(f"expected {lacking}.")
+    if data is None:
+        raise typer.BadParameter("expected DATA.")
     if dry_run:
         from pushforward.cli.dry_run import run as run_dry
 
         return run_dry(data, options, reporter=Reporter(as_json, quiet))
+    if out is None:
+        raise typer.BadParameter("expected --out PATH.")
     from pushforward.cli.fit import run
 
     return run(data, out, options, resume=resume, track=track or [], force=force, reporter=Reporter(as_json, quiet))

@@ -89,7 +89,7 @@ def _facts(model: Path, facts: ModelFacts, whole: Any, described: Any) -> dict[s
 
 
 def run_export(
-    model: Path, data: str | None, to: str, out: Path, *, precision: str, force: bool, reporter: Reporter
+    model: Path, data: str | None, to: str, out: Path, *, precision: Any, force: bool, reporter: Reporter
 ) -> int:
     """Export a model and verify the export; the exit code, 6 if its numbers differ.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import PRNGKeyArray
@@ -139,7 +140,9 @@ def fit_units(layout: Layout, rows: np.ndarray, weights: Any = None, *, seed: in
     if not any(bent):
         return ColumnUnits(units)
     with jax.enable_x64(True):
-        beyond = np.asarray(ColumnUnits([replace(unit, tail=None) for unit in units]).each_inverse(np.stack(parts))[0])
+        beyond = np.asarray(
+            ColumnUnits([replace(unit, tail=None) for unit in units]).each_inverse(jnp.asarray(np.stack(parts)))[0]
+        )
     for j, unit in enumerate(units):
         if bent[j]:
             lower, centre, upper = np.quantile(beyond[j], [0.25, 0.5, 0.75])

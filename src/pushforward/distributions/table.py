@@ -247,6 +247,8 @@ class TableDistribution(AbstractDistribution):
         return Parts(mass, self._values_log_prob(x, features, keys))
 
     def _values_log_prob(self, x: Array, features: Array | None, keys: PRNGKeyArray | None) -> Array:
+        units: Any = self.units
+        flow: Any = self.values
         n_states = len(self.own.sizes)
         states, values = x[:n_states], x[n_states:]
         there = present(states, self.own.state_of_value)
@@ -260,13 +262,13 @@ class TableDistribution(AbstractDistribution):
         slack = jnp.where(along(steps) > 0, 4 * jnp.finfo(x.dtype).eps * jnp.abs(bounds).max(axis=1)[:, None], 0.0)
         slack = jnp.where(jnp.isfinite(slack), slack, 0.0)
         inside = jnp.all(~there | ((values >= low - slack) & (values <= high + slack)) | jnp.isnan(values), axis=0)
-        standard, log_slope = self.units.each_inverse(jnp.where(there, jnp.clip(values, low, high), 0))
+        standard, log_slope = units.each_inverse(jnp.where(there, jnp.clip(values, low, high), 0))
         if self.needs_key:
             normal = normal.astype(standard.dtype)
             standard = jnp.where(there, standard, normal)
             log_slope = jnp.where(there, log_slope, -norm.logpdf(normal))
         condition = self._condition(states, features)
-        density = self.values._log_prob(standard, condition, None) + jnp.sum(log_slope, axis=0)
+        density = flow._log_prob(standard, condition, None) + jnp.sum(log_slope, axis=0)
         counted = jnp.asarray(self.counted)[:, None]
         density = density + jnp.sum(jnp.where(there & counted, jnp.log(jnp.where(counted, along(steps), 1.0)), 0.0), 0)
         return jnp.where(inside, density, -jnp.inf)
@@ -295,12 +297,13 @@ class TableDistribution(AbstractDistribution):
     def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         features = None if self.given is None or condition is None else self.given(condition)
         parts = []
+        of_states, of_values = (jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n) for n in range(2))
         states = jnp.zeros((0, keys.shape[0]))
         if self.masses is not None:
-            states = self.masses._sample(fold_keys(keys, 0), features)
+            states = self.masses._sample(of_states, features)
             parts.append(states)
         if self.values is not None and self.units is not None:
-            standard = self.values._sample(fold_keys(keys, 1), self._condition(states, features))
+            standard = self.values._sample(of_values, self._condition(states, features))
             values = run_batch(self.units, standard, None, None, True)[0]
             steps = along(jnp.asarray(self.steps.value, values.dtype))
             rounded = jnp.floor(values / jnp.where(steps > 0, steps, 1.0) + ROUNDING) * steps

@@ -31,40 +31,46 @@ class Section(BaseModel):
 class DataOptions(Section):
     """Which columns, and what they are."""
 
-    columns: list[str] | None = Field(None, description="Columns to model; all by default.")
-    given: list[str] = Field([], description="Columns that are conditions: fit the others given these.")
-    weights: str | None = Field(None, description="Column of row weights, not modelled.")
-    schema_file: Path | None = Field(None, description="Schema of the columns, as `pushforward schema` writes it.")
+    columns: list[str] | None = Field(default=None, description="Columns to model; all by default.")
+    given: list[str] = Field(default=[], description="Columns that are conditions: fit the others given these.")
+    weights: str | None = Field(default=None, description="Column of row weights, not modelled.")
+    schema_file: Path | None = Field(
+        default=None, description="Schema of the columns, as `pushforward schema` writes it."
+    )
     missing: Literal["error", "drop", "model"] = Field(
-        "error", description="Rows with missing values: refuse them, drop them, or model missing values."
+        default="error", description="Rows with missing values: refuse them, drop them, or model missing values."
     )
 
 
 class FlowOptions(Section):
     """Which model."""
 
-    name: FlowName = Field("nsf", description="Which model of the zoo.")
-    base: Literal["normal", "student_t", "diagonal_normal"] = Field("normal", description="Distribution of the latent.")
-    n_layers: int | None = Field(None, ge=1, le=512, description="Layers.")
-    width: int | None = Field(None, ge=1, le=MAX_DIM, description="Units per hidden layer.")
-    depth: int | None = Field(None, ge=1, le=64, description="Hidden layers of each network.")
-    bins: int | None = Field(None, ge=2, le=256, description="Bins per spline (nsf).")
-    autoregressive: bool | None = Field(None, description="Autoregressive or coupling splines (nsf).")
-    linear: Literal["reverse", "permutation", "lu"] | None = Field(None, description="What mixes the columns.")
-    activation: Activation | None = Field(None, description="Activation of the networks.")
-    residual: bool | None = Field(None, description="Residual networks.")
+    name: FlowName = Field(default="nsf", description="Which model of the zoo.")
+    base: Literal["normal", "student_t", "diagonal_normal"] = Field(
+        default="normal", description="Distribution of the latent."
+    )
+    n_layers: int | None = Field(default=None, ge=1, le=512, description="Layers.")
+    width: int | None = Field(default=None, ge=1, le=MAX_DIM, description="Units per hidden layer.")
+    depth: int | None = Field(default=None, ge=1, le=64, description="Hidden layers of each network.")
+    bins: int | None = Field(default=None, ge=2, le=256, description="Bins per spline (nsf).")
+    autoregressive: bool | None = Field(default=None, description="Autoregressive or coupling splines (nsf).")
+    linear: Literal["reverse", "permutation", "lu"] | None = Field(default=None, description="What mixes the columns.")
+    activation: Activation | None = Field(default=None, description="Activation of the networks.")
+    residual: bool | None = Field(default=None, description="Residual networks.")
 
 
 class TrainingOptions(Section):
     """How long, and from which seed."""
 
-    max_epochs: int | None = Field(None, ge=1, description="Passes over the rows, at most.")
-    max_minutes: float | None = Field(None, ge=0.01, description="Time for training, at most.")
-    batch_size: int | None = Field(None, ge=1, description="Rows per step.")
-    learning_rate: float | None = Field(None, gt=0, le=1, description="Of Adam, at the top of its schedule.")
-    validation_fraction: float = Field(0.1, ge=0, lt=1, description="Share of the rows held out to stop early by.")
-    seed: int = Field(0, ge=0, lt=2**32, description="The same seed gives the same model.")
-    verify: bool = Field(True, description="Check the trained model and compare it with simple densities.")
+    max_epochs: int | None = Field(default=None, ge=1, description="Passes over the rows, at most.")
+    max_minutes: float | None = Field(default=None, ge=0.01, description="Time for training, at most.")
+    batch_size: int | None = Field(default=None, ge=1, description="Rows per step.")
+    learning_rate: float | None = Field(default=None, gt=0, le=1, description="Of Adam, at the top of its schedule.")
+    validation_fraction: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the rows held out to stop early by."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="The same seed gives the same model.")
+    verify: bool = Field(default=True, description="Check the trained model and compare it with simple densities.")
 
 
 class FitOptions(Section):
@@ -150,7 +156,7 @@ class FitOptions(Section):
 def options_of() -> Iterator[tuple[str, str, FieldInfo]]:
     """Section, key and field of every option, for the flags."""
     for section, outer in FitOptions.model_fields.items():
-        for key, info in outer.annotation.model_fields.items():  # pyright: ignore[reportOptionalMemberAccess]
+        for key, info in outer.annotation.model_fields.items():  # pyright: ignore
             yield section, key, info
 
 

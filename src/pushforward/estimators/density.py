@@ -19,7 +19,7 @@ from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import decode, encode
 from pushforward.data.schema import TableSchema
 from pushforward.estimators.build import make_recipe
-from pushforward.estimators.frames import frame_kind, given_cells, to_frame, wanted_kind
+from pushforward.estimators.frames import frame_kind, given_cells, is_source, to_frame, wanted_kind
 from pushforward.estimators.model import TableModel
 from pushforward.estimators.rows import Scores
 from pushforward.estimators.train import Prepared, Trained, prepare, train
@@ -214,13 +214,13 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _read(self, X: Any, sample_weight: Any) -> tuple[str | None, Cells | None, np.ndarray | None]:
         """The kind of table, its cells if columns are to be looked at one by one, and the weights of its rows."""
         kind = frame_kind(X)
-        if kind is None and self.schema is None and not isinstance(X, dict | str | os.PathLike | Cells):
+        if kind is None and self.schema is None and not is_source(X):
             return None, None, None
         cells = read_cells(X)
         self.n_features_in_ = len(cells.names)
         if kind in STRICT:
             _check_feature_names(self, X, reset=True)
-        elif kind is not None or isinstance(X, dict | str | os.PathLike | Cells):
+        elif kind is not None or is_source(X):
             self.feature_names_in_ = np.asarray(cells.names, dtype=object)
         weights = None
         if sample_weight is not None:
@@ -256,7 +256,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             X: an array with the columns of the fit, or a table with at least the modelled ones, in any order.
         """
         check_is_fitted(self)
-        if frame_kind(X) is None and not isinstance(X, dict | str | os.PathLike | Cells):
+        if frame_kind(X) is None and not is_source(X):
             X = validate_data(self, X, dtype=np.float64 if self.model_.plain else None, reset=False)
             if self.model_.plain:
                 places = [self.columns_.index(name) for name in self.model_.needed]

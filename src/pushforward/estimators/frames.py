@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import sklearn
+from scipy.sparse import issparse
 
 from pushforward.data.cells import Cells, read_cells
 
@@ -24,6 +26,11 @@ def frame_kind(table: Any) -> str | None:
         return None
     kind = frame.implementation.value
     return kind if kind in KINDS else "pyarrow"
+
+
+def is_source(table: Any) -> bool:
+    """Whether it is a dict of columns, a path, or cells. A sparse matrix may be a dict too, but not of columns."""
+    return isinstance(table, dict | str | os.PathLike | Cells) and not issparse(table)
 
 
 def wanted_kind(configured: str | None, fitted: str | None) -> str | None:

@@ -19,7 +19,6 @@ import pushforward as pf
 import pushforward.bijections
 from cases import CASES, ZOO_CASES
 from pushforward.bijections import AbstractBijection
-from pushforward.bijections.units import ColumnUnits
 from pushforward.testing import (
     LAWS,
     LawError,
@@ -101,7 +100,7 @@ def test_every_exported_bijection_has_a_case() -> None:
         if inspect.isclass(thing) and issubclass(thing, AbstractBijection) and not inspect.isabstract(thing)
     }
     assert len(exported) >= 14
-    assert {type(case.make(KEY)) for case in CASES.values()} == exported | {ColumnUnits}
+    assert {type(case.make(KEY)) for case in CASES.values()} == exported
 
 
 # --- the zoo, also on trained weights ---------------------------------------------------------------------------
@@ -146,6 +145,10 @@ def trained(bijection: AbstractBijection, steps: int = 60) -> AbstractBijection:
     return pf.combine(params, rest).bijection
 
 
+# Trained weights in float32 too, of one flow of each scalar map and direction; `test_float32` has the parts of all.
+TRAINED_SINGLE = ("nsf, autoregressive", "realnvp, permutation, actnorm", "iaf, conditional")
+
+
 @pytest.mark.parametrize("name", ZOO_CASES)
 def test_zoo_before_and_after_training(name: str) -> None:
     case = ZOO_CASES[name]
@@ -155,6 +158,8 @@ def test_zoo_before_and_after_training(name: str) -> None:
         trial = Trial(bijection, KEY, name, jnp.float64, case.special_x, case.special_y)
         for law in (*OF_VALUE, law_integrates):
             law(trial)
+    if name not in TRAINED_SINGLE:
+        return
     single = Trial(learnt, KEY, f"{name}, trained", jnp.float32, case.special_x, case.special_y)
     for law in OF_VALUE:
         law(single)

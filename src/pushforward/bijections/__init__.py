@@ -9,6 +9,7 @@ from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCo
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
 from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
+from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
     "AbstractBijection",
@@ -19,6 +20,7 @@ __all__ = [
     "AffineMap",
     "Autoregressive",
     "Chain",
+    "ColumnUnits",
     "Coupling",
     "EmbedCondition",
     "Invert",

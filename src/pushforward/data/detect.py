@@ -163,6 +163,12 @@ def _detect(source: str, name: str, column: Any, found: Any, missing: bool, note
         if len(levels) == 1 and not state["missing"]:
             return Column(name=name, kind="constant", type="bool", value=levels[0])
         return Column(name=name, kind="boolean", type="bool", levels=(False, True), **state)
+    if n_missing and not missing:
+        # One value and gaps: no constant, for the gaps are news, and an error unless they are dropped or modelled.
+        single = pc.unique(column.drop_null() if found is None else pa.array(found[~np.isnan(found)]))
+        if len(single) == 1 and (is_text(kind) or (found is not None and not times.is_time(kind))):
+            levels = "category" if is_text(kind) else "ordinal"
+            return Column(name=name, kind=levels, type=type_name(kind), levels=tuple(single.to_pylist()))
     if is_text(kind):
         return _text(source, name, column, state, notes)
     type_ = type_name(kind)
@@ -197,8 +203,10 @@ def _time(name: str, kind: pa.DataType, type_: str, values: np.ndarray, state: d
         return Column(name=name, kind="circular", type=type_, low=0.0, period=float(times.DAY), **state)
     if pa.types.is_duration(kind):
         return Column(name=name, kind="real", type=type_, **state)
-    whole = bool(np.all(values == np.floor(values)))
-    return Column(name=name, kind="datetime", type=type_, step=1.0 if whole else None, **state)
+    # The coarsest unit that all follow: days, hours, minutes, seconds. A date column counts in days.
+    steps = (1.0,) if pa.types.is_date(kind) else (float(times.DAY), 3600.0, 60.0, 1.0)
+    step = next((step for step in steps if np.all(values % step == 0)), None)
+    return Column(name=name, kind="datetime", type=type_, step=step, **state)
 
 
 def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) -> Column:

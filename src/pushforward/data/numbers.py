@@ -67,12 +67,14 @@ def detect_number(
     if (len(distinct) <= 2 and n >= ROWS_PER_LEVEL) or (len(distinct) <= most and n >= ROWS_PER_LEVEL * len(distinct)):
         levels = tuple(_plain(value, type_) for value in distinct)
         return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
-    step = 1.0 if whole else find_step(distinct, counts, single=type_ == "float")
+    atoms = find_atoms(distinct, counts)
+    apart = ~np.isin(distinct, atoms)
+    # Atoms repeat by nature; only what the others share is rounding.
+    step = 1.0 if whole else find_step(distinct[apart], counts[apart], single=type_ == "float")
     fine = step is None or step * FINE_STEP < np.diff(distinct).min(initial=np.inf)
     if fine and len(distinct) <= MOST_LEVELS_OF_REALS and n >= ROWS_PER_TIE * len(distinct):
         levels = tuple(_plain(value, type_) for value in distinct)  # a density would stand on a few points
         return Column(name=name, kind="ordinal", type=type_, levels=levels, **state)
-    atoms = find_atoms(distinct, counts)
     rest = values[~np.isin(values, atoms)] if atoms else values
     low, high = float(rest.min()), float(rest.max())
     if low == high:  # two values, one of them common

@@ -78,7 +78,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Example:
         >>> import numpy as np, pushforward as pf
         >>> x = np.random.default_rng(0).normal(size=(200, 2))
-        >>> density = pf.FlowDensity(n_layers=2, width=8, max_epochs=5, random_state=0).fit(x)
+        >>> density = pf.FlowDensity(n_layers=2, width=8, max_epochs=5, verify=False, random_state=0).fit(x)
         >>> density.score_samples(x).shape, density.sample(3, random_state=0).shape
         ((200,), (3, 2))
     """

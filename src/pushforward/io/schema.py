@@ -6,7 +6,7 @@ the end is decided by the size of the weights file that is really there (`model_
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -120,6 +120,14 @@ class VerdictRecord(Strict):
                 if value.get("status") == status:
                     return {**value, "judgement": judgement}
         return value
+
+    @model_validator(mode="after")
+    def _known(self) -> VerdictRecord:
+        from pushforward.training.result import Judgement
+
+        if self.judgement not in get_args(Judgement):
+            raise ValueError(f"judgement: expected one of {', '.join(get_args(Judgement))}")
+        return self
 
 
 Column = Annotated[list[Number | None], Field(max_length=MAX_ROWS)]

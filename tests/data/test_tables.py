@@ -17,7 +17,10 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from pushforward.data import DataError, check_table, read_table, write_table
+from pushforward.data import DataError, read_cells, read_table, write_table
+from pushforward.data.checks import remarks
+from pushforward.data.encoding import Layout, encode
+from pushforward.data.schema import Column
 from pushforward.data.writing import WRITERS
 
 NAMES = ["a", "b b", "ü"]
@@ -347,20 +350,10 @@ def test_choosing_columns_wrongly(tmp_path: Path) -> None:
     assert read_table(tmp_path / "t.csv", columns=["temperature"]).values.tolist() == [[1]]
 
 
-def test_what_cannot_be_fitted() -> None:
-    rng = np.random.default_rng(0)
-    good = rng.standard_normal((100, 2))
-    assert check_table(read_table(good)) == []
-    for values, code, words in (
-        (good[:1], "one-row", "only 1"),
-        (np.c_[good, np.ones(100), np.zeros(100)], "constant", "'x2', 'x3' constant.*--columns x0,x1"),
-        (np.c_[good, good[:, :1] * 1e300], "infinite", "'x2' overflows"),
-        (np.c_[good, good[:, :1] * 1e-200], "infinite", "'x2' overflows or underflows"),
-    ):
-        with pytest.raises(DataError, match=words) as caught:
-            check_table(read_table(values))
-        assert caught.value.code == code
-    assert check_table(read_table(np.c_[good, np.ones(100)]), exempt=["x2"]) == []
+def remarked(values: np.ndarray) -> list[str]:
+    cells, names = read_cells(values), [f"x{i}" for i in range(values.shape[1])]
+    layout = Layout(tuple(Column(name=name, kind="real") for name in names))
+    return remarks("t", layout, encode(layout, cells).rows)
 
 
 def test_ties_are_reported() -> None:
@@ -368,19 +361,25 @@ def test_ties_are_reported() -> None:
     values = rng.standard_normal((500, 3))
     values[:100, 0] = 0.0
     values[:, 1] = np.arange(500) % 40
-    (warning,) = check_table(read_table(values))
-    assert "x0 (20% of the rows are 0)" in warning
-    assert "x1 (" in warning
-    assert "distinct values" in warning
+    (warning,) = remarked(values)
+    assert "x0 (20% of its numbers are 0" in warning
+    assert "x1 (40 distinct" in warning
     assert "x2" not in warning
+
+
+def test_repeated_rows_are_reported() -> None:
+    values = np.random.default_rng(0).standard_normal((100, 3))
+    assert remarked(values) == []
+    (warning,) = remarked(values[np.r_[:90, :10]])
+    assert "10 of 100 rows repeat an earlier row" in warning
 
 
 def test_dependent_columns_are_reported() -> None:
     x = np.random.default_rng(0).standard_normal((100, 3))
-    (warning,) = check_table(read_table(np.c_[x, 2 * x[:, :1] - x[:, 1:2] + 5]))
+    (warning,) = remarked(np.c_[x, 2 * x[:, :1] - x[:, 1:2] + 5])
     assert "'x0', 'x1', 'x3' are linear combinations" in warning
-    assert check_table(read_table(np.c_[x, x[:, :1] + 1e-3 * x[:, 1:2] ** 2])) == []
-    (warning,) = check_table(read_table(x[:3]))
+    assert remarked(np.c_[x, x[:, :1] + 1e-3 * x[:, 1:2] ** 2]) == []
+    (warning,) = remarked(x[:3])
     assert "only 3 rows for 3 columns" in warning
 
 

@@ -11,7 +11,6 @@ _HOME = {
     "Cells": "cells",
     "Table": "tables",
     "TableSchema": "schema",
-    "check_table": "checks",
     "detect_schema": "detect",
     "read_cells": "cells",
     "read_table": "tables",

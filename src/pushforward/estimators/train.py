@@ -12,6 +12,7 @@ import numpy as np
 
 from pushforward.data.assemble import Recipe, fit_units, state_frequencies
 from pushforward.data.cells import Cells
+from pushforward.data.checks import remarks
 from pushforward.data.columns import listed
 from pushforward.data.detect import detect_schema
 from pushforward.data.encoding import Encoded, Layout, encode, has_blanks, missing_values
@@ -130,7 +131,7 @@ def prepare(
         notes.append(
             f"{table.source}: '{name}' holds {listed(words, 4)}, not among its levels in the schema: other levels."
         )
-    notes += _duplicates(table.source, encoded.rows, condition)
+    notes += remarks(table.source, layout, encoded.rows, condition)
     return Prepared(found, tuple(conditions), encoded, condition, weights, (*table.notes, *notes))
 
 
@@ -208,17 +209,6 @@ def _aside_notes(source: str, schema: TableSchema, conditions: Sequence[str]) ->
 def _blank_counts(layout: Layout, table: Cells) -> list[tuple[str, int]]:
     counts = [(c.name, int(has_blanks(Layout((c,)), table).sum())) for c in layout.columns if not c.missing]
     return [(name, count) for name, count in counts if count]
-
-
-def _duplicates(source: str, rows: np.ndarray, condition: np.ndarray | None) -> list[str]:
-    whole = rows if condition is None else np.concatenate([rows, condition], axis=1)
-    repeated = len(whole) - len(np.unique(whole, axis=0))
-    if repeated <= 0.01 * len(whole):
-        return []
-    return [
-        f"{source}: {repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, "
-        "they make held-out rows look better than new ones will."
-    ]
 
 
 def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: float, **options: Any) -> Trained:

@@ -51,10 +51,19 @@ def precision(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+# Tests in these folders compile much and compute little: without XLA's optimisations they take two thirds of the time.
+# Where fits are long (oracles, the documentation), compiling well pays.
+QUICK = ("checking", "cli", "distributions", "estimators", "export", "flows", "golden", "io", "nets")
+
+
 @pytest.fixture(autouse=True, scope="module")
-def forget_programs() -> Iterator[None]:
-    """Drop compiled programs after each file: thousands in one process take gigabytes and, seen once, crash XLA."""
+def programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile quickly where that pays, and drop the programs of each file: thousands in one process crash XLA."""
+    folder = request.path.parent
+    quick = folder.name in QUICK and folder.parent.name == "tests"
+    jax.config.update("jax_disable_most_optimizations", quick)
     yield
+    jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
 
 

@@ -85,7 +85,7 @@ def test_inverted(name: str) -> None:
 
 
 # Those that do arithmetic of their own. What composes others, or moves numbers about, has no types in it.
-WITHOUT_ARITHMETIC = (
+COMPOSING = (
     "Affine of",
     "Reverse",
     "Permutation",

@@ -51,16 +51,15 @@ def precision(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-# Tests in these folders compile much and compute little: without XLA's optimisations they take two thirds of the time.
-# Where fits are long (oracles, the documentation), compiling well pays.
-QUICK = ("checking", "cli", "distributions", "estimators", "export", "flows", "golden", "io", "nets")
+# Most tests compile much and compute little: without XLA's optimisations they take two thirds of the time. Where fits
+# are long, compiling well pays.
+LONG_FITS = ("tests/training", "tests/test_oracles.py")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def programs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compile quickly where that pays, and drop the programs of each file: thousands in one process crash XLA."""
-    folder = request.path.parent
-    quick = folder.name in QUICK and folder.parent.name == "tests"
+    quick = not request.path.relative_to(ROOT).as_posix().startswith(LONG_FITS)
     jax.config.update("jax_disable_most_optimizations", quick)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

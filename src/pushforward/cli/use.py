@@ -14,6 +14,7 @@ from pushforward.data.cells import read_cells
 from pushforward.data.formats import GIB, MAX_BYTES
 from pushforward.data.writing import check_target, write_arrow
 from pushforward.estimators import FlowDensity
+from pushforward.estimators.verify import status_of
 
 
 def run_sample(model: Path, n: int, out: Path, *, given: str | None, seed: int, force: bool, reporter: Reporter) -> int:
@@ -75,7 +76,7 @@ def run_score(model: Path, data: str, out: Path | None, *, parts: bool, force: b
     for name, words in encoded.unseen.items():
         reporter.warn(f"{table.source}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
     scores = fitted.score_encoded(encoded, condition)
-    status = density.row_status(table)
+    status = status_of(fitted, encoded, condition, scores.log_prob)
     if out is not None:
         columns = {"log_prob": scores.log_prob}
         if parts:

@@ -90,6 +90,12 @@ class AutoregressiveCategorical(AbstractDistribution):
         """`(len(sizes), sum(sizes))`: which states belong to which variable."""
         return np.repeat(np.eye(len(self.sizes)), self.sizes, axis=1)
 
+    def _smoothed(self, log_mass: Array, sizes: Array) -> Array:
+        """The log-masses mixed with the uniform distribution over as many states as `sizes` says."""
+        if not self.smoothing:
+            return log_mass
+        return jnp.logaddexp(jnp.log1p(-self.smoothing) + log_mass, jnp.log(self.smoothing) - jnp.log(sizes))
+
     def each_log_prob(self, states: Array, condition: Array | None) -> Array:
         """The log-mass of each variable given those before it, `(len(sizes), n)`."""
         one_hot = self.one_hot(states)
@@ -97,8 +103,7 @@ class AutoregressiveCategorical(AbstractDistribution):
         sums = jnp.asarray(self._sums(), logits.dtype)
         log_mass = sums @ (one_hot * logits) - jnp.log(sums @ jnp.exp(logits))
         sizes = jnp.asarray(self.sizes, logits.dtype)[:, None]
-        if self.smoothing:
-            log_mass = jnp.logaddexp(jnp.log1p(-self.smoothing) + log_mass, jnp.log(self.smoothing) - jnp.log(sizes))
+        log_mass = self._smoothed(log_mass, sizes)
         log_mass = jnp.where(sums @ one_hot > 0.5, log_mass, -jnp.inf)
         return jnp.where(jnp.isnan(states), jnp.nan, log_mass)
 
@@ -117,10 +122,7 @@ class AutoregressiveCategorical(AbstractDistribution):
             one_hot, states = carry
             logits = soft_clamp(self.net(one_hot, condition), MAX_LOGIT)
             log_mass = logits - sums.T.astype(logits.dtype) @ jnp.log(sums.astype(logits.dtype) @ jnp.exp(logits))
-            if self.smoothing:
-                log_mass = jnp.logaddexp(
-                    jnp.log1p(-self.smoothing) + log_mass, jnp.log(self.smoothing) - jnp.log(sizes)
-                )
+            log_mass = self._smoothed(log_mass, sizes)
             own = jnp.asarray(variable == np.arange(len(self.sizes))[:, None])[c][:, None]
             row = jnp.argmax(jnp.where(own & may, log_mass + noise, -jnp.inf), axis=0)
             chosen = (jnp.arange(total)[:, None] == row).astype(one_hot.dtype)

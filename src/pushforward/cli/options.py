@@ -19,6 +19,7 @@ NAMES = {
     "data.schema_file": "--schema",
     "flow.autoregressive": "--autoregressive/--coupling",
     "flow.residual": "--residual/--plain",
+    "flow.actnorm": "--actnorm/--no-actnorm",
     "training.verify": "--verify/--no-verify",
 }
 
@@ -61,7 +62,7 @@ def with_flags(command: Callable[..., int]) -> Callable[..., int]:
 def _option(section: str, key: str, info: FieldInfo) -> Any:
     kind, metavar = _kind(key, info)
     bounds: dict[str, Any] = {}
-    for part in info.metadata:
+    for part in _metadata(info):
         if kind in (int, float):  # `Ge` and `Le` of pydantic's constraints
             bounds |= {name: getattr(part, own) for name, own in (("min", "ge"), ("max", "le")) if hasattr(part, own)}
     default = info.get_default()
@@ -75,9 +76,23 @@ def _option(section: str, key: str, info: FieldInfo) -> Any:
     return Annotated[kind | None, option]
 
 
+def _types(info: FieldInfo) -> list[Any]:
+    """The types that an option may have, without their bounds."""
+    members = (info.annotation, *get_args(info.annotation))
+    return [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
+
+
+def _metadata(info: FieldInfo) -> list[Any]:
+    """The bounds of an option: of the field, or of the type that it may have beside None."""
+    fields = [
+        part for member in get_args(info.annotation) if get_origin(member) is Annotated for part in get_args(member)[1:]
+    ]
+    return [*info.metadata, *(bound for field in fields for bound in field.metadata)]
+
+
 def _kind(key: str, info: FieldInfo) -> tuple[Any, str | None]:
     """The type of the flag, and what stands for its value in the help."""
-    types = [info.annotation, *get_args(info.annotation)]
+    types = _types(info)
     words = next((get_args(t) for t in types if get_origin(t) is Literal), None)
     if words is not None:
         return StrEnum(key, {word: word for word in words}), None
@@ -88,7 +103,7 @@ def _kind(key: str, info: FieldInfo) -> tuple[Any, str | None]:
 
 
 def _plain(value: Any, info: FieldInfo) -> Any:
-    if any(get_origin(t) is list for t in (info.annotation, *get_args(info.annotation))):
+    if any(get_origin(t) is list for t in _types(info)) and isinstance(value, str) and not isinstance(value, StrEnum):
         return names_in(value)
     return str(value) if isinstance(value, StrEnum | Path) else value
 

@@ -14,12 +14,13 @@ from pydantic import Field, model_validator
 from pushforward.data.schema import Column, TableSchema
 from pushforward.distributions.table import UNBOUNDED
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.schema import MAX_DIM, FlowArguments, Name, Strict, Version, validate
+from pushforward.io.flow_options import MAX_DIM
+from pushforward.io.schema import FlowArguments, Name, Strict, Version, validate
 
 Records = dict[str, Any]
 
 
-class Arguments1(FlowArguments):
+class Arguments1(FlowArguments):  # pyright: ignore[reportGeneralTypeIssues] - made of the options
     """Arguments in format 1, the dimensions among them."""
 
     dim: Annotated[int, Field(ge=1, le=MAX_DIM)]

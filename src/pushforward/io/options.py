@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from pushforward.data.schema import nearest
-from pushforward.io.schema import MAX_DIM, Activation
+from pushforward.io.flow_options import OPTIONS, BaseName, FlowName
 
-FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf"]
 MAX_FILE = 2**20
 
 
@@ -42,21 +41,17 @@ class DataOptions(Section):
     )
 
 
-class FlowOptions(Section):
+class ModelOptions(Section):
     """Which model."""
 
     name: FlowName = Field(default="nsf", description="Which model of the zoo.")
-    base: Literal["normal", "student_t", "diagonal_normal"] = Field(
-        default="normal", description="Distribution of the latent."
-    )
-    n_layers: int | None = Field(default=None, ge=1, le=512, description="Layers.")
-    width: int | None = Field(default=None, ge=1, le=MAX_DIM, description="Units per hidden layer.")
-    depth: int | None = Field(default=None, ge=1, le=64, description="Hidden layers of each network.")
-    bins: int | None = Field(default=None, ge=2, le=256, description="Bins per spline (nsf).")
-    autoregressive: bool | None = Field(default=None, description="Autoregressive or coupling splines (nsf).")
-    linear: Literal["reverse", "permutation", "lu"] | None = Field(default=None, description="What mixes the columns.")
-    activation: Activation | None = Field(default=None, description="Activation of the networks.")
-    residual: bool | None = Field(default=None, description="Residual networks.")
+    base: BaseName = Field(default="normal", description="Distribution of the latent.")
+
+
+_FIELDS: Any = {
+    name: (option.kind | None, Field(default=None, description=option.text)) for name, option in OPTIONS.items()
+}
+FlowOptions: type[ModelOptions] = create_model("FlowOptions", __base__=ModelOptions, __doc__="Which model.", **_FIELDS)
 
 
 class TrainingOptions(Section):
@@ -77,7 +72,7 @@ class FitOptions(Section):
     """All options of a fit."""
 
     data: DataOptions = DataOptions()
-    flow: FlowOptions = FlowOptions()
+    flow: FlowOptions = FlowOptions()  # pyright: ignore[reportInvalidTypeForm] - made of the options
     training: TrainingOptions = TrainingOptions()
 
     @staticmethod
@@ -134,7 +129,7 @@ class FitOptions(Section):
         """The same as keywords of `FlowDensity`; the columns and weights are the caller's to choose."""
         flow, training, data = self.flow, self.training, self.data
         named = ("n_layers", "width", "depth", "bins", "autoregressive")
-        others = {key: getattr(flow, key) for key in ("linear", "activation", "residual")}
+        others = {key: getattr(flow, key) for key in OPTIONS if key not in named}
         return {
             "flow": flow.name,
             "base": flow.base,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from pushforward.io.errors import UntrustedModelError
+from pushforward.io.flow_options import MAX_DIM, OPTIONS, BaseName, FlowName
 
 FORMAT_VERSION = 2
-MAX_DIM = 16384
 MAX_ROWS = 10**6
 
 
@@ -28,7 +28,6 @@ Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,64}$")]
-Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
 
 class Strict(BaseModel):
@@ -37,33 +36,25 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class FlowArguments(Strict):
+class Arguments(Strict):
     """Arguments of a function of the zoo; those that are absent keep its defaults."""
-
-    n_layers: Annotated[int, Field(ge=1, le=512)] = 5
-    width: Annotated[int, Field(ge=1, le=MAX_DIM)] = 64
-    depth: Annotated[int, Field(ge=1, le=64)] = 2
-    bins: Annotated[int, Field(ge=2, le=256)] | None = None
-    bound: Annotated[float, Field(ge=1e-3, le=1e6)] | None = None
-    max_log_scale: Annotated[float, Field(gt=0, le=100)] | None = None
-    autoregressive: bool | None = None
-    linear: Literal["reverse", "permutation", "lu"] | None = None
-    split: Literal["half", "alternating"] | Annotated[list[bool], Field(max_length=MAX_DIM)] | None = None
-    residual: bool | None = None
-    activation: Activation | None = None
-    actnorm: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """The arguments that the file states, also where it states null."""
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
+# An absent argument is None, which a file may say only where the option's own type does.
+_FIELDS: Any = {name: (option.kind, None) for name, option in OPTIONS.items()}
+FlowArguments: type[Arguments] = create_model("FlowArguments", __base__=Arguments, **_FIELDS)
+
+
 class FlowConfig(Strict):
     """Which flow: a name of the zoo, its arguments, its base distribution."""
 
-    name: Literal["nice", "realnvp", "maf", "iaf", "nsf"]
-    arguments: FlowArguments
-    base: Literal["normal", "student_t", "diagonal_normal"] = "normal"
+    name: FlowName
+    arguments: FlowArguments  # pyright: ignore[reportInvalidTypeForm] - made of the options
+    base: BaseName = "normal"
 
 
 class MassConfig(Strict):

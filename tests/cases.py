@@ -129,6 +129,9 @@ CASES: dict[str, Case] = {
     "Affine of a number": Case(lambda key: pf.Affine(loc=1.0, scale=-0.5)),
     "Affine of a matrix": Case(lambda key: pf.Affine(scale=2.0, shape=(2, 3)), reach=eye(6)),
     "Standardize": Case(lambda key: pf.Standardize([2.0, -3.0], [0.3, 4.0]), reach=eye(2)),
+    "Elementwise": Case(
+        lambda key: pf.bijections.Elementwise(SPLINE, (2,)), special_x=KNOTS, special_y=KNOTS, reach=eye(2)
+    ),
     "Reverse": Case(lambda key: pf.Reverse(3), reach=eye(3)[::-1]),
     "Permutation": Case(lambda key: pf.Permutation([2, 0, 3, 1]), reach=eye(4)[[2, 0, 3, 1]]),
     "Permutation.random": Case(lambda key: pf.Permutation.random(key, 5)),

@@ -4,7 +4,7 @@ from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
-from pushforward.bijections.elementwise import Affine, Standardize
+from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
@@ -22,6 +22,7 @@ __all__ = [
     "Chain",
     "ColumnUnits",
     "Coupling",
+    "Elementwise",
     "EmbedCondition",
     "Invert",
     "LULinear",

@@ -47,7 +47,7 @@ class Autoregressive(AbstractBatchedBijection):
         self.conditioner, self.scalar_map = conditioner, scalar_map
         self.in_shape = self.out_shape = (conditioner.n_steps,)
         self.cond_shape = conditioner.cond_shape
-        self.traits = Traits(inverse="sequential")
+        self.traits = Traits.worst(scalar_map.traits, Traits(inverse="sequential"))
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y, log_det = self.scalar_map.forward_and_log_det(x, self.conditioner(x, condition))

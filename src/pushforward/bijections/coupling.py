@@ -34,7 +34,7 @@ class Coupling(AbstractTwoWayBijection):
         scalar_map: the map of each transformed coordinate.
         cond_shape: shape of the condition that the conditioner takes, None if unconditional.
 
-    Cost: one pass of the conditioner in each direction.
+    Cost: one pass of the conditioner in each direction, and the map's own.
 
     Raises:
         ValueError: no coordinate is transformed, or the conditioner's output does not fit.
@@ -65,7 +65,7 @@ class Coupling(AbstractTwoWayBijection):
         self.split = tuple(bool(b) for b in mask)
         self.conditioner, self.scalar_map = conditioner, scalar_map
         self.in_shape = self.out_shape = (len(self.split),)
-        self.cond_shape, self.traits = cond_shape, Traits()
+        self.cond_shape, self.traits = cond_shape, scalar_map.traits
         expected = (scalar_map.n_params, int(mask.sum()))
         out_shape = getattr(conditioner, "out_shape", expected)
         if out_shape != expected:

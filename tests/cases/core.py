@@ -1,9 +1,8 @@
-"""One named constructor for every exported bijection, and for every model of the zoo: the laws are run on all."""
+"""Compositions, couplings, autoregressions, and the first maps and layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -11,71 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import pushforward as pf
+from cases.case import COND, Case, coupled, eye, full, triangle
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import WithCondition, alternating_split, half_split
-from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.units import ColumnUnits, Unit
-from pushforward.testing import Trial
 
 BOUND = 5.0
 BINS = 3
 # At the start a spline is the identity, with its knots evenly spaced; its bounds stay where they are.
 KNOTS = (-5.0, -5.0 / 3, 5.0 / 3, 5.0)
 SPLINE = pf.RationalQuadraticMap(bins=BINS, bound=BOUND)
-COND = (2,)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A constructor, and what the laws should know of it; see `pushforward.testing.Trial`."""
-
-    make: Callable[[PRNGKeyArray], AbstractBijection]
-    special_x: Sequence[float] = ()
-    special_y: Sequence[float] = ()
-    reach: np.ndarray | None = None
-    condition_reach: np.ndarray | None = None
-    unreached: Sequence[str] = ()
-    domain_x: tuple[float, float] | None = None
-    domain_y: tuple[float, float] | None = None
-
-    def trial(self, name: str, key: PRNGKeyArray, dtype: type, inverted: bool = False) -> Trial:
-        """The case on trial, as it is or under `Invert`."""
-
-        def make(key: PRNGKeyArray) -> AbstractBijection:
-            return pf.Invert(self.make(key)) if inverted else self.make(key)
-
-        return Trial(
-            make(key),
-            key,
-            name=f"Invert({name})" if inverted else name,
-            dtype=dtype,
-            special_x=self.special_y if inverted else self.special_x,
-            special_y=self.special_x if inverted else self.special_y,
-            domain_x=self.domain_y if inverted else self.domain_x,
-            domain_y=self.domain_x if inverted else self.domain_y,
-            reach=None if inverted else self.reach,
-            condition_reach=self.condition_reach,
-            unreached=tuple(f".bijection{path}" for path in self.unreached) if inverted else self.unreached,
-            rebuild=make,
-        )
-
-
-def eye(n: int) -> np.ndarray:
-    return np.eye(n, dtype=bool)
-
-
-def triangle(n: int) -> np.ndarray:
-    return np.tril(np.ones((n, n), bool))
-
-
-def full(n: int) -> np.ndarray:
-    return np.ones((n, n), bool)
-
-
-def coupled(split: Sequence[bool] | np.ndarray) -> np.ndarray:
-    """What a coupling depends on: itself, and for the transformed coordinates all that pass."""
-    mask = np.asarray(split)
-    return np.eye(len(mask), dtype=bool) | (mask[:, None] & ~mask)
 
 
 def coupling(
@@ -216,34 +160,4 @@ CASES: dict[str, Case] = {
         domain_y=(-1.0, 2.0),
         reach=eye(2),
     ),
-}
-
-ZOO: dict[str, Callable[..., pf.Flow]] = {
-    "nice": pf.flows.nice,
-    "realnvp": pf.flows.realnvp,
-    "maf": pf.flows.maf,
-    "iaf": pf.flows.iaf,
-    "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
-    "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
-}
-
-
-def small(name: str, key: PRNGKeyArray, **options: object) -> pf.Flow:
-    """A zoo member of a size that tests can afford."""
-    return ZOO[name](key, **{"n_layers": 2, "width": 8, "depth": 1, **options})
-
-
-def zoo_case(name: str, **options: object) -> Case:
-    knots = KNOTS if name.startswith("nsf") else ()
-    return Case(lambda key: small(name, key, **options).bijection, special_x=knots, special_y=knots)
-
-
-ZOO_CASES: dict[str, Case] = {
-    "nice, lu, conditional": zoo_case("nice", dim=3, condition_dim=2, linear="lu"),
-    "realnvp, permutation, actnorm": zoo_case("realnvp", dim=2, linear="permutation", actnorm=True),
-    "maf": zoo_case("maf", dim=2),
-    "maf, lu, residual, conditional": zoo_case("maf", dim=3, condition_dim=2, linear="lu", residual=True),
-    "iaf, conditional": zoo_case("iaf", dim=2, condition_dim=2),
-    "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
-    "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),
 }

@@ -2,39 +2,67 @@
 
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
+from pushforward.bijections.products import Concatenate
 from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
+from pushforward.bijections.simplex import StickBreaking
+from pushforward.bijections.supports import (
+    AbstractSupport,
+    Circle,
+    HalfLine,
+    Interval,
+    Product,
+    Real,
+    Simplex,
+    Sphere,
+    Torus,
+    biject_to,
+)
 from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
     "AbstractBijection",
     "AbstractScalarMap",
+    "AbstractSupport",
     "ActNorm",
     "AdditiveMap",
     "Affine",
     "AffineMap",
     "Autoregressive",
     "Chain",
+    "Circle",
     "ColumnUnits",
+    "Concatenate",
     "Coupling",
     "Elementwise",
     "EmbedCondition",
+    "HalfLine",
+    "Interval",
+    "IntoBox",
     "Invert",
     "LULinear",
     "Partial",
     "Permutation",
+    "Product",
     "RationalQuadraticMap",
+    "Real",
     "Reverse",
     "Scan",
+    "Simplex",
+    "Sphere",
     "Standardize",
+    "StickBreaking",
+    "Torus",
     "Vmap",
     "WithCondition",
     "alternating_split",
+    "biject_to",
     "half_split",
     "initialise",
 ]

@@ -6,11 +6,18 @@ from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
+from pushforward.bijections.graph import GraphAutoregressive
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
 from pushforward.bijections.products import Concatenate
-from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
+from pushforward.bijections.scalar_maps import (
+    AbstractScalarMap,
+    AdditiveMap,
+    AffineMap,
+    RationalQuadraticMap,
+    RepeatedMap,
+)
 from pushforward.bijections.simplex import StickBreaking
 from pushforward.bijections.supports import (
     AbstractSupport,
@@ -42,6 +49,7 @@ __all__ = [
     "Coupling",
     "Elementwise",
     "EmbedCondition",
+    "GraphAutoregressive",
     "HalfLine",
     "Interval",
     "IntoBox",
@@ -52,6 +60,7 @@ __all__ = [
     "Product",
     "RationalQuadraticMap",
     "Real",
+    "RepeatedMap",
     "Reverse",
     "Scan",
     "Simplex",

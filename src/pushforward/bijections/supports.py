@@ -256,7 +256,7 @@ class Sphere(AbstractSupport):
     Args:
         dim: $d$, 2 or more; 1 is `Circle()`.
 
-    Source: Rezende et al., 2020, section 2.3.1, arXiv 2002.02428.
+    Source: Rezende et al., 2020, arXiv 2002.02428.
 
     Example:
         >>> import jax.numpy as jnp

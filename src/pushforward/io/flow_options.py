@@ -17,6 +17,9 @@ BaseName = Literal["normal", "student_t", "diagonal_normal"]
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
+# Rows of booleans, or of zeros and ones: `adjacency[i][j]` says whether coordinate i may depend on coordinate j.
+Bit = bool | Annotated[int, Field(ge=0, le=1)]
+Adjacency = Annotated[list[Annotated[list[Bit], Field(max_length=2 * MAX_DIM)]], Field(max_length=MAX_DIM)]
 
 
 @dataclass(frozen=True)
@@ -48,4 +51,5 @@ OPTIONS: dict[str, FlowOption] = {
     "activation": FlowOption(Activation, "Activation of the networks."),
     "residual": FlowOption(bool, "Residual networks."),
     "actnorm": FlowOption(bool, "Normalise activations between the layers."),
+    "adjacency": FlowOption(Adjacency | None, "Which coordinates each may depend on, by row, exactly (maf, nsf)."),
 }

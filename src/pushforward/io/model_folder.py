@@ -229,7 +229,7 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
-    if n_values:
+    if n_values and getattr(arguments, "adjacency", None) is None:  # along a graph there is one layer, maybe of biases
         least += arguments.n_layers * arguments.width * (n_values + (arguments.depth - 1) * arguments.width)
     if n_states:
         masses = config.masses

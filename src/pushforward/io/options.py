@@ -96,7 +96,7 @@ class FitOptions(Section):
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"--set {setting}: expected section.key=value, such as flow.n_layers=3.")
-            _put(values, key.strip(), _value(text.strip()), "--set")
+            _put(values, key.strip(), value_of(text.strip()), "--set")
         for key, value in (flags or {}).items():
             _put(values, key, value, "options")
         return FitOptions.check(values, str(file) if file is not None else "options")
@@ -166,7 +166,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {str(error)[:200]}.") from error
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """A TOML value, or the text itself, so that words need no quotes."""
     try:
         return tomllib.loads(f"x = {text}")["x"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import pushforward as pf
 from pushforward._types import Array
@@ -28,14 +28,15 @@ from pushforward.bijections import (
     Torus,
     biject_to,
 )
+from pushforward.bijections.base import run_batch
 from pushforward.bijections.units import Unit
 
 KEY = jax.random.key(31)
 RNG = np.random.default_rng(31)
-MIXED = Product([Real(2), Interval(10.0, 12.0), HalfLine(5.0), HalfLine(-3.0, -1, through="softplus"), Simplex(3)])
+MIXED = Product([Real(2), Interval(10.0, 12.0), HalfLine(-3.0, -1, through="softplus"), Simplex(3)])
 # Whose ends float32 meets: offsets, ends at 0, several shares.
 SATURATING = [Interval(1.0, 3.0, 2), Interval(), Interval(-1.0, 0.0), HalfLine(), HalfLine(7.0), HalfLine(0.0, -1)]
-SATURATING += [HalfLine(-2.0, -1, through="softplus"), Simplex(1), Simplex(5), MIXED]
+SATURATING += [HalfLine(-2.0, -1, through="softplus"), Simplex(1), Simplex(5)]
 
 
 def normal_on(support: AbstractSupport) -> pf.Flow:
@@ -61,14 +62,15 @@ def test_half_lines_against_scipy(bound: float, sign: int) -> None:
 def dirichlet_of_logistic_betas(alpha: np.ndarray, y: Array, wrong: float = 0.0) -> np.ndarray:
     """The log-density of shares whose parts of the stick are independent beta variables, by change of variables."""
     b = StickBreaking(len(alpha) - 1)
-    x, log_det = jax.vmap(b.inverse_and_log_det)(y)
+    x, log_det = (np.asarray(a) for a in run_batch(b, y.T, None, None, False))
+    x = x.T
     rest = np.cumsum(alpha[::-1])[::-1][1:]
-    z = jax.nn.sigmoid(x - np.log(np.arange(len(rest), 0, -1) + wrong))
+    z = special.expit(x - np.log(np.arange(len(rest), 0, -1) + wrong))
     log_p = stats.beta(alpha[:-1], rest).logpdf(z) + np.log(z * (1 - z))
-    return np.asarray(log_p.sum(axis=1) + log_det)
+    return log_p.sum(axis=1) + log_det
 
 
-@pytest.mark.parametrize("alpha", [(1.0, 1.0), (0.5, 2.0, 3.0), (4.0, 0.7, 1.0, 2.5, 1.3)])
+@pytest.mark.parametrize("alpha", [(1.0, 2.0), (4.0, 0.7, 1.0, 2.5, 1.3)])
 def test_simplex_against_the_dirichlet(alpha: tuple[float, ...]) -> None:
     shares = stats.dirichlet(alpha).rvs(200, random_state=2)
     expected = stats.dirichlet(alpha).logpdf(shares.T)
@@ -109,18 +111,28 @@ def test_density_at_an_end_is_finite_and_beyond_it_zero(support: AbstractSupport
 
 
 @pytest.mark.float32
-@pytest.mark.parametrize("support", SATURATING, ids=repr)
-def test_saturated_samples_lie_strictly_inside_and_have_a_density(support: AbstractSupport) -> None:
-    b = biject_to(support)
-    # Normal latents, wild ones, and each of the extremes in each coordinate beside ordinary ones.
+def test_saturated_samples_lie_strictly_inside_and_have_a_density() -> None:
+    support = Product(SATURATING)
+    # Normal latents, wild ones up to 1e30, and one extreme beside ordinary ones.
     latents = RNG.standard_normal((400, support.dim)) * np.repeat([1, 10, 100, 1e30], 100)[:, None]
-    latents[:50] = np.where(RNG.random((50, support.dim)) < 0.5, 1e4, latents[:50])
-    y = jax.vmap(b.forward)(jnp.asarray(latents, jnp.float32))
-    assert y.dtype == jnp.float32
-    finite = Product([p for p in support.parts if p != Real(2)]) if isinstance(support, Product) else support
-    assert np.all(finite.contains(y[:, -finite.dim :]))
-    usual = np.abs(latents).max(axis=1) < 1e15  # a normal's density of 1e30 is 0, whatever the bijection
-    assert np.all(np.isfinite(normal_on(support).log_prob(y)[usual]))
+    latents[:50] = np.where(RNG.random((50, support.dim)) < 0.2, 1e4, latents[:50])
+    y, log_prob = both_ways(biject_to(support), jnp.asarray(latents, jnp.float32))
+    assert y.dtype == log_prob.dtype == jnp.float32
+    start = 0
+    for part in support.parts:
+        own = np.asarray(y[:, start : start + part.dim])
+        assert np.all(part.contains(own)), part
+        start += part.dim
+    usual = np.abs(latents).max(axis=1) < 1e15  # softplus and lines hand on 1e30, whose square float32 does not hold
+    assert np.all(np.isfinite(log_prob[usual])) and not np.any(np.isnan(log_prob))
+
+
+@jax.jit
+def both_ways(b: pf.AbstractBijection, x: Array) -> tuple[Array, Array]:
+    """Images, and their log-densities if `x` are normal."""
+    y = run_batch(b, x.T, None, None, True)[0]
+    z, log_det = run_batch(b, y, None, None, False)
+    return y.T, log_det - 0.5 * jnp.sum(z * z, axis=0)
 
 
 @pytest.mark.float32
@@ -136,35 +148,46 @@ def test_product_is_its_parts_in_as_few_bijections_as_can_be() -> None:
     assert isinstance(whole, Concatenate)
     assert [type(member) for member in whole.bijections] == [IntoBox, StickBreaking]
     assert isinstance(biject_to(Product([Real(), Interval(), HalfLine()])), IntoBox)
-    assert MIXED.dim == 8 and MIXED.source == Real(8)
-    x = jnp.asarray(RNG.standard_normal(8))
-    y, log_det = whole.forward_and_log_det(x)
-    assert MIXED.contains(y)
-    start, total = 0, 0.0
-    for part in MIXED.parts:
-        own, own_log_det = biject_to(part).forward_and_log_det(x[start : start + part.dim])
-        np.testing.assert_allclose(y[start : start + part.dim], own, rtol=1e-12)
-        start, total = start + part.dim, total + own_log_det
+    assert MIXED.dim == 7 and MIXED.source == Real(7)
+    x = jnp.asarray(RNG.standard_normal(7))
+
+    @jax.jit
+    def by_part(x: Array) -> tuple:
+        values, total, start = [], 0.0, 0
+        for part in MIXED.parts:
+            own, log_det = biject_to(part).forward_and_log_det(x[start : start + part.dim])
+            values, total, start = [*values, own], total + log_det, start + part.dim
+        return (*whole.forward_and_log_det(x), jnp.concatenate(values), total)
+
+    y, log_det, expected, total = by_part(x)
+    assert MIXED.contains(np.asarray(y))
+    np.testing.assert_allclose(y, expected, rtol=1e-12)
     np.testing.assert_allclose(log_det, total, rtol=1e-12)
     nested = Product([Product([Real(), Circle()]), Sphere(3)])
     assert nested.parts == (Real(), Torus(1), Sphere(3))
     assert nested.source == Product([Real(), Torus(1), Real(2), Torus(1)])
 
 
-@pytest.mark.parametrize("dim", [2, 3, 5])
+@pytest.mark.parametrize("dim", [2, 4])
 def test_sphere_its_points_and_its_area(dim: int) -> None:
     sphere = Sphere(dim)
     z = np.concatenate([RNG.standard_normal((40, dim - 1)), RNG.uniform(-math.pi, math.pi, (40, 1))], axis=1)
-    x, log_det = jax.vmap(biject_to(sphere).forward_and_log_det)(z)
-    assert np.all(sphere.contains(x))
-    points = sphere.points(x)
+
+    @jax.jit
+    def tour(z: Array) -> tuple:
+        x, log_det = jax.vmap(biject_to(sphere).forward_and_log_det)(z)
+        points = sphere.points(x)
+        back, jacobians = sphere.coordinates(3 * points), jax.vmap(jax.jacfwd(sphere.points))(x)
+        return x, log_det, points, back, jacobians, sphere.log_area(x), sphere.contains(x)
+
+    x, log_det, points, back, jacobians, log_area, inside = (np.asarray(a) for a in tour(z))
+    assert np.all(inside)
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1.0, rtol=1e-12)
-    np.testing.assert_allclose(sphere.coordinates(3 * points), x, rtol=1e-9, atol=1e-12)
-    jacobian = np.asarray(jax.vmap(jax.jacfwd(sphere.points))(x))
-    gram = np.einsum("nij,nik->njk", jacobian, jacobian)
-    np.testing.assert_allclose(sphere.log_area(x), np.linalg.slogdet(gram)[1] / 2, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(back, x, rtol=1e-9, atol=1e-12)
+    gram = np.einsum("nij,nik->njk", jacobians, jacobians)
+    np.testing.assert_allclose(log_area, np.linalg.slogdet(gram)[1] / 2, rtol=1e-9, atol=1e-9)
     if dim == 2:  # normals and a uniform angle are uniform on the sphere of area 4 pi
-        log_p = stats.norm.logpdf(z[:, 0]) - math.log(2 * math.pi) - log_det - sphere.log_area(x)
+        log_p = stats.norm.logpdf(z[:, 0]) - math.log(2 * math.pi) - log_det - log_area
         np.testing.assert_allclose(log_p, -math.log(4 * math.pi), rtol=1e-9)
 
 

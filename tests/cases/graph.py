@@ -50,7 +50,10 @@ CASES: dict[str, Case] = {
         lambda key: along_graph(key, CHAIN, pf.AffineMap(), width=1), reach=CHAIN | eye(4)
     ),
     "GraphAutoregressive, fork, spline": Case(
-        lambda key: along_graph(key, FORK[:2, :2], SPLINE), special_x=KNOTS, special_y=KNOTS, reach=FORK[:2, :2] | eye(2)
+        lambda key: along_graph(key, FORK[:2, :2], SPLINE),
+        special_x=KNOTS,
+        special_y=KNOTS,
+        reach=FORK[:2, :2] | eye(2),
     ),
     "GraphAutoregressive, collider, residual": Case(
         lambda key: along_graph(key, COLLIDER, pf.AffineMap(), residual=True), reach=COLLIDER | eye(3)

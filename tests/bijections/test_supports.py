@@ -50,9 +50,9 @@ def test_interval_of_a_normal_is_uniform() -> None:
 
 @pytest.mark.parametrize(("bound", "sign"), [(0.0, 1), (5.0, 1), (0.0, -1), (-3.0, -1)])
 def test_half_lines_against_scipy(bound: float, sign: int) -> None:
-    size = stats.lognorm(1.0).rvs((50, 1), random_state=1)
+    size = stats.lognorm.rvs(1.0, size=(50, 1), random_state=1)
     got = normal_on(HalfLine(bound, sign)).log_prob(bound + sign * size)
-    np.testing.assert_allclose(got, stats.lognorm(1.0).logpdf(size[:, 0]), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(got, stats.lognorm.logpdf(size[:, 0], 1.0), rtol=1e-9, atol=1e-9)
     z = np.log(np.expm1(size[:, 0]))
     expected = stats.norm.logpdf(z) - np.log(-np.expm1(-size[:, 0]))  # dz/dy = 1 / (1 - e^-y)
     got = normal_on(HalfLine(bound, sign, through="softplus")).log_prob(bound + sign * size)
@@ -66,7 +66,7 @@ def dirichlet_of_logistic_betas(alpha: np.ndarray, y: Array, wrong: float = 0.0)
     x = x.T
     rest = np.cumsum(alpha[::-1])[::-1][1:]
     z = special.expit(x - np.log(np.arange(len(rest), 0, -1) + wrong))
-    log_p = stats.beta(alpha[:-1], rest).logpdf(z) + np.log(z * (1 - z))
+    log_p = stats.beta.logpdf(z, alpha[:-1], rest) + np.log(z * (1 - z))
     return log_p.sum(axis=1) + log_det
 
 
@@ -106,7 +106,8 @@ def test_density_at_an_end_is_finite_and_beyond_it_zero(support: AbstractSupport
     got = np.asarray(normal_on(support).log_prob([[0.0], [upper], [-1.0], [2.0], [np.nan]]))
     assert np.all(np.isfinite(got[:2]))
     beyond = np.array([not support.contains([value]) for value in (-1.0, 2.0)])
-    assert np.all(np.isneginf(got[2:4]) == beyond) and beyond.any()
+    assert np.all(np.isneginf(got[2:4]) == beyond)
+    assert beyond.any()
     assert np.isnan(got[4])
 
 
@@ -124,7 +125,8 @@ def test_saturated_samples_lie_strictly_inside_and_have_a_density() -> None:
         assert np.all(part.contains(own)), part
         start += part.dim
     usual = np.abs(latents).max(axis=1) < 1e15  # softplus and lines hand on 1e30, whose square float32 does not hold
-    assert np.all(np.isfinite(log_prob[usual])) and not np.any(np.isnan(log_prob))
+    assert np.all(np.isfinite(log_prob[usual]))
+    assert not np.any(np.isnan(log_prob))
 
 
 @jax.jit
@@ -148,7 +150,8 @@ def test_product_is_its_parts_in_as_few_bijections_as_can_be() -> None:
     assert isinstance(whole, Concatenate)
     assert [type(member) for member in whole.bijections] == [IntoBox, StickBreaking]
     assert isinstance(biject_to(Product([Real(), Interval(), HalfLine()])), IntoBox)
-    assert MIXED.dim == 7 and MIXED.source == Real(7)
+    assert MIXED.dim == 7
+    assert MIXED.source == Real(7)
     x = jnp.asarray(RNG.standard_normal(7))
 
     @jax.jit
@@ -196,7 +199,8 @@ def test_a_pole_has_coordinates() -> None:
 
 
 def test_torus_is_where_it_comes_from() -> None:
-    assert Circle() == Torus(1) and Torus(2).source == Torus(2)
+    assert Circle() == Torus(1)
+    assert Torus(2).source == Torus(2)
     assert biject_to(Torus(2)).forward(jnp.array([3.0, -3.0])).tolist() == [3.0, -3.0]
 
 

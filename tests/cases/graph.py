@@ -24,6 +24,7 @@ def edges(dim: int, pairs: Sequence[tuple[int, int]], n_cond: int = 0) -> np.nda
 
 # In orders that are not topological: the chain is 2 -> 0 -> 3 -> 1.
 CHAIN = edges(4, [(0, 2), (3, 0), (1, 3)])
+PAIR = edges(2, [(0, 1)])
 FORK = edges(3, [(0, 1), (2, 1)])
 COLLIDER = edges(3, [(1, 0), (1, 2)])
 EMPTY = edges(3, [])
@@ -49,11 +50,11 @@ CASES: dict[str, Case] = {
     "GraphAutoregressive, chain": Case(
         lambda key: along_graph(key, CHAIN, pf.AffineMap(), width=1), reach=CHAIN | eye(4)
     ),
-    "GraphAutoregressive, fork, spline": Case(
-        lambda key: along_graph(key, FORK[:2, :2], SPLINE),
+    "GraphAutoregressive, pair, spline": Case(
+        lambda key: along_graph(key, PAIR, SPLINE),
         special_x=KNOTS,
         special_y=KNOTS,
-        reach=FORK[:2, :2] | eye(2),
+        reach=PAIR | eye(2),
     ),
     "GraphAutoregressive, collider, residual": Case(
         lambda key: along_graph(key, COLLIDER, pf.AffineMap(), residual=True), reach=COLLIDER | eye(3)

@@ -69,7 +69,7 @@ class IntoBox(AbstractBatchedBijection):
             got = f"{dim} and {len(self.high)} ends, {len(self.half_line)} maps"
             raise ValueError(message("IntoBox", "as many lower ends as upper ends", got, "One of each per column."))
         for a, b in zip(self.low, self.high, strict=True):
-            if not a < b or np.isfinite([a, b]).all() and not np.isfinite(b - a):
+            if not a < b or (np.isfinite([a, b]).all() and not np.isfinite(b - a)):
                 raise ValueError(message("IntoBox", "low < high", f"low {a}, high {b}", "Swap them?"))
         wrong = set(self.half_line) - set(get_args(HalfLineMap))
         if wrong:

@@ -16,15 +16,16 @@ from pushforward.nets.graph import GraphMADE
 class GraphAutoregressive(AbstractBatchedBijection):
     r"""$y_i = m(x_i; \theta_i(x_{\mathrm{pa}(i)}, c))$, with the parents of a directed graph without cycles.
 
-    Forward knows all of `x` and is one pass. The inverse takes **as many passes as the graph is deep**: variables without
-    parents are right after the first, their children after the second. A graph of pairs takes two, whatever their
-    number; a chain takes as many as it is long, and for a full order `Autoregressive` is the better choice.
+    Forward knows all of `x` and is one pass. The inverse takes **as many passes as the graph is deep**: variables
+    without parents are right after the first, their children after the second. A graph of pairs takes two, whatever
+    their number; a chain takes as many as it is long, and for a full order `Autoregressive` is the better choice.
 
-    `Invert(GraphAutoregressive(...))` over independent latents is the density $\prod_i p(x_i \mid x_{\mathrm{pa}(i)}, c)$
-    of a Bayesian network, exactly: what the graph calls independent is independent, whatever the weights. **One layer
-    does that, a stack of them does not**: in a second layer the parents carry what they have from their own parents, so
-    that $n$ layers condition on ancestors up to $n$ generations back. For more flexible conditionals compose scalar maps
-    (`RepeatedMap`), whose parameters all come from the original parents; the zoo's `adjacency=` does.
+    `Invert(GraphAutoregressive(...))` over independent latents is a Bayesian network's density
+    $\prod_i p(x_i \mid x_{\mathrm{pa}(i)}, c)$, exactly: what the graph calls independent is independent, whatever the
+    weights. **One layer does that, a stack of them does not**: in a second layer the parents carry what they have from
+    their own parents, so that $n$ layers condition on ancestors up to $n$ generations back. For more flexible
+    conditionals compose scalar maps (`RepeatedMap`), whose parameters all come from the original parents; the zoo's
+    `adjacency=` does.
 
     Args:
         conditioner: a network that respects a graph.

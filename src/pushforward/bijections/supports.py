@@ -1,10 +1,10 @@
-"""Where data live, and the bijection from all numbers onto it: interval, half line, simplex, torus, sphere, products."""
+"""Where data live, and the bijection onto it: intervals, half lines, simplex, torus, sphere, products of them."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +20,12 @@ from pushforward.bijections.products import Concatenate
 from pushforward.bijections.simplex import StickBreaking
 
 
-class AbstractSupport:
-    """A set of vectors of `dim` numbers, with a bijection onto it from `source`.
+class AbstractSupport(ABC):
+    r"""A set of vectors of `dim` numbers, with a bijection onto it from `source`.
 
-    `source` is all of $\\mathbb R^n$ wherever the topology allows: there is no continuous bijection from the line onto the
-    circle, so angles come from angles, and the base distribution of a flow must be over `source`.
+    `source` is all of $\mathbb R^n$ wherever the topology allows: there is no continuous bijection from the line onto
+    the circle, so angles come from angles, and the base distribution of a flow must be over `source`.
     """
-
-    __slots__ = ()
 
     @property
     @abstractmethod
@@ -209,8 +207,8 @@ class Simplex(AbstractSupport):
 class Torus(AbstractSupport):
     r"""Vectors of angles in $[-\pi, \pi)$, where both ends are the same point.
 
-    No continuous bijection leads here from $\mathbb R^n$: `source` is the torus itself, `biject_to` the identity. A flow
-    starts from `UniformBox(-pi, pi, shape=(dim,))` and goes through maps of the circle.
+    No continuous bijection leads here from $\mathbb R^n$: `source` is the torus itself, `biject_to` the identity. A
+    flow starts from `UniformBox(-pi, pi, shape=(dim,))` and goes through maps of the circle.
 
     Args:
         dim: number of angles.

@@ -101,8 +101,8 @@ def maf(
         activation: one of relu, elu, gelu, silu, softplus, tanh.
         max_log_scale: bound on $|s|$.
         actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
-        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans: entry
-            `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
+        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans:
+            entry `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
             (which reaches all if it has no columns). Needs `linear=None` and a base with independent coordinates. The
             flow is then one layer, in which each coordinate goes through `n_layers` maps given its parents; composed
             affine maps are affine, so here 1 says as much as 5. See `GraphAutoregressive`.

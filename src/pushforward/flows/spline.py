@@ -52,8 +52,8 @@ def nsf(
         residual: a residual network as conditioner.
         activation: one of relu, elu, gelu, silu, softplus, tanh.
         actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
-        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans: entry
-            `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
+        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans:
+            entry `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
             (which reaches all if it has no columns). Needs `autoregressive=True`, `linear=None` and a base with
             independent coordinates. The flow is then one layer, in which each coordinate goes through `n_layers`
             splines given its parents; see `GraphAutoregressive`.

@@ -1,9 +1,9 @@
 r"""GraphMADE: a masked network whose outputs see the parents of a given graph and nothing else.
 
 A hidden unit carries a set of inputs and sees no others; it may feed another unit if its set is contained in that
-unit's, and output $i$ if its set is contained in the parents of variable $i$. The sets are the distinct sets of parents,
-so that each output has units that see all its parents, and shares those of the outputs that know less. Every parent
-also enters its output directly, so that no dependence is lost when rectifiers die, and a linear one needs no units.
+unit's, and output $i$ if its set is contained in the parents of variable $i$. The sets are the distinct sets of
+parents, so that each output has units that see all its parents, and shares those of the outputs that know less. Every
+parent also enters its output directly: no dependence is lost when rectifiers die, and a linear one needs no units.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Graph:
             ValueError: another shape or other entries, or a cycle, which is named.
         """
         try:
-            matrix = np.asarray(adjacency)
+            matrix: Any = np.asarray(adjacency)
         except ValueError:  # rows of different lengths
             matrix = np.empty(0, object)
         dim = len(matrix) if matrix.ndim else 0

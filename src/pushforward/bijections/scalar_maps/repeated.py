@@ -12,8 +12,9 @@ from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 class RepeatedMap(AbstractScalarMap):
     r"""$y = m(\dots m(m(x; \theta_1); \theta_2) \dots; \theta_n)$, with $\theta_1$ to $\theta_n$ one after the other.
 
-    All parameters come from outside at once. So a conditional distribution of one variable becomes more flexible without
-    a second layer, in which its parents would bring their own parents along. Compositions of affine maps are affine.
+    All parameters come from outside at once. So a conditional distribution of one variable becomes more flexible
+    without a second layer, in which its parents would bring their own parents along. Compositions of affine maps are
+    affine.
 
     Args:
         scalar_map: $m$.

@@ -91,7 +91,7 @@ LONGEST = ("test_readme.py", "test_docs.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first, one after another: documents that fit the same tables share the programs they compile."""
+    """The longest tests first, one after another: documents that fit the same tables share compiled programs."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

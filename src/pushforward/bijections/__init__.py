@@ -2,7 +2,7 @@
 
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.combinators import Chain, Invert, Scan
+from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
@@ -37,4 +37,5 @@ __all__ = [
     "alternating_split",
     "half_split",
     "initialise",
+    "with_memory",
 ]

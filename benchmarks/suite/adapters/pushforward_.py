@@ -55,9 +55,12 @@ class PushforwardAdapter:
         optimizer = optax.adam(LEARNING_RATE)
         take = pf.training.make_step(pf.objectives.MaximumLikelihood(), optimizer, lambda v, _: flat.build(v))
 
+        # Of the models here only a residual flow draws anything, whose cost does not depend on the key.
+        step_key = jax.random.key(seed)
+
         @partial(jax.jit, donate_argnums=(0, 1))
         def update(vector: jax.Array, state: Any, x: jax.Array) -> tuple[jax.Array, Any, Any]:
-            return take(vector, None, state, x)
+            return take(vector, None, state, x, key=step_key)
 
         self.vector, self._update = jnp.asarray(vector), update
         self.state = optimizer.init(self.vector)

@@ -3,7 +3,7 @@
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.boxes import IntoBox
-from pushforward.bijections.combinators import Chain, Invert, Scan
+from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.graph import GraphAutoregressive
@@ -74,4 +74,5 @@ __all__ = [
     "biject_to",
     "half_split",
     "initialise",
+    "with_memory",
 ]

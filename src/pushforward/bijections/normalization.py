@@ -110,7 +110,8 @@ def _initialise(
             layers[n], rows = _initialise(layers[n], rows, condition, forward)
         arrays = [eqx.filter(layer, is_array) for layer in layers]
         static = eqx.filter(layers[0], is_array, inverse=True)
-        return Scan(eqx.combine(jax.tree.map(lambda *leaf: np.stack(leaf), *arrays), static), len(layers)), rows
+        stacked = eqx.combine(jax.tree.map(lambda *leaf: np.stack(leaf), *arrays), static)
+        return Scan(stacked, len(layers), memory=bijection.memory), rows
     elif isinstance(bijection, Invert):
         inner, rows = _initialise(bijection.bijection, rows, condition, not forward)
         return Invert(inner), rows

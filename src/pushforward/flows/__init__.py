@@ -5,9 +5,25 @@ from collections.abc import Callable
 from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
 from pushforward.flows.coupling import nice, realnvp
+from pushforward.flows.describe import Description, describe_zoo
 from pushforward.flows.spline import nsf
 
 # The closed registry: a model file names its flow by one of these, and nothing else is ever looked up.
 ZOO: dict[str, Callable[..., Flow]] = {"nice": nice, "realnvp": realnvp, "maf": maf, "iaf": iaf, "nsf": nsf}
 
-__all__ = ["ZOO", "iaf", "maf", "nice", "nsf", "realnvp"]
+
+def describe() -> Description:
+    """What every model of the zoo costs, how exact it is and where it comes from, as a table.
+
+    Costs are those of a log-density and of a sample: `parallel` is one pass, `sequential` one step per dimension,
+    `iterative` a solver that runs to its tolerance. They are read from the models' `traits`; nothing is computed.
+
+    Example:
+        >>> import pushforward as pf
+        >>> [row.sampling for row in pf.flows.describe() if row.call == "maf"]
+        ['sequential']
+    """
+    return describe_zoo(ZOO)
+
+
+__all__ = ["ZOO", "describe", "iaf", "maf", "nice", "nsf", "realnvp"]

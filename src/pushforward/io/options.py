@@ -61,6 +61,7 @@ class TrainingOptions(Section):
     max_minutes: float | None = Field(default=None, ge=0.01, description="Time for training, at most.")
     batch_size: int | None = Field(default=None, ge=1, description="Rows per step.")
     learning_rate: float | None = Field(default=None, gt=0, le=1, description="Of Adam, at the top of its schedule.")
+    weight_decay: float | None = Field(default=None, ge=0, le=100, description="Decoupled weight decay.")
     validation_fraction: float = Field(
         default=0.1, ge=0, lt=1, description="Share of the rows held out to stop early by."
     )
@@ -142,6 +143,7 @@ class FitOptions(Section):
             "max_seconds": None if training.max_minutes is None else 60 * training.max_minutes,
             "batch_size": training.batch_size,
             "learning_rate": training.learning_rate,
+            "weight_decay": training.weight_decay,
             "validation_fraction": training.validation_fraction,
             "random_state": training.seed,
             "verify": training.verify,

@@ -33,7 +33,7 @@ def bijections() -> str:
     lines = ["| name | map | forward | inverse | log-det | source |", "|---|---|---|---|---|---|"]
     for kind, made in sorted(kinds.items(), key=lambda item: item[0].__name__):
         facts = [made.traits.forward, made.traits.inverse, made.traits.log_det]
-        if kind.__module__.endswith(("combinators", "lifting")):
+        if kind.__module__.endswith(("combinators", "lifting", "products")):
             facts = ["as its members"] * 3
         own = [f"`{kind.__name__}`", *_words(kind), *facts, _source(kind)]
         lines.append("| " + " | ".join(own) + " |")

@@ -32,8 +32,7 @@ class StickBreaking(AbstractBatchedBijection):
     Cost: one cumulative sum in both directions; log-det exact. Where the last share is below the rounding of 1 the
     first ones do not determine it.
 
-    Source: Stan Development Team, Stan Reference Manual, "Unit simplex" (the centred form); the telescoped
-        log-determinant follows from it.
+    Source: Stan Development Team, Stan Reference Manual, "Unit simplex", the centred form.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pushforward._types import Array
 
@@ -60,9 +59,10 @@ def keep_positive(x: Array) -> Array:
 
 
 def log_cosh(x: Array) -> Array:
-    r"""$\log\cosh x$, which does not overflow."""
+    r"""$\log\cosh x$, which does not overflow, and keeps its digits near 0."""
     size = jnp.abs(x)
-    return size + jnp.log1p(jnp.exp(-2 * size)) - LOG_2
+    near = 0.5 * jnp.log1p(jnp.sinh(jnp.minimum(size, 1.0)) ** 2)
+    return jnp.where(size < 1, near, size + jnp.log1p(jnp.exp(-2 * size)) - LOG_2)
 
 
 def log1p_square(x: Array) -> Array:
@@ -111,25 +111,3 @@ def _lambert_w_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) 
     half = jnp.exp(-w / 2)
     x = y * half
     return w, (2 * factor * x * half * by_y + x * x * by_factor) / (1 + w)
-
-
-def chebyshev_nodes(n: int) -> np.ndarray:
-    """The `n` points between -1 and 1 at which a polynomial is best laid through a smooth function."""
-    return np.cos(math.pi * (np.arange(n) + 0.5) / n)
-
-
-def chebyshev_coefficients(values: np.ndarray) -> np.ndarray:
-    """Of the polynomial through `values`, `(n, ...)`, at the `n` nodes; by NumPy, in double precision."""
-    n = len(values)
-    angles = math.pi * (np.arange(n) + 0.5) / n
-    coefficients = 2 / n * np.tensordot(np.cos(np.outer(np.arange(n), angles)), values, 1)
-    coefficients[0] /= 2
-    return coefficients
-
-
-def chebyshev(t: Array, coefficients: Array) -> Array:
-    """The polynomial with Chebyshev coefficients `(n, ...)` at `t` in [-1, 1], by Clenshaw's recurrence."""
-    one, two = coefficients[-1] + 0 * t, jnp.zeros_like(t)
-    for own in coefficients[-2:0:-1]:
-        one, two = own + 2 * t * one - two, one
-    return coefficients[0] + t * one - two

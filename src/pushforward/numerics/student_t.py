@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import Array
-from pushforward.numerics.special import (
-    LARGE,
-    chebyshev,
-    chebyshev_coefficients,
-    chebyshev_nodes,
-    log1p_square,
-)
+from pushforward.numerics.root import solve_increasing
+from pushforward.numerics.special import LARGE, LOG_2, log1p_square, log_cosh, max_exponent
 
-# Terms of the polynomial: its error is below 1e-14 for degrees of freedom from 0.05 to 1e8.
-TERMS = 24
+# The square of the rate at which a normal's tail falls at 0, twice its density there.
+MILLS = 2 / math.pi
+# Where the search for a quantile has its median. Were it 0, the search would ask for digits that probabilities lack.
+ORIGIN = 8.0
+# Terms of the polynomial: its error is below rounding, for degrees of freedom from 0.05 to 1e8.
+TERMS = 18
 # Where the middle of the polynomial's variable lies, in standard deviations of the normal that large df give.
 MIDDLE = 3.75
 # Exponents of the double-exponential quadrature, whose error with these is below rounding.
@@ -38,7 +38,7 @@ class StudentTail(NamedTuple):
         df: degrees of freedom $\nu$.
         log_beta: $\log B(\nu/2, 1/2)$.
         middle: the $\tau$ at the middle of the polynomial's variable.
-        coefficients: of the polynomial, `(TERMS, *df.shape)`.
+        coefficients: of the polynomial, the constant first, `(TERMS, *df.shape)`.
     """
 
     df: Array
@@ -55,7 +55,7 @@ def student_tail(df: np.ndarray) -> StudentTail:
     """
     df = np.asarray(df, np.float64)
     middle = MIDDLE / np.sqrt(df)
-    t = chebyshev_nodes(TERMS).reshape(-1, *(1,) * df.ndim)
+    t = np.cos(math.pi * (np.arange(TERMS) + 0.5) / TERMS).reshape(-1, *(1,) * df.ndim)
     tau = middle * (1 + t) / (1 + 2 * middle - t)
     scale = df * tau + np.sqrt(2 * df / math.pi)
     total = np.zeros_like(scale)
@@ -65,9 +65,9 @@ def student_tail(df: np.ndarray) -> StudentTail:
         # log(cosh s + tau sinh s), whose leading terms cancel for large df.
         log_base = s + np.log1p((1 - tau) / 2 * np.expm1(-2 * s))
         total += np.exp(-df * log_base) * u * (1 + math.exp(-h))
-    coefficients = chebyshev_coefficients(total * (QUADRATURE[1] - QUADRATURE[0]))
+    coefficients = _through(total * (QUADRATURE[1] - QUADRATURE[0]))
     # The integral at 0 is half the beta function: so scaled, the two halves of the distribution add up to 1.
-    at_zero = np.polynomial.chebyshev.chebval(-1.0, coefficients)
+    at_zero = np.polynomial.polynomial.polyval(-1.0, coefficients)
     log_beta = np.log(2 * at_zero) - 0.5 * np.log(2 * df / math.pi)
     return StudentTail(df, log_beta, middle, coefficients)  # pyright: ignore[reportArgumentType]
 
@@ -82,13 +82,62 @@ def log_tail(size: Array, tail: StudentTail) -> Array:
     ratio = size / jnp.sqrt(tail.df)
     # Where the square would overflow, tau is 1 already.
     bounded = jnp.minimum(ratio, LARGE)
-    tau = bounded / jnp.sqrt(1 + bounded**2)
-    t = (tau * (1 + 2 * tail.middle) - tail.middle) / (tau + tail.middle)
-    scale = tail.df * tau + jnp.sqrt(2 * tail.df / math.pi)
-    return jnp.log(chebyshev(t, tail.coefficients) / scale) - tail.log_beta - 0.5 * tail.df * log1p_square(ratio)
+    integral = _log_integral(bounded / jnp.sqrt(1 + bounded**2), tail)
+    return integral - tail.log_beta - 0.5 * tail.df * log1p_square(ratio)
+
+
+def tail_quantile(log_p: Array, tail: StudentTail) -> Array:
+    r"""The $x \ge 0$ with this $\log P(T > x)$, which is at most $-\log 2$; up to the largest powers of e.
+
+    Solved for in $u = \operatorname{arsinh}(x/\sqrt\nu)$, in which the log-probability is smooth, concave and at last a
+    line, and its slope minus one over the integral.
+
+    Args:
+        log_p: any shape that the numbers of `tail` broadcast to.
+        tail: from `student_tail`, in the dtype of `log_p`.
+    """
+    unit = jnp.sqrt(1 + tail.df)
+    at_zero = jnp.exp(LOG_2 - tail.log_beta)
+
+    def fall(place: Array) -> tuple[Array, Array]:
+        u = jnp.maximum((place - ORIGIN) / unit, 0.0)
+        integral = _log_integral(jnp.tanh(u), tail)
+        # Left of u = 0 the function goes on as a line.
+        line = at_zero * jnp.minimum((place - ORIGIN) / unit, 0.0)
+        return line + tail.log_beta + tail.df * log_cosh(u) - integral, -integral - jnp.log(unit)
+
+    # Far out the probability falls by df for each unit of u, and before that like a normal's.
+    excess = jax.lax.stop_gradient(-log_p) - LOG_2
+    guess = jnp.maximum(excess / tail.df, (jnp.sqrt(MILLS + 2 * excess) - math.sqrt(MILLS)) / jnp.sqrt(tail.df))
+    place = solve_increasing(fall, -log_p, ORIGIN + unit * guess).x
+    return jnp.sqrt(tail.df) * jnp.sinh(jnp.clip((place - ORIGIN) / unit, 0.0, max_exponent(log_p.dtype)))
 
 
 def log_density(x: Array, tail: StudentTail) -> Array:
     """The log-density of Student's t, in nats, for any number."""
     power = 0.5 * (tail.df + 1) * log1p_square(x / jnp.sqrt(tail.df))
     return -power - tail.log_beta - 0.5 * jnp.log(tail.df)
+
+
+def _log_integral(tau: Array, tail: StudentTail) -> Array:
+    """The logarithm of the integral at `tau` in [0, 1]."""
+    t = (tau * (1 + 2 * tail.middle) - tail.middle) / (tau + tail.middle)
+    value = tail.coefficients[-1]
+    for own in tail.coefficients[-2::-1]:
+        value = value * t + own
+    return jnp.log(value / (tail.df * tau + jnp.sqrt(2 * tail.df / math.pi)))
+
+
+def _through(values: np.ndarray) -> np.ndarray:
+    """The polynomial through `values`, `(n, ...)`, at the `n` Chebyshev nodes: its coefficients of 1, t, t^2, ...
+
+    Powers serve as well as Chebyshev's polynomials here: the coefficients add up to less than 5.
+    """
+    n = len(values)
+    angles = math.pi * (np.arange(n) + 0.5) / n
+    chebyshev = 2 / n * np.cos(np.outer(np.arange(n), angles))
+    chebyshev[0] /= 2
+    powers = np.zeros((n, n))
+    for k in range(n):
+        powers[: k + 1, k] = np.polynomial.chebyshev.cheb2poly(np.eye(n)[k, : k + 1])
+    return np.tensordot(powers, np.tensordot(chebyshev, values, 1), 1)

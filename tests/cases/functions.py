@@ -32,9 +32,7 @@ CORE = [ROOT.core(dtype) for dtype in (np.float32, np.float64)]
 
 CASES: dict[str, Case] = {
     "Exp": Case(lambda key: Exp((2,)), domain_x=(-10.0, 10.0), domain_y=(1e-34, np.inf), reach=eye(2)),
-    "Sigmoid": Case(
-        lambda key: Sigmoid(-1.0, [3.0, 3.0]), domain_x=(-12.0, 12.0), domain_y=(-1.0, 3.0), reach=eye(2)
-    ),
+    "Sigmoid": Case(lambda key: Sigmoid(-1.0, [3.0, 3.0]), domain_x=(-12.0, 12.0), domain_y=(-1.0, 3.0), reach=eye(2)),
     "Tanh": Case(lambda key: Tanh((2,)), domain_x=(-8.5, 8.5), domain_y=(-1.0, 1.0), reach=eye(2)),
     "Softplus": Case(lambda key: Softplus((2,)), domain_x=(-80.0, 1e4), domain_y=(1e-34, np.inf), reach=eye(2)),
     "ELU": Case(

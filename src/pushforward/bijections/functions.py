@@ -186,7 +186,10 @@ class Tanh(AbstractFunction):
         self.shape, self.traits = check_shape("Tanh", shape), Traits()
 
     def each_forward(self, x: Array) -> tuple[Array, Array]:
-        return keep_inside(jnp.tanh(x), -1.0, 1.0), -2 * log_cosh(x)
+        # Not jnp.tanh, which in float32 is 1 from 7.9 on; nor jnp.abs, whose derivative at 0 is 0.
+        sign = jnp.where(x < 0, -1, 1).astype(x.dtype)
+        part = jnp.expm1(-2 * sign * x)
+        return keep_inside(-sign * part / (2 + part), -1.0, 1.0), -2 * log_cosh(x)
 
     def each_inverse(self, y: Array) -> tuple[Array, Array]:
         inner = keep_inside(y, -1.0, 1.0)

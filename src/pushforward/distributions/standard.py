@@ -15,6 +15,7 @@ from pushforward._checks import check_shape, message
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import along
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.numerics.special import log1p_square
 
 
 class StandardNormal(AbstractDistribution):
@@ -164,12 +165,8 @@ class StudentT(AbstractDistribution):
         log_df = along(self.log_df)
         df = jnp.exp(log_df)
         half = (df + 1) / 2
-        # log(1 + x^2 / df) without overflow: for |x| > 1e10 the 1 is below rounding, and x^2 may be infinite.
-        large = jnp.abs(x) > 1e10
-        tail = 2 * jnp.log(jnp.where(large, jnp.abs(x), 1.0)) - log_df
-        bulk = jnp.log1p(jnp.where(large, 0.0, x) ** 2 / df)
         constant = gammaln(half) - gammaln(df / 2) - 0.5 * (log_df + math.log(math.pi))
-        return _over_event(constant - half * jnp.where(large, tail, bulk))
+        return _over_event(constant - half * log1p_square(x * jnp.exp(-0.5 * log_df)))
 
     def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         df = jnp.exp(self.log_df).astype(jnp.result_type(float))

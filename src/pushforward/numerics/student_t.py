@@ -17,7 +17,7 @@ from pushforward.numerics.special import LARGE, LOG_2, log1p_square, log_cosh, m
 MILLS = 2 / math.pi
 # Where the search for a quantile has its median. Were it 0, the search would ask for digits that probabilities lack.
 ORIGIN = 8.0
-# Terms of the polynomial: its error is below rounding, for degrees of freedom from 0.05 to 1e8.
+# Terms of the polynomial: with it log-probabilities are right to 1e-12, for degrees of freedom from 0.05 to 1e8.
 TERMS = 18
 # Where the middle of the polynomial's variable lies, in standard deviations of the normal that large df give.
 MIDDLE = 3.75
@@ -73,7 +73,7 @@ def student_tail(df: np.ndarray) -> StudentTail:
 
 
 def log_tail(size: Array, tail: StudentTail) -> Array:
-    r"""$\log P(T > x)$ of numbers $x \ge 0$: right to rounding, also where the probability underflows.
+    r"""$\log P(T > x)$ of numbers $x \ge 0$: right to 1e-12, also where the probability underflows.
 
     Args:
         size: any shape that the numbers of `tail` broadcast to.

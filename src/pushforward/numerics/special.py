@@ -100,14 +100,15 @@ def lambert_w_of_square(y: Array, factor: Array) -> Array:
         error = ordinary - jnp.log(w) - w
         scale = 2 * (1 + w) * (1 + w + 2 / 3 * error)
         w = w * (1 + error / (1 + w) * (scale - error) / (scale - 2 * error))
-    return jnp.where(log_z < SMALL_LOG, jnp.exp(log_z), w)
+    w = jnp.where(log_z < SMALL_LOG, jnp.exp(log_z), w)
+    return jnp.where((factor == 0) | (y == 0), 0.0, w)
 
 
 @lambert_w_of_square.defjvp
 def _lambert_w_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (y, factor), (by_y, by_factor) = primals, tangents
     w = lambert_w_of_square(y, factor)
-    # x^2 = y^2 e^-w is a number where y^2 is none.
-    half = jnp.exp(-w / 2)
-    x = y * half
+    # x^2 = y^2 e^-w is a number where y^2 is none, unless the factor is 0.
+    half, end = jnp.exp(-w / 2), max_square(w.dtype)
+    x = jnp.clip(y * half, -end, end)
     return w, (2 * factor * x * half * by_y + x * x * by_factor) / (1 + w)

@@ -236,7 +236,7 @@ class ELU(AbstractFunction):
         ValueError: `alpha` is not finite and positive.
         TypeError: `shape` is an integer.
 
-    Source: Clevert, Unterthiner and Hochreiter, 2016, eq. 15, arXiv 1511.07289.
+    Source: Clevert, Unterthiner and Hochreiter, 2016, section 3, arXiv 1511.07289.
     """
 
     alpha: float = eqx.field(static=True)

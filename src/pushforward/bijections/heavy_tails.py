@@ -41,7 +41,7 @@ class SinhArcsinh(AbstractFunction):
         ValueError: a tail weight is not positive, or a number is not finite.
         TypeError: `shape` is an integer.
 
-    Source: Jones and Pewsey, 2009, eq. 1; $\delta$ here is one over theirs.
+    Source: Jones and Pewsey, 2009, section 1; $\delta$ here is one over theirs.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf
@@ -92,7 +92,7 @@ class LambertW(AbstractFunction):
         ValueError: a `tail` is not finite and positive.
         TypeError: `shape` is an integer.
 
-    Source: Goerg, 2015, eq. 6 and 9, arXiv 1010.2265.
+    Source: Goerg, 2015, section 2, arXiv 1010.2265.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf
@@ -120,7 +120,7 @@ class LambertW(AbstractFunction):
     def each_forward(self, x: Array) -> tuple[Array, Array]:
         inner = jnp.clip(x, -max_square(x.dtype), max_square(x.dtype))
         square = self._tail(x) * inner * inner
-        # The end of the map, for which no number grows any more: a constant.
+        # Beyond the end of the map its factor is held: a constant, by which numbers do not grow further.
         room = max_exponent(x.dtype) - jnp.log(jnp.maximum(jnp.abs(jax.lax.stop_gradient(x)), 1.0))
         return x * jnp.exp(jnp.minimum(square / 2, jnp.maximum(room, 0.0))), square / 2 + jnp.log1p(square)
 

@@ -16,6 +16,8 @@ LOG_2 = math.log(2.0)
 LARGE = 1e10
 # Of the logarithm of the largest float: e to that power leaves room for slopes, and for products with them.
 EXPONENT_SHARE = 0.78
+# Of the root of the largest float: squares of such numbers leave room for a factor of 1e6.
+SQUARE_SHARE = 1e-3
 # Below it Lambert's W(z) is z to within z^2 = 4e-18.
 SMALL_LOG = -20.0
 
@@ -26,8 +28,8 @@ def max_exponent(dtype: Any) -> float:
 
 
 def max_square(dtype: Any) -> float:
-    """The end of the numbers whose squares are numbers."""
-    return 0.5 * math.sqrt(float(jnp.finfo(dtype).max))
+    """The end of the numbers whose squares are numbers that can be multiplied once more."""
+    return SQUARE_SHARE * math.sqrt(float(jnp.finfo(dtype).max))
 
 
 def first_and_last(low: Array, high: Array) -> tuple[Array, Array]:

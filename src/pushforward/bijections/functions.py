@@ -177,6 +177,11 @@ class Tanh(AbstractFunction):
 
     Raises:
         TypeError: `shape` is an integer.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> pf.bijections.Tanh((2,)).forward(jnp.array([0.0, 1.0])).round(4).tolist()
+        [0.0, 0.7616]
     """
 
     shape: Shape = eqx.field(static=True)
@@ -207,6 +212,11 @@ class Softplus(AbstractFunction):
 
     Raises:
         TypeError: `shape` is an integer.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> pf.bijections.Softplus((2,)).forward(jnp.array([0.0, 20.0])).round(4).tolist()
+        [0.6931, 20.0]
     """
 
     shape: Shape = eqx.field(static=True)
@@ -237,6 +247,11 @@ class ELU(AbstractFunction):
         TypeError: `shape` is an integer.
 
     Source: Clevert, Unterthiner and Hochreiter, 2016, section 3, arXiv 1511.07289.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> pf.bijections.ELU(shape=(2,)).forward(jnp.array([-1.0, 2.0])).round(4).tolist()
+        [-0.6321, 2.0]
     """
 
     alpha: float = eqx.field(static=True)
@@ -273,6 +288,11 @@ class LeakyReLU(AbstractFunction):
     Raises:
         ValueError: `slope` is not finite and positive.
         TypeError: `shape` is an integer.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> pf.bijections.LeakyReLU(0.5, (2,)).forward(jnp.array([-1.0, 2.0])).tolist()
+        [-0.5, 2.0]
     """
 
     slope: float = eqx.field(static=True)

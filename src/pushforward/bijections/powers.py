@@ -68,6 +68,11 @@ class Square(AbstractFunction):
 
     Raises:
         TypeError: `shape` is an integer.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> pf.bijections.Square((2,)).inverse(jnp.array([9.0, 0.25])).tolist()
+        [3.0, 0.5]
     """
 
     shape: Shape = eqx.field(static=True)

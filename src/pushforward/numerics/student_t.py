@@ -21,8 +21,8 @@ ORIGIN = 8.0
 TERMS = 18
 # Where the middle of the polynomial's variable lies, in standard deviations of the normal that large df give.
 MIDDLE = 3.75
-# Exponents of the double-exponential quadrature, whose error with these is below rounding.
-QUADRATURE = np.linspace(-4.5, 6.5, 441)
+# First and last exponent of the double-exponential quadrature, and how many: its error is below rounding.
+QUADRATURE = (-4.5, 6.5, 441)
 
 
 class StudentTail(NamedTuple):
@@ -59,13 +59,14 @@ def student_tail(df: np.ndarray) -> StudentTail:
     tau = middle * (1 + t) / (1 + 2 * middle - t)
     scale = df * tau + np.sqrt(2 * df / math.pi)
     total = np.zeros_like(scale)
-    for h in QUADRATURE:
+    exponents, step = np.linspace(*QUADRATURE, retstep=True)
+    for h in exponents:
         u = math.exp(h - math.exp(-h))
         s = u / scale
         # log(cosh s + tau sinh s), whose leading terms cancel for large df.
         log_base = s + np.log1p((1 - tau) / 2 * np.expm1(-2 * s))
         total += np.exp(-df * log_base) * u * (1 + math.exp(-h))
-    coefficients = _through(total * (QUADRATURE[1] - QUADRATURE[0]))
+    coefficients = _through(total * step)
     # The integral at 0 is half the beta function: so scaled, the two halves of the distribution add up to 1.
     at_zero = np.polynomial.polynomial.polyval(-1.0, coefficients)
     log_beta = np.log(2 * at_zero) - 0.5 * np.log(2 * df / math.pi)

@@ -30,6 +30,17 @@ def check_event(name: str, x: Array, shape: Shape, what: str = "x") -> None:
         raise ValueError(message(name, f"{what} of shape {shape}", f"shape {jnp.shape(x)}", fix))
 
 
+def check_shape(name: str, shape: Any) -> Shape:
+    """An event shape as a tuple of integers.
+
+    Raises:
+        TypeError: `shape` is an integer.
+    """
+    if isinstance(shape, int):
+        raise TypeError(message(name, "a tuple as shape", f"the integer {shape}", f"Write shape=({shape},)."))
+    return tuple(int(n) for n in shape)
+
+
 def check_condition(name: str, condition: Array | None, cond_shape: Shape | None) -> None:
     """Raise if a condition is missing, superfluous, or of another shape.
 

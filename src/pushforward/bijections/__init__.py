@@ -1,16 +1,73 @@
 """Bijections: invertible maps of one event with their log-determinants."""
 
-from pushforward.bijections.autoregressive import Autoregressive
-from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.boxes import IntoBox
-from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
-from pushforward.bijections.coupling import Coupling, alternating_split, half_split
-from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
-from pushforward.bijections.graph import GraphAutoregressive
-from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
-from pushforward.bijections.linear import LULinear, Permutation, Reverse
-from pushforward.bijections.normalization import ActNorm, initialise
-from pushforward.bijections.products import Concatenate
+from pushforward.bijections.autoregressive import (
+    Autoregressive,
+)
+from pushforward.bijections.base import (
+    AbstractBijection,
+)
+from pushforward.bijections.boxes import (
+    IntoBox,
+)
+from pushforward.bijections.combinators import (
+    Chain,
+    Invert,
+    Scan,
+    with_memory,
+)
+from pushforward.bijections.coupling import (
+    Coupling,
+    alternating_split,
+    half_split,
+)
+from pushforward.bijections.distribution_functions import (
+    NormalCDF,
+    StudentTCDF,
+)
+from pushforward.bijections.elementwise import (
+    Affine,
+    Elementwise,
+    Standardize,
+)
+from pushforward.bijections.functions import (
+    ELU,
+    Exp,
+    LeakyReLU,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
+from pushforward.bijections.graph import (
+    GraphAutoregressive,
+)
+from pushforward.bijections.heavy_tails import (
+    LambertW,
+    SinhArcsinh,
+)
+from pushforward.bijections.lifting import (
+    EmbedCondition,
+    Partial,
+    Vmap,
+    WithCondition,
+)
+from pushforward.bijections.linear import (
+    LULinear,
+    Permutation,
+    Reverse,
+)
+from pushforward.bijections.normalization import (
+    ActNorm,
+    initialise,
+)
+from pushforward.bijections.powers import (
+    PolarToCartesian,
+    Power,
+    SignedPower,
+    Square,
+)
+from pushforward.bijections.products import (
+    Concatenate,
+)
 from pushforward.bijections.scalar_maps import (
     AbstractScalarMap,
     AdditiveMap,
@@ -18,7 +75,9 @@ from pushforward.bijections.scalar_maps import (
     RationalQuadraticMap,
     RepeatedMap,
 )
-from pushforward.bijections.simplex import StickBreaking
+from pushforward.bijections.simplex import (
+    StickBreaking,
+)
 from pushforward.bijections.supports import (
     AbstractSupport,
     Circle,
@@ -31,9 +90,12 @@ from pushforward.bijections.supports import (
     Torus,
     biject_to,
 )
-from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.units import (
+    ColumnUnits,
+)
 
 __all__ = [
+    "ELU",
     "AbstractBijection",
     "AbstractScalarMap",
     "AbstractSupport",
@@ -49,24 +111,37 @@ __all__ = [
     "Coupling",
     "Elementwise",
     "EmbedCondition",
+    "Exp",
     "GraphAutoregressive",
     "HalfLine",
     "Interval",
     "IntoBox",
     "Invert",
     "LULinear",
+    "LambertW",
+    "LeakyReLU",
+    "NormalCDF",
     "Partial",
     "Permutation",
+    "PolarToCartesian",
+    "Power",
     "Product",
     "RationalQuadraticMap",
     "Real",
     "RepeatedMap",
     "Reverse",
     "Scan",
+    "Sigmoid",
+    "SignedPower",
     "Simplex",
+    "SinhArcsinh",
+    "Softplus",
     "Sphere",
+    "Square",
     "Standardize",
     "StickBreaking",
+    "StudentTCDF",
+    "Tanh",
     "Torus",
     "Vmap",
     "WithCondition",

@@ -17,6 +17,7 @@ from jax.scipy.stats import norm
 from pushforward._checks import message
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection, along
+from pushforward.numerics.special import LOG_2, softplus_inverse
 
 Support = Literal["real", "log", "softplus", "interval"]
 SUPPORTS: tuple[Support, ...] = ("real", "log", "softplus", "interval")
@@ -26,8 +27,6 @@ LEAST = 1e-30
 MAX_EXPONENT = 69.0
 # Standard numbers beyond this have tails of less than 1e-890; their squares are still far from the end of float32.
 MAX_STANDARD = 64.0
-# Not NumPy's number, which would make float32 a double where JAX has doubles.
-LOG_2 = math.log(2.0)
 
 
 @dataclass(frozen=True)
@@ -154,9 +153,7 @@ class ColumnUnits(AbstractBatchedBijection):
 
 
 def _softplus_inverse(y: Array) -> tuple[Array, Array]:
-    y = jnp.maximum(y, LEAST)
-    part = jnp.log(-jnp.expm1(-y))
-    return y + part, -part
+    return softplus_inverse(jnp.maximum(y, LEAST))
 
 
 def _probability(p: Array) -> Array:

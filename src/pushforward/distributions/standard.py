@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from pushforward._checks import message
+from pushforward._checks import check_shape, message
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import along
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.numerics.special import log1p_square
 
 
 class StandardNormal(AbstractDistribution):
@@ -29,7 +30,7 @@ class StandardNormal(AbstractDistribution):
     needs_key: bool = eqx.field(static=True)
 
     def __init__(self, shape: Shape):
-        self.event_shape, self.cond_shape, self.needs_key = _event_shape("StandardNormal", shape), None, False
+        self.event_shape, self.cond_shape, self.needs_key = check_shape("StandardNormal", shape), None, False
 
     def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return -0.5 * _over_event(x * x) - 0.5 * math.log(2 * math.pi) * math.prod(self.event_shape)
@@ -67,7 +68,7 @@ class DiagonalNormal(AbstractDistribution):
             raise ValueError(message("DiagonalNormal", "finite scales > 0", f"{values.ravel()[:8]}", fix))
         shape = np.broadcast_shapes(np.shape(loc), values.shape) if shape is None else shape
         dtype = jnp.result_type(float)
-        self.event_shape, self.cond_shape, self.needs_key = _event_shape("DiagonalNormal", shape), None, False
+        self.event_shape, self.cond_shape, self.needs_key = check_shape("DiagonalNormal", shape), None, False
         self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, float), shape), dtype)
         self.log_scale = jnp.asarray(np.broadcast_to(np.log(values), shape), dtype)
 
@@ -110,7 +111,7 @@ class UniformBox(AbstractDistribution):
         if not np.all(np.isfinite(b - a) & (b > a)):
             raise ValueError(message("UniformBox", "finite low < high", f"low {low}, high {high}", "Swap them?"))
         dtype = jnp.result_type(float)
-        self.event_shape, self.cond_shape, self.needs_key = _event_shape("UniformBox", shape), None, False
+        self.event_shape, self.cond_shape, self.needs_key = check_shape("UniformBox", shape), None, False
         self.low = Fixed(jnp.asarray(np.broadcast_to(a, shape), dtype))
         self.high = Fixed(jnp.asarray(np.broadcast_to(b, shape), dtype))
 
@@ -157,19 +158,15 @@ class StudentT(AbstractDistribution):
         if not np.all(np.isfinite(values) & (values > 0)):
             raise ValueError(message("StudentT", "finite df > 0", f"{df}", "The usual value is 5; 1 is Cauchy."))
         shape = values.shape if shape is None else shape
-        self.event_shape, self.cond_shape, self.needs_key = _event_shape("StudentT", shape), None, False
+        self.event_shape, self.cond_shape, self.needs_key = check_shape("StudentT", shape), None, False
         self.log_df = jnp.asarray(np.broadcast_to(np.log(values), shape), jnp.result_type(float))
 
     def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         log_df = along(self.log_df)
         df = jnp.exp(log_df)
         half = (df + 1) / 2
-        # log(1 + x^2 / df) without overflow: for |x| > 1e10 the 1 is below rounding, and x^2 may be infinite.
-        large = jnp.abs(x) > 1e10
-        tail = 2 * jnp.log(jnp.where(large, jnp.abs(x), 1.0)) - log_df
-        bulk = jnp.log1p(jnp.where(large, 0.0, x) ** 2 / df)
         constant = gammaln(half) - gammaln(df / 2) - 0.5 * (log_df + math.log(math.pi))
-        return _over_event(constant - half * jnp.where(large, tail, bulk))
+        return _over_event(constant - half * log1p_square(x * jnp.exp(-0.5 * log_df)))
 
     def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         df = jnp.exp(self.log_df).astype(jnp.result_type(float))
@@ -187,9 +184,3 @@ def _normals(keys: PRNGKeyArray, shape: Shape) -> Array:
 def _over_event(x: Array) -> Array:
     """The sum over all axes but the last."""
     return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
-
-
-def _event_shape(name: str, shape: Any) -> Shape:
-    if isinstance(shape, int):
-        raise TypeError(message(name, "a tuple as shape", f"the integer {shape}", f"Write shape=({shape},)."))
-    return tuple(int(n) for n in shape)

@@ -1,73 +1,20 @@
 """Bijections: invertible maps of one event with their log-determinants."""
 
-from pushforward.bijections.autoregressive import (
-    Autoregressive,
-)
-from pushforward.bijections.base import (
-    AbstractBijection,
-)
-from pushforward.bijections.boxes import (
-    IntoBox,
-)
-from pushforward.bijections.combinators import (
-    Chain,
-    Invert,
-    Scan,
-    with_memory,
-)
-from pushforward.bijections.coupling import (
-    Coupling,
-    alternating_split,
-    half_split,
-)
-from pushforward.bijections.distribution_functions import (
-    NormalCDF,
-    StudentTCDF,
-)
-from pushforward.bijections.elementwise import (
-    Affine,
-    Elementwise,
-    Standardize,
-)
-from pushforward.bijections.functions import (
-    ELU,
-    Exp,
-    LeakyReLU,
-    Sigmoid,
-    Softplus,
-    Tanh,
-)
-from pushforward.bijections.graph import (
-    GraphAutoregressive,
-)
-from pushforward.bijections.heavy_tails import (
-    LambertW,
-    SinhArcsinh,
-)
-from pushforward.bijections.lifting import (
-    EmbedCondition,
-    Partial,
-    Vmap,
-    WithCondition,
-)
-from pushforward.bijections.linear import (
-    LULinear,
-    Permutation,
-    Reverse,
-)
-from pushforward.bijections.normalization import (
-    ActNorm,
-    initialise,
-)
-from pushforward.bijections.powers import (
-    PolarToCartesian,
-    Power,
-    SignedPower,
-    Square,
-)
-from pushforward.bijections.products import (
-    Concatenate,
-)
+from pushforward.bijections.autoregressive import Autoregressive
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.boxes import IntoBox
+from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
+from pushforward.bijections.coupling import Coupling, alternating_split, half_split
+from pushforward.bijections.distribution_functions import NormalCDF, StudentTCDF
+from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
+from pushforward.bijections.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
+from pushforward.bijections.graph import GraphAutoregressive
+from pushforward.bijections.heavy_tails import LambertW, SinhArcsinh
+from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
+from pushforward.bijections.linear import LULinear, Permutation, Reverse
+from pushforward.bijections.normalization import ActNorm, initialise
+from pushforward.bijections.powers import PolarToCartesian, Power, SignedPower, Square
+from pushforward.bijections.products import Concatenate
 from pushforward.bijections.scalar_maps import (
     AbstractScalarMap,
     AdditiveMap,
@@ -75,9 +22,7 @@ from pushforward.bijections.scalar_maps import (
     RationalQuadraticMap,
     RepeatedMap,
 )
-from pushforward.bijections.simplex import (
-    StickBreaking,
-)
+from pushforward.bijections.simplex import StickBreaking
 from pushforward.bijections.supports import (
     AbstractSupport,
     Circle,
@@ -90,9 +35,7 @@ from pushforward.bijections.supports import (
     Torus,
     biject_to,
 )
-from pushforward.bijections.units import (
-    ColumnUnits,
-)
+from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
     "ELU",

@@ -8,7 +8,17 @@ from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
-from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
+from pushforward.bijections.scalar_maps import (
+    AbstractScalarMap,
+    AdditiveMap,
+    AffineMap,
+    DenseSigmoidalMap,
+    GaussianMixtureMap,
+    LogisticMixtureMap,
+    PerturbationMap,
+    RationalQuadraticMap,
+    SigmoidalMap,
+)
 from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
@@ -22,15 +32,20 @@ __all__ = [
     "Chain",
     "ColumnUnits",
     "Coupling",
+    "DenseSigmoidalMap",
     "Elementwise",
     "EmbedCondition",
+    "GaussianMixtureMap",
     "Invert",
     "LULinear",
+    "LogisticMixtureMap",
     "Partial",
     "Permutation",
+    "PerturbationMap",
     "RationalQuadraticMap",
     "Reverse",
     "Scan",
+    "SigmoidalMap",
     "Standardize",
     "Vmap",
     "WithCondition",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_by_search
 from pushforward.bijections.scalar_maps.sigmoidal import check_log_scale
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.normal_mixture import quantile_of_mixture
-from pushforward.numerics.root import solve_increasing
 from pushforward.numerics.sigmoid_mixture import log_softmax, logit_of_mixture, with_slope_floor
 
 MAX_COMPONENTS = 1024
+# Of `GaussianMixtureMap.spread`: how far apart the components start, relative to the quantiles of a normal.
+SPREAD = 0.6
 
 
 def standardised(x: Array, params: Array, n: int, max_log_scale: float) -> tuple[Array, Array, Array]:
@@ -79,8 +82,7 @@ class LogisticMixtureMap(AbstractScalarMap):
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
         plain = (y - params[-1]) * jnp.exp(-jnp.tanh(params[-2]))
         guess = start_of_inverse(plain, params, self.components, self.max_log_scale)
-        x = solve_increasing(lambda x: self.forward_and_log_det(x, params), y, guess).x
-        return x, -self.forward_and_log_det(x, params)[1]
+        return inverse_by_search(self, y, params, guess)
 
 
 class GaussianMixtureMap(AbstractScalarMap):
@@ -127,5 +129,27 @@ class GaussianMixtureMap(AbstractScalarMap):
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
         guess = start_of_inverse(y, params, self.components, self.max_log_scale)
-        x = solve_increasing(lambda x: self.forward_and_log_det(x, params), y, guess).x
-        return x, -self.forward_and_log_det(x, params)[1]
+        return inverse_by_search(self, y, params, guess)
+
+    def spread(self) -> Array:
+        """Parameters `(n_params,)` of a mixture near the standard normal, with its components apart.
+
+        Components that start alike have the same gradients, and stay alike.
+        """
+        n = self.components
+        loc = SPREAD * jax.scipy.special.ndtri((jnp.arange(n) + 0.5) / n)
+        return self.params_of(loc, jnp.full(n, jnp.sqrt(1 - jnp.mean(loc**2))), jnp.full(n, 1 / n))
+
+    def params_of(self, loc: Array, scale: Array, weight: Array) -> Array:
+        """The unconstrained parameters `(n_params, *S)` of mixtures; scales within the bound, or beside it.
+
+        Args:
+            loc: `(components, *S)`.
+            scale: positive, of the same shape.
+            weight: positive, of the same shape.
+        """
+        # The inverse of the soft clamp, a little within its bound.
+        limit = 0.9 * self.max_log_scale
+        log_scale = jnp.clip(jnp.log(scale), -limit, limit)
+        raw = log_scale / (1 - jnp.abs(log_scale) / self.max_log_scale)
+        return jnp.concatenate([loc, raw, jnp.log(weight)])

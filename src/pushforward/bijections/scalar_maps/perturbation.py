@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_by_search
 from pushforward.numerics.bounded import soft_clamp
-from pushforward.numerics.root import solve_increasing
 from pushforward.numerics.sigmoid_mixture import MIN_SLOPE
 
 # The largest |2 u / (1 + u^2)^2|, at u^2 = 1/3: a bump of height c and sharpness d changes the slope by this times c d.
@@ -63,5 +63,4 @@ class PerturbationMap(AbstractScalarMap):
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
         guess = (y - params[1]) * jnp.exp(-soft_clamp(params[0], self.max_log_scale))
-        x = solve_increasing(lambda x: self.forward_and_log_det(x, params), y, guess).x
-        return x, -self.forward_and_log_det(x, params)[1]
+        return inverse_by_search(self, y, params, guess)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from pushforward._checks import check_int, message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_by_search
 from pushforward.numerics.bounded import soft_clamp
-from pushforward.numerics.root import solve_increasing
 from pushforward.numerics.sigmoid_mixture import log_softmax, logit_of_mixture, with_slope_floor
 
 # Bounds on sizes: a typing error must not allocate a terabyte.
@@ -103,8 +103,7 @@ class SigmoidalMap(AbstractScalarMap):
             # Each sigmoid alone takes its own preimage to the target; the root is among these, here is their mean.
             constant = log_softmax(log_upper)[1] - log_softmax(log_lower)[1]
             guess = jnp.mean((guess - constant - shift) * jnp.exp(-log_rate), axis=0)
-        x = solve_increasing(lambda x: self.forward_and_log_det(x, params), y, guess).x
-        return x, -self.forward_and_log_det(x, params)[1]
+        return inverse_by_search(self, y, params, guess)
 
 
 class DenseSigmoidalMap(AbstractScalarMap):
@@ -169,5 +168,4 @@ class DenseSigmoidalMap(AbstractScalarMap):
         return with_slope_floor(x, h[0], log_slope[0])
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
-        x = solve_increasing(lambda x: self.forward_and_log_det(x, params), y, y).x
-        return x, -self.forward_and_log_det(x, params)[1]
+        return inverse_by_search(self, y, params, y)

@@ -45,7 +45,7 @@ class GatedMLP(eqx.Module):
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
 
-    Source: Ho, Chen, Srinivas, Duan, Abbeel, 2019, section 3.3, arXiv 1902.00275.
+    Source: Ho, Chen, Srinivas, Duan, Abbeel, 2019, section 3.2, arXiv 1902.00275.
 
     Example:
         >>> import jax

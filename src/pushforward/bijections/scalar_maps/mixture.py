@@ -54,7 +54,7 @@ class LogisticMixtureMap(AbstractScalarMap):
     Raises:
         ValueError: a size is out of bounds.
 
-    Source: Ho, Chen, Srinivas, Duan, Abbeel, 2019, eq. 9-13, arXiv 1902.00275.
+    Source: Ho, Chen, Srinivas, Duan, Abbeel, 2019, section 3.2, arXiv 1902.00275.
 
     Example:
         >>> import pushforward as pf
@@ -101,7 +101,7 @@ class GaussianMixtureMap(AbstractScalarMap):
     Raises:
         ValueError: a size is out of bounds.
 
-    Source: Chen and Gopinath, 2000, "Gaussianization", section 4; Meng, Song, Song, Ermon, 2020, eq. 6, arXiv
+    Source: Chen and Gopinath, 2000, "Gaussianization", NIPS 13; Meng, Song, Song, Ermon, 2020, arXiv
         2003.01941.
 
     Example:

@@ -31,7 +31,7 @@ class PerturbationMap(AbstractScalarMap):
     Raises:
         ValueError: `max_log_scale` is not positive.
 
-    Source: Ziegler and Rush, 2019, section 4.2 and appendix A (nonlinear squared flow), arXiv 1901.10548.
+    Source: Ziegler and Rush, 2019 (nonlinear squared flow), arXiv 1901.10548.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf

@@ -53,7 +53,7 @@ class SigmoidalMap(AbstractScalarMap):
     Raises:
         ValueError: a size is out of bounds.
 
-    Source: Huang, Krueger, Lacoste, Courville, 2018, eq. 8, arXiv 1804.00779; conic: Papamakarios et al., 2021,
+    Source: Huang, Krueger, Lacoste, Courville, 2018, section 3.1, arXiv 1804.00779; conic: Papamakarios et al., 2021,
         section 3.1.1, arXiv 1912.02762.
 
     Example:
@@ -123,7 +123,7 @@ class DenseSigmoidalMap(AbstractScalarMap):
     Raises:
         ValueError: a width is out of bounds, or there is none.
 
-    Source: Huang, Krueger, Lacoste, Courville, 2018, eq. 9, arXiv 1804.00779.
+    Source: Huang, Krueger, Lacoste, Courville, 2018, section 3.1, arXiv 1804.00779.
 
     Example:
         >>> import pushforward as pf

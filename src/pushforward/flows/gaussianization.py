@@ -26,7 +26,7 @@ def gaussianization(
     depth: int = 2,
     components: int = 8,
     base: AbstractDistribution | None = None,
-    linear: Linear = "householder",
+    linear: Linear = "rotation",
     activation: str = "relu",
     max_log_scale: float = 5.0,
     actnorm: bool = False,
@@ -47,7 +47,7 @@ def gaussianization(
         depth: hidden layers of that network.
         components: normals per mixture.
         base: distribution of the latent; None is a standard normal.
-        linear: what mixes the coordinates: `"householder"` (reflections in random directions, a rotation), `"lu"`,
+        linear: what mixes the coordinates: `"rotation"` (reflections in random directions, trained), `"lu"`,
             `"permutation"`, `"reverse"`, None, or `(key, dim) -> bijection`.
         activation: of the network of the condition: one of relu, elu, gelu, silu, softplus, tanh.
         max_log_scale: bound on the log-scales of the normals.

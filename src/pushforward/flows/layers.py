@@ -16,9 +16,7 @@ from pushforward.distributions import Flow, StandardNormal
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.flows.reflections import Reflections
 
-Linear = (
-    Literal["reverse", "permutation", "lu", "householder"] | Callable[[PRNGKeyArray, int], AbstractBijection] | None
-)
+Linear = Literal["reverse", "permutation", "lu", "rotation"] | Callable[[PRNGKeyArray, int], AbstractBijection] | None
 
 # Bounds on sizes: a typing error must not allocate a terabyte.
 MAX_DIM = 100_000
@@ -31,7 +29,7 @@ def _lu(key: PRNGKeyArray, dim: int) -> AbstractBijection:
 
 
 LINEAR: dict[str, Callable[[PRNGKeyArray, int], AbstractBijection]] = {
-    "householder": Reflections,
+    "rotation": Reflections,
     "reverse": lambda key, dim: Reverse(dim),
     "permutation": Permutation.random,
     "lu": _lu,

@@ -12,7 +12,7 @@ from pushforward.numerics.product import matrix_product
 
 
 class Reflections(AbstractTwoWayBijection):
-    r"""$y = H_1 H_2 \cdots H_D\,x$ with trained reflections $H_i = I - 2 v_i v_i^\top / |v_i|^2$.
+    r"""$y = H_D \cdots H_2 H_1\,x$ with trained reflections $H_i = I - 2 v_i v_i^\top / |v_i|^2$.
 
     Args:
         key: for the directions $v_i$, uniform on the sphere.

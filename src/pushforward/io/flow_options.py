@@ -14,6 +14,8 @@ MAX_DIM = 16384
 
 FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "naf", "flowpp", "gaussianization"]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
+# Those that have no networks unless they are conditional, whatever their width and depth say.
+WITHOUT_NETWORKS = frozenset({"gaussianization"})
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
@@ -45,7 +47,7 @@ OPTIONS: dict[str, FlowOption] = {
     "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the splines' interval (nsf)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (not of nice, nsf)."),
-    "linear": FlowOption(Literal["reverse", "permutation", "lu", "householder"] | None, "What mixes the columns."),
+    "linear": FlowOption(Literal["reverse", "permutation", "lu", "rotation"] | None, "What mixes the columns."),
     "split": FlowOption(
         Literal["half", "alternating"] | Mask | None,
         "Which columns a coupling maps.",

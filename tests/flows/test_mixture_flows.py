@@ -13,10 +13,14 @@ import optax
 import pytest
 
 import pushforward as pf
+from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.normal_mixture import fit_mixtures
+from pushforward.training.fit import initialise_from
+from pushforward.training.rows import Table
 
 KEY = jax.random.key(3)
-SMALL = {"dim": 2, "n_layers": 1, "components": 3}
+SMALL: dict[str, Any] = {"dim": 2, "n_layers": 1, "components": 3}
 
 
 def two_bumps(seed: int, n: int = 300) -> np.ndarray:
@@ -73,6 +77,20 @@ def test_gaussianization_starts_from_data(conditional: bool) -> None:
         z = np.asarray(started.encode(x, condition))
         share = (z[:, :, None] < grid).mean(0)
         assert (np.abs(share - np.asarray(jax.scipy.special.ndtr(grid))).max() < 0.03) == near
+
+
+def test_the_flow_within_a_table_starts_from_data() -> None:
+    x = two_bumps(5, 500) * 3 + 1
+    flow = pf.flows.gaussianization(KEY, linear=None, **SMALL)
+    bounds = np.full((2, 2), np.inf) * [-1, 1]
+    units = ColumnUnits([Unit("real", 1.0, 3.0)] * 2)
+    table = TableDistribution(
+        None, flow, units, steps=[0.0] * 2, counted=[False] * 2, bounds=bounds, state_of_value=[-1, -1]
+    )
+    started = initialise_from(table, Table(x, None, np.ones(len(x)), None), np.float64)  # pyright: ignore[reportArgumentType]
+    assert np.mean(started.log_prob(x)) > np.mean(table.log_prob(x)) + 0.1
+    plain = initialise_from(flow, Table((x - 1) / 3, None, np.ones(len(x)), None), np.float64)
+    np.testing.assert_allclose(np.mean(started.log_prob(x)), np.mean(plain.log_prob((x - 1) / 3)) - 2 * np.log(3.0))
 
 
 def test_mixtures_find_their_bumps() -> None:

@@ -165,7 +165,7 @@ def test_tails_of_normal_mixtures_do_not_saturate() -> None:
     c = (x - params[:3, None]) / np.array([0.5, 1.0, 2.0])[:, None]
     side = -np.sign(x)  # to the lower tail on either side
     expected = special.logsumexp(stats.norm.logcdf(side * c)[:, :6], b=weight[:, None], axis=0)
-    np.testing.assert_allclose(stats.norm.logcdf(-np.abs(plain[:6])), expected, rtol=1e-12)
+    np.testing.assert_allclose(stats.norm.logcdf(-np.abs(plain[:6])), np.asarray(expected), rtol=1e-12)
     np.testing.assert_allclose(plain[6:], x[6:] / 2, rtol=1e-12)
     np.testing.assert_allclose(np.asarray(log_slope)[6:], np.log((1 - MIN_SLOPE) / 2 + MIN_SLOPE), rtol=1e-12)
     with np.errstate(all="ignore"):  # the broken twin: by probabilities

@@ -14,6 +14,9 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "realnvp": pf.flows.realnvp,
     "maf": pf.flows.maf,
     "iaf": pf.flows.iaf,
+    "flowpp": lambda *args, **kwargs: pf.flows.flowpp(*args, components=2, **kwargs),
+    "gaussianization": lambda *args, **kwargs: pf.flows.gaussianization(*args, components=2, **kwargs),
+    "naf": lambda *args, **kwargs: pf.flows.naf(*args, components=2, **kwargs),
     "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
 }
@@ -36,6 +39,9 @@ CASES: dict[str, Case] = {
     "maf, lu, residual, conditional": zoo_case("maf", dim=3, condition_dim=2, linear="lu", residual=True),
     "maf, adjacency": zoo_case("maf", dim=2, adjacency=[[0, 0], [1, 0]], linear=None, actnorm=True),
     "iaf, conditional": zoo_case("iaf", dim=2, condition_dim=2),
+    "flowpp": zoo_case("flowpp", dim=3),
+    "gaussianization, conditional": zoo_case("gaussianization", dim=2, condition_dim=1),
+    "naf, conditional": zoo_case("naf", dim=2, condition_dim=1),
     "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
     "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),
 }

@@ -15,6 +15,7 @@ from pushforward._vectorize import split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.lifting import EmbedCondition, WithCondition
+from pushforward.bijections.mixture_start import fitted_to, is_mixture_layer
 
 # Smallest standard deviation that the start divides by: a coordinate that is constant in the first batch is left alone.
 MIN_DEVIATION = 1e-6
@@ -56,8 +57,9 @@ class ActNorm(AbstractBatchedBijection):
 def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
     """The flow with each `ActNorm` set so that, from data to latent, its output has mean 0 and variance 1.
 
-    Layers are visited from the data inwards, those of a `Scan` one by one; a flow without `ActNorm` comes back as it
-    is. Call it once, before training, with a few hundred rows; the result depends on the batch alone.
+    The mixtures of normals of a Gaussianization are fitted to the rows that reach them in the same way. Layers are
+    visited from the data inwards, those of a `Scan` one by one; a flow without either comes back as it is. Call it
+    once, before training, with a few hundred rows; the result depends on the batch alone.
 
     Args:
         flow: a `Flow`.
@@ -73,7 +75,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
         >>> batch = 3.0 + jax.random.normal(jax.random.key(1), (256, 2))
         >>> flow = pf.bijections.initialise(flow, batch)
     """
-    if not any(isinstance(node, ActNorm) for node in jax.tree.leaves(flow, is_leaf=_is_actnorm)):
+    if not any(_starts_from_data(node) for node in jax.tree.leaves(flow, is_leaf=_starts_from_data)):
         return flow
     rows, lead = split_batch("initialise", "batch", batch, flow.event_shape)
     if len(lead) != 1 or lead[0] < 2:
@@ -84,8 +86,8 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
     return eqx.tree_at(lambda f: f.bijection, flow, bijection)
 
 
-def _is_actnorm(node: Any) -> bool:
-    return isinstance(node, ActNorm)
+def _starts_from_data(node: Any) -> bool:
+    return isinstance(node, ActNorm) or is_mixture_layer(node)
 
 
 def _initialise(
@@ -97,6 +99,8 @@ def _initialise(
         log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
         new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
         bijection = eqx.tree_at(lambda b: (b.log_scale, b.bias), bijection, new)
+    elif forward and is_mixture_layer(bijection):
+        bijection = fitted_to(bijection, rows)
     elif isinstance(bijection, Chain):
         members = list(bijection.bijections)
         order = range(len(members)) if forward else reversed(range(len(members)))

@@ -6,10 +6,22 @@ from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
 from pushforward.flows.coupling import nice, realnvp
 from pushforward.flows.describe import Description, describe_zoo
+from pushforward.flows.flowpp import flowpp
+from pushforward.flows.gaussianization import gaussianization
+from pushforward.flows.neural_autoregressive import naf
 from pushforward.flows.spline import nsf
 
 # The closed registry: a model file names its flow by one of these, and nothing else is ever looked up.
-ZOO: dict[str, Callable[..., Flow]] = {"nice": nice, "realnvp": realnvp, "maf": maf, "iaf": iaf, "nsf": nsf}
+ZOO: dict[str, Callable[..., Flow]] = {
+    "nice": nice,
+    "realnvp": realnvp,
+    "maf": maf,
+    "iaf": iaf,
+    "nsf": nsf,
+    "naf": naf,
+    "flowpp": flowpp,
+    "gaussianization": gaussianization,
+}
 
 
 def describe() -> Description:
@@ -26,4 +38,15 @@ def describe() -> Description:
     return describe_zoo(ZOO)
 
 
-__all__ = ["ZOO", "describe", "iaf", "maf", "nice", "nsf", "realnvp"]
+__all__ = [
+    "ZOO",
+    "describe",
+    "flowpp",
+    "gaussianization",
+    "iaf",
+    "maf",
+    "naf",
+    "nice",
+    "nsf",
+    "realnvp",
+]

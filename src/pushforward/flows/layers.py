@@ -14,8 +14,9 @@ from pushforward.bijections import ActNorm, Chain, Invert, LULinear, Permutation
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.flows.reflections import Reflections
 
-Linear = Literal["reverse", "permutation", "lu"] | Callable[[PRNGKeyArray, int], AbstractBijection] | None
+Linear = Literal["reverse", "permutation", "lu", "rotation"] | Callable[[PRNGKeyArray, int], AbstractBijection] | None
 
 # Bounds on sizes: a typing error must not allocate a terabyte.
 MAX_DIM = 100_000
@@ -28,6 +29,7 @@ def _lu(key: PRNGKeyArray, dim: int) -> AbstractBijection:
 
 
 LINEAR: dict[str, Callable[[PRNGKeyArray, int], AbstractBijection]] = {
+    "rotation": Reflections,
     "reverse": lambda key, dim: Reverse(dim),
     "permutation": Permutation.random,
     "lu": _lu,

@@ -12,8 +12,10 @@ from pydantic import Field
 
 MAX_DIM = 16384
 
-FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf"]
+FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "naf", "flowpp", "gaussianization"]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
+# Those that have no networks unless they are conditional, whatever their width and depth say.
+WITHOUT_NETWORKS = frozenset({"gaussianization"})
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
@@ -40,10 +42,15 @@ OPTIONS: dict[str, FlowOption] = {
     "width": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)], "Units per hidden layer."),
     "depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of each network."),
     "bins": FlowOption(Annotated[int, Field(ge=2, le=256)], "Bins per spline (nsf)."),
+    "components": FlowOption(
+        Annotated[int, Field(ge=1, le=1024)], "Components per map (naf, flowpp, gaussianization)."
+    ),
+    "compositions": FlowOption(Annotated[int, Field(ge=1, le=16)], "Layers of each map of one number (naf)."),
+    "dense": FlowOption(bool, "Dense instead of deep sigmoidal maps (naf)."),
     "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the splines' interval (nsf)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
-    "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (realnvp, maf, iaf)."),
-    "linear": FlowOption(Literal["reverse", "permutation", "lu"] | None, "What mixes the columns."),
+    "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (not of nice, nsf)."),
+    "linear": FlowOption(Literal["reverse", "permutation", "lu", "rotation"] | None, "What mixes the columns."),
     "split": FlowOption(
         Literal["half", "alternating"] | Mask | None,
         "Which columns a coupling maps.",

@@ -31,6 +31,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
+from pushforward.io.flow_options import WITHOUT_NETWORKS
 from pushforward.io.migrate import migrate
 from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
@@ -225,12 +226,18 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     foreign = [name for name in arguments.given() if name not in accepted]
     if foreign:
         raise UntrustedModelError(f"{label}: flow.arguments: {config.flow.name} has no argument {foreign[0]}.")
+
+    def size(name: str) -> int:
+        return arguments.given().get(name, accepted[name].default)
+
     layout = Layout(tuple(column for column in schema.modelled if column.name not in config.given))
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
-    if n_values and getattr(arguments, "adjacency", None) is None:  # along a graph there is one layer, maybe of biases
-        least += arguments.n_layers * arguments.width * (n_values + (arguments.depth - 1) * arguments.width)
+    if n_values and config.flow.name in WITHOUT_NETWORKS:
+        least += size("n_layers") * n_values
+    elif n_values and getattr(arguments, "adjacency", None) is None:  # along a graph is one layer, maybe of biases
+        least += size("n_layers") * size("width") * (n_values + (size("depth") - 1) * size("width"))
     if n_states:
         masses = config.masses
         least += masses.width * (2 * n_states + (masses.depth - 1) * masses.width)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import initialise
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.distributions.table import TableDistribution
 from pushforward.objectives import AbstractObjective, MaximumLikelihood
 from pushforward.training.batches import bucket
 from pushforward.training.checkpoint import Checkpoints
@@ -224,11 +226,24 @@ def fit(
 
 
 def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
-    """The flow with its `ActNorm` layers set from the first rows; itself if it has none."""
+    """The flow with the layers that start from data set from the first rows; itself if it has none.
+
+    Of a `TableDistribution` the flow of the values is, with what it would see of these rows in training.
+    """
     if len(table.x) < 2:
         return flow
+    rows = table.x[:INITIALISE_ROWS].astype(dtype)
     condition = None if table.condition is None else table.condition[:INITIALISE_ROWS].astype(dtype)
-    return initialise(flow, table.x[:INITIALISE_ROWS].astype(dtype), condition)
+    if not isinstance(flow, TableDistribution):
+        return initialise(flow, rows, condition)
+    if flow.values is None:
+        return flow
+    conditions = None if condition is None else jnp.asarray(condition).T
+    # Any key: it fills what is absent, and the start depends on the rows alone.
+    keys = jax.random.split(jax.random.key(0), len(rows))
+    seen, features, _ = flow.standard(jnp.asarray(rows).T, conditions, keys)
+    values = initialise(flow.values, seen.T, None if features is None else features.T)
+    return flow if values is flow.values else eqx.tree_at(lambda t: t.values, flow, values)
 
 
 def finish(

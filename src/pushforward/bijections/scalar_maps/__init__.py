@@ -2,7 +2,21 @@
 
 from pushforward.bijections.scalar_maps.affine import AdditiveMap, AffineMap
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
+from pushforward.bijections.scalar_maps.mixture import GaussianMixtureMap, LogisticMixtureMap
+from pushforward.bijections.scalar_maps.perturbation import PerturbationMap
 from pushforward.bijections.scalar_maps.rational_quadratic import RationalQuadraticMap
 from pushforward.bijections.scalar_maps.repeated import RepeatedMap
+from pushforward.bijections.scalar_maps.sigmoidal import DenseSigmoidalMap, SigmoidalMap
 
-__all__ = ["AbstractScalarMap", "AdditiveMap", "AffineMap", "RationalQuadraticMap", "RepeatedMap"]
+__all__ = [
+    "AbstractScalarMap",
+    "AdditiveMap",
+    "AffineMap",
+    "DenseSigmoidalMap",
+    "GaussianMixtureMap",
+    "LogisticMixtureMap",
+    "PerturbationMap",
+    "RationalQuadraticMap",
+    "RepeatedMap",
+    "SigmoidalMap",
+]

@@ -8,7 +8,15 @@ from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
-from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
+from pushforward.bijections.scalar_maps import (
+    AbstractScalarMap,
+    AdditiveMap,
+    AffineMap,
+    BernsteinMap,
+    IntegralMap,
+    RationalQuadraticMap,
+    SumOfSquaresMap,
+)
 from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
@@ -19,11 +27,13 @@ __all__ = [
     "Affine",
     "AffineMap",
     "Autoregressive",
+    "BernsteinMap",
     "Chain",
     "ColumnUnits",
     "Coupling",
     "Elementwise",
     "EmbedCondition",
+    "IntegralMap",
     "Invert",
     "LULinear",
     "Partial",
@@ -32,6 +42,7 @@ __all__ = [
     "Reverse",
     "Scan",
     "Standardize",
+    "SumOfSquaresMap",
     "Vmap",
     "WithCondition",
     "alternating_split",

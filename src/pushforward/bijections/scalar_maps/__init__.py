@@ -2,6 +2,17 @@
 
 from pushforward.bijections.scalar_maps.affine import AdditiveMap, AffineMap
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
+from pushforward.bijections.scalar_maps.bernstein import BernsteinMap
+from pushforward.bijections.scalar_maps.integral import IntegralMap
 from pushforward.bijections.scalar_maps.rational_quadratic import RationalQuadraticMap
+from pushforward.bijections.scalar_maps.sum_of_squares import SumOfSquaresMap
 
-__all__ = ["AbstractScalarMap", "AdditiveMap", "AffineMap", "RationalQuadraticMap"]
+__all__ = [
+    "AbstractScalarMap",
+    "AdditiveMap",
+    "AffineMap",
+    "BernsteinMap",
+    "IntegralMap",
+    "RationalQuadraticMap",
+    "SumOfSquaresMap",
+]

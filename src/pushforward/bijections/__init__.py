@@ -2,6 +2,7 @@
 
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
@@ -28,6 +29,7 @@ __all__ = [
     "AffineMap",
     "Autoregressive",
     "BernsteinMap",
+    "BlockAutoregressive",
     "Chain",
     "ColumnUnits",
     "Coupling",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
+
 from pushforward._checks import check_int
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import AffineMap, Autoregressive, Invert
@@ -15,7 +19,7 @@ from pushforward.nets import MADE
 
 def autoregressive_flow(
     name: str,
-    scalar_map: AbstractScalarMap,
+    scalar_map: AbstractScalarMap | Callable[[PRNGKeyArray], AbstractScalarMap],
     key: PRNGKeyArray,
     *,
     fast: str,
@@ -30,22 +34,28 @@ def autoregressive_flow(
     activation: str,
     actnorm: bool,
 ) -> Flow:
-    """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF)."""
+    """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF).
+
+    A scalar map with weights of its own comes as a function of a key, called for each layer.
+    """
     dim = check_int(name, "dim", dim, 1, MAX_DIM)
     cond_shape = condition_shape(name, condition_dim)
 
     def make(layer_key: PRNGKeyArray) -> AbstractBijection:
+        # Fold in a number that no constructor reaches by splitting, for a key of the map's own.
+        own_key = jax.random.fold_in(layer_key, 0x6D6170)
+        own = scalar_map if isinstance(scalar_map, AbstractScalarMap) else scalar_map(own_key)
         conditioner = MADE(
             layer_key,
             dim,
-            scalar_map.n_params,
+            own.n_params,
             width=width,
             depth=depth,
             cond_shape=cond_shape,
             residual=residual,
             activation=activation,
         )
-        layer = Autoregressive(conditioner, scalar_map)
+        layer = Autoregressive(conditioner, own)
         return Invert(layer) if fast == "score" else layer
 
     return stack(name, key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 MAX_DIM = 16384
 
-FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf"]
+FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "bernstein", "bnaf", "sos", "umnn"]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
@@ -37,7 +37,14 @@ OPTIONS: dict[str, FlowOption] = {
     "width": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)], "Units per hidden layer."),
     "depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of each network."),
     "bins": FlowOption(Annotated[int, Field(ge=2, le=256)], "Bins per spline (nsf)."),
-    "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the splines' interval (nsf)."),
+    "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the interval of the maps."),
+    "components": FlowOption(Annotated[int, Field(ge=1, le=64)], "Squares that are summed (sos)."),
+    "degree": FlowOption(Annotated[int, Field(ge=1, le=64)], "Degree of the polynomials (sos, bernstein)."),
+    "embedding": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Parameters of each column's integrand (umnn)."),
+    "integrand_depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of the integrand (umnn)."),
+    "integrand_width": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Units per layer of the integrand (umnn)."),
+    "nodes": FlowOption(Annotated[int, Field(ge=2, le=128)], "Points at which the integrand is sampled (umnn)."),
+    "width_factor": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Units per hidden layer and column (bnaf)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (realnvp, maf, iaf)."),
     "linear": FlowOption(Literal["reverse", "permutation", "lu"] | None, "What mixes the columns."),

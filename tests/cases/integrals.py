@@ -6,7 +6,14 @@ import pushforward as pf
 from cases.case import COND, Case, coupled, eye, triangle
 from cases.core import autoregressive, coupling
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import BernsteinMap, BlockAutoregressive, Elementwise, IntegralMap, SumOfSquaresMap, half_split
+from pushforward.bijections import (
+    BernsteinMap,
+    BlockAutoregressive,
+    Elementwise,
+    IntegralMap,
+    SumOfSquaresMap,
+    half_split,
+)
 from pushforward.numerics.quadrature import GaussLegendre
 
 ENDS = (-5.0, 5.0)
@@ -31,10 +38,8 @@ CASES: dict[str, Case] = {
     ),
     "Autoregressive, integral, conditional": Case(lambda key: of_integral(key, True), ENDS, reach=triangle(2)),
     "Autoregressive, sum of squares": Case(lambda key: autoregressive(key, 2, SQUARES), ENDS, reach=triangle(2)),
-    "BlockAutoregressive": Case(
-        lambda key: BlockAutoregressive(key, 3, width_factor=3, depth=2), reach=triangle(3)
-    ),
+    "BlockAutoregressive": Case(lambda key: BlockAutoregressive(key, 3, width=3, depth=2), reach=triangle(3)),
     "BlockAutoregressive of a number, conditional": Case(
-        lambda key: BlockAutoregressive(key, 1, width_factor=4, depth=1, cond_shape=COND, cond_width=4)
+        lambda key: BlockAutoregressive(key, 1, width=4, depth=1, cond_shape=COND, cond_width=4)
     ),
 }

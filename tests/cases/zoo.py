@@ -17,8 +17,7 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
     "bernstein": lambda *args, **kwargs: pf.flows.bernstein(*args, degree=5, **kwargs),
-    # Its width is counted by dimension.
-    "bnaf": lambda *args, width, **kwargs: pf.flows.bnaf(*args, width_factor=width // 2, **kwargs),
+    "bnaf": pf.flows.bnaf,
     "sos": lambda *args, **kwargs: pf.flows.sos(*args, degree=2, components=2, **kwargs),
     "umnn": lambda *args, **kwargs: pf.flows.umnn(
         *args, embedding=2, integrand_width=4, integrand_depth=1, nodes=6, **kwargs

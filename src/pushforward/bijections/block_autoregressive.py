@@ -52,7 +52,7 @@ def _log_product(log_weights: Array, log_slopes: Array) -> Array:
 class BlockAutoregressive(AbstractBatchedBijection):
     r"""$y_i = (1 - \alpha_i)\,x_i + \alpha_i\,N_i(x_{\le i}; c)$, $N$ a network of `depth` hidden layers of tanh.
 
-    The units of each layer belong to coordinates, `width_factor` to each. Weights between units of the same coordinate
+    The units of each layer belong to coordinates, `width` to each. Weights between units of the same coordinate
     are positive, those to earlier coordinates' units 0, all others free: so $N_i$ increases in $x_i$, and the Jacobian
     is triangular. Rows of weights are normalised and given a gain. The diagonal of the Jacobian is a product of
     positive blocks, gathered in logs on the way. Networks of tanh alone are bounded; the residual makes the map onto R,
@@ -63,16 +63,16 @@ class BlockAutoregressive(AbstractBatchedBijection):
     Args:
         key: for the initial weights.
         dim: length of an event.
-        width_factor: units per hidden layer and coordinate.
+        width: units per hidden layer and coordinate.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, None if unconditional.
         cond_width: units of the condition's hidden layer.
 
     Cost:
-        forward one pass, $O(\text{depth} \cdot (\text{dim} \cdot \text{width\_factor})^2)$ per event. The inverse
+        forward one pass, $O(\text{depth} \cdot (\text{dim} \cdot \text{width})^2)$ per event. The inverse
         searches one coordinate after the other, in one `lax.scan`: units of earlier coordinates are computed once, so
         that all steps together cost one pass, and each of the six to ten evaluations of a search only the blocks of its
-        coordinate, $O(\text{depth} \cdot \text{width\_factor}^2)$. Log-det exact.
+        coordinate, $O(\text{depth} \cdot \text{width}^2)$. Log-det exact.
 
     Raises:
         ValueError: a size out of bounds.
@@ -104,17 +104,17 @@ class BlockAutoregressive(AbstractBatchedBijection):
         key: PRNGKeyArray,
         dim: int,
         *,
-        width_factor: int = 8,
+        width: int = 8,
         depth: int = 2,
         cond_shape: Shape | None = None,
         cond_width: int = 32,
     ):
         name = "BlockAutoregressive"
         dim = check_int(name, "dim", dim, 1)
-        width_factor = check_int(name, "width_factor", width_factor, 1, MAX_SIZE)
+        width = check_int(name, "width", width, 1, MAX_SIZE)
         depth = check_int(name, "depth", depth, 1, MAX_SIZE)
         cond_width = check_int(name, "cond_width", cond_width, 1, MAX_SIZE)
-        sizes = [1, *[width_factor] * depth, 1]
+        sizes = [1, *[width] * depth, 1]
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         n_layers, n_cond = len(pairs), 0 if cond_shape is None else math.prod(cond_shape)
         shapes: list[Shape] = [(dim, out, n_in) for n_in, out in pairs]
@@ -201,7 +201,9 @@ class BlockAutoregressive(AbstractBatchedBijection):
             guess = (y_i - run(jnp.zeros_like(y_i))[0]) * jnp.exp(-gates[0])
             x = solve_increasing(lambda x: run(x)[:2], y_i, guess).x
             _, log_slope, kept = run(x)
-            known = [jax.lax.dynamic_update_index_in_dim(all_, new, i, 0) for all_, new in zip(known, kept, strict=True)]
+            known = [
+                jax.lax.dynamic_update_index_in_dim(all_, new, i, 0) for all_, new in zip(known, kept, strict=True)
+            ]
             return (known, total - log_slope), x
 
         inputs = (jnp.arange(dim), y.astype(dtype), layers, shifts, self._gates())

@@ -17,7 +17,7 @@ def bnaf(
     dim: int,
     condition_dim: int | None = None,
     n_layers: int = 1,
-    width_factor: int = 10,
+    width: int = 10,
     depth: int = 2,
     base: AbstractDistribution | None = None,
     linear: Linear = "reverse",
@@ -30,7 +30,7 @@ def bnaf(
         dim: length of an event.
         condition_dim: length of the condition, None for an unconditional flow.
         n_layers: number of layers, each a network; they are scanned.
-        width_factor: units per hidden layer **and dimension**; the paper takes 10 to 40.
+        width: units per hidden layer **and dimension**; the paper takes 10 to 40.
         depth: hidden layers of each network.
         base: distribution of the latent; None is a standard normal.
         linear: mixing layer after each network: `"reverse"`, `"permutation"`, `"lu"`, None, or `(key, dim) ->
@@ -50,8 +50,6 @@ def bnaf(
     cond_shape = condition_shape("bnaf", condition_dim)
 
     def make(layer_key: PRNGKeyArray) -> AbstractBijection:
-        return Invert(
-            BlockAutoregressive(layer_key, dim, width_factor=width_factor, depth=depth, cond_shape=cond_shape)
-        )
+        return Invert(BlockAutoregressive(layer_key, dim, width=width, depth=depth, cond_shape=cond_shape))
 
     return stack("bnaf", key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)

@@ -34,7 +34,7 @@ class FlowOption:
 
 OPTIONS: dict[str, FlowOption] = {
     "n_layers": FlowOption(Annotated[int, Field(ge=1, le=512)], "Layers."),
-    "width": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)], "Units per hidden layer."),
+    "width": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)], "Units per hidden layer (bnaf: and column)."),
     "depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of each network."),
     "bins": FlowOption(Annotated[int, Field(ge=2, le=256)], "Bins per spline (nsf)."),
     "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the interval of the maps."),
@@ -44,7 +44,6 @@ OPTIONS: dict[str, FlowOption] = {
     "integrand_depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of the integrand (umnn)."),
     "integrand_width": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Units per layer of the integrand (umnn)."),
     "nodes": FlowOption(Annotated[int, Field(ge=2, le=128)], "Points at which the integrand is sampled (umnn)."),
-    "width_factor": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Units per hidden layer and column (bnaf)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (realnvp, maf, iaf)."),
     "linear": FlowOption(Literal["reverse", "permutation", "lu"] | None, "What mixes the columns."),

@@ -2,6 +2,7 @@ r"""The block neural autoregressive layer: one masked network is the map, monoto
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -115,7 +116,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
         depth = check_int(name, "depth", depth, 1, MAX_SIZE)
         cond_width = check_int(name, "cond_width", cond_width, 1, MAX_SIZE)
         sizes = [1, *[width] * depth, 1]
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(itertools.pairwise(sizes))
         n_layers, n_cond = len(pairs), 0 if cond_shape is None else math.prod(cond_shape)
         shapes: list[Shape] = [(dim, out, n_in) for n_in, out in pairs]
         shapes += [(dim - 1, out, dim - 1, n_in) for n_in, out in pairs]

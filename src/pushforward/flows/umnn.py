@@ -51,7 +51,8 @@ def umnn(
         actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
 
     Cost:
-        scoring parallel, sampling sequential with a search of a root per step (of a polynomial: the integrand is not run again); log-det exact.
+        scoring parallel, sampling sequential with a search of a root per step, of a polynomial: both directions run
+        each integrand once per node; log-det exact.
 
     Raises:
         ValueError: a size is out of bounds, or a name unknown.

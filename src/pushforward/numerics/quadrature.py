@@ -123,7 +123,7 @@ def _basis(s: Array, n: int) -> Array:
 
 
 def _basis_slopes(s: Array, n: int) -> Array:
-    """Their derivatives: $k\\,U_{k-1}(s)$."""
+    r"""Their derivatives, $k\,U_{k-1}(s)$."""
     rows = [jnp.zeros_like(s), jnp.ones_like(s)]
     while len(rows) < n:
         rows.append(2 * s * rows[-1] - rows[-2])

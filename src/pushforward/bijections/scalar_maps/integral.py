@@ -19,6 +19,10 @@ from pushforward.numerics.quadrature import AbstractRule, ClenshawCurtis, interp
 
 # Bound on the log of the network's slope: e^5 is as steep as an affine layer gets.
 MAX_LOG_SLOPE = 5.0
+# At the start the units of the first layer bend within some unit of x, anywhere in the inner half of the interval, and
+# the log-slope answers to the embedding with numbers about 1: a network that hardly changes along x teaches nothing.
+STEEPNESS = 1.0
+OUT_SCALE = 2.0
 MAX_SIZE = 4096
 
 
@@ -89,8 +93,11 @@ class IntegralMap(AbstractScalarMap):
         activation_of(activation)
         shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise([*sizes, 1])]
         *hidden, out = uniforms(as_key(name, key), shapes)
-        self.weights = tuple(hidden_layer(draw, draw.shape[1] - 1) for draw in hidden)
-        self.out_weight = hidden_layer(out, width)[:, :-1]
+        first, *deeper = (hidden_layer(draw, draw.shape[1] - 1) for draw in hidden)
+        first = first.at[:, 0].set(STEEPNESS * hidden[0][:, 0])
+        first = first.at[:, -1].set(0.5 * bound * STEEPNESS * hidden[0][:, -1])
+        self.weights = (first, *deeper)
+        self.out_weight = OUT_SCALE * width**-0.5 * out[:, :-1]
         self.rule, self.bound, self.activation = rule, float(bound), activation
         self.n_params, self.traits = 1 + embedding, Traits(inverse="iterative")
 

@@ -6,21 +6,22 @@ import itertools
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from pushforward._checks import as_key, check_int, message
 from pushforward._types import Array, PRNGKeyArray, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.sum_of_squares import integrated_squares
 from pushforward.bijections.scalar_maps.tails import Inside, forward_with_tails, inverse_with_tails
-from pushforward.nets.base import activation_of, hidden_layer, limit_input, uniforms
+from pushforward.nets.base import activation_of, limit_input, uniforms
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.product import dense, matrix_product
 from pushforward.numerics.quadrature import AbstractRule, ClenshawCurtis, interpolate
 
 # Bound on the log of the network's slope: e^5 is as steep as an affine layer gets.
 MAX_LOG_SLOPE = 5.0
-# At the start the units of the first layer bend within some unit of x, anywhere in the inner half of the interval, and
-# the log-slope answers to the embedding with numbers about 1: a network that hardly changes along x teaches nothing.
+# Weights at the start, of x and of the output: units bend within some unit of x, and the log-slope answers to the
+# embedding with numbers about 1. Embeddings start near 0, and so does the map; a tame network would only learn slowly.
 STEEPNESS = 1.0
 OUT_SCALE = 2.0
 MAX_SIZE = 4096
@@ -93,10 +94,10 @@ class IntegralMap(AbstractScalarMap):
         activation_of(activation)
         shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise([*sizes, 1])]
         *hidden, out = uniforms(as_key(name, key), shapes)
-        first, *deeper = (hidden_layer(draw, draw.shape[1] - 1) for draw in hidden)
-        first = first.at[:, 0].set(STEEPNESS * hidden[0][:, 0])
-        first = first.at[:, -1].set(0.5 * bound * STEEPNESS * hidden[0][:, -1])
-        self.weights = (first, *deeper)
+        # Uniform numbers with variance 1 / fan in; but the first layer's units bend anywhere in the inner half.
+        scales = [np.array([STEEPNESS, *[(3 / embedding) ** 0.5] * embedding, 0.5 * bound * STEEPNESS])]
+        scales += [np.array([(3 / width) ** 0.5] * width + [1.0])] * (depth - 1)
+        self.weights = tuple(draw * scale for draw, scale in zip(hidden, scales, strict=True))
         self.out_weight = OUT_SCALE * width**-0.5 * out[:, :-1]
         self.rule, self.bound, self.activation = rule, float(bound), activation
         self.n_params, self.traits = 1 + embedding, Traits(inverse="iterative")

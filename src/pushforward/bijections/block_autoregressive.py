@@ -16,7 +16,7 @@ from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.nets.base import limit_input, uniforms
 from pushforward.numerics.bounded import soft_clamp
-from pushforward.numerics.product import dense
+from pushforward.numerics.product import dense, matrix_product
 from pushforward.numerics.root import solve_increasing
 
 # Bound on the logs of the positive weights, before their rows are normalised, and of the gains of the rows: products
@@ -145,7 +145,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
         layers = []
         for raw, free, gain, bias in zip(self.log_positive, self.free, self.log_gain, self.bias, strict=True):
             raw = soft_clamp(raw, MAX_LOG_WEIGHT)
-            free = jnp.where(mask, free, 0).reshape(dim - 1, free.shape[1], -1)
+            free = jnp.where(mask, free, 0).reshape(dim - 1, free.shape[1], (dim - 1) * free.shape[3])
             free = jnp.concatenate([jnp.zeros((1, *free.shape[1:]), free.dtype), free])
             square = jnp.sum(jnp.exp(2 * raw), axis=-1) + jnp.sum(free**2, axis=-1)
             log_scale = soft_clamp(gain, MAX_LOG_GAIN) - 0.5 * jnp.log(square)
@@ -156,8 +156,8 @@ class BlockAutoregressive(AbstractBatchedBijection):
         """What the condition adds to the units of each layer, `(dim, out, n)`."""
         if self.cond_weight is None or condition is None:
             return [jnp.zeros((*bias.shape, 1), bias.dtype) for bias in self.bias]
-        features = jnp.tanh(dense(self.cond_weight, limit_input(condition.reshape(-1, n))))
-        return [weight @ features for weight in self.cond_out_weights]
+        features = jnp.tanh(dense(self.cond_weight, limit_input(condition.reshape(self.cond_weight.shape[1] - 1, n))))
+        return [_mix(weight, features) for weight in self.cond_out_weights]
 
     def _gates(self) -> tuple[Array, Array]:
         r"""$\log(1 - \alpha)$ and $\log \alpha$."""
@@ -170,7 +170,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
         # Any function of the earlier coordinates will do, a clipped one too: 1e30 in one must not drown the others.
         others, units, log_slope = limit_input(x)[:, None, :], x[:, None, :], jnp.zeros((dim, 1, n), x.dtype)
         for number, (layer, shift) in enumerate(zip(layers, shifts, strict=True)):
-            shift = shift + layer.bias[..., None] + layer.free @ others[:-1].reshape(-1, n)
+            shift = shift + layer.bias[..., None] + _mix(layer.free, others[:-1])
             units, log_slope = _apply(layer.log_positive, shift, units, log_slope, number == len(layers) - 1)
             others = units
         y, log_slope = _with_residual(x, units[:, 0], log_slope[:, 0], *(log[:, None] for log in self._gates()))
@@ -187,7 +187,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
             known, total = carry
             i, y_i, own, own_shifts, gates = inputs
             fixed = [
-                shift + layer.bias[:, None] + layer.free @ units[:-1].reshape(-1, n)
+                shift + layer.bias[:, None] + _mix(layer.free, units[:-1])
                 for layer, shift, units in zip(own, own_shifts, known, strict=True)
             ]
 
@@ -210,6 +210,13 @@ class BlockAutoregressive(AbstractBatchedBijection):
         inputs = (jnp.arange(dim), y.astype(dtype), layers, shifts, self._gates())
         (_, log_det), x = jax.lax.scan(step, (known, jnp.zeros(n, dtype)), inputs)
         return x, log_det
+
+
+def _mix(weights: Array, x: Array) -> Array:
+    """`(..., out, k)` by `(..., n)`, whose axes but the last hold k numbers, as one matrix product."""
+    # Sizes in full: there may be no earlier coordinate, and no row.
+    *outs, k = weights.shape
+    return matrix_product(weights.reshape(math.prod(outs), k), x.reshape(k, x.shape[-1])).reshape(*outs, x.shape[-1])
 
 
 def _apply(log_positive: Array, shift: Array, units: Array, log_slope: Array, last: bool) -> tuple[Array, Array]:

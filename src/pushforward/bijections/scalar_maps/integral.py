@@ -94,7 +94,7 @@ class IntegralMap(AbstractScalarMap):
         activation_of(activation)
         shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise([*sizes, 1])]
         *hidden, out = uniforms(as_key(name, key), shapes)
-        # Uniform numbers with variance 1 / fan in; but the first layer's units bend anywhere in the inner half.
+        # Variance 1 / fan in; but the units of the first layer bend anywhere in the inner half of the interval.
         scales = [np.array([STEEPNESS, *[(3 / embedding) ** 0.5] * embedding, 0.5 * bound * STEEPNESS])]
         scales += [np.array([(3 / width) ** 0.5] * width + [1.0])] * (depth - 1)
         self.weights = tuple(draw * scale for draw, scale in zip(hidden, scales, strict=True))

@@ -19,6 +19,12 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "naf": lambda *args, **kwargs: pf.flows.naf(*args, components=2, **kwargs),
     "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
+    "bernstein": lambda *args, **kwargs: pf.flows.bernstein(*args, degree=5, **kwargs),
+    "bnaf": pf.flows.bnaf,
+    "sos": lambda *args, **kwargs: pf.flows.sos(*args, degree=2, components=2, **kwargs),
+    "umnn": lambda *args, **kwargs: pf.flows.umnn(
+        *args, embedding=2, integrand_width=4, integrand_depth=1, nodes=6, **kwargs
+    ),
 }
 
 
@@ -44,4 +50,8 @@ CASES: dict[str, Case] = {
     "naf, conditional": zoo_case("naf", dim=2, condition_dim=1),
     "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
     "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),
+    "bernstein": zoo_case("bernstein", dim=2),
+    "bnaf, conditional": zoo_case("bnaf", dim=2, condition_dim=2),
+    "sos": zoo_case("sos", dim=2),
+    "umnn": zoo_case("umnn", dim=2),
 }

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import equinox as eqx
 import jax
@@ -16,6 +16,7 @@ import pytest
 
 import pushforward as pf
 from cases import ZOO, small
+from pushforward.io.flow_options import FlowName
 from pushforward.testing import compilations, randomise
 
 KEY = jax.random.key(21)
@@ -178,7 +179,7 @@ def test_layers_of_one_flow_differ() -> None:
 
 
 def test_registry() -> None:
-    assert set(pf.flows.ZOO) == {"nice", "realnvp", "maf", "iaf", "nsf", "naf", "flowpp", "gaussianization"}
+    assert set(pf.flows.ZOO) == set(get_args(FlowName))
 
 
 @pytest.mark.parametrize(

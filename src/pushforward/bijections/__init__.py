@@ -2,6 +2,7 @@
 
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
@@ -19,13 +20,16 @@ from pushforward.bijections.scalar_maps import (
     AbstractScalarMap,
     AdditiveMap,
     AffineMap,
+    BernsteinMap,
     DenseSigmoidalMap,
     GaussianMixtureMap,
+    IntegralMap,
     LogisticMixtureMap,
     PerturbationMap,
     RationalQuadraticMap,
     RepeatedMap,
     SigmoidalMap,
+    SumOfSquaresMap,
 )
 from pushforward.bijections.simplex import StickBreaking
 from pushforward.bijections.supports import (
@@ -52,6 +56,8 @@ __all__ = [
     "Affine",
     "AffineMap",
     "Autoregressive",
+    "BernsteinMap",
+    "BlockAutoregressive",
     "Chain",
     "Circle",
     "ColumnUnits",
@@ -64,6 +70,7 @@ __all__ = [
     "GaussianMixtureMap",
     "GraphAutoregressive",
     "HalfLine",
+    "IntegralMap",
     "Interval",
     "IntoBox",
     "Invert",
@@ -94,6 +101,7 @@ __all__ = [
     "Standardize",
     "StickBreaking",
     "StudentTCDF",
+    "SumOfSquaresMap",
     "Tanh",
     "Torus",
     "Vmap",

@@ -4,12 +4,15 @@ from collections.abc import Callable
 
 from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
+from pushforward.flows.bnaf import bnaf
 from pushforward.flows.coupling import nice, realnvp
 from pushforward.flows.describe import Description, describe_zoo
 from pushforward.flows.flowpp import flowpp
 from pushforward.flows.gaussianization import gaussianization
 from pushforward.flows.neural_autoregressive import naf
+from pushforward.flows.polynomial import bernstein, sos
 from pushforward.flows.spline import nsf
+from pushforward.flows.umnn import umnn
 
 # The closed registry: a model file names its flow by one of these, and nothing else is ever looked up.
 ZOO: dict[str, Callable[..., Flow]] = {
@@ -21,6 +24,10 @@ ZOO: dict[str, Callable[..., Flow]] = {
     "naf": naf,
     "flowpp": flowpp,
     "gaussianization": gaussianization,
+    "bernstein": bernstein,
+    "bnaf": bnaf,
+    "sos": sos,
+    "umnn": umnn,
 }
 
 
@@ -40,6 +47,8 @@ def describe() -> Description:
 
 __all__ = [
     "ZOO",
+    "bernstein",
+    "bnaf",
     "describe",
     "flowpp",
     "gaussianization",
@@ -49,4 +58,6 @@ __all__ = [
     "nice",
     "nsf",
     "realnvp",
+    "sos",
+    "umnn",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from pushforward._checks import check_int, message
@@ -19,7 +21,7 @@ from pushforward.nets import MADE, GraphMADE
 
 def autoregressive_flow(
     name: str,
-    scalar_map: AbstractScalarMap,
+    scalar_map: AbstractScalarMap | Callable[[PRNGKeyArray], AbstractScalarMap],
     key: PRNGKeyArray,
     *,
     fast: str,
@@ -37,8 +39,9 @@ def autoregressive_flow(
 ) -> Flow:
     """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF).
 
-    With an adjacency one layer along the graph, of `n_layers` scalar maps that all see the original parents: a second
-    layer's parents would bring their own parents along.
+    A scalar map with weights of its own comes as a function of a key, called for each layer. With an adjacency there is
+    one layer along the graph, of `n_layers` scalar maps that all see the original parents: a second layer's parents
+    would bring their own parents along.
     """
     dim = check_int(name, "dim", dim, 1, MAX_DIM)
     cond_shape = condition_shape(name, condition_dim)
@@ -49,10 +52,12 @@ def autoregressive_flow(
         if np.shape(adjacency)[:1] != (dim,):
             fix = "One row per coordinate of an event: entry [i, j] says that i may depend on j."
             raise ValueError(message(name, f"an adjacency of {dim} rows", f"shape {np.shape(adjacency)}", fix))
-        scalar_map = RepeatedMap(scalar_map, check_int(name, "n_layers", n_layers, 1, MAX_LAYERS))
-        n_layers = 1
+    n_maps = check_int(name, "n_layers", n_layers, 1, MAX_LAYERS)
 
     def make(layer_key: PRNGKeyArray) -> AbstractBijection:
+        # Fold in a number that no constructor reaches by splitting, for a key of the map's own.
+        own_key = jax.random.fold_in(layer_key, 0x6D6170)
+        own = scalar_map if isinstance(scalar_map, AbstractScalarMap) else scalar_map(own_key)
         options: dict[str, Any] = {
             "width": width,
             "depth": depth,
@@ -61,13 +66,16 @@ def autoregressive_flow(
             "activation": activation,
         }
         if adjacency is not None:
-            conditioner = GraphMADE(layer_key, adjacency, scalar_map.n_params, **options)
-            layer: AbstractBijection = GraphAutoregressive(conditioner, scalar_map)
+            own = RepeatedMap(own, n_maps)
+            conditioner = GraphMADE(layer_key, adjacency, own.n_params, **options)
+            layer: AbstractBijection = GraphAutoregressive(conditioner, own)
         else:
-            layer = Autoregressive(MADE(layer_key, dim, scalar_map.n_params, **options), scalar_map)
+            layer = Autoregressive(MADE(layer_key, dim, own.n_params, **options), own)
         return Invert(layer) if fast == "score" else layer
 
-    return stack(name, key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)
+    return stack(
+        name, key, make, dim=dim, n_layers=n_maps if adjacency is None else 1, base=base, linear=linear, actnorm=actnorm
+    )
 
 
 def maf(

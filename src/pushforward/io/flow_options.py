@@ -12,7 +12,9 @@ from pydantic import Field
 
 MAX_DIM = 16384
 
-FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "naf", "flowpp", "gaussianization"]
+FlowName = Literal[
+    "nice", "realnvp", "maf", "iaf", "nsf", "naf", "flowpp", "gaussianization", "bernstein", "bnaf", "sos", "umnn"
+]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
 WITHOUT_NETWORKS = frozenset({"gaussianization"})
@@ -39,15 +41,20 @@ class FlowOption:
 
 OPTIONS: dict[str, FlowOption] = {
     "n_layers": FlowOption(Annotated[int, Field(ge=1, le=512)], "Layers."),
-    "width": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)], "Units per hidden layer."),
+    "width": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)], "Units per hidden layer (bnaf: and column)."),
     "depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of each network."),
     "bins": FlowOption(Annotated[int, Field(ge=2, le=256)], "Bins per spline (nsf)."),
     "components": FlowOption(
-        Annotated[int, Field(ge=1, le=1024)], "Components per map (naf, flowpp, gaussianization)."
+        Annotated[int, Field(ge=1, le=1024)], "Components per map: sigmoids, logistics, normals, squares."
     ),
     "compositions": FlowOption(Annotated[int, Field(ge=1, le=16)], "Layers of each map of one number (naf)."),
     "dense": FlowOption(bool, "Dense instead of deep sigmoidal maps (naf)."),
-    "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the splines' interval (nsf)."),
+    "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the interval of the maps."),
+    "degree": FlowOption(Annotated[int, Field(ge=1, le=64)], "Degree of the polynomials (sos, bernstein)."),
+    "embedding": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Parameters of each column's integrand (umnn)."),
+    "integrand_depth": FlowOption(Annotated[int, Field(ge=1, le=64)], "Hidden layers of the integrand (umnn)."),
+    "integrand_width": FlowOption(Annotated[int, Field(ge=1, le=4096)], "Units per layer of the integrand (umnn)."),
+    "nodes": FlowOption(Annotated[int, Field(ge=2, le=128)], "Points at which the integrand is sampled (umnn)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (not of nice, nsf)."),
     "linear": FlowOption(Literal["reverse", "permutation", "lu", "rotation"] | None, "What mixes the columns."),

@@ -8,7 +8,18 @@ from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
-from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
+from pushforward.bijections.scalar_maps import (
+    AbstractScalarMap,
+    AdditiveMap,
+    AffineMap,
+    CircularSplineMap,
+    CubicSplineMap,
+    LinearRationalSplineMap,
+    LinearSplineMap,
+    MoebiusMap,
+    QuadraticSplineMap,
+    RationalQuadraticMap,
+)
 from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
@@ -20,14 +31,20 @@ __all__ = [
     "AffineMap",
     "Autoregressive",
     "Chain",
+    "CircularSplineMap",
     "ColumnUnits",
     "Coupling",
+    "CubicSplineMap",
     "Elementwise",
     "EmbedCondition",
     "Invert",
     "LULinear",
+    "LinearRationalSplineMap",
+    "LinearSplineMap",
+    "MoebiusMap",
     "Partial",
     "Permutation",
+    "QuadraticSplineMap",
     "RationalQuadraticMap",
     "Reverse",
     "Scan",

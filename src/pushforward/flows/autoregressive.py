@@ -29,6 +29,7 @@ def autoregressive_flow(
     residual: bool,
     activation: str,
     actnorm: bool,
+    features: str = "identity",
 ) -> Flow:
     """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF)."""
     dim = check_int(name, "dim", dim, 1, MAX_DIM)
@@ -44,6 +45,7 @@ def autoregressive_flow(
             cond_shape=cond_shape,
             residual=residual,
             activation=activation,
+            features=features,
         )
         layer = Autoregressive(conditioner, scalar_map)
         return Invert(layer) if fast == "score" else layer

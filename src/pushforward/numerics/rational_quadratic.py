@@ -154,9 +154,7 @@ def rational_quadratic_forward(
     return _forward_fwd(x, params, bins, bound, circular)[0]
 
 
-def _forward_fwd(
-    x: Array, params: Array, bins: int, bound: float, circular: bool
-) -> tuple[tuple[Array, Array], tuple]:
+def _forward_fwd(x: Array, params: Array, bins: int, bound: float, circular: bool) -> tuple[tuple[Array, Array], tuple]:
     found = _find_bin(_clamp(x, bound)[1], params, bins, bound, circular, by_height=False)
     return _forward_at(x, found, bound), (x, params, found)
 
@@ -250,9 +248,7 @@ def rational_quadratic_inverse(
     return _inverse_fwd(y, params, bins, bound, circular)[0]
 
 
-def _inverse_fwd(
-    y: Array, params: Array, bins: int, bound: float, circular: bool
-) -> tuple[tuple[Array, Array], tuple]:
+def _inverse_fwd(y: Array, params: Array, bins: int, bound: float, circular: bool) -> tuple[tuple[Array, Array], tuple]:
     x, found = _invert(y, params, bins, bound, circular)
     log_slope = _forward_at(x, found, bound)[1]
     return (x, -log_slope), (x, params, found, log_slope)

@@ -22,7 +22,6 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array
 from pushforward.numerics.rational_quadratic import MAX_RAW_SLOPE, MIN_BIN, MIN_SLOPE, SLOPE_ONE
 
-
 # Of 1000 the smallest allowed would fill the interval.
 MAX_BINS = 256
 

@@ -28,7 +28,7 @@ MIN_SPLIT = 0.025
 
 
 class _Pieces(NamedTuple):
-    """A bin of slopes $d_0, d_1$, split at the share $\\lambda$ of its width and $\\alpha$ of its height."""
+    r"""A bin of slopes $d_0, d_1$, split at the share $\lambda$ of its width and $\alpha$ of its height."""
 
     split: Array
     rise: Array
@@ -45,8 +45,8 @@ class LinearRationalSplineMap(AbstractScalarMap):
     $u = v/(v + r (1 - v))$, is as simple: no root, and sums of positive numbers alone. A bin with the secant $s$ and
     the slopes $d_0, d_1$ at its ends is split at the share $\lambda$ of its width, a parameter. With
     $m = \lambda\sqrt{d_0} + (1 - \lambda)\sqrt{d_1}$ the split lies at the share $\alpha = \lambda\sqrt{d_0}/m$ of
-    its height, the slope there is $s^2/m^2$, and the weights are $r = \sqrt{d_0}\,m/s$ and $s/(m\sqrt{d_1})$. The slopes
-    at the bounds are 1. Zeros give the identity to rounding.
+    its height, the slope there is $s^2/m^2$, and the weights are $r = \sqrt{d_0}\,m/s$ and $s/(m\sqrt{d_1})$. The
+    slopes at the bounds are 1. Zeros give the identity to rounding.
 
     Args:
         bins: number of bins, 2 or more.
@@ -128,9 +128,7 @@ class LinearRationalSplineMap(AbstractScalarMap):
         mean = split * root_start + (1 - split) * root_end
         first_weight, second_weight = root_start * mean / secant, secant / (mean * root_end)
         rise = split * root_start / mean
-        return _Pieces(
-            split, rise, first_weight, second_weight, jnp.log(start), 2 * (jnp.log(secant) - jnp.log(mean))
-        )
+        return _Pieces(split, rise, first_weight, second_weight, jnp.log(start), 2 * (jnp.log(secant) - jnp.log(mean)))
 
 
 def _within(share: Array, split: Array) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from pushforward._types import Array, Traits
@@ -90,4 +91,5 @@ class LinearSplineMap(AbstractScalarMap):
 
 def _below(found: Bin, end: Array) -> Array:
     """The last number of the bin: the one before its end, which is the next bin's; for the last bin its end."""
+    end = jax.lax.stop_gradient(end)
     return jnp.where(found.last, end, jnp.nextafter(end, jnp.full_like(end, -jnp.inf)))

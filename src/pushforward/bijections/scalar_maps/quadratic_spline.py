@@ -16,7 +16,6 @@ from pushforward.numerics.splines import (
     check_interval,
     find_bin,
     hold,
-    knot,
     on_interval,
     pick,
     split_rows,

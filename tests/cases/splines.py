@@ -9,7 +9,7 @@ import jax
 
 import pushforward as pf
 from cases.case import Case, coupled, eye, triangle
-from cases.core import autoregressive, coupling
+from cases.core import coupling
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import (
     CircularSplineMap,
@@ -21,6 +21,7 @@ from pushforward.bijections import (
     QuadraticSplineMap,
     half_split,
 )
+from pushforward.nets import WithFeatures
 
 # At the start the splines are the identity, with three bins of equal size.
 KNOTS = (-5.0, -5.0 / 3, 5.0 / 3, 5.0)
@@ -58,9 +59,21 @@ CASES: dict[str, Case] = {
         reach=coupled(half_split(2)),
     ),
     "Autoregressive, circular spline": Case(
-        lambda key: autoregressive(key, 3, CircularSplineMap(BINS)),
+        lambda key: pf.Autoregressive(
+            pf.MADE(key, 3, 3 * BINS + 1, width=8, features="circular"), CircularSplineMap(BINS)
+        ),
         domain_x=CIRCLE,
         domain_y=CIRCLE,
         reach=triangle(3),
+    ),
+    "Coupling, Moebius": Case(
+        lambda key: pf.Coupling(
+            half_split(3),
+            WithFeatures(pf.MLP(key, 2, (7, 2), width=8, depth=1), "circular", (7, 2)),
+            MoebiusMap(2),
+        ),
+        domain_x=CIRCLE,
+        domain_y=CIRCLE,
+        reach=coupled(half_split(3)),
     ),
 }

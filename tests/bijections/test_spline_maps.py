@@ -25,7 +25,7 @@ from pushforward.bijections import (
 )
 from pushforward.numerics.angles import wrap
 
-BINS, BOUND, N = 5, 5.0, 1024
+BINS, BOUND, N = 4, 5.0, 1024
 SPLINES = [kind(BINS, BOUND) for kind in (LinearSplineMap, QuadraticSplineMap, CubicSplineMap, LinearRationalSplineMap)]
 CIRCULAR = [CircularSplineMap(BINS), MoebiusMap(3)]
 MAPS: dict[str, Any] = {type(m).__name__: m for m in [*SPLINES, *CIRCULAR]}
@@ -39,28 +39,34 @@ def bound_of(name: str) -> float:
 
 
 @functools.cache
-def examine(name: str) -> Callable[[Any, Any, Any], dict[str, np.ndarray]]:
-    """Both directions from `x` and from `y`, and all first derivatives, as one program."""
+def examine(name: str, dtype: Any = np.float64) -> Callable[[Any, Any, Any], dict[str, np.ndarray]]:
+    """Both directions from `x` and from `y` and their gradients, as one program; in float32 round trips too.
+
+    Compiled by hand, so that the program outlives the clearing of JAX's caches between tests.
+    """
     scalar_map = MAPS[name]
 
     def total(run: Any, x: Array, params: Array) -> tuple[Array, tuple[Array, Array]]:
         out, log_slope = run(x, params)
         return jnp.sum(out) + jnp.sum(log_slope), (out, log_slope)
 
-    @jax.jit
     def run(x: Array, y: Array, params: Array) -> dict[str, Array]:
         there, back = scalar_map.forward_and_log_det, scalar_map.inverse_and_log_det
         out: dict[str, Array] = {}
         for side, first, second, at in (("x", there, back, x), ("y", back, there, y)):
             gradients, (image, log_slope) = jax.grad(functools.partial(total, first), (0, 1), has_aux=True)(at, params)
-            returned, returned_log_slope = second(image, params)
-            slope = jax.grad(lambda a, first=first: jnp.sum(first(a, params)[0]))(at)
-            own = (image, log_slope, *gradients, slope, returned, returned_log_slope, first(returned, params)[0])
-            names = ("image", "log_slope", "by_value", "by_params", "slope", "back", "back_log_slope", "again")
-            out |= {f"{side}_{what}": array for what, array in zip(names, own, strict=True)}
+            own = {"image": image, "log_slope": log_slope, "by_value": gradients[0], "by_params": gradients[1]}
+            if dtype == np.float32:
+                own["back"], own["back_log_slope"] = second(image, params)
+                own["again"] = first(own["back"], params)[0]
+            else:
+                own["slope"] = jax.grad(lambda a, first=first: jnp.sum(first(a, params)[0]))(at)
+            out |= {f"{side}_{what}": array for what, array in own.items()}
         return out
 
-    return lambda x, y, params: {key: np.asarray(a) for key, a in run(x, y, params).items()}
+    column, rows = jax.ShapeDtypeStruct((N,), dtype), jax.ShapeDtypeStruct((scalar_map.n_params, N), dtype)
+    program = jax.jit(run).lower(column, column, rows).compile()
+    return lambda x, y, params: {key: np.asarray(a) for key, a in program(x, y, params).items()}
 
 
 def draw(name: str, spread: float, dtype: Any = np.float64) -> np.ndarray:
@@ -95,7 +101,7 @@ def near_knots(name: str, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = y = rng.uniform(-bound, bound, N)
     else:
         x = knots_of(name, params)[rng.integers(1, BINS, size=N), np.arange(N)]
-        y = MAPS[name].forward_and_log_det(jnp.asarray(x), jnp.asarray(params, jnp.float64))[0]
+        y = examine(name)(x, x, params.astype(np.float64))["x_image"]
     out = []
     for side in (x, y):
         at, steps = np.array(side).astype(dtype), rng.integers(-2, 3, size=N)
@@ -108,13 +114,13 @@ def near_knots(name: str, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @all_maps
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_on_the_knots_with_wild_parameters(name: str, dtype: Any) -> None:
-    bound, eps = bound_of(name), float(np.finfo(dtype).eps)
+def test_on_the_knots_with_wild_parameters(name: str) -> None:
+    """In float32, where rounding finds what there is to find; the laws try the knots in both types."""
+    dtype, bound, eps = np.float32, bound_of(name), float(np.finfo(np.float32).eps)
     for spread in (0.0, 1.0, 3.0, 8.0):
         params = draw(name, spread, dtype)
         x, y = near_knots(name, params)
-        got = examine(name)(x, y, params)
+        got = examine(name, dtype)(x, y, params)
         assert all(np.all(np.isfinite(array)) for array in got.values())
         assert all(array.dtype == dtype for array in got.values())
         for side in "xy":
@@ -138,18 +144,15 @@ def test_a_linear_spline_stays_in_its_bin() -> None:
 
     The broken twin, without the clip to the bin: one float before a knot the image may round to the knot itself.
     """
-    crossed = 0
-    for dtype in DTYPES:
-        params = draw("LinearSplineMap", 3.0, dtype)
-        x, y = near_knots("LinearSplineMap", params)
-        got = examine("LinearSplineMap")(x, y, params)
-        np.testing.assert_array_equal(got["x_log_slope"], -got["x_back_log_slope"])
-        np.testing.assert_array_equal(got["y_log_slope"], -got["y_back_log_slope"])
-        bottom = edges(params, BOUND).astype(dtype)[1:3]
-        before = np.nextafter(dtype(-1.0), dtype(-9))
-        twin = bottom[0] + (bottom[1] - bottom[0]) * ((before - dtype(-3)) / dtype(2))
-        crossed += int(np.sum(twin >= bottom[1]))
-    assert crossed > 0
+    params = draw("LinearSplineMap", 3.0, np.float32)
+    x, y = near_knots("LinearSplineMap", params)
+    got = examine("LinearSplineMap", np.float32)(x, y, params)
+    np.testing.assert_array_equal(got["x_log_slope"], -got["x_back_log_slope"])
+    np.testing.assert_array_equal(got["y_log_slope"], -got["y_back_log_slope"])
+    low, high = edges(params, BOUND).astype(np.float32)[1:3]
+    left, right = np.float32(-BOUND + 2 * BOUND / BINS), np.float32(-BOUND + 4 * BOUND / BINS)
+    twin = low + (high - low) * ((np.nextafter(right, left) - left) / (right - left))
+    assert np.any(twin >= high)
 
 
 @all_maps
@@ -160,7 +163,7 @@ def test_gradients_are_finite_everywhere(name: str, dtype: Any) -> None:
     values += [1.0, -2.0] if name in ("MoebiusMap", "CircularSplineMap") else [1e3, -1e3, 1e30, -1e30]
     x = np.resize(np.array(values, dtype), N)
     for spread in (0.0, 3.0, 30.0):
-        got = examine(name)(x, x, draw(name, spread, dtype))
+        got = examine(name, dtype)(x, x, draw(name, spread, dtype))
         for side in "xy":
             for what in ("image", "log_slope", "by_value", "by_params"):
                 assert np.all(np.isfinite(got[f"{side}_{what}"])), (spread, side, what)
@@ -205,8 +208,8 @@ def test_increasing_between_its_ends_and_the_identity_at_zero(name: str) -> None
 @splines
 def test_tails(name: str) -> None:
     params = draw(name, 2.0)
-    got = examine(name)(*np.resize([-5.5, 5.5, 1e3, -1e4], (2, N)), params)
     x = np.resize([-5.5, 5.5, 1e3, -1e4], N)
+    got = examine(name)(x, x, params)
     if name != "CubicSplineMap":
         np.testing.assert_array_equal(got["x_image"], x)
         np.testing.assert_array_equal(got["y_image"], x)
@@ -233,11 +236,11 @@ def softplus_slopes(raw: np.ndarray) -> np.ndarray:
     return np.concatenate([one, 1e-3 + np.logaddexp(0, raw + math.log(math.expm1(0.999))), one])
 
 
-def linear(x: float, p: np.ndarray) -> float:
+def linear(x: float, p: np.ndarray) -> Any:
     return np.interp(x, np.linspace(-BOUND, BOUND, BINS + 1), edges(p, BOUND)[:, 0])
 
 
-def quadratic(x: float, p: np.ndarray) -> float:
+def quadratic(x: float, p: np.ndarray) -> Any:
     """The integral of the slopes' linear interpolation, which are 1 at the ends and proportional to exp inside."""
     knots, free = edges(p[:BINS], BOUND)[:, 0], np.exp(p[BINS:, 0])
     alone, ends = np.zeros(BINS + 1), np.zeros(BINS + 1)
@@ -248,17 +251,17 @@ def quadratic(x: float, p: np.ndarray) -> float:
     return -BOUND + np.trapezoid(np.interp(grid, knots, ends + floor + share * alone), grid)
 
 
-def cubic(x: float, p: np.ndarray) -> float:
+def cubic(x: float, p: np.ndarray) -> Any:
     """Steffen, 1990, with the slopes at the ends given; the curve by SciPy."""
     knots, heights = edges(p[:BINS], BOUND)[:, 0], edges(p[BINS : 2 * BINS], BOUND)[:, 0]
     w, s = np.diff(knots), np.diff(heights) / np.diff(knots)
     middle = (s[:-1] * w[1:] + s[1:] * w[:-1]) / (w[:-1] + w[1:])
     inner = 2 * np.minimum(np.minimum(s[:-1], s[1:]), 0.5 * middle)
     ends = s[[0, -1]] * (0.01 + 1.98 / (1 + np.exp(-p[2 * BINS :, 0])))
-    return float(CubicHermiteSpline(knots, heights, [ends[0], *inner, ends[1]])(x))
+    return CubicHermiteSpline(knots, heights, [ends[0], *inner, ends[1]])(x)
 
 
-def linear_rational(x: float, p: np.ndarray) -> float:
+def linear_rational(x: float, p: np.ndarray) -> Any:
     """Dolatabadi et al., 2020, algorithm 1, in their weights."""
     raw_w, raw_h, raw_d, raw_l = np.split(p, [BINS, 2 * BINS, 3 * BINS - 1])
     knots, heights, d = edges(raw_w, BOUND)[:, 0], edges(raw_h, BOUND)[:, 0], softplus_slopes(raw_d)[:, 0]
@@ -292,7 +295,7 @@ def test_is_its_formula(name: str) -> None:
 
 def test_moebius_maps_the_complex_circle() -> None:
     params, x = jnp.asarray(np.random.default_rng(9).standard_normal((4, 50))), np.linspace(-3, 3, 50)
-    got, log_slope = MoebiusMap(1).forward_and_log_det(jnp.asarray(x), params)
+    got, log_slope = jax.jit(MoebiusMap(1).forward_and_log_det)(x, params)
     omega = np.asarray(params[1] + 1j * params[2])
     omega, z = 0.99 * omega / np.sqrt(1 + np.abs(omega) ** 2), np.exp(1j * x)
     # The paper's form; then the rotation.

@@ -9,7 +9,6 @@ import jax
 
 import pushforward as pf
 from cases.case import Case, coupled, eye, triangle
-from cases.core import coupling
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import (
     CircularSplineMap,
@@ -52,12 +51,6 @@ CASES: dict[str, Case] = {
     "Elementwise, linear-rational spline": spline(LinearRationalSplineMap(BINS)),
     "Elementwise, circular spline": elementwise(CircularSplineMap(BINS), 3),
     "Elementwise, Moebius": elementwise(MoebiusMap(2), 3),
-    "Coupling, cubic spline": Case(
-        lambda key: coupling(key, half_split(2), CubicSplineMap(BINS)),
-        special_x=KNOTS,
-        special_y=KNOTS,
-        reach=coupled(half_split(2)),
-    ),
     "Autoregressive, circular spline": Case(
         lambda key: pf.Autoregressive(
             pf.MADE(key, 3, 3 * BINS + 1, width=8, features="circular"), CircularSplineMap(BINS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,6 @@ class Bin(NamedTuple):
     size: Array
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def bin_sizes(raw: Array, total: float) -> Array:
     r"""Sizes above `MIN_BIN * total` that add up to `total`: a softmax over the first axis.
 
@@ -43,7 +42,7 @@ def bin_sizes(raw: Array, total: float) -> Array:
         raw: `(bins, *S)`, unconstrained; zeros give equal sizes.
         total: of all sizes.
     """
-    return _bin_sizes_fwd(raw, total)[0]
+    return _bin_sizes(raw, total)
 
 
 def _bin_sizes_fwd(raw: Array, total: float) -> tuple[Array, tuple[Array, Array]]:
@@ -62,7 +61,8 @@ def _bin_sizes_bwd(total: float, residuals: tuple[Array, Array], bar: Array) -> 
     return (exps * ((bar - mean) / unit),)
 
 
-bin_sizes.defvjp(_bin_sizes_fwd, _bin_sizes_bwd)
+_bin_sizes: Any = jax.custom_vjp(lambda raw, total: _bin_sizes_fwd(raw, total)[0], nondiff_argnums=(1,))
+_bin_sizes.defvjp(_bin_sizes_fwd, _bin_sizes_bwd)
 
 
 @jax.custom_vjp
@@ -91,7 +91,6 @@ def _pick_bwd(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
 pick.defvjp(_pick_fwd, _pick_bwd)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def knot(sizes: Array, index: Array, start: float) -> Array:
     """Where bin `index` begins: `start` and the running sum of the sizes before it.
 
@@ -100,6 +99,10 @@ def knot(sizes: Array, index: Array, start: float) -> Array:
         index: `(*S)`, integers from 0 to `bins - 1`.
         start: the first knot.
     """
+    return _knot(sizes, index, start)
+
+
+def _knot_value(sizes: Array, index: Array, start: float) -> Array:
     out = edge = jnp.full_like(sizes[0], start)
     for k in range(1, sizes.shape[0]):
         edge = edge + sizes[k - 1]
@@ -108,7 +111,7 @@ def knot(sizes: Array, index: Array, start: float) -> Array:
 
 
 def _knot_fwd(sizes: Array, index: Array, start: float) -> tuple[Array, tuple[Array, Array]]:
-    return knot(sizes, index, start), (index, _numbers(sizes))
+    return _knot_value(sizes, index, start), (index, _numbers(sizes))
 
 
 def _knot_bwd(start: float, residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
@@ -116,7 +119,8 @@ def _knot_bwd(start: float, residuals: tuple[Array, Array], bar: Array) -> tuple
     return jnp.where(numbers < index, bar, 0), None
 
 
-knot.defvjp(_knot_fwd, _knot_bwd)
+_knot: Any = jax.custom_vjp(_knot_value, nondiff_argnums=(2,))
+_knot.defvjp(_knot_fwd, _knot_bwd)
 
 
 def _numbers(rows: Array) -> Array:
@@ -151,22 +155,26 @@ def slopes_of(raw: Array) -> Array:
     return MIN_SLOPE + jnp.log1p(jnp.exp(jnp.minimum(raw + SLOPE_ONE, MAX_RAW_SLOPE)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def split_rows(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
     """Consecutive groups of rows; the pull-back is one concatenation, where that of slices is a sum of paddings."""
+    return _split(params, sizes)
+
+
+def _split_value(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
     starts = [sum(sizes[:n]) for n in range(len(sizes))]
     return tuple(params[start : start + size] for start, size in zip(starts, sizes, strict=True))
 
 
 def _split_fwd(params: Array, sizes: tuple[int, ...]) -> tuple[tuple[Array, ...], None]:
-    return split_rows(params, sizes), None
+    return _split_value(params, sizes), None
 
 
 def _split_bwd(sizes: tuple[int, ...], _: None, bars: tuple[Array, ...]) -> tuple[Array]:
     return (jnp.concatenate(bars),)
 
 
-split_rows.defvjp(_split_fwd, _split_bwd)
+_split: Any = jax.custom_vjp(_split_value, nondiff_argnums=(1,))
+_split.defvjp(_split_fwd, _split_bwd)
 
 
 @jax.custom_jvp

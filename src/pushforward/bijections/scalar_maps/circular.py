@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -57,13 +58,13 @@ class CircularSplineMap(AbstractScalarMap):
 
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         spline, (rotation,) = split_rows(params, (3 * self.bins, 1))
-        y, log_slope = rational_quadratic_forward(wrap(x), spline, self.bins, math.pi, True)
-        return wrap(y + wrap(rotation)), log_slope
+        image: Any = rational_quadratic_forward(wrap(x), spline, self.bins, math.pi, True)
+        return wrap(image[0] + wrap(rotation)), image[1]
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
         spline, (rotation,) = split_rows(params, (3 * self.bins, 1))
-        x, log_slope = rational_quadratic_inverse(wrap(y - wrap(rotation)), spline, self.bins, math.pi, True)
-        return wrap(x), log_slope
+        image: Any = rational_quadratic_inverse(wrap(y - wrap(rotation)), spline, self.bins, math.pi, True)
+        return wrap(image[0]), image[1]
 
 
 class MoebiusMap(AbstractScalarMap):

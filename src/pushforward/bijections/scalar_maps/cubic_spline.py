@@ -75,11 +75,8 @@ class CubicSplineMap(AbstractScalarMap):
         share, relative = _within(xi, piece.start, piece.end)
         top = piece.bottom + piece.height
         y = hold(hold(piece.bottom + piece.height * share, piece.bottom, top), -self.bound, self.bound)
-        tail = _tail(x, piece)
-        log_secant = jnp.log(piece.height / piece.width)
-        # Inside, what is left out of `x - clamped` is 0; outside, `clamped` is the bound of both sides.
-        y = jnp.where(inside, y, clamped + (x - clamped) * (tail * (piece.height / piece.width)))
-        return y, log_secant + jnp.log(jnp.where(inside, relative, tail))
+        log_slope = _log_secant(piece) + jnp.log(jnp.where(inside, relative, _tail(x, piece)))
+        return jnp.where(inside, y, _along_tail(x, clamped, inside, log_slope)), log_slope
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
         inside, clamped = clamp(y, self.bound)
@@ -95,10 +92,9 @@ class CubicSplineMap(AbstractScalarMap):
         xi = hold(solve_increasing(increasing, target, target, width=1.0).x, 0.0, 1.0)
         right = piece.left + piece.width
         x = hold(hold(piece.left + piece.width * xi, piece.left, right), -self.bound, self.bound)
-        relative, tail = _within(xi, piece.start, piece.end)[1], _tail(y, piece)
-        secant = piece.height / piece.width
-        x = jnp.where(inside, x, clamped + (y - clamped) / (tail * secant))
-        return x, -jnp.log(secant) - jnp.log(jnp.where(inside, relative, tail))
+        relative = _within(xi, piece.start, piece.end)[1]
+        log_slope = -_log_secant(piece) - jnp.log(jnp.where(inside, relative, _tail(y, piece)))
+        return jnp.where(inside, x, _along_tail(y, clamped, inside, log_slope)), log_slope
 
     def _find(self, value: Array, params: Array, by_height: bool) -> _Cubic:
         raw_widths, raw_heights, raw_ends = split_rows(params, (self.bins, self.bins, 2))
@@ -130,6 +126,15 @@ def _within(xi: Array, start: Array, end: Array) -> tuple[Array, Array]:
     share = xi * (start * rest * rest + xi * ((3 - end) * rest + xi))
     # The middle coefficient may be negative, but only where the others are large: at least half of them remains.
     return share, start * rest * rest + 2 * (3 - start - end) * xi * rest + end * xi * xi
+
+
+def _log_secant(piece: _Cubic) -> Array:
+    return jnp.log(piece.height) - jnp.log(piece.width)
+
+
+def _along_tail(value: Array, clamped: Array, inside: Array, log_slope: Array) -> Array:
+    """The tail from the bound, which maps to itself. By a product: far out, the pull-back of a quotient overflows."""
+    return clamped + (value - clamped) * jnp.exp(jnp.where(inside, 0.0, log_slope))
 
 
 def _tail(value: Array, piece: _Cubic) -> Array:

@@ -14,6 +14,7 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "realnvp": pf.flows.realnvp,
     "maf": pf.flows.maf,
     "iaf": pf.flows.iaf,
+    "ncsf": lambda *args, **kwargs: pf.flows.ncsf(*args, bins=BINS, **kwargs),
     "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
 }

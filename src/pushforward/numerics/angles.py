@@ -20,8 +20,8 @@ def wrap(x: Array) -> Array:
     Example:
         >>> import jax.numpy as jnp
         >>> from pushforward.numerics.angles import wrap
-        >>> wrap(jnp.array([1.0, 4.0, -jnp.pi, jnp.pi])).round(4).tolist()
-        [1.0, -2.2832000732421875, -3.1415998935699463, -3.1415998935699463]
+        >>> [round(angle, 3) for angle in wrap(jnp.array([1.0, 4.0, -jnp.pi, jnp.pi])).tolist()]
+        [1.0, -2.283, -3.142, -3.142]
     """
     turns = jnp.floor((x + math.pi) / TURN)
     out = x - TURN * turns

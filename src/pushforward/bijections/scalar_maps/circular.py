@@ -44,8 +44,8 @@ class CircularSplineMap(AbstractScalarMap):
         >>> from pushforward.bijections import CircularSplineMap
         >>> spline = CircularSplineMap(bins=4)
         >>> params = jnp.zeros((spline.n_params, 1)).at[-1].set(1.0)
-        >>> spline.forward_and_log_det(jnp.array([3.0]), params)[0].round(4).tolist()
-        [-2.2832000732421875]
+        >>> round(spline.forward_and_log_det(jnp.array([3.0]), params)[0].item(), 3)
+        -2.283
     """
 
     bins: int = eqx.field(static=True, default=8)
@@ -94,8 +94,8 @@ class MoebiusMap(AbstractScalarMap):
         >>> from pushforward.bijections import MoebiusMap
         >>> params = jnp.array([[0.0], [1.0], [0.0], [0.0]])
         >>> y, log_slope = MoebiusMap(components=1).forward_and_log_det(jnp.array([0.0]), params)
-        >>> y.round(4).tolist(), log_slope.round(4).tolist()
-        ([0.0], [1.7346999645233154])
+        >>> y.tolist(), round(log_slope.item(), 3)
+        ([0.0], 1.735)
     """
 
     components: int = eqx.field(static=True, default=8)

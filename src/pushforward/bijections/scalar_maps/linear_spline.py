@@ -35,8 +35,8 @@ class LinearSplineMap(AbstractScalarMap):
         >>> y, log_slope = LinearSplineMap(bins=2, bound=1.0).forward_and_log_det(
         ...     jnp.array([0.5, 3.0]), jnp.array([[1.0, 1.0], [0.0, 0.0]])
         ... )
-        >>> y.round(3).tolist(), log_slope.round(3).tolist()
-        ([0.731, 3.0], [-0.619, 0.0])
+        >>> [round(a, 3) for a in (*y.tolist(), *log_slope.tolist())]
+        [0.731, 3.0, -0.618, 0.0]
     """
 
     bins: int = eqx.field(static=True, default=8)
@@ -92,4 +92,6 @@ class LinearSplineMap(AbstractScalarMap):
 def _below(found: Bin, end: Array) -> Array:
     """The last number of the bin: the one before its end, which is the next bin's; for the last bin its end."""
     end = jax.lax.stop_gradient(end)
-    return jnp.where(found.last, end, jnp.nextafter(end, jnp.full_like(end, -jnp.inf)))
+    # Before 0 there are floats that count as 0 in arithmetic: the first that does not.
+    before = jnp.minimum(jnp.nextafter(end, jnp.full_like(end, -jnp.inf)), end - jnp.finfo(end.dtype).tiny)
+    return jnp.where(found.last, end, before)

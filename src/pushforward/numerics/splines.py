@@ -140,7 +140,18 @@ def find_bin(value: Array, sizes: Array, bound: float) -> Bin:
     for k in range(1, sizes.shape[0]):
         edge = edge + sizes[k - 1]
         index = index + (value >= edge)
-    return bin_at(index, sizes, bound)
+    return bin_at(computed_once(index, sizes), sizes, bound)
+
+
+def computed_once(index: Array, sizes: Array) -> Array:
+    """The same numbers of bins, which XLA computes once for all that use them, because they end in a division.
+
+    Where the value comes out of a cheap expression, XLA computes it, and the search, again in each fused loop, and may
+    round it in another way there: on a knot two loops then chose different bins, one for the left end and one for the
+    size, and what they gave together was wrong by a whole bin.
+    """
+    unit = jax.lax.stop_gradient(sizes[0])
+    return jnp.round(index * unit / unit).astype(jnp.int32)
 
 
 def bin_at(index: Array, sizes: Array, bound: float) -> Bin:

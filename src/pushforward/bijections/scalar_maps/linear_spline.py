@@ -8,7 +8,16 @@ import jax.numpy as jnp
 
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
-from pushforward.numerics.splines import Bin, bin_at, bin_sizes, check_interval, find_bin, hold, on_interval
+from pushforward.numerics.splines import (
+    Bin,
+    bin_at,
+    bin_sizes,
+    check_interval,
+    computed_once,
+    find_bin,
+    hold,
+    on_interval,
+)
 
 
 class LinearSplineMap(AbstractScalarMap):
@@ -54,7 +63,7 @@ class LinearSplineMap(AbstractScalarMap):
             index = jnp.zeros(x.shape, jnp.int32)
             for edge in self._edges()[1:-1]:
                 index = index + (x >= edge)
-            found = bin_at(index, heights, self.bound)
+            found = bin_at(computed_once(index, heights), heights, self.bound)
             left, _ = self._ends(found, x)
             y = found.left + found.size * ((x - left) / self._width())
             return hold(y, found.left, _below(found, found.left + found.size)), self._log_slope(found)

@@ -140,18 +140,23 @@ def find_bin(value: Array, sizes: Array, bound: float) -> Bin:
     for k in range(1, sizes.shape[0]):
         edge = edge + sizes[k - 1]
         index = index + (value >= edge)
-    return bin_at(computed_once(index, sizes), sizes, bound)
+    return bin_at(computed_once(index, sizes[0]), sizes, bound)
 
 
-def computed_once(index: Array, sizes: Array) -> Array:
-    """The same numbers of bins, which XLA computes once for all that use them, because they end in a division.
+def computed_once(value: Array, like: Array) -> Array:
+    """`value`, which XLA computes once for all that use it, because it ends in a division (by 1).
 
-    Where the value comes out of a cheap expression, XLA computes it, and the search, again in each fused loop, and may
-    round it in another way there: on a knot two loops then chose different bins, one for the left end and one for the
-    size, and what they gave together was wrong by a whole bin.
+    What ends in anything cheaper XLA may compute again in each fused loop, and round in another way there: on a knot
+    one loop then chose the bin that gives the left end, another the next bin for the size, and what they gave together
+    was wrong by a whole bin. So whatever decides between formulas is computed once.
+
+    Args:
+        value: numbers or indices.
+        like: finite numbers of the same shape, which XLA does not know.
     """
-    unit = jax.lax.stop_gradient(sizes[0])
-    return jnp.round(index * unit / unit).astype(jnp.int32)
+    # Not by exp(0): XLA makes a product of that.
+    exact = value / jnp.maximum(1.0, 0 * jax.lax.stop_gradient(like))
+    return exact.astype(value.dtype)
 
 
 def bin_at(index: Array, sizes: Array, bound: float) -> Bin:

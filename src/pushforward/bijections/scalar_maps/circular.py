@@ -16,7 +16,7 @@ from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.numerics.angles import wrap
 from pushforward.numerics.rational_quadratic import rational_quadratic_forward, rational_quadratic_inverse
 from pushforward.numerics.root import solve_increasing
-from pushforward.numerics.splines import split_rows
+from pushforward.numerics.splines import computed_once, split_rows
 
 # Centres of Moebius maps stay within this radius, so that slopes lie between 1/199 and 199.
 MAX_RADIUS = 0.99
@@ -58,12 +58,15 @@ class CircularSplineMap(AbstractScalarMap):
 
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         spline, (rotation,) = split_rows(params, (3 * self.bins, 1))
-        image: Any = rational_quadratic_forward(wrap(x), spline, self.bins, math.pi, True)
+        # On which side of the cut an angle lies decides between bins.
+        x = computed_once(wrap(x), rotation)
+        image: Any = rational_quadratic_forward(x, spline, self.bins, math.pi, True)
         return wrap(image[0] + wrap(rotation)), image[1]
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
         spline, (rotation,) = split_rows(params, (3 * self.bins, 1))
-        image: Any = rational_quadratic_inverse(wrap(y - wrap(rotation)), spline, self.bins, math.pi, True)
+        y = computed_once(wrap(y - wrap(rotation)), rotation)
+        image: Any = rational_quadratic_inverse(y, spline, self.bins, math.pi, True)
         return wrap(image[0]), image[1]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from pushforward._types import Array, Traits
@@ -25,6 +24,8 @@ from pushforward.numerics.splines import (
 
 # Where a bin is split lies within this share of its width from neither end: with a piece of width 0 nothing is gained.
 MIN_SPLIT = 0.025
+# Beyond this a raw split counts as this, so that its exponential is finite in every floating type.
+MAX_RAW = 80.0
 
 
 class _Pieces(NamedTuple):
@@ -123,7 +124,9 @@ class LinearRationalSplineMap(AbstractScalarMap):
         # A raw slope of 0 is a slope of 1, as in the tails.
         start = slopes_of(jnp.where(index == 0, 0.0, pick(raw_slopes, index - 1)))
         end = slopes_of(jnp.where(across.last, 0.0, pick(raw_slopes, index)))
-        split = MIN_SPLIT + (1 - 2 * MIN_SPLIT) * jax.nn.sigmoid(pick(raw_splits, index))
+        # A sigmoid between MIN_SPLIT and 1 - MIN_SPLIT that ends in a division: see `computed_once`.
+        odds = jnp.exp(jnp.clip(pick(raw_splits, index), -MAX_RAW, MAX_RAW))
+        split = (MIN_SPLIT + (1 - MIN_SPLIT) * odds) / (1 + odds)
         root_start, root_end = jnp.sqrt(start), jnp.sqrt(end)
         mean = split * root_start + (1 - split) * root_end
         first_weight, second_weight = root_start * mean / secant, secant / (mean * root_end)

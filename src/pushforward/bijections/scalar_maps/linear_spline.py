@@ -63,7 +63,7 @@ class LinearSplineMap(AbstractScalarMap):
             index = jnp.zeros(x.shape, jnp.int32)
             for edge in self._edges()[1:-1]:
                 index = index + (x >= edge)
-            found = bin_at(computed_once(index, heights), heights, self.bound)
+            found = bin_at(computed_once(index, heights[0]), heights, self.bound)
             left, _ = self._ends(found, x)
             y = found.left + found.size * ((x - left) / self._width())
             return hold(y, found.left, _below(found, found.left + found.size)), self._log_slope(found)

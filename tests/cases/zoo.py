@@ -17,6 +17,7 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "flowpp": lambda *args, **kwargs: pf.flows.flowpp(*args, components=2, **kwargs),
     "gaussianization": lambda *args, **kwargs: pf.flows.gaussianization(*args, components=2, **kwargs),
     "naf": lambda *args, **kwargs: pf.flows.naf(*args, components=2, **kwargs),
+    "ncsf": lambda *args, **kwargs: pf.flows.ncsf(*args, bins=BINS, **kwargs),
     "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
     "bernstein": lambda *args, **kwargs: pf.flows.bernstein(*args, degree=5, **kwargs),

@@ -84,6 +84,20 @@ def test_steps_agree_with_the_call_and_each_output_sees_all_earlier_inputs(
         assert by_condition.all()  # the first output, which no input reaches, included
 
 
+@pytest.mark.parametrize(("dim", "width", "conditional"), [(5, 16, True), (7, 3, False), (6, 1, True), (1, 4, False)])
+def test_angles_enter_as_points_of_the_circle(dim: int, width: int, conditional: bool) -> None:
+    """Both evaluations agree, also through the window of a narrow network, and a turn makes no difference to either."""
+    net, (x, condition) = build("MADE", dim, width, conditional, features="circular"), points(dim, conditional)
+    called, stepped, by_x, _ = examine(net, x, condition)
+    np.testing.assert_allclose(stepped, called, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(by_x, np.broadcast_to(np.tril(np.ones((dim, dim), bool), -1), (3, dim, dim)))
+    turned = eqx.filter_jit(lambda net: net(x + 2 * np.pi, condition))
+    np.testing.assert_allclose(turned(net), called, atol=1e-12)
+    if dim > 1:  # the broken twin: a network that sees the angles themselves
+        raw = build("MADE", dim, width, conditional)
+        assert not np.allclose(turned(raw), raw(x, condition), atol=1e-3)
+
+
 @pytest.mark.parametrize("activation", ["relu", "elu", "gelu", "silu", "tanh"])
 def test_steps_agree_with_the_call_for_each_activation(activation: str) -> None:
     net = build("ResMADE", 5, 3, True, activation=activation)
@@ -137,6 +151,7 @@ def test_float32_stays_float32() -> None:
         ({"depth": 0}, "MADE: expected depth an integer >= 1"),
         ({"n_params": 0}, "MADE: expected n_params an integer >= 1"),
         ({"activation": "swoosh"}, "expected one of relu"),
+        ({"features": "polar"}, "features: expected one of identity, circular"),
     ],
 )
 def test_errors(options: dict, match: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
 from pushforward.flows.bnaf import bnaf
+from pushforward.flows.circular import ncsf
 from pushforward.flows.coupling import nice, realnvp
 from pushforward.flows.describe import Description, describe_zoo
 from pushforward.flows.flowpp import flowpp
@@ -55,6 +56,7 @@ __all__ = [
     "iaf",
     "maf",
     "naf",
+    "ncsf",
     "nice",
     "nsf",
     "realnvp",

@@ -36,6 +36,7 @@ def autoregressive_flow(
     activation: str,
     actnorm: bool,
     adjacency: Any = None,
+    features: str = "identity",
 ) -> Flow:
     """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF).
 
@@ -70,7 +71,7 @@ def autoregressive_flow(
             conditioner = GraphMADE(layer_key, adjacency, own.n_params, **options)
             layer: AbstractBijection = GraphAutoregressive(conditioner, own)
         else:
-            layer = Autoregressive(MADE(layer_key, dim, own.n_params, **options), own)
+            layer = Autoregressive(MADE(layer_key, dim, own.n_params, features=features, **options), own)
         return Invert(layer) if fast == "score" else layer
 
     return stack(

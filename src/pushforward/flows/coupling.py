@@ -15,7 +15,8 @@ from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.flows.layers import MAX_DIM, Linear, condition_shape, stack
-from pushforward.nets import MLP, ResidualMLP
+from pushforward.nets import MLP, ResidualMLP, WithFeatures
+from pushforward.nets.base import features_of
 
 Split = Literal["half", "alternating"] | Sequence[bool] | np.ndarray
 
@@ -55,6 +56,7 @@ def coupling_flow(
     residual: bool,
     activation: str,
     actnorm: bool,
+    features: str = "identity",
 ) -> Flow:
     """A stack of couplings with the given scalar map; the zoo's functions say what the arguments mean."""
     dim = check_int(name, "dim", dim, 1, MAX_DIM)
@@ -66,18 +68,21 @@ def coupling_flow(
         )
     cond_shape = condition_shape(name, condition_dim)
     n_mapped = int(mask.sum())
+    out_shape = (scalar_map.n_params, n_mapped)
     net = ResidualMLP if residual else MLP
 
     def make(layer_key: PRNGKeyArray) -> AbstractBijection:
         conditioner = net(
             layer_key,
-            dim - n_mapped,
-            (scalar_map.n_params, n_mapped),
+            features_of(features).count * (dim - n_mapped),
+            out_shape,
             width=width,
             depth=depth,
             cond_shape=cond_shape,
             activation=activation,
         )
+        if features != "identity":
+            conditioner = WithFeatures(conditioner, features, out_shape)
         return Coupling(mask, conditioner, scalar_map, cond_shape=cond_shape)
 
     return stack(name, key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)

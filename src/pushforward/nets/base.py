@@ -4,7 +4,7 @@ import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,19 @@ HIDDEN_SCALE = 0.7
 # Standard deviation of the last layer's weights at the start, relative to 1 / sqrt(fan in): a new flow is close to the
 # identity, yet every parameter has a gradient.
 OUTPUT_SCALE = 1e-2
+
+
+class Features(NamedTuple):
+    """What of each input enters a network.
+
+    Attributes:
+        count: features per input.
+        of: from inputs `(k, n)` to features `(count * k, n)`, first one of all inputs, then the next.
+    """
+
+    count: int
+    of: Callable[[Array], Array]
+
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -96,6 +109,45 @@ class AbstractConditioner(eqx.Module):
 def limit_input(x: Array) -> Array:
     """The input within `INPUT_LIMIT`."""
     return jnp.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
+
+
+FEATURES = {
+    "identity": Features(1, limit_input),
+    # An angle by its place on the circle: what is computed from it is continuous where the angle jumps by a turn.
+    "circular": Features(2, lambda x: jnp.concatenate([jnp.cos(x), jnp.sin(x)])),
+}
+
+
+def features_of(name: str) -> Features:
+    """The features of that name.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in FEATURES:
+        raise ValueError(f"features: expected one of {', '.join(FEATURES)}, got {name!r}.")
+    return FEATURES[name]
+
+
+class WithFeatures(eqx.Module):
+    """A network that sees features of its inputs: the conditioner of a coupling of angles.
+
+    Args:
+        net: a network with `features_of(features).count` times as many inputs, such as an `MLP`.
+        features: `"identity"` or `"circular"`.
+        out_shape: of the network's output.
+    """
+
+    net: Callable[..., Array]
+    features: str = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+
+    def __init__(self, net: Callable[..., Array], features: str, out_shape: Shape):
+        features_of(features)
+        self.net, self.features, self.out_shape = net, features, tuple(out_shape)
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        return self.net(features_of(self.features).of(x), condition)
 
 
 def uniforms(key: PRNGKeyArray, shapes: Sequence[Shape]) -> list[Array]:

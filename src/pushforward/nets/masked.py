@@ -26,6 +26,7 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import (
     AbstractConditioner,
     activation_of,
+    features_of,
     hidden_layer,
     limit_input,
     output_layer,
@@ -96,6 +97,8 @@ class MADE(AbstractConditioner):
         cond_shape: shape of the condition, None if unconditional.
         residual: ResMADE.
         activation: one of relu, elu, gelu, silu, softplus, tanh.
+        features: what enters for each input: `"identity"`, or `"circular"`, the cosine and the sine of an angle, so
+            that the parameters are continuous functions on the circle.
 
     Shapes:
         `(dim, n) -> (n_params, dim, n)`, the batch on the last axis
@@ -108,10 +111,12 @@ class MADE(AbstractConditioner):
     Source: Germain, Gregor, Murray, Larochelle, 2015, eq. 9-11, arXiv 1502.03509; residual: Durkan and Nash, 2019.
     """
 
-    first_weight: Array  # (width, dim + 1): in each layer the last column is the bias
+    # (width, n_features * dim + 1), first one feature of all inputs, then the next: in each layer the last column is
+    # the bias.
+    first_weight: Array
     hidden_weights: tuple[Array, ...]  # (width, width + 1)
     out_weight: Array  # (n_params, dim, width + 1)
-    window_weight: Array  # (n_params, dim, window)
+    window_weight: Array  # (n_params, dim, n_features * window)
     cond_weight: Array | None  # (width, n_cond)
     cond_out_weight: Array | None  # (n_params, dim, n_cond)
     n_steps: int = eqx.field(static=True)
@@ -119,6 +124,7 @@ class MADE(AbstractConditioner):
     cond_shape: Shape | None = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
     activation: str = eqx.field(static=True)
+    features: str = eqx.field(static=True)
 
     def __init__(
         self,
@@ -131,6 +137,7 @@ class MADE(AbstractConditioner):
         cond_shape: Shape | None = None,
         residual: bool = False,
         activation: str = "relu",
+        features: str = "identity",
     ):
         self.n_steps = check_int("MADE", "dim", dim, 1)
         self.n_params = check_int("MADE", "n_params", n_params, 1)
@@ -138,13 +145,19 @@ class MADE(AbstractConditioner):
         depth = check_int("MADE", "depth", depth, 1)
         activation_of(activation)
         self.cond_shape, self.residual, self.activation = cond_shape, bool(residual), activation
+        self.features, n_features = features, features_of(features).count
         degrees = degrees_of(dim, width, cond_shape is not None)
         n_cond = 0 if cond_shape is None else math.prod(cond_shape)
         n_hidden = 2 * depth if residual else depth - 1
-        shapes = [(width, dim + 1), (n_params, dim, width + 1), (width, n_cond + 1), (n_params, dim, n_cond + 1)]
-        shapes += [(n_params, dim, degrees.window + 1)] + [(width, width + 1)] * n_hidden
+        shapes = [
+            (width, n_features * dim + 1),
+            (n_params, dim, width + 1),
+            (width, n_cond + 1),
+            (n_params, dim, n_cond + 1),
+        ]
+        shapes += [(n_params, dim, n_features * degrees.window + 1)] + [(width, width + 1)] * n_hidden
         first, out, cond, cond_out, window, *hidden = uniforms(key, shapes)
-        fan_first = degrees.hidden[:, None] + n_cond
+        fan_first = n_features * degrees.hidden[:, None] + n_cond
         fan_hidden = np.searchsorted(degrees.hidden, degrees.hidden, side="right")[:, None]
         self.first_weight = hidden_layer(first, fan_first)
         # In a residual block the second layer starts small, so that a deep network starts as its first layer.
@@ -163,9 +176,10 @@ class MADE(AbstractConditioner):
     def _masked(self) -> tuple[Array, tuple[Array, ...], Array]:
         """The weights of the first layer, of the hidden layers and of the output, with their masks applied."""
         degrees, inputs = self._degrees().hidden, np.arange(1, self.n_steps + 1)
+        entering = np.tile(inputs, features_of(self.features).count)
         # The last column, the bias, belongs to every unit.
         hidden, degrees_in = jnp.asarray(degrees), jnp.asarray(np.append(degrees, -1))
-        first = jnp.where(hidden[:, None] >= jnp.asarray(np.append(inputs, -1)), self.first_weight, 0)
+        first = jnp.where(hidden[:, None] >= jnp.asarray(np.append(entering, -1)), self.first_weight, 0)
         between = tuple(jnp.where(hidden[:, None] >= degrees_in, w, 0) for w in self.hidden_weights)
         return first, between, jnp.where(jnp.asarray(inputs)[:, None] > degrees_in, self.out_weight, 0)
 
@@ -186,15 +200,18 @@ class MADE(AbstractConditioner):
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         first, between, out = self._masked()
-        known, n_window = self._from_condition(condition), self.window_weight.shape[-1]
-        x = limit_input(x)
+        known, features = self._from_condition(condition), features_of(self.features)
+        n_window = self.window_weight.shape[-1] // features.count
+        x = features.of(x)
         pre = dense(first, x)
         h = self._hidden(pre if known is None else pre + known[0], lambda n, h: dense(between[n], h))
         params = dense_output(out.reshape(-1, out.shape[-1]), h).reshape(self.n_params, self.n_steps, -1)
         params = params if known is None else params + known[1]
         if n_window:
-            padded = jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), x])
-            before = jnp.stack([padded[n_window - b - 1 :][: self.n_steps] for b in range(n_window)])
+            # One window after the other of each feature: where there is no input yet, all features are 0.
+            parts = [x[k * self.n_steps :][: self.n_steps] for k in range(features.count)]
+            padded = [jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), part]) for part in parts]
+            before = jnp.stack([p[n_window - b - 1 :][: self.n_steps] for p in padded for b in range(n_window)])
             params = params + jnp.einsum("pdb,bdn->pdn", self.window_weight, before)
         return params
 
@@ -204,8 +221,9 @@ class MADE(AbstractConditioner):
         pre, base = first[:, -1:], jnp.swapaxes(out[..., -1:], 0, 1)
         if known is not None:
             pre, base = pre + known[0], base + jnp.swapaxes(known[1], 0, 1)
-        # Column i of the first layer belongs to the input that becomes known before step i: input i - 1.
-        columns = jnp.concatenate([jnp.zeros_like(first[:, :1]), first[:, :-2]], axis=1).T
+        # Entry i belongs to the input that becomes known before step i: input i - 1.
+        by_input = [first[:, k * self.n_steps :][:, : self.n_steps] for k in range(features_of(self.features).count)]
+        columns = tuple(jnp.concatenate([jnp.zeros_like(w[:, :1]), w[:, :-1]], axis=1).T for w in by_input)
         hidden = tuple((w[:, :-1], w[:, -1:]) for w in between)
         tables = (columns, hidden, jnp.swapaxes(out[..., :-1], 0, 1), base)
         pre = jnp.broadcast_to(pre, (pre.shape[0], *batch))
@@ -216,8 +234,11 @@ class MADE(AbstractConditioner):
         columns, hidden, out, base = state.tables
         degrees = self._degrees()
         size = degrees.slice_size
-        previous = jnp.where(i == 0, 0, limit_input(previous))
-        first = state.first + columns[i][:, None] * previous
+        entering = features_of(self.features).of(previous[None])
+        entering = [jnp.where(i == 0, 0, feature) for feature in entering]
+        first = state.first
+        for column, feature in zip(columns, entering, strict=True):
+            first = first + column[i][:, None] * feature
         start = jnp.minimum(jnp.asarray(degrees.starts)[i], first.shape[0] - size)
         activations = list(state.activations)
 
@@ -234,7 +255,10 @@ class MADE(AbstractConditioner):
         params = out[i] @ store(len(activations) - 1, h) + base[i]
         recent = state.recent
         if recent.shape[0]:
-            recent = jnp.concatenate([previous[None].astype(recent.dtype), recent[:-1]])
+            n_window = recent.shape[0] // len(entering)
+            parts = [recent[k * n_window :][: n_window - 1] for k in range(len(entering))]
+            pairs = zip(entering, parts, strict=True)
+            recent = jnp.concatenate([a for new, old in pairs for a in (new[None].astype(recent.dtype), old)])
             params = params + self.window_weight[:, i] @ recent
         return params, State(state.tables, first, tuple(activations), recent)
 
@@ -248,8 +272,17 @@ def ResMADE(
     depth: int = 2,
     cond_shape: Shape | None = None,
     activation: str = "relu",
+    features: str = "identity",
 ) -> MADE:
     """`MADE` with `depth` residual blocks of two masked layers; arguments as there."""
     return MADE(
-        key, dim, n_params, width=width, depth=depth, cond_shape=cond_shape, residual=True, activation=activation
+        key,
+        dim,
+        n_params,
+        width=width,
+        depth=depth,
+        cond_shape=cond_shape,
+        residual=True,
+        activation=activation,
+        features=features,
     )

@@ -3,9 +3,14 @@
 from pushforward.bijections.scalar_maps.affine import AdditiveMap, AffineMap
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.bernstein import BernsteinMap
+from pushforward.bijections.scalar_maps.circular import CircularSplineMap, MoebiusMap
+from pushforward.bijections.scalar_maps.cubic_spline import CubicSplineMap
 from pushforward.bijections.scalar_maps.integral import IntegralMap
+from pushforward.bijections.scalar_maps.linear_rational import LinearRationalSplineMap
+from pushforward.bijections.scalar_maps.linear_spline import LinearSplineMap
 from pushforward.bijections.scalar_maps.mixture import GaussianMixtureMap, LogisticMixtureMap
 from pushforward.bijections.scalar_maps.perturbation import PerturbationMap
+from pushforward.bijections.scalar_maps.quadratic_spline import QuadraticSplineMap
 from pushforward.bijections.scalar_maps.rational_quadratic import RationalQuadraticMap
 from pushforward.bijections.scalar_maps.repeated import RepeatedMap
 from pushforward.bijections.scalar_maps.sigmoidal import DenseSigmoidalMap, SigmoidalMap
@@ -16,11 +21,17 @@ __all__ = [
     "AdditiveMap",
     "AffineMap",
     "BernsteinMap",
+    "CircularSplineMap",
+    "CubicSplineMap",
     "DenseSigmoidalMap",
     "GaussianMixtureMap",
     "IntegralMap",
+    "LinearRationalSplineMap",
+    "LinearSplineMap",
     "LogisticMixtureMap",
+    "MoebiusMap",
     "PerturbationMap",
+    "QuadraticSplineMap",
     "RationalQuadraticMap",
     "RepeatedMap",
     "SigmoidalMap",

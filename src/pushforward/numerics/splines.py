@@ -1,0 +1,233 @@
+r"""What the splines on $[-b, b]$ share: sizes of bins from unconstrained numbers, the bin of each element, its tails.
+
+Everything is elementwise over arrays `(rows, *S)` whose first axis holds bins or knots and whose last is the batch.
+Bins are chosen by comparison instead of gathers, sums over them are written out, and each pull-back is one elementwise
+expression over all rows: what `rational_quadratic` found to be fast.
+
+Knots are running sums of the sizes, and the search compares with these same numbers: an input on a knot lies in the bin
+that begins there, in both directions. Nothing on the way to a knot is a product followed by a sum, which a compiler may
+round once in one program and twice in another.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import check_int, message
+from pushforward._types import Array
+from pushforward.numerics.rational_quadratic import MAX_RAW_SLOPE, MIN_BIN, MIN_SLOPE, SLOPE_ONE
+
+# Of 1000 the smallest allowed would fill the interval.
+MAX_BINS = 256
+
+
+class Bin(NamedTuple):
+    """The bin of each element: its number, whether it is the last, its left knot and its size."""
+
+    index: Array
+    last: Array
+    left: Array
+    size: Array
+
+
+def bin_sizes(raw: Array, total: float) -> Array:
+    r"""Sizes above `MIN_BIN * total` that add up to `total`: a softmax over the first axis.
+
+    Args:
+        raw: `(bins, *S)`, unconstrained; zeros give equal sizes.
+        total: of all sizes.
+    """
+    return _bin_sizes(raw, total)
+
+
+def _bin_sizes_fwd(raw: Array, total: float) -> tuple[Array, tuple[Array, Array]]:
+    bins = raw.shape[0]
+    free = total * (1 - bins * MIN_BIN)
+    top = functools.reduce(jnp.maximum, list(raw))
+    exps = jnp.exp(raw - top)
+    unit = functools.reduce(jnp.add, list(exps)) / free
+    return (exps + unit / (1 / (total * MIN_BIN))) / unit, (exps, unit)
+
+
+def _bin_sizes_bwd(total: float, residuals: tuple[Array, Array], bar: Array) -> tuple[Array]:
+    exps, unit = residuals
+    free = total * (1 - exps.shape[0] * MIN_BIN)
+    mean = functools.reduce(jnp.add, [b * e for b, e in zip(bar, exps, strict=True)]) / (unit * free)
+    return (exps * ((bar - mean) / unit),)
+
+
+_bin_sizes: Any = jax.custom_vjp(lambda raw, total: _bin_sizes_fwd(raw, total)[0], nondiff_argnums=(1,))
+_bin_sizes.defvjp(_bin_sizes_fwd, _bin_sizes_bwd)
+
+
+@jax.custom_vjp
+def pick(rows: Array, index: Array) -> Array:
+    """Row `index` of each element; beyond the ends the nearest row, which then has no gradient.
+
+    Args:
+        rows: `(n, *S)`.
+        index: `(*S)`, integers.
+    """
+    out = rows[0]
+    for k in range(1, rows.shape[0]):
+        out = jnp.where(index >= k, rows[k], out)
+    return out
+
+
+def _pick_fwd(rows: Array, index: Array) -> tuple[Array, tuple[Array, Array]]:
+    return pick(rows, index), (index, _numbers(rows))
+
+
+def _pick_bwd(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
+    index, numbers = residuals
+    return jnp.where(numbers == index, bar, 0), None
+
+
+pick.defvjp(_pick_fwd, _pick_bwd)
+
+
+def knot(sizes: Array, index: Array, start: float) -> Array:
+    """Where bin `index` begins: `start` and the running sum of the sizes before it.
+
+    Args:
+        sizes: `(bins, *S)`.
+        index: `(*S)`, integers from 0 to `bins - 1`.
+        start: the first knot.
+    """
+    return _knot(sizes, index, start)
+
+
+def _knot_value(sizes: Array, index: Array, start: float) -> Array:
+    out = edge = jnp.full_like(sizes[0], start)
+    for k in range(1, sizes.shape[0]):
+        edge = edge + sizes[k - 1]
+        out = jnp.where(index >= k, edge, out)
+    return out
+
+
+def _knot_fwd(sizes: Array, index: Array, start: float) -> tuple[Array, tuple[Array, Array]]:
+    return _knot_value(sizes, index, start), (index, _numbers(sizes))
+
+
+def _knot_bwd(start: float, residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
+    index, numbers = residuals
+    return jnp.where(numbers < index, bar, 0), None
+
+
+_knot: Any = jax.custom_vjp(_knot_value, nondiff_argnums=(2,))
+_knot.defvjp(_knot_fwd, _knot_bwd)
+
+
+def _numbers(rows: Array) -> Array:
+    """The number of each row, of a shape that broadcasts."""
+    return jnp.arange(rows.shape[0], dtype=jnp.int32).reshape((-1,) + (1,) * (rows.ndim - 1))
+
+
+def find_bin(value: Array, sizes: Array, bound: float) -> Bin:
+    """The bin that holds `value`, among bins of these sizes from `-bound` to `bound`.
+
+    Args:
+        value: `(*S)`, within the bounds.
+        sizes: `(bins, *S)`.
+        bound: where the first bin begins and the last one ends.
+    """
+    edge, index = jnp.full_like(value, -bound), jnp.zeros(value.shape, jnp.int32)
+    for k in range(1, sizes.shape[0]):
+        edge = edge + sizes[k - 1]
+        index = index + (value >= edge)
+    return bin_at(computed_once(index, sizes[0]), sizes, bound)
+
+
+def computed_once(value: Array, like: Array) -> Array:
+    """`value`, which XLA computes once for all that use it, because it ends in a division (by 1).
+
+    What ends in anything cheaper XLA may compute again in each fused loop, and round in another way there: on a knot
+    one loop then chose the bin that gives the left end, another the next bin for the size, and what they gave together
+    was wrong by a whole bin. So whatever decides between formulas is computed once.
+
+    Args:
+        value: numbers or indices.
+        like: finite numbers of the same shape, which XLA does not know.
+    """
+    # Not by exp(0): XLA makes a product of that.
+    exact = value / jnp.maximum(1.0, 0 * jax.lax.stop_gradient(like))
+    return exact.astype(value.dtype)
+
+
+def bin_at(index: Array, sizes: Array, bound: float) -> Bin:
+    """The bin of that number, as in `find_bin`; the last ends at the bound, whatever the sums were rounded to."""
+    left, size, last = knot(sizes, index, -bound), pick(sizes, index), index == sizes.shape[0] - 1
+    rounded = jax.lax.stop_gradient(jnp.where(last, bound - left - size, 0.0))
+    return Bin(index, last, left, size + rounded)
+
+
+def slopes_of(raw: Array) -> Array:
+    """Slopes above `MIN_SLOPE` of unconstrained numbers; 0 gives 1."""
+    return MIN_SLOPE + jnp.log1p(jnp.exp(jnp.minimum(raw + SLOPE_ONE, MAX_RAW_SLOPE)))
+
+
+def split_rows(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
+    """Consecutive groups of rows; the pull-back is one concatenation, where that of slices is a sum of paddings."""
+    return _split(params, sizes)
+
+
+def _split_value(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
+    starts = [sum(sizes[:n]) for n in range(len(sizes))]
+    return tuple(params[start : start + size] for start, size in zip(starts, sizes, strict=True))
+
+
+def _split_fwd(params: Array, sizes: tuple[int, ...]) -> tuple[tuple[Array, ...], None]:
+    return _split_value(params, sizes), None
+
+
+def _split_bwd(sizes: tuple[int, ...], _: None, bars: tuple[Array, ...]) -> tuple[Array]:
+    return (jnp.concatenate(bars),)
+
+
+_split: Any = jax.custom_vjp(_split_value, nondiff_argnums=(1,))
+_split.defvjp(_split_fwd, _split_bwd)
+
+
+@jax.custom_jvp
+def hold(value: Array, low: Array | float, high: Array | float) -> Array:
+    """`value` clipped against what rounding did to it: its derivative stays that of `value`."""
+    return jnp.clip(value, low, high)
+
+
+@hold.defjvp
+def _hold_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return hold(*primals), tangents[0]
+
+
+def clamp(value: Array, bound: float) -> tuple[Array, Array]:
+    """Whether `value` lies within the bounds, and `value` where it does, the nearer bound where not.
+
+    The input is clamped before the search, so that no branch, taken or not, can make a NaN (flowjax issue 239). NaN
+    counts as inside: it has to come out as NaN.
+    """
+    inside = ~((value < -bound) | (value > bound))
+    return inside, jnp.where(inside, value, jnp.where(value < 0, -bound, bound))
+
+
+def on_interval(value: Array, bound: float, run: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
+    """What `run` gives within the bounds, and the identity outside: values and log-slopes."""
+    inside, clamped = clamp(value, bound)
+    out, log_slope = run(clamped)
+    return jnp.where(inside, hold(out, -bound, bound), value), jnp.where(inside, log_slope, 0.0)
+
+
+def check_interval(name: str, bins: int, bound: float, least: int = 2) -> tuple[int, float]:
+    """A number of bins and a bound, or an error.
+
+    Raises:
+        TypeError: `bins` is no integer.
+        ValueError: fewer than `least` bins, more than 256, or a bound that is not positive.
+    """
+    if not 0 < bound < float("inf"):
+        raise ValueError(message(name, "bound > 0", f"{bound}", "The usual value is 5."))
+    return check_int(name, "bins", bins, least, MAX_BINS), float(bound)

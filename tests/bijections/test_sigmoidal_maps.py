@@ -51,8 +51,8 @@ def floored(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def logit_sum(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    upper = special.logsumexp(stats.logistic.logcdf(c), b=weight, axis=0)
-    return upper - special.logsumexp(stats.logistic.logsf(c), b=weight, axis=0)
+    upper = np.asarray(special.logsumexp(stats.logistic.logcdf(c), b=weight, axis=0))
+    return upper - np.asarray(special.logsumexp(stats.logistic.logsf(c), b=weight, axis=0))
 
 
 def deep(x: np.ndarray, params: np.ndarray) -> np.ndarray:

@@ -7,14 +7,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pushforward._checks import check_int, message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward._vectorize import split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
-from pushforward.bijections.combinators import Chain, Invert, Scan
-from pushforward.bijections.lifting import EmbedCondition, WithCondition
+from pushforward.bijections.visit import visit_layers
 
 # Smallest standard deviation that the start divides by: a coordinate that is constant in the first batch is left alone.
 MIN_DEVIATION = 1e-6
@@ -80,7 +78,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
         fix = "Pass some hundred rows of the training data."
         raise ValueError(message("initialise", "a batch of two rows or more", f"shape {rows.shape}", fix))
     conditions = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
-    bijection, _ = _initialise(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions, forward=False)
+    bijection, _, _ = visit_layers(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions, False, _set_actnorm)
     return eqx.tree_at(lambda f: f.bijection, flow, bijection)
 
 
@@ -88,40 +86,17 @@ def _is_actnorm(node: Any) -> bool:
     return isinstance(node, ActNorm)
 
 
-def _initialise(
-    bijection: AbstractBijection, rows: Array, condition: Array | None, forward: bool
-) -> tuple[AbstractBijection, Array]:
-    """The initialised bijection and the rows `(*event, n)` mapped through it, in the direction from data to latent."""
-    if isinstance(bijection, ActNorm):
-        mean, deviation = jnp.mean(rows, -1), jnp.std(rows, -1)
-        log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
-        new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
-        bijection = eqx.tree_at(lambda b: (b.log_scale, b.bias), bijection, new)
-    elif isinstance(bijection, Chain):
-        members = list(bijection.bijections)
-        order = range(len(members)) if forward else reversed(range(len(members)))
-        for n in order:
-            members[n], rows = _initialise(members[n], rows, condition, forward)
-        return Chain(members), rows
-    elif isinstance(bijection, Scan):
-        layers = bijection.layers()
-        order = range(len(layers)) if forward else reversed(range(len(layers)))
-        for n in order:
-            layers[n], rows = _initialise(layers[n], rows, condition, forward)
-        arrays = [eqx.filter(layer, is_array) for layer in layers]
-        static = eqx.filter(layers[0], is_array, inverse=True)
-        return Scan(eqx.combine(jax.tree.map(lambda *leaf: np.stack(leaf), *arrays), static), len(layers)), rows
-    elif isinstance(bijection, Invert):
-        inner, rows = _initialise(bijection.bijection, rows, condition, not forward)
-        return Invert(inner), rows
-    elif isinstance(bijection, EmbedCondition):
-        embedded = None if condition is None else jax.vmap(bijection.embed, in_axes=-1, out_axes=-1)(condition)
-        inner, rows = _initialise(bijection.bijection, rows, embedded, forward)
-        return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
-    elif isinstance(bijection, WithCondition):
-        fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, rows.shape[-1]))
-        inner, rows = _initialise(bijection.bijection, rows, fixed, forward)
-        return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
-    if bijection.traits.needs_key:
-        raise ValueError(f"initialise: {type(bijection).__name__} needs a key; put the ActNorm on its data side.")
-    return bijection, run_batch(bijection, rows, condition, None, forward)[0]
+def _is_actnorm(node: Any) -> bool:
+    return isinstance(node, ActNorm)
+
+
+def _set_actnorm(
+    layer: AbstractBijection, rows: Array, forward: bool
+) -> tuple[AbstractBijection, Array, Array] | None:
+    if not isinstance(layer, ActNorm):
+        return None
+    mean, deviation = jnp.mean(rows, -1), jnp.std(rows, -1)
+    log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
+    new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
+    layer = eqx.tree_at(lambda b: (b.log_scale, b.bias), layer, new)
+    return layer, *run_batch(layer, rows, None, None, forward)

@@ -94,6 +94,7 @@ COMPOSING = (
     "Scan",
     "Partial",
     "Vmap",
+    "Conv1x1",
     "Embed",
     "With",
 )

@@ -16,6 +16,9 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "iaf": pf.flows.iaf,
     "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
+    "planar": pf.flows.planar,
+    "radial": pf.flows.radial,
+    "sylvester": pf.flows.sylvester,
 }
 
 
@@ -37,4 +40,7 @@ CASES: dict[str, Case] = {
     "iaf, conditional": zoo_case("iaf", dim=2, condition_dim=2),
     "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
     "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),
+    "planar, to sample, conditional": zoo_case("planar", dim=2, condition_dim=2, fast="sample"),
+    "radial, qr, conditional": zoo_case("radial", dim=2, condition_dim=2, linear="qr"),
+    "sylvester, cayley": zoo_case("sylvester", dim=3, rank=2, basis="cayley", linear="householder"),
 }

@@ -12,9 +12,10 @@ from pydantic import Field
 
 MAX_DIM = 16384
 
-FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf"]
+FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "planar", "radial", "sylvester"]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
+LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "cayley", "exponential"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
 
@@ -40,7 +41,11 @@ OPTIONS: dict[str, FlowOption] = {
     "bound": FlowOption(Annotated[float, Field(ge=1e-3, le=1e6)], "Half-width of the splines' interval (nsf)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (realnvp, maf, iaf)."),
-    "linear": FlowOption(Literal["reverse", "permutation", "lu"] | None, "What mixes the columns."),
+    "linear": FlowOption(LinearName | None, "What mixes the columns."),
+    "rank": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)] | None, "Hidden units per layer (sylvester)."),
+    "ridge": FlowOption(Literal["tanh", "leaky_relu"], "Function along the direction (planar, sylvester)."),
+    "basis": FlowOption(Literal["householder", "cayley"], "How columns are kept orthonormal (sylvester)."),
+    "fast": FlowOption(Literal["score", "sample"], "Direction in closed form (planar, radial, sylvester)."),
     "split": FlowOption(
         Literal["half", "alternating"] | Mask | None,
         "Which columns a coupling maps.",

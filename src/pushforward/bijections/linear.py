@@ -148,7 +148,8 @@ class LULinear(AbstractBatchedBijection):
 class TriangularLinear(AbstractBatchedBijection):
     r"""$y = T x + b$ with $T$ lower or upper triangular and a positive diagonal; $\log|\det| = \sum_i \log T_{ii}$.
 
-    The diagonal is $e^{d}$ with $d$ bounded, so that the layer cannot become singular. A new layer is near the identity.
+    The diagonal is $e^{d}$ with $d$ bounded, so that the layer cannot become singular. A new layer is near the
+    identity.
 
     Args:
         key: for the initial weights.

@@ -23,8 +23,8 @@ class LowRankLinear(AbstractBatchedBijection):
 
     By the determinant lemma $\log|\det| = \sum_i \log D_{ii} + \log\det C$ with $C = I + V^\top U$, and by Woodbury's
     identity $(I + U V^\top)^{-1} = I - U C^{-1} V^\top$. The parameters are such that $C$ cannot become singular: $V$
-    has orthonormal columns (by reflections), $C$ is trained as an LU decomposition with a bounded positive diagonal, and
-    $U = V (C - I) + U_\perp$, where $V^\top U_\perp = 0$. A new layer is near the identity.
+    has orthonormal columns (by reflections), $C$ is trained as an LU decomposition with a bounded positive diagonal,
+    and $U = V (C - I) + U_\perp$, where $V^\top U_\perp = 0$. A new layer is near the identity.
 
     Args:
         key: for the initial weights.

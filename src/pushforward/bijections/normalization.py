@@ -86,13 +86,7 @@ def _is_actnorm(node: Any) -> bool:
     return isinstance(node, ActNorm)
 
 
-def _is_actnorm(node: Any) -> bool:
-    return isinstance(node, ActNorm)
-
-
-def _set_actnorm(
-    layer: AbstractBijection, rows: Array, forward: bool
-) -> tuple[AbstractBijection, Array, Array] | None:
+def _set_actnorm(layer: AbstractBijection, rows: Array, forward: bool) -> tuple[AbstractBijection, Array, Array] | None:
     if not isinstance(layer, ActNorm):
         return None
     mean, deviation = jnp.mean(rows, -1), jnp.std(rows, -1)

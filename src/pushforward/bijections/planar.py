@@ -75,7 +75,7 @@ class Planar(AbstractBatchedBijection):
         self.traits = Traits(inverse=ridge_of("Planar", ridge).cost)
 
     def _parts(self, value: Array, condition: Array | None) -> tuple[Array, Array, Array, Slope]:
-        """$\\hat u$, $w \\cdot$ value + b, the value, and $\\hat u \\cdot w$."""
+        r"""$\hat u$, $w \cdot$ value + b, the value, and $\hat u \cdot w$."""
         value = value.astype(jnp.result_type(value, self.params.start))
         params = self.params(condition, value.dtype)
         dim = self.in_shape[0]

@@ -17,7 +17,7 @@ from pushforward.numerics.ridge import Slope, above_minus_one
 
 # Bound on the log of the radius within which points move: it neither vanishes nor leaves the floats.
 MAX_LOG_RADIUS = 10.0
-# The log of that radius at the start grows with the dimension, as the distance of a normal point from the origin does.
+# Standard deviation of the free strength at the start: near the identity, yet every parameter has a gradient.
 INITIAL_STRENGTH = 0.1
 
 
@@ -25,8 +25,8 @@ class Radial(AbstractBatchedBijection):
     r"""$y = x + \frac{\beta}{\alpha + r} (x - x_0)$ with $r = |x - x_0|$, $\alpha > 0$ and $\beta > -\alpha$.
 
     $\log|\det| = (D - 1) \log(1 + \beta h) + \log(1 + \beta\alpha h^2)$ with $h = 1 / (\alpha + r)$. With
-    $\beta = m \alpha$ the constraint is $m > -1$ (`numerics.ridge.above_minus_one`). In units of $\alpha$ the radius goes
-    from $\rho$ to $\rho\,(1 + m / (1 + \rho))$, a quadratic equation, so that the inverse is in closed form too.
+    $\beta = m \alpha$ the constraint is $m > -1$ (`numerics.ridge.above_minus_one`). In units of $\alpha$ the radius
+    goes from $\rho$ to $\rho\,(1 + m / (1 + \rho))$, a quadratic equation, so that the inverse is in closed form too.
 
     Args:
         key: for the initial parameters.
@@ -67,6 +67,7 @@ class Radial(AbstractBatchedBijection):
         keys = jax.random.split(key, 3)
         centre = jax.random.normal(keys[0], (dim,))
         strength = INITIAL_STRENGTH * jax.random.normal(keys[1], (1,))
+        # The radius grows with the dimension as the distance of a normal point from the origin does.
         start = jnp.concatenate([centre, jnp.full(1, 0.5 * jnp.log(dim)), strength])
         self.params = Amortised(keys[2], start, cond_shape=cond_shape, net=net, name="Radial")
         self.in_shape = self.out_shape = (dim,)
@@ -78,7 +79,12 @@ class Radial(AbstractBatchedBijection):
         params = self.params(condition, value.dtype)
         centre, log_radius, strength = params[:-2], params[-2], params[-1]
         offset = value - centre
-        return centre, offset, _norm(offset) * jnp.exp(-soft_clamp(log_radius, MAX_LOG_RADIUS)), above_minus_one(strength)
+        return (
+            centre,
+            offset,
+            _norm(offset) * jnp.exp(-soft_clamp(log_radius, MAX_LOG_RADIUS)),
+            above_minus_one(strength),
+        )
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         centre, offset, rho, slope = self._parts(x, condition)
@@ -90,24 +96,30 @@ class Radial(AbstractBatchedBijection):
         return centre + offset / _stretch(rho, slope), -self._log_det(rho, slope)
 
     def _log_det(self, rho: Array, slope: Slope) -> Array:
-        near = 1 / (1 + rho)
-        square = _held(near * near, rho * near * (1 + near), slope)
+        near, rest = _shares(rho)
+        square = _held(near * near, rest * (1 + near), slope)
         return (self.in_shape[0] - 1) * jnp.log(_stretch(rho, slope)) + jnp.log(square)
 
 
 def _held(share: Array, rest: Array, slope: Slope) -> Array:
-    """$1 + m\\,s$ for a share $s$ and its complement $1 - s$: for negative $m$ a sum of positive numbers."""
+    r"""$1 + m\,s$ for a share $s$ and its complement $1 - s$: for negative $m$ a sum of positive numbers."""
     return jnp.where(slope.value < 0, slope.excess - slope.value * rest, 1 + jnp.abs(slope.value) * share)
 
 
 def _stretch(rho: Array, slope: Slope) -> Array:
-    """$1 + m / (1 + \\rho)$, by which the radius grows."""
+    r"""$1 + m / (1 + \rho)$, by which the radius grows."""
+    return _held(*_shares(rho), slope)
+
+
+def _shares(rho: Array) -> tuple[Array, Array]:
+    r"""$1 / (1 + \rho)$ and $\rho / (1 + \rho)$, both with all digits, and gradients that do not overflow at 1e30."""
     near = 1 / (1 + rho)
-    return _held(near, rho * near, slope)
+    inside = jnp.minimum(rho, 1)
+    return near, jnp.where(rho < 1, inside / (1 + inside), 1 - near)
 
 
 def _radius_before(moved: Array, slope: Slope) -> Array:
-    """The positive root of $\\rho^2 + (1 + m - \\rho_y) \\rho - \\rho_y = 0$, without cancellation or overflow."""
+    r"""The positive root of $\rho^2 + (1 + m - \rho_y) \rho - \rho_y = 0$, without cancellation or overflow."""
     half = moved - slope.excess
     scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(half), 1))
     root = scale * jnp.sqrt((half / scale) ** 2 + 4 * (moved / scale) / scale)

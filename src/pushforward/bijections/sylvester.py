@@ -20,9 +20,9 @@ from pushforward.numerics.ridge import Slope, above_minus_one, ridge_of
 
 
 class Sylvester(AbstractBatchedBijection):
-    r"""$y = x + Q R\,h(\tilde R Q^\top x + b)$, $Q$ with `rank` orthonormal columns, $R$ and $\tilde R$ upper triangular.
+    r"""$y = x + Q R\,h(\tilde R Q^\top x + b)$, $Q$ with `rank` orthonormal columns, $R, \tilde R$ upper triangular.
 
-    By Sylvester's identity $\log|\det| = \sum_i \log(1 + R_{ii} \tilde R_{ii} h'(t_i))$ with $t = \tilde R Q^\top x + b$;
+    By Sylvester's identity $\log|\det| = \sum_i \log(1 + R_{ii} \tilde R_{ii} h'(t_i))$, $t = \tilde R Q^\top x + b$;
     it is invertible if each $R_{ii} \tilde R_{ii} > -1$, which the parametrisation ensures
     (`numerics.ridge.above_minus_one`). The inverse solves for the coordinates of $Q^\top x$ one after the other, from
     the last: each is one scalar equation, exact, with exact gradients. A planar layer is one of rank 1.
@@ -120,10 +120,7 @@ class Sylvester(AbstractBatchedBijection):
                 return reflect(vectors, jnp.concatenate([h, jnp.zeros((dim - m, h.shape[-1]), h.dtype)]))
 
             return lambda x: reflect(vectors, x, transpose=True)[:m], spread
-        if self.basis is None:
-            q = leading_columns(vectors[..., 0], m)
-        else:
-            q = self.basis.matrix(params.dtype)[:, :m]
+        q = leading_columns(vectors[..., 0], m) if self.basis is None else self.basis.matrix(params.dtype)[:, :m]
         return lambda x: matrix_product(q.T, x), lambda h: matrix_product(q, h)
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:

@@ -40,10 +40,8 @@ def low_rank_flow(
 ) -> Flow:
     """A stack of low-rank layers whose closed form is the direction `fast`, amortised if there is a condition.
 
-    Args:
-        make: from a key and the network of the parameters (None without a condition) to a layer.
-        n_params: outputs of that network.
-        name: of the flow, for messages; the other arguments are explained by the zoo's functions.
+    `make` takes a key and the network of the parameters (None without a condition), which has `n_params` outputs, and
+    gives a layer; the zoo's functions say what the other arguments mean.
     """
     if fast not in ("score", "sample"):
         fix = "'score' to fit data, 'sample' for variational inference."

@@ -1,6 +1,6 @@
 r"""The scalar equation of planar and Sylvester layers: $t \mapsto t + c\,h(t)$, kept increasing, and its inverse.
 
-A layer $y = x + u\,h(w \cdot x + b)$ moves points along `u` alone; with $t = w \cdot x + b$ and $c = u \cdot w$ all that
+A layer $y = x + u\,h(w \cdot x + b)$ moves points along `u` alone; with $t = w \cdot x + b$, $c = u \cdot w$ all that
 is nonlinear in it is this map of one number, whose slope is the determinant. It increases if $c > -1$, as $h' \le 1$.
 """
 
@@ -45,11 +45,11 @@ def above_minus_one(free: Array) -> Slope:
 
 
 class Ridge(NamedTuple):
-    """A function $h$ with $0 < h' <= 1$, and what a layer needs of it.
+    r"""A function $h$ with $0 < h' <= 1$, and what a layer needs of it.
 
     Attributes:
         value: $h(t)$.
-        log_slope: $\\log(1 + c h'(t))$ from `t` and a `Slope`.
+        log_slope: $\log(1 + c h'(t))$ from `t` and a `Slope`.
         solve: the `t` with $t + c h(t) = y$, from `y` and a `Slope`.
         cost: of `solve`.
     """

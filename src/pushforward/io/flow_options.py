@@ -15,6 +15,8 @@ MAX_DIM = 16384
 FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "planar", "radial", "sylvester"]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
+# Whose layers have a few vectors each, and a network only if there is a condition.
+LOW_RANK = frozenset({"planar", "radial", "sylvester"})
 LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "cayley", "exponential"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
@@ -42,7 +44,7 @@ OPTIONS: dict[str, FlowOption] = {
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (realnvp, maf, iaf)."),
     "linear": FlowOption(LinearName | None, "What mixes the columns."),
-    "rank": FlowOption(Annotated[int, Field(ge=1, le=MAX_DIM)] | None, "Hidden units per layer (sylvester)."),
+    "rank": FlowOption(Annotated[int | None, Field(ge=1, le=MAX_DIM)], "Hidden units per layer (sylvester)."),
     "ridge": FlowOption(Literal["tanh", "leaky_relu"], "Function along the direction (planar, sylvester)."),
     "basis": FlowOption(Literal["householder", "cayley"], "How columns are kept orthonormal (sylvester)."),
     "fast": FlowOption(Literal["score", "sample"], "Direction in closed form (planar, radial, sylvester)."),

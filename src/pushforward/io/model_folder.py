@@ -31,6 +31,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
+from pushforward.io.flow_options import LOW_RANK
 from pushforward.io.migrate import migrate
 from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
@@ -229,7 +230,9 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
-    if n_values:
+    if n_values and config.flow.name in LOW_RANK:
+        least += arguments.n_layers * n_values
+    elif n_values:
         least += arguments.n_layers * arguments.width * (n_values + (arguments.depth - 1) * arguments.width)
     if n_states:
         masses = config.masses

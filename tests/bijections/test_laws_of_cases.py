@@ -101,6 +101,9 @@ COMPOSING = (
 # And of the networks one of each kind.
 SAME_ARITHMETIC = (
     "LULinear of a number",
+    "TriangularLinear, upper",
+    "Planar of a number, conditional",
+    "Sylvester, Cayley, full rank",
     "Coupling, additive",
     "Coupling, affine, all transformed",
     "Coupling, spline, a number, conditional",

@@ -25,6 +25,14 @@ def with_start(layer: Any, start: Any) -> Any:
     return eqx.tree_at(lambda b: b.params.start, layer, jnp.asarray(start, jnp.float64))
 
 
+@eqx.filter_jit
+def forward(layer: AbstractBijection, x: Any, condition: Any = None) -> Any:
+    """One event, or a batch of them with their conditions."""
+    if jnp.ndim(x) == 1:
+        return layer.forward_and_log_det(x, condition)
+    return jax.vmap(layer.forward_and_log_det)(x, condition)
+
+
 # --- the scalar equation -----------------------------------------------------------------------------------------
 
 
@@ -92,7 +100,7 @@ def test_planar_is_the_formula() -> None:
     a = u @ w
     hat = u / (1 + np.log1p(np.exp(-a)))
     t = w @ x + b
-    y, log_det = layer.forward_and_log_det(jnp.asarray(x))
+    y, log_det = forward(layer, x)
     np.testing.assert_allclose(y, x + hat * np.tanh(t), rtol=1e-14)
     np.testing.assert_allclose(log_det, np.log(1 + hat @ w * (1 - np.tanh(t) ** 2)), rtol=1e-12)
 
@@ -141,11 +149,11 @@ def test_without_the_constraint_planar_folds_and_is_found() -> None:
 def test_a_planar_layer_of_the_condition_is_that_of_its_parameters() -> None:
     layer = randomise(Planar(KEY, 2, cond_shape=(2, 2)), KEY, 0.3)
     condition, x = jnp.asarray(RNG.standard_normal((5, 2, 2))), jnp.asarray(RNG.standard_normal((5, 2)))
-    got = jax.vmap(layer.forward_and_log_det)(x, condition)
+    got = forward(layer, x, condition)
     net: Any = layer.params.net
     for n in range(5):
         own = with_start(Planar(KEY, 2), layer.params.start + net(condition[n].reshape(-1)))
-        for part, expected in zip(own.forward_and_log_det(x[n]), got, strict=True):
+        for part, expected in zip(forward(own, x[n]), got, strict=True):
             np.testing.assert_allclose(part, expected[n], rtol=1e-10, atol=1e-13)
 
 
@@ -159,7 +167,7 @@ def test_radial_is_the_formula_and_leaves_directions() -> None:
     beta = alpha * start[4] / (1 + np.log1p(np.exp(-start[4])))
     x = np.array([0.7, -1.1, 2.0])
     r = np.linalg.norm(x - centre)
-    y, log_det = layer.forward_and_log_det(jnp.asarray(x))
+    y, log_det = forward(layer, x)
     np.testing.assert_allclose(y, x + beta * (x - centre) / (alpha + r), rtol=1e-13)
     h = 1 / (alpha + r)
     expected = 2 * np.log1p(beta * h) + np.log(1 + beta * h - beta * r * h**2)
@@ -206,7 +214,7 @@ def test_sylvester_is_the_formula(basis: str) -> None:
     np.testing.assert_allclose(q.T @ q, np.eye(3), atol=1e-13)
     x = RNG.standard_normal(4)
     t = second @ q.T @ x + b
-    y, log_det = layer.forward_and_log_det(jnp.asarray(x))
+    y, log_det = forward(layer, x)
     np.testing.assert_allclose(y, x + q @ first @ np.tanh(t), rtol=1e-11)
     jacobian = np.eye(4) + q @ first @ np.diag(1 - np.tanh(t) ** 2) @ second @ q.T
     np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=1e-10)
@@ -221,7 +229,7 @@ def test_amortised_reflections_are_those_of_the_compact_form() -> None:
     net: Any = layer.params.net
     for n in range(3):
         own = with_start(free, layer.params.start + net(condition[n]))
-        np.testing.assert_allclose(z[n], own.forward(x[n]), rtol=1e-9)
+        np.testing.assert_allclose(z[n], forward(own, x[n])[0], rtol=1e-9)
     np.testing.assert_allclose(flow.decode(z, condition), x, atol=1e-9)
 
 
@@ -233,7 +241,7 @@ def test_rank_one_is_planar() -> None:
     q = np.eye(3)[0] - 2 * v * v[0] / (v @ v)
     planar = with_start(Planar(KEY, 3), [*(r * q), *(s * q), b])
     x = jnp.asarray(RNG.standard_normal(3))
-    for got, expected in zip(layer.forward_and_log_det(x), planar.forward_and_log_det(x), strict=True):
+    for got, expected in zip(forward(layer, x), forward(planar, x), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-10)
 
 
@@ -242,11 +250,13 @@ def test_rank_one_is_planar() -> None:
 
 @pytest.mark.parametrize("name", ["planar", "sylvester"])
 def test_the_fast_direction_has_no_loop(name: str) -> None:
-    make = getattr(pf.flows, name)
-    assert make(KEY, dim=3, n_layers=2).bijection.traits == pf.Traits(forward="iterative")
-    assert make(KEY, dim=3, n_layers=2, fast="sample").bijection.traits == pf.Traits(inverse="iterative")
-    leaky = make(KEY, dim=3, n_layers=2, ridge="leaky_relu").bijection.traits
-    assert leaky == pf.Traits(forward="parallel" if name == "planar" else "sequential")
+    def traits(**options: Any) -> pf.Traits:
+        make = getattr(pf.flows, name)
+        return eqx.filter_eval_shape(lambda key: make(key, dim=3, n_layers=2, **options), KEY).bijection.traits
+
+    assert traits() == pf.Traits(forward="iterative")
+    assert traits(fast="sample") == pf.Traits(inverse="iterative")
+    assert traits(ridge="leaky_relu") == pf.Traits(forward="parallel" if name == "planar" else "sequential")
 
 
 @pytest.mark.parametrize(

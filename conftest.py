@@ -86,6 +86,15 @@ def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
     raise AssertionError(f"A test writes into the checkout: {target}. Use tmp_path, and monkeypatch.chdir(tmp_path).")
 
 
+# One test of these takes a minute or more: begun last, it would leave the other worker idle.
+LONGEST = ("test_readme.py", "test_docs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, one after another: documents that fit the same tables share compiled programs."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector look less often, and never at what was imported.
 

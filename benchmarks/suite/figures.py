@@ -240,10 +240,42 @@ def fit(run: Run) -> tuple[dict[str, Any], str]:
     return {"rows": rows}, text
 
 
+def literature(run: Run) -> tuple[dict[str, Any], str]:
+    """Training step and 512 samples of the other models of the literature, each beside the peers that have it."""
+    dim, rows, lines = work.LITERATURE_DIM, [], []
+    for model, n_layers in work.LITERATURE:
+        able, sizes = run.ready(model, dim, n_layers)
+        row: dict[str, Any] = {"model": model, "dim": dim, "n_params": sizes}
+        row["times"] = in_turn(able, "step", run.rounds, run.seconds)
+        drawing = []
+        for library in able:
+            try:
+                library.do("prepare_sampling", n=work.BATCH)
+                library.do("sample")
+                drawing.append(library)
+            except WorkerError as error:
+                run.log(f"    {library.name} cannot sample {model}: {str(error)[:200]}")
+        row["sampling"] = in_turn(drawing, "sample", run.rounds, run.seconds)
+        rows.append(row)
+        run.log(_summary(model, dim, row["times"]))
+        for what, times in (("training step", row["times"]), ("512 samples", row["sampling"])):
+            ratio = None
+            if OURS in times and len(times) > 1:
+                name, ms = fastest(times)
+                ratio = f"{goal(ms / times[OURS]['ms'], 2.0, True)}, {name}"
+            columns = [_spread(times, name) for name in run.libraries]
+            lines.append([f"{work.TITLES[model]}, {what}", *columns, ratio])
+    head = [f"ms, D = {dim}, 512 rows", *run.libraries, "fastest peer / ours"]
+    sizes = [[work.TITLES[row["model"]], *(row["n_params"].get(name) for name in run.libraries)] for row in rows]
+    text = table(head, lines) + "\n\nTrainable numbers of each:\n\n" + table(["", *run.libraries], sizes)
+    return {"rows": rows}, text
+
+
 FIGURES: dict[str, Callable[[Run], tuple[dict[str, Any], str]]] = {
     "steps": steps,
     "compiled": compiled,
     "sampling": sampling,
     "first_step": first_step,
     "fit": fit,
+    "literature": literature,
 }

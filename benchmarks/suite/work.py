@@ -19,10 +19,30 @@ TITLES = {
     "maf": "MAF",
     "nsf_coupling": "NSF coupling",
     "nsf_autoregressive": "NSF autoregressive",
+    "planar": "planar, 16 layers",
+    "sylvester": "Sylvester, 8 layers",
+    "residual_flow": "Residual Flow, 5 layers",
+    "naf": "NAF, 3 layers",
+    "umnn": "UMNN, 3 layers",
+    "bnaf": "BNAF, 1 layer",
 }
 STEP_DIMS = (8, 43)
 # (model, dim, only one round for the peers): the peers need minutes at D = 784.
 SAMPLING = (("maf", 43, False), ("nsf_autoregressive", 43, False), ("nsf_coupling", 43, False), ("maf", 784, True))
+# The models of the literature beyond couplings and affine or spline autoregression: (model, layers), all at D = 8.
+LITERATURE = (
+    ("planar", 16),
+    ("sylvester", 8),
+    ("residual_flow", 5),
+    ("naf", 3),
+    ("umnn", 3),
+    ("bnaf", 1),
+)
+LITERATURE_DIM = 8
+SIGMOIDS = 16  # of a neural autoregressive map; zuko's signal
+BLOCK = 10  # units per dimension of a block autoregressive network
+LIPSCHITZ = 0.97
+SLOPE = 0.2  # of the leaky rectifier in planar layers: with it all libraries have an inverse
 DEPTHS = (5, 50)  # of the first training step
 
 SPLINE_PARAMS = 3 * BINS - 1  # widths, heights and the inner slopes; linear tails

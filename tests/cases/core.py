@@ -125,6 +125,14 @@ CASES: dict[str, Case] = {
         lambda key: pf.Scan.of(lambda k: autoregressive(k, 3, pf.AffineMap(), conditional=True), key, n_layers=3),
         reach=triangle(3),
     ),
+    "Scan, reversible": Case(
+        lambda key: pf.Scan.of(
+            lambda k: pf.Chain([coupling(k, half_split(3), pf.AffineMap(), conditional=True), pf.Reverse(3)]),
+            key,
+            n_layers=3,
+            memory="reversible",
+        )
+    ),
     "Partial": Case(
         lambda key: pf.Partial(autoregressive(key, 2, SPLINE), [3, 0], dim=4),
         special_x=KNOTS,

@@ -37,6 +37,7 @@ CASES: dict[str, Case] = {
     "realnvp, permutation, actnorm": zoo_case("realnvp", dim=2, linear="permutation", actnorm=True),
     "maf": zoo_case("maf", dim=2),
     "maf, lu, residual, conditional": zoo_case("maf", dim=3, condition_dim=2, linear="lu", residual=True),
+    "maf, adjacency": zoo_case("maf", dim=2, adjacency=[[0, 0], [1, 0]], linear=None, actnorm=True),
     "iaf, conditional": zoo_case("iaf", dim=2, condition_dim=2),
     "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
     "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),

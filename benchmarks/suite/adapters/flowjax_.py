@@ -13,14 +13,33 @@ import optax
 import paramax
 from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import StandardNormal
-from flowjax.flows import coupling_flow, masked_autoregressive_flow
+from flowjax.flows import (
+    block_neural_autoregressive_flow,
+    coupling_flow,
+    masked_autoregressive_flow,
+    planar_flow,
+)
 from flowjax.train.losses import MaximumLikelihoodLoss
 from flowjax.train.train_utils import step as flowjax_step
 
-from suite.work import BINS, BOUND, DEPTH, LEARNING_RATE, WIDTH
+from suite.work import BINS, BLOCK, BOUND, DEPTH, LEARNING_RATE, SLOPE, WIDTH
 
 
 def construct(model: str, dim: int, n_layers: int, seed: int) -> Any:
+    if model == "planar":
+        return planar_flow(
+            jax.random.key(seed), base_dist=StandardNormal((dim,)), flow_layers=n_layers, negative_slope=SLOPE
+        )
+    if model == "bnaf":
+        return block_neural_autoregressive_flow(
+            jax.random.key(seed),
+            base_dist=StandardNormal((dim,)),
+            flow_layers=n_layers,
+            nn_depth=DEPTH,
+            nn_block_dim=BLOCK,
+        )
+    if model not in ("realnvp", "maf", "nsf_coupling", "nsf_autoregressive"):
+        raise ValueError(f"flowjax has no {model}")
     # `knots` are the inner ones: 8 bins.
     spline = RationalQuadraticSpline(knots=BINS - 1, interval=BOUND) if model.startswith("nsf") else None
     make_flow = coupling_flow if model in ("realnvp", "nsf_coupling") else masked_autoregressive_flow

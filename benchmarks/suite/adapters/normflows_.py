@@ -12,7 +12,7 @@ from normflows.flows.neural_spline.autoregressive import MaskedPiecewiseRational
 from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 
 from suite.adapters.torch_common import TorchAdapter
-from suite.work import BINS, BOUND, DEPTH, WIDTH
+from suite.work import BINS, BOUND, DEPTH, LIPSCHITZ, WIDTH
 
 MADE = {"hidden_features": WIDTH, "num_blocks": DEPTH - 1, "use_residual_blocks": False}
 SPLINE = {"num_bins": BINS, "tails": "linear", "tail_bound": BOUND}
@@ -60,6 +60,11 @@ def construct(model: str, dim: int, n_layers: int) -> torch.nn.Module:
         elif model == "nsf_autoregressive":
             layer = MaskedPiecewiseRationalQuadraticAutoregressive(dim, **MADE, **SPLINE)
             flows += [nf.flows.Reverse(Flat(layer)), Flip(dim)]
+        elif model == "planar":
+            flows.append(nf.flows.Reverse(nf.flows.Planar((dim,), act="leaky_relu")))
+        elif model == "residual_flow":
+            net = nf.nets.LipschitzMLP([dim, *[WIDTH] * DEPTH, dim], lipschitz_const=LIPSCHITZ)
+            flows.append(nf.flows.Residual(net, n_dist="poisson"))
         else:
             raise ValueError(f"normflows has no {model}")
     return nf.NormalizingFlow(nf.distributions.DiagGaussian(dim, trainable=False), flows)

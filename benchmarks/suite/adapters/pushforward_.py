@@ -15,7 +15,7 @@ import optax
 
 import pushforward as pf
 from pushforward.training.state import FlatModel
-from suite.work import BATCH, BINS, BOUND, DEPTH, LEARNING_RATE, WIDTH
+from suite.work import BATCH, BINS, BLOCK, BOUND, DEPTH, LEARNING_RATE, LIPSCHITZ, SIGMOIDS, WIDTH
 
 EPOCH_STEPS = 20  # of the table that `fit_step_ms` fits
 
@@ -28,6 +28,18 @@ def construct(model: str, dim: int, n_layers: int, seed: int) -> pf.Flow:
         return pf.flows.maf(key, **common)
     if model in ("nsf_coupling", "nsf_autoregressive"):
         return pf.flows.nsf(key, **common, autoregressive=model == "nsf_autoregressive", bins=BINS, bound=BOUND)
+    if model == "planar":
+        return pf.flows.planar(key, dim=dim, n_layers=n_layers, ridge="leaky_relu")
+    if model == "sylvester":
+        return pf.flows.sylvester(key, dim=dim, n_layers=n_layers)
+    if model == "residual_flow":
+        return pf.flows.residual_flow(key, **common, lipschitz=LIPSCHITZ, linear=None)
+    if model == "naf":
+        return pf.flows.naf(key, **common, components=SIGMOIDS)
+    if model == "umnn":
+        return pf.flows.umnn(key, **common, embedding=SIGMOIDS, integrand_width=WIDTH, integrand_depth=DEPTH)
+    if model == "bnaf":
+        return pf.flows.bnaf(key, dim=dim, n_layers=n_layers, width=BLOCK, depth=DEPTH)
     raise ValueError(f"pushforward has no {model}")
 
 
@@ -43,9 +55,12 @@ class PushforwardAdapter:
         optimizer = optax.adam(LEARNING_RATE)
         take = pf.training.make_step(pf.objectives.MaximumLikelihood(), optimizer, lambda v, _: flat.build(v))
 
+        # Of the models here only a residual flow draws anything, whose cost does not depend on the key.
+        step_key = jax.random.key(seed)
+
         @partial(jax.jit, donate_argnums=(0, 1))
         def update(vector: jax.Array, state: Any, x: jax.Array) -> tuple[jax.Array, Any, Any]:
-            return take(vector, None, state, x)
+            return take(vector, None, state, x, key=step_key)
 
         self.vector, self._update = jnp.asarray(vector), update
         self.state = optimizer.init(self.vector)

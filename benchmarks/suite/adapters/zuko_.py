@@ -12,7 +12,7 @@ import zuko
 from zuko.transforms import MonotonicRQSTransform
 
 from suite.adapters.torch_common import TorchAdapter
-from suite.work import BINS, BOUND, DEPTH, WIDTH
+from suite.work import BINS, BOUND, DEPTH, SIGMOIDS, WIDTH
 
 
 def construct(model: str, dim: int, n_layers: int) -> torch.nn.Module:
@@ -26,6 +26,10 @@ def construct(model: str, dim: int, n_layers: int) -> torch.nn.Module:
     if model == "nsf_coupling":
         univariate = partial(MonotonicRQSTransform, bound=BOUND)
         return zuko.flows.NICE(dim, univariate=univariate, shapes=[(BINS,), (BINS,), (BINS - 1,)], **common)
+    if model == "naf":
+        return zuko.flows.NAF(dim, signal=SIGMOIDS, network={"hidden_features": [WIDTH] * DEPTH}, **common)
+    if model == "umnn":
+        return zuko.flows.UNAF(dim, signal=SIGMOIDS, network={"hidden_features": [WIDTH] * DEPTH}, **common)
     raise ValueError(f"zuko has no {model}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar, get_args
 
 import equinox as eqx
 import jax
@@ -19,6 +20,10 @@ from pushforward.bijections.base import (
     fold_keys,
     run_batch,
 )
+from pushforward.bijections.reversible import run_reversibly
+
+Memory = Literal["stored", "reversible"]
+Tree = TypeVar("Tree")
 
 
 def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
@@ -116,12 +121,19 @@ class Scan(AbstractTwoWayBijection):
 
     The layers run under `jax.lax.scan`, so that the time to compile does not grow with their number.
 
+    With `memory="reversible"` a gradient recomputes what goes into each layer from what came out of it, by the layer's
+    other direction. The memory of a training step then does not grow with the number of layers; its time grows by that
+    of the other direction, which should be parallel too (couplings), and the gradient takes on the rounding of the
+    round trips. There are no derivatives in forward mode.
+
     Args:
         layer: one bijection whose every array has a first axis of `n_layers`; `Scan.of` builds it.
         n_layers: their number.
+        memory: `"stored"` keeps the activations of every layer for the gradient, `"reversible"` none.
 
     Raises:
-        ValueError: an array lacks the axis, or the layer changes the shape of the event.
+        ValueError: an array lacks the axis, the layer changes the shape of the event, `memory` is another word, or
+            `"reversible"` and one direction is absent.
 
     Example:
         >>> import jax, pushforward as pf
@@ -132,12 +144,19 @@ class Scan(AbstractTwoWayBijection):
 
     layer: AbstractBijection
     n_layers: int = eqx.field(static=True)
+    memory: Memory = eqx.field(static=True)
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     traits: Traits = eqx.field(static=True)
 
-    def __init__(self, layer: AbstractBijection, n_layers: int):
+    def __init__(self, layer: AbstractBijection, n_layers: int, *, memory: Memory = "stored"):
+        if memory not in get_args(Memory):
+            raise ValueError(message("Scan", "memory 'stored' or 'reversible'", repr(memory), "The usual is 'stored'."))
+        if memory == "reversible" and "absent" in (layer.traits.forward, layer.traits.inverse):
+            raise ValueError(
+                message("Scan", "a layer with both directions", "one that lacks one", "Use memory='stored'.")
+            )
         if layer.in_shape != layer.out_shape:
             fix = "Put layers that change the shape into a Chain."
             raise ValueError(message("Scan", f"a layer that keeps {layer.in_shape}", f"{layer.out_shape}", fix))
@@ -146,14 +165,20 @@ class Scan(AbstractTwoWayBijection):
                 fix = "Build the layers with Scan.of(make, key, n_layers=...)."
                 got = f"an array of shape {jnp.shape(leaf)}"
                 raise ValueError(message("Scan", f"arrays with a first axis of {n_layers}", got, fix))
-        self.layer, self.n_layers = layer, n_layers
+        self.layer, self.n_layers, self.memory = layer, n_layers, memory
         self.in_shape, self.out_shape = layer.in_shape, layer.out_shape
         self.cond_shape, self.traits = layer.cond_shape, layer.traits
 
     @staticmethod
-    def of(make: Callable[[PRNGKeyArray], AbstractBijection], key: PRNGKeyArray, *, n_layers: int) -> Scan:
+    def of(
+        make: Callable[[PRNGKeyArray], AbstractBijection],
+        key: PRNGKeyArray,
+        *,
+        n_layers: int,
+        memory: Memory = "stored",
+    ) -> Scan:
         """Build `n_layers` layers with `make`, each from a key of its own."""
-        return Scan(eqx.filter_vmap(make)(jax.random.split(key, n_layers)), n_layers)
+        return Scan(eqx.filter_vmap(make)(jax.random.split(key, n_layers)), n_layers, memory=memory)
 
     def layers(self) -> list[AbstractBijection]:
         """The layers one by one, in the order in which they run forward."""
@@ -166,6 +191,9 @@ class Scan(AbstractTwoWayBijection):
         arrays, static = eqx.partition(self.layer, is_array)
         inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         dtype = jnp.result_type(value, *inexact)
+        if self.memory == "reversible":
+            own, rest = eqx.partition(self.layer, eqx.is_inexact_array)
+            return run_reversibly((own, value.astype(dtype), condition), rest, keys, self.n_layers, forward)
 
         def step(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
             own, n = inputs
@@ -175,3 +203,23 @@ class Scan(AbstractTwoWayBijection):
         start = (value.astype(dtype), jnp.zeros(value.shape[-1:], dtype))
         (out, total), _ = jax.lax.scan(step, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
         return out, total
+
+
+def with_memory(model: Tree, memory: Memory) -> Tree:
+    """The model with every `Scan` in it set to keep its activations, or to recompute them; its weights are the same.
+
+    Args:
+        model: a flow, a bijection, or any tree of them.
+        memory: as of `Scan`.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=4)
+        >>> pf.bijections.with_memory(flow, "reversible").bijection.memory
+        'reversible'
+    """
+
+    def change(node: object) -> object:
+        return Scan(node.layer, node.n_layers, memory=memory) if isinstance(node, Scan) else node
+
+    return jax.tree.map(change, model, is_leaf=lambda node: isinstance(node, Scan))

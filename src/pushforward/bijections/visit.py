@@ -91,4 +91,4 @@ def _visit_scan(scan: Scan, rows: Array, condition: Array | None, forward: bool,
     (out, total), new = jax.lax.scan(step, start, arrays, reverse=not forward)
     # An array of double precision that JAX would not keep so is none that a visit changes.
     kept = jax.tree.map(lambda old, now: old if old.dtype != now.dtype else now, arrays, new)
-    return Scan(eqx.combine(kept, static), scan.n_layers), out, total
+    return Scan(eqx.combine(kept, static), scan.n_layers, memory=scan.memory), out, total

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from pushforward.io.options import ConfigError, FitOptions, options_of
+from pushforward.io.options import ConfigError, FitOptions, options_of, value_of
 
 # Flags whose names are not those of their keys.
 NAMES = {
@@ -99,10 +99,20 @@ def _kind(key: str, info: FieldInfo) -> tuple[Any, str | None]:
     for kind, metavar in ((bool, None), (int, "N"), (float, "X"), (Path, "FILE")):
         if kind in types:
             return kind, metavar
+    if _is_table(types):
+        return str, "[[0,1,...],...]"
     return str, "A,B,..." if any(get_origin(t) is list for t in types) else "COLUMN"
 
 
+def _is_table(types: list[Any]) -> bool:
+    """Whether an option is a list of lists, which is written as TOML writes it."""
+    inner = [get_args(t)[0] for t in types if get_origin(t) is list]
+    return any(get_origin(t) is Annotated and get_origin(get_args(t)[0]) is list for t in inner)
+
+
 def _plain(value: Any, info: FieldInfo) -> Any:
+    if _is_table(_types(info)):
+        return value_of(value)
     if any(get_origin(t) is list for t in _types(info)) and isinstance(value, str) and not isinstance(value, StrEnum):
         return names_in(value)
     return str(value) if isinstance(value, StrEnum | Path) else value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +14,9 @@ import pyarrow as pa
 
 from pushforward.data.columns import listed
 from pushforward.data.errors import DataError
-from pushforward.data.formats import MAX_BYTES, Raw, too_large
-from pushforward.data.tables import MAX_COLUMNS, as_arrow, check_names, find_columns, from_fields, names_for, read_raw
+from pushforward.data.formats import MAX_BYTES, Raw, read_file, too_large
+from pushforward.data.names import MAX_COLUMNS, check_names, find_columns, names_for
+from pushforward.data.objects import as_arrow, from_fields, from_object
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,12 @@ def read_cells(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
     """Read a table whose columns may be of any type.
 
     Args:
-        source: a path, a glob, `"-"`, or an object, as for `read_table`.
-        columns: the names to keep, in this order; None keeps all.
-        max_bytes: limit for the table in memory.
+        source: a path (CSV, TSV, also gzipped; Parquet; Arrow or Feather; NPY or NPZ), a glob of shards such as
+            `"part-*.parquet"`, `"archive.npz::name"`, `"-"` for CSV on standard input; or an object: a NumPy array, a
+            pandas or polars or PyArrow or any other eager data frame, or a dict of columns.
+        columns: the names to keep, in this order; None keeps all. A table without names (an array, a CSV file without a
+            header line) of as many columns takes these as its names.
+        max_bytes: limit for the table in memory; a larger one is refused before it is unpacked.
 
     Raises:
         DataError: with a stable `code`, and the column or line at fault.
@@ -77,6 +83,34 @@ def read_cells(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
         if total > max_bytes:
             raise too_large(f"{source}", total, max_bytes)
     return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
+
+
+def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[Raw]:
+    """What a source holds before any check of its content, shard by shard.
+
+    Args:
+        source: as for `read_cells`.
+        wanted: columns; readers that can will read only these.
+        max_bytes: limit for each shard.
+    """
+    if isinstance(source, bytes | bytearray) or (
+        isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)
+    ):
+        raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
+    if isinstance(source, (str, os.PathLike)):
+        for path in _expand(os.fspath(source)):
+            yield read_file(path, wanted, max_bytes)
+    else:
+        yield from_object(source)
+
+
+def _expand(path: str) -> list[str]:
+    if path == "-" or not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True))
+    if not found:
+        raise DataError("not-found", f"{path}: no file matches (working folder {os.getcwd()}).")
+    return found
 
 
 def _cells(raw: Raw, wanted: list[str] | None) -> Cells:

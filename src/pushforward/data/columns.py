@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from pushforward.data.errors import DataError
-
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
 # Beyond this, neighbouring integers are the same float64.
@@ -39,49 +37,6 @@ def arrow_column(column: pa.ChunkedArray) -> np.ndarray | str | None:
         column = column.cast(pa.int8())
     numbers = column.cast(pa.float64(), safe=False)
     return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def numpy_columns(array: np.ndarray, names: Sequence[str], label: str) -> np.ndarray:
-    """A two-dimensional array as float64.
-
-    Raises:
-        DataError: it holds something other than numbers, or integers that float64 rounds.
-    """
-    kind = array.dtype.kind
-    if kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) > EXACT:
-        from pushforward.data.csv_reader import long_integers
-
-        high = (array > EXACT) | (array < -EXACT) if kind == "i" else array > EXACT
-        raise long_integers(
-            label, [name for name, bad in zip(names, np.any(high, axis=0).tolist(), strict=True) if bad]
-        )
-    if kind in "fiub":
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(array, dtype=np.float64)
-    if kind == "O":
-        return _object_columns(array, names, label)
-    kinds = {"U": "text", "S": "bytes", "c": "complex numbers", "M": "dates", "m": "durations"}
-    what = kinds.get(kind, str(array.dtype))
-    raise DataError("non-numeric", f"{label}: only numbers are modelled, but the array holds {what}. Convert it first.")
-
-
-def _object_columns(array: np.ndarray, names: Sequence[str], label: str) -> np.ndarray:
-    values = np.empty(array.shape)
-    for i, name in enumerate(names):
-        for row, item in enumerate(array[:, i]):
-            number = item is None or isinstance(item, (bool, int, float, np.number, np.bool_))
-            if not number or isinstance(item, complex):
-                raise DataError(
-                    "non-numeric",
-                    f"{label}: only numbers are modelled, but column '{name}' holds {str(item)[:40]!r} "
-                    f"(row {row + 1}). Choose numeric columns with columns=, or convert it first.",
-                )
-            if isinstance(item, int) and abs(item) > EXACT:
-                from pushforward.data.csv_reader import long_integers
-
-                raise long_integers(label, [name])
-            values[row, i] = np.nan if item is None else float(item)
-    return values
 
 
 def _describe(column: pa.ChunkedArray, kind: pa.DataType) -> str:

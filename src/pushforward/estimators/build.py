@@ -54,6 +54,8 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
     # All arguments, so that what is written down means the same when a default changes.
     own = {key: signature[key].default for key in accepted}
     arguments = {**own, **DEFAULTS.get(name, {}), **chosen}
+    if "adjacency" in chosen and "linear" not in chosen:
+        arguments["linear"] = None  # a mixing layer would join what the graph keeps apart
     plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
     return Recipe(name, plain, base, smoothing=1.0 / (n_rows + 1))
 

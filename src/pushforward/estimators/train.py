@@ -30,6 +30,11 @@ from pushforward.training.rows import held_out_rows
 MAX_SCHEMA_BYTES = 2**27
 MISSING = ("error", "drop", "model")
 
+# What measurement over tables chose (docs/explanation/flow_defaults.md). `pushforward.fit`, which knows nothing of its
+# rows, goes at half this rate and without decay.
+LEARNING_RATE = 8e-3
+WEIGHT_DECAY = 0.3
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -211,7 +216,16 @@ def _blank_counts(layout: Layout, table: Cells) -> list[tuple[str, int]]:
     return [(name, count) for name, count in counts if count]
 
 
-def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: float, **options: Any) -> Trained:
+def train(
+    prepared: Prepared,
+    recipe: Recipe,
+    seeds: np.ndarray,
+    *,
+    validation: float,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    **options: Any,
+) -> Trained:
     """Fit the model of a prepared table.
 
     Args:
@@ -219,6 +233,8 @@ def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: 
         recipe: what the model is built of.
         seeds: two times two words, for the initial weights and for the fit.
         validation: share of the rows to hold out.
+        learning_rate: None takes `LEARNING_RATE`.
+        weight_decay: None takes `WEIGHT_DECAY`.
         options: of `pushforward.fit`.
 
     Raises:
@@ -236,6 +252,8 @@ def train(prepared: Prepared, recipe: Recipe, seeds: np.ndarray, *, validation: 
             weights=prepared.weights,
             key=key,
             validation=validation,
+            learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
+            weight_decay=WEIGHT_DECAY if weight_decay is None else weight_decay,
             **options,
         )
         trained = result.flow.in_units_of(model)  # pyright: ignore[reportAttributeAccessIssue]

@@ -15,11 +15,11 @@ import numpy as np
 
 from pushforward.data.cells import read_cells
 from pushforward.estimators.build import make_recipe
-from pushforward.estimators.train import Prepared, Trained, layouts, prepare, train
+from pushforward.estimators.train import LEARNING_RATE, Prepared, Trained, layouts, prepare, train
 from pushforward.estimators.tuned import Attempt, State, Tuned
 from pushforward.io.options import FitOptions
 from pushforward.training import FitError
-from pushforward.training.plan import BATCH_SIZE, LEARNING_RATE
+from pushforward.training.plan import BATCH_SIZE
 
 # Shares of the rows: those that choose the winner, and those that no trial sees, of these at most as many.
 CHOOSING, FRESH, MOST_FRESH = 0.15, 0.15, 20_000
@@ -308,6 +308,7 @@ class _Trials:
             max_seconds=max(min(self.limit, self.left), 1.0),
             batch_size=keywords["batch_size"],
             learning_rate=keywords["learning_rate"],
+            weight_decay=keywords["weight_decay"],
             progress=False,
             callback=callback,
         )

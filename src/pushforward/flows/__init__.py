@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
 from pushforward.flows.coupling import nice, realnvp
+from pushforward.flows.describe import Description, describe_zoo
 from pushforward.flows.low_rank import planar, radial, sylvester
 from pushforward.flows.spline import nsf
 
@@ -20,4 +21,19 @@ ZOO: dict[str, Callable[..., Flow]] = {
     "sylvester": sylvester,
 }
 
-__all__ = ["ZOO", "iaf", "maf", "nice", "nsf", "planar", "radial", "realnvp", "sylvester"]
+
+def describe() -> Description:
+    """What every model of the zoo costs, how exact it is and where it comes from, as a table.
+
+    Costs are those of a log-density and of a sample: `parallel` is one pass, `sequential` one step per dimension,
+    `iterative` a solver that runs to its tolerance. They are read from the models' `traits`; nothing is computed.
+
+    Example:
+        >>> import pushforward as pf
+        >>> [row.sampling for row in pf.flows.describe() if row.call == "maf"]
+        ['sequential']
+    """
+    return describe_zoo(ZOO)
+
+
+__all__ = ["ZOO", "describe", "iaf", "maf", "nice", "nsf", "planar", "radial", "realnvp", "sylvester"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from pushforward._checks import check_int
+from typing import Any
+
+import numpy as np
+
+from pushforward._checks import check_int, message
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import AffineMap, Autoregressive, Invert
+from pushforward.bijections import AffineMap, Autoregressive, GraphAutoregressive, Invert, RepeatedMap
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.flows.layers import MAX_DIM, Linear, condition_shape, stack
-from pushforward.nets import MADE
+from pushforward.flows.layers import MAX_DIM, MAX_LAYERS, Linear, condition_shape, stack
+from pushforward.nets import MADE, GraphMADE
 
 
 def autoregressive_flow(
@@ -29,23 +33,38 @@ def autoregressive_flow(
     residual: bool,
     activation: str,
     actnorm: bool,
+    adjacency: Any = None,
 ) -> Flow:
-    """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF)."""
+    """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF).
+
+    With an adjacency one layer along the graph, of `n_layers` scalar maps that all see the original parents: a second
+    layer's parents would bring their own parents along.
+    """
     dim = check_int(name, "dim", dim, 1, MAX_DIM)
     cond_shape = condition_shape(name, condition_dim)
+    if adjacency is not None:
+        if linear is not None:
+            fix = "A mixing layer would join what the graph keeps apart: pass linear=None."
+            raise ValueError(message(name, "linear=None together with an adjacency", repr(linear), fix))
+        if np.shape(adjacency)[:1] != (dim,):
+            fix = "One row per coordinate of an event: entry [i, j] says that i may depend on j."
+            raise ValueError(message(name, f"an adjacency of {dim} rows", f"shape {np.shape(adjacency)}", fix))
+        scalar_map = RepeatedMap(scalar_map, check_int(name, "n_layers", n_layers, 1, MAX_LAYERS))
+        n_layers = 1
 
     def make(layer_key: PRNGKeyArray) -> AbstractBijection:
-        conditioner = MADE(
-            layer_key,
-            dim,
-            scalar_map.n_params,
-            width=width,
-            depth=depth,
-            cond_shape=cond_shape,
-            residual=residual,
-            activation=activation,
-        )
-        layer = Autoregressive(conditioner, scalar_map)
+        options: dict[str, Any] = {
+            "width": width,
+            "depth": depth,
+            "cond_shape": cond_shape,
+            "residual": residual,
+            "activation": activation,
+        }
+        if adjacency is not None:
+            conditioner = GraphMADE(layer_key, adjacency, scalar_map.n_params, **options)
+            layer: AbstractBijection = GraphAutoregressive(conditioner, scalar_map)
+        else:
+            layer = Autoregressive(MADE(layer_key, dim, scalar_map.n_params, **options), scalar_map)
         return Invert(layer) if fast == "score" else layer
 
     return stack(name, key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)
@@ -65,6 +84,7 @@ def maf(
     activation: str = "relu",
     max_log_scale: float = 5.0,
     actnorm: bool = False,
+    adjacency: Any = None,
 ) -> Flow:
     r"""Masked autoregressive flow: $z_i = x_i\,e^{s_i(x_{<i})} + t_i(x_{<i})$, scored in one pass.
 
@@ -81,12 +101,18 @@ def maf(
         activation: one of relu, elu, gelu, silu, softplus, tanh.
         max_log_scale: bound on $|s|$.
         actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
+        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans:
+            entry `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
+            (which reaches all if it has no columns). Needs `linear=None` and a base with independent coordinates. The
+            flow is then one layer, in which each coordinate goes through `n_layers` maps given its parents; composed
+            affine maps are affine, so here 1 says as much as 5. See `GraphAutoregressive`.
 
     Cost:
-        scoring parallel, sampling sequential (all steps together about the arithmetic of one pass); log-det exact.
+        scoring parallel, sampling sequential (all steps together about the arithmetic of one pass; with an adjacency
+        as many passes as the graph is deep); log-det exact.
 
     Raises:
-        ValueError: a size is out of bounds, or a name unknown.
+        ValueError: a size is out of bounds, a name unknown, an adjacency has a cycle or a mixing layer beside it.
 
     Source:
         Papamakarios, Pavlakou, Murray, 2017, eq. 3-6, arXiv 1705.07057.
@@ -106,6 +132,7 @@ def maf(
         residual=residual,
         activation=activation,
         actnorm=actnorm,
+        adjacency=adjacency,
     )
 
 

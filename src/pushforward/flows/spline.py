@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pushforward._checks import message
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import RationalQuadraticMap
@@ -29,6 +31,7 @@ def nsf(
     residual: bool = False,
     activation: str = "relu",
     actnorm: bool = False,
+    adjacency: Any = None,
 ) -> Flow:
     r"""Neural spline flow: each coordinate through a rational-quadratic spline on $[-b, b]$, the identity outside.
 
@@ -49,12 +52,19 @@ def nsf(
         residual: a residual network as conditioner.
         activation: one of relu, elu, gelu, silu, softplus, tanh.
         actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
+        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans:
+            entry `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
+            (which reaches all if it has no columns). Needs `autoregressive=True`, `linear=None` and a base with
+            independent coordinates. The flow is then one layer, in which each coordinate goes through `n_layers`
+            splines given its parents; see `GraphAutoregressive`.
 
     Cost:
-        scoring parallel, sampling parallel (sequential if autoregressive); log-det exact.
+        scoring parallel, sampling parallel (sequential if autoregressive; with an adjacency as many passes as the graph
+        is deep); log-det exact.
 
     Raises:
-        ValueError: a size is out of bounds, a name unknown, or `split` given to an autoregressive flow.
+        ValueError: a size is out of bounds, a name unknown, `split` given to an autoregressive flow, or an adjacency
+            that has a cycle, a mixing layer beside it, or couplings to go into.
 
     Source:
         Durkan, Bekasov, Murray, Papamakarios, 2019, arXiv 1906.04032.
@@ -78,7 +88,11 @@ def nsf(
             residual=residual,
             activation=activation,
             actnorm=actnorm,
+            adjacency=adjacency,
         )
+    if adjacency is not None:
+        fix = "A coupling has an order of its own: pass autoregressive=True."
+        raise ValueError(message("nsf", "autoregressive=True together with an adjacency", "False", fix))
     return coupling_flow(
         "nsf",
         scalar_map,

@@ -20,6 +20,9 @@ LOW_RANK = frozenset({"planar", "radial", "sylvester"})
 LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "cayley", "exponential"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
+# Rows of booleans, or of zeros and ones: `adjacency[i][j]` says whether coordinate i may depend on coordinate j.
+Bit = bool | Annotated[int, Field(ge=0, le=1)]
+Adjacency = Annotated[list[Annotated[list[Bit], Field(max_length=2 * MAX_DIM)]], Field(max_length=MAX_DIM)]
 
 
 @dataclass(frozen=True)
@@ -55,4 +58,5 @@ OPTIONS: dict[str, FlowOption] = {
     "activation": FlowOption(Activation, "Activation of the networks."),
     "residual": FlowOption(bool, "Residual networks."),
     "actnorm": FlowOption(bool, "Normalise activations between the layers."),
+    "adjacency": FlowOption(Adjacency | None, "Which coordinates each may depend on, by row, exactly (maf, nsf)."),
 }

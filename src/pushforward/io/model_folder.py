@@ -228,12 +228,18 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
         raise UntrustedModelError(f"{label}: flow.arguments: {config.flow.name} has no argument {foreign[0]}.")
     layout = Layout(tuple(column for column in schema.modelled if column.name not in config.given))
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
+
+    def size(name: str) -> int:
+        """An argument that the file leaves out is the function's own; one that the function lacks counts as 1."""
+        stated = getattr(arguments, name)
+        return stated if stated is not None else getattr(accepted.get(name), "default", 1)
+
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
     if n_values and config.flow.name in LOW_RANK:
-        least += arguments.n_layers * n_values
-    elif n_values:
-        least += arguments.n_layers * arguments.width * (n_values + (arguments.depth - 1) * arguments.width)
+        least += size("n_layers") * n_values
+    elif n_values and getattr(arguments, "adjacency", None) is None:  # along a graph is one layer, maybe of biases
+        least += size("n_layers") * size("width") * (n_values + (size("depth") - 1) * size("width"))
     if n_states:
         masses = config.masses
         least += masses.width * (2 * n_states + (masses.depth - 1) * masses.width)

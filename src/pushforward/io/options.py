@@ -61,6 +61,7 @@ class TrainingOptions(Section):
     max_minutes: float | None = Field(default=None, ge=0.01, description="Time for training, at most.")
     batch_size: int | None = Field(default=None, ge=1, description="Rows per step.")
     learning_rate: float | None = Field(default=None, gt=0, le=1, description="Of Adam, at the top of its schedule.")
+    weight_decay: float | None = Field(default=None, ge=0, le=100, description="Decoupled weight decay.")
     validation_fraction: float = Field(
         default=0.1, ge=0, lt=1, description="Share of the rows held out to stop early by."
     )
@@ -96,7 +97,7 @@ class FitOptions(Section):
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"--set {setting}: expected section.key=value, such as flow.n_layers=3.")
-            _put(values, key.strip(), _value(text.strip()), "--set")
+            _put(values, key.strip(), value_of(text.strip()), "--set")
         for key, value in (flags or {}).items():
             _put(values, key, value, "options")
         return FitOptions.check(values, str(file) if file is not None else "options")
@@ -142,6 +143,7 @@ class FitOptions(Section):
             "max_seconds": None if training.max_minutes is None else 60 * training.max_minutes,
             "batch_size": training.batch_size,
             "learning_rate": training.learning_rate,
+            "weight_decay": training.weight_decay,
             "validation_fraction": training.validation_fraction,
             "random_state": training.seed,
             "verify": training.verify,
@@ -166,7 +168,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {str(error)[:200]}.") from error
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """A TOML value, or the text itself, so that words need no quotes."""
     try:
         return tomllib.loads(f"x = {text}")["x"]

@@ -13,6 +13,7 @@ that no dependence is lost (elsewhere such inputs are dropped in silence).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -48,6 +49,30 @@ def degrees_of(dim: int, width: int, conditional: bool) -> Degrees:
     hidden = -(-(np.arange(1, width + 1) * count) // width) - (1 if conditional else 0)
     starts = np.searchsorted(hidden, np.arange(dim))
     return Degrees(hidden, starts, int(np.bincount(hidden).max()), 0 if width >= count else -(-count // width))
+
+
+def through_hidden(
+    first: Array, linear: Callable[[int, Array], Array], n_layers: int, *, activation: str, residual: bool
+) -> Array:
+    """The last hidden activations from the first pre-activations, in layers or in residual blocks of two.
+
+    Args:
+        first: pre-activations of the first layer, `(width, n)`.
+        linear: applies the weights of layer `n` to the activations before it.
+        n_layers: how many of them there are after the first.
+        activation: its name.
+        residual: blocks of two layers around which their input goes.
+    """
+    apply = activation_of(activation)
+    if not residual:
+        h = apply(first)
+        for n in range(n_layers):
+            h = apply(linear(n, h))
+        return h
+    r = first
+    for n in range(0, n_layers, 2):
+        r = r + linear(n + 1, apply(linear(n, apply(r))))
+    return apply(r)
 
 
 class State(NamedTuple):
@@ -154,18 +179,10 @@ class MADE(AbstractConditioner):
         out = self.cond_out_weight.reshape(-1, c.shape[0]) @ c
         return self.cond_weight @ c, out.reshape(self.n_params, self.n_steps, -1)
 
-    def _hidden(self, first: Array, linear) -> Array:
+    def _hidden(self, first: Array, linear: Callable[[int, Array], Array]) -> Array:
         """The last hidden activations from the first pre-activations; `linear(n, h)` applies hidden layer n."""
-        activation = activation_of(self.activation)
-        if not self.residual:
-            h = activation(first)
-            for n in range(len(self.hidden_weights)):
-                h = activation(linear(n, h))
-            return h
-        r = first
-        for n in range(0, len(self.hidden_weights), 2):
-            r = r + linear(n + 1, activation(linear(n, activation(r))))
-        return activation(r)
+        n_layers = len(self.hidden_weights)
+        return through_hidden(first, linear, n_layers, activation=self.activation, residual=self.residual)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         first, between, out = self._masked()

@@ -1,0 +1,79 @@
+"""Write the generated tables of the reference: every bijection and every flow, with cost, exactness and source.
+
+    .venv/bin/python scripts/reference.py
+
+Costs and exactness are read from `traits`, texts from docstrings; `tests/test_reference.py` fails when a page is stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+
+import pushforward as pf
+from pushforward.bijections.base import AbstractBijection
+from pushforward.flows.describe import section
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def bijections() -> str:
+    """A row for each exported bijection, its traits those of its first case."""
+    sys.path.append(str(ROOT / "tests"))
+    from cases import CASES
+
+    kinds: dict[type, AbstractBijection] = {}
+    for case in CASES.values():
+        made = eqx.filter_eval_shape(case.make, jax.random.key(0))
+        kinds.setdefault(type(made), made)
+    lines = ["| name | map | forward | inverse | log-det | source |", "|---|---|---|---|---|---|"]
+    for kind, made in sorted(kinds.items(), key=lambda item: item[0].__name__):
+        facts = [made.traits.forward, made.traits.inverse, made.traits.log_det]
+        if kind.__module__.endswith(("combinators", "lifting", "products")):
+            facts = ["as its members"] * 3
+        own = [f"`{kind.__name__}`", *_words(kind), *facts, _source(kind)]
+        lines.append("| " + " | ".join(own) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def scalar_maps() -> str:
+    """A row for each exported scalar map."""
+    lines = ["| name | map | source |", "|---|---|---|"]
+    for name, kind in sorted(vars(pf.bijections.scalar_maps).items()):
+        if inspect.isclass(kind) and issubclass(kind, pf.AbstractScalarMap) and not inspect.isabstract(kind):
+            lines.append("| " + " | ".join([f"`{name}`", *_words(kind), _source(kind)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _words(kind: type) -> list[str]:
+    first = (inspect.getdoc(kind) or "").split("\n\n")[0]
+    return [" ".join(first.split()).replace("|", "\\|")]
+
+
+def _source(kind: type) -> str:
+    return section(inspect.getdoc(kind) or "", "Source")
+
+
+TABLES = {
+    "docs/reference/zoo.md": {"zoo": lambda: pf.flows.describe().to_markdown()},
+    "docs/reference/bijections.md": {"bijections": bijections, "scalar maps": scalar_maps},
+}
+
+
+def page(name: str) -> str:
+    """The page as it should be."""
+    text = (ROOT / name).read_text()
+    for mark, table in TABLES[name].items():
+        begin, end = f"<!-- {mark}: written by scripts/reference.py -->\n\n", f"\n<!-- end of {mark} -->"
+        head, _, rest = text.partition(begin)
+        text = head + begin + table() + end + rest.partition(end)[2]
+    return text
+
+
+if __name__ == "__main__":
+    for name in TABLES:
+        (ROOT / name).write_text(page(name))

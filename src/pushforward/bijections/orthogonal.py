@@ -103,7 +103,7 @@ class Cayley(AbstractOrthogonal):
 
     Cost: one $D \times D$ product per event, and one solution of $D$ equations per batch; log-det exact.
 
-    Source: Cayley, 1846, J. reine angew. Math. 32; as a layer of networks Helfrich, Willmott, Ye, 2018, eq. 1, arXiv
+    Source: Cayley, 1846, J. reine angew. Math. 32; as a layer of networks Helfrich, Willmott, Ye, 2018, arXiv
     1707.09520.
     """
 
@@ -141,7 +141,7 @@ class MatrixExponential(AbstractOrthogonal):
 
     Cost: one $D \times D$ product per event, and some ten of $D \times D \times D$ per batch; log-det exact.
 
-    Source: Lezcano-Casado and Martinez-Rubio, 2019, section 3, arXiv 1901.08428.
+    Source: Lezcano-Casado and Martinez-Rubio, 2019, arXiv 1901.08428.
     """
 
     weight: Array
@@ -179,7 +179,7 @@ class QRLinear(AbstractBatchedBijection):
     Cost: forward one $D \times D$ product per event (and $D^3$ once per batch), inverse one product and one triangular
     solve; log-det exact.
 
-    Source: Hoogeboom, van den Berg, Welling, 2019, section 3.4, arXiv 1901.11137.
+    Source: Hoogeboom, van den Berg, Welling, 2019, arXiv 1901.11137.
     """
 
     upper: Array

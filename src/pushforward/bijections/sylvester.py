@@ -44,7 +44,7 @@ class Sylvester(AbstractBatchedBijection):
     Raises:
         ValueError: a size is out of bounds, `ridge` unknown, or the basis or network does not fit.
 
-    Source: van den Berg, Hasenclever, Tomczak, Welling, 2018, eq. 8-17, arXiv 1803.05649.
+    Source: van den Berg, Hasenclever, Tomczak, Welling, 2018, section 3, arXiv 1803.05649.
 
     Example:
         >>> import jax, jax.numpy as jnp, pushforward as pf

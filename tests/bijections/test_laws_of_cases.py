@@ -94,12 +94,16 @@ COMPOSING = (
     "Scan",
     "Partial",
     "Vmap",
+    "Conv1x1",
     "Embed",
     "With",
 )
 # And of the networks one of each kind.
 SAME_ARITHMETIC = (
     "LULinear of a number",
+    "TriangularLinear, upper",
+    "Planar of a number, conditional",
+    "Sylvester, Cayley, full rank",
     "Coupling, additive",
     "Coupling, affine, all transformed",
     "Coupling, spline, a number, conditional",

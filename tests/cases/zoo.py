@@ -26,6 +26,9 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "umnn": lambda *args, **kwargs: pf.flows.umnn(
         *args, embedding=2, integrand_width=4, integrand_depth=1, nodes=6, **kwargs
     ),
+    "planar": pf.flows.planar,
+    "radial": pf.flows.radial,
+    "sylvester": pf.flows.sylvester,
 }
 
 
@@ -55,4 +58,7 @@ CASES: dict[str, Case] = {
     "bnaf, conditional": zoo_case("bnaf", dim=2, condition_dim=2),
     "sos": zoo_case("sos", dim=2),
     "umnn": zoo_case("umnn", dim=2),
+    "planar, to sample, conditional": zoo_case("planar", dim=2, condition_dim=2, fast="sample"),
+    "radial, qr, conditional": zoo_case("radial", dim=2, condition_dim=2, linear="qr"),
+    "sylvester, cayley": zoo_case("sylvester", dim=3, rank=2, basis="cayley"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from pushforward.data.schema import Column, TableSchema
 from pushforward.flows.bases import BASES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
+from pushforward.io.flow_options import LOW_RANK
 from pushforward.io.schema import FlowArguments, VerdictRecord, validate
 
 ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
@@ -124,6 +126,18 @@ def test_round_trip(saved: Path) -> None:
 def test_the_whole_zoo(name: str, tmp_path: Path) -> None:
     base = list(BASES)[list(flows.ZOO).index(name) % len(BASES)]
     parts = make(name, base, n_layers=2, width=4, linear="lu", actnorm=True)
+    save_model(parts, tmp_path / "model")
+    assert eqx.tree_equal(load_model(tmp_path / "model").distribution, parts.distribution)
+
+
+@pytest.mark.parametrize("name", sorted(LOW_RANK))
+def test_a_flow_without_networks_is_not_taken_for_a_bomb(name: str, tmp_path: Path) -> None:
+    """Unconditional low-rank layers have no networks, though their options name a width and a depth."""
+    parts = make(name, n_layers=1, width=512, depth=8)
+    numbers = TableSchema(rows=100, columns=SCHEMA.columns[:2])
+    units = ColumnUnits([Unit("real", 1.0, 2.0), Unit("real", 1e9, 3.0)])
+    distribution = assemble(Layout(numbers.modelled), None, parts.recipe, jax.random.key(3), units=units)
+    parts = dataclasses.replace(parts, schema=numbers, given=(), distribution=distribution, notes=())
     save_model(parts, tmp_path / "model")
     assert eqx.tree_equal(load_model(tmp_path / "model").distribution, parts.distribution)
 

@@ -2,9 +2,11 @@
 
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.batch_norm import BatchNorm, batch_log_prob, update_batch_norm
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
+from pushforward.bijections.convolution import Conv1x1
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.distribution_functions import NormalCDF, StudentTCDF
 from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
@@ -12,10 +14,14 @@ from pushforward.bijections.functions import ELU, Exp, LeakyReLU, Sigmoid, Softp
 from pushforward.bijections.graph import GraphAutoregressive
 from pushforward.bijections.heavy_tails import LambertW, SinhArcsinh
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
-from pushforward.bijections.linear import LULinear, Permutation, Reverse
+from pushforward.bijections.linear import FullLinear, LULinear, Permutation, Reverse, TriangularLinear
+from pushforward.bijections.low_rank_linear import LowRankLinear
 from pushforward.bijections.normalization import ActNorm, initialise
+from pushforward.bijections.orthogonal import AbstractOrthogonal, Cayley, Householder, MatrixExponential, QRLinear
+from pushforward.bijections.planar import Planar
 from pushforward.bijections.powers import PolarToCartesian, Power, SignedPower, Square
 from pushforward.bijections.products import Concatenate
+from pushforward.bijections.radial import Radial
 from pushforward.bijections.scalar_maps import (
     AbstractScalarMap,
     AdditiveMap,
@@ -50,11 +56,13 @@ from pushforward.bijections.supports import (
     Torus,
     biject_to,
 )
+from pushforward.bijections.sylvester import Sylvester
 from pushforward.bijections.units import ColumnUnits
 
 __all__ = [
     "ELU",
     "AbstractBijection",
+    "AbstractOrthogonal",
     "AbstractScalarMap",
     "AbstractSupport",
     "ActNorm",
@@ -62,22 +70,27 @@ __all__ = [
     "Affine",
     "AffineMap",
     "Autoregressive",
+    "BatchNorm",
     "BernsteinMap",
     "BlockAutoregressive",
+    "Cayley",
     "Chain",
     "Circle",
     "CircularSplineMap",
     "ColumnUnits",
     "Concatenate",
+    "Conv1x1",
     "Coupling",
     "CubicSplineMap",
     "DenseSigmoidalMap",
     "Elementwise",
     "EmbedCondition",
     "Exp",
+    "FullLinear",
     "GaussianMixtureMap",
     "GraphAutoregressive",
     "HalfLine",
+    "Householder",
     "IntegralMap",
     "Interval",
     "IntoBox",
@@ -88,15 +101,20 @@ __all__ = [
     "LinearRationalSplineMap",
     "LinearSplineMap",
     "LogisticMixtureMap",
+    "LowRankLinear",
+    "MatrixExponential",
     "MoebiusMap",
     "NormalCDF",
     "Partial",
     "Permutation",
     "PerturbationMap",
+    "Planar",
     "PolarToCartesian",
     "Power",
     "Product",
+    "QRLinear",
     "QuadraticSplineMap",
+    "Radial",
     "RationalQuadraticMap",
     "Real",
     "RepeatedMap",
@@ -114,13 +132,17 @@ __all__ = [
     "StickBreaking",
     "StudentTCDF",
     "SumOfSquaresMap",
+    "Sylvester",
     "Tanh",
     "Torus",
+    "TriangularLinear",
     "Vmap",
     "WithCondition",
     "alternating_split",
+    "batch_log_prob",
     "biject_to",
     "half_split",
     "initialise",
+    "update_batch_norm",
     "with_memory",
 ]

@@ -1,8 +1,9 @@
-"""Linear layers: permutations and LU."""
+"""Linear layers: permutations, triangular, LU, and full matrices. A diagonal layer is `Affine`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +19,7 @@ from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
 from pushforward.numerics.product import dense
 
-# Bound on the log of each diagonal element of an LU layer: the layer stays invertible whatever the optimiser does.
+# Bound on the log of each diagonal element of a triangular factor: it stays invertible whatever the optimiser does.
 MAX_LOG_DIAGONAL = 10.0
 # Size of the off-diagonal elements at the start, relative to 1 / dim.
 INITIAL_MIX = 0.1
@@ -121,23 +122,131 @@ class LULinear(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def _factors(self) -> tuple[Array, Array, Array]:
-        log_diagonal = soft_clamp(self.log_diagonal, MAX_LOG_DIAGONAL)
-        lower = jnp.tril(self.lower, -1) + jnp.eye(*self.lower.shape, dtype=self.lower.dtype)
-        return lower, jnp.triu(self.upper, 1) + jnp.diag(jnp.exp(log_diagonal)), jnp.sum(log_diagonal)
+    def _factors(self, dtype: Any) -> tuple[Array, Array, Array]:
+        one = jnp.eye(*self.lower.shape, dtype=dtype)
+        upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
+        return jnp.tril(self.lower.astype(dtype), -1) + one, upper, log_det
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        lower, upper, log_det = self._factors()
+        dtype = jnp.result_type(x, self.lower)
+        lower, upper, log_det = self._factors(dtype)
         # The columns of the matrix are shuffled instead of the rows of the batch, which are more; the bias is one more.
         columns = permute((lower @ upper).T, self.permutation.inverse_indices, self.permutation.indices)
-        weight = jnp.concatenate([columns, self.bias[None]]).T
-        return dense(weight, x), jnp.broadcast_to(log_det, x.shape[-1:])
+        weight = jnp.concatenate([columns, self.bias.astype(dtype)[None]]).T
+        return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
 
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        lower, upper, log_det = self._factors()
-        centred = y - along(self.bias)
-        dtype = jnp.result_type(centred, lower)
-        z = solve_triangular(lower.astype(dtype), centred.astype(dtype), lower=True, unit_diagonal=True)
-        z = solve_triangular(upper.astype(dtype), z)
+        dtype = jnp.result_type(y, self.lower)
+        lower, upper, log_det = self._factors(dtype)
+        centred = (y - along(self.bias)).astype(dtype)
+        z = solve_triangular(lower, centred, lower=True, unit_diagonal=True)
+        z = solve_triangular(upper, z)
         x = permute(z, self.permutation.inverse_indices, self.permutation.indices)
         return x, jnp.broadcast_to(-log_det, y.shape[-1:])
+
+
+class TriangularLinear(AbstractBatchedBijection):
+    r"""$y = T x + b$ with $T$ lower or upper triangular and a positive diagonal; $\log|\det| = \sum_i \log T_{ii}$.
+
+    The diagonal is $e^{d}$ with $d$ bounded, so that the layer cannot become singular. A new layer is near the
+    identity.
+
+    Args:
+        key: for the initial weights.
+        dim: length of the vector.
+        lower: each output depends on the inputs up to it, else on those from it on.
+
+    Cost: $O(D^2)$ per event in both directions, a product and a triangular solve; log-det exact.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, pushforward as pf
+        >>> layer = pf.bijections.TriangularLinear(jax.random.key(0), 3)
+        >>> jax.jacobian(layer.forward)(jnp.zeros(3))[0].round(2).tolist()
+        [1.0, 0.0, 0.0]
+    """
+
+    weight: Array
+    log_diagonal: Array
+    bias: Array
+    lower: bool = eqx.field(static=True)
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, dim: int, *, lower: bool = True):
+        dim = check_int("TriangularLinear", "dim", dim, 1)
+        self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
+        self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
+        self.lower = bool(lower)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        dtype = jnp.result_type(x, self.weight)
+        weight, log_det = triangular(self.weight, self.log_diagonal, self.lower, dtype)
+        weight = jnp.concatenate([weight, self.bias.astype(dtype)[:, None]], axis=1)
+        return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        dtype = jnp.result_type(y, self.weight)
+        weight, log_det = triangular(self.weight, self.log_diagonal, self.lower, dtype)
+        x = solve_triangular(weight, (y - along(self.bias)).astype(dtype), lower=self.lower)
+        return x, jnp.broadcast_to(-log_det, y.shape[-1:])
+
+
+class FullLinear(AbstractBatchedBijection):
+    r"""$y = W x + b$ with any matrix $W$; $\log|\det W|$ by an LU decomposition (`slogdet`).
+
+    Nothing keeps $W$ from becoming singular: `LULinear` and `QRLinear` cannot. One sees it coming in
+    `numpy.linalg.cond(layer.weight)` (above 1e4 in float32 half of the digits are gone, above 1e7 all), and sees it
+    arrived in a log-determinant of minus infinity and an inverse that is not finite: the loss then says so too.
+
+    Args:
+        key: for the initial weights, near the identity.
+        dim: length of the vector.
+
+    Cost: one $D \times D$ product per event forward, a solve inverse, and $D^3$ once per batch in both; log-det exact.
+
+    Source: Kingma and Dhariwal, 2018, section 3.2, arXiv 1807.03039.
+    """
+
+    weight: Array
+    bias: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, dim: int):
+        dim = check_int("FullLinear", "dim", dim, 1)
+        self.weight = jnp.eye(dim) + jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
+        self.bias = jnp.zeros(dim)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        dtype = jnp.result_type(x, self.weight)
+        weight = jnp.concatenate([self.weight, self.bias[:, None]], axis=1).astype(dtype)
+        log_det = jnp.linalg.slogdet(weight[:, :-1])[1]
+        return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        dtype = jnp.result_type(y, self.weight)
+        weight = self.weight.astype(dtype)
+        x = jnp.linalg.solve(weight, (y - along(self.bias)).astype(dtype))
+        return x, jnp.broadcast_to(-jnp.linalg.slogdet(weight)[1], y.shape[-1:])
+
+
+def triangular(weight: Array, log_diagonal: Array, lower: bool, dtype: Any) -> tuple[Array, Array]:
+    """A triangular matrix with a bounded positive diagonal, and its log-determinant.
+
+    Args:
+        weight: `(dim, dim)`, of which the triangle beside the diagonal is used.
+        log_diagonal: `(dim,)`, unconstrained.
+        lower: which triangle.
+        dtype: of the arithmetic.
+    """
+    log_diagonal = soft_clamp(log_diagonal.astype(dtype), MAX_LOG_DIAGONAL)
+    beside = jnp.tril(weight.astype(dtype), -1) if lower else jnp.triu(weight.astype(dtype), 1)
+    return beside + jnp.diag(jnp.exp(log_diagonal)), jnp.sum(log_diagonal)

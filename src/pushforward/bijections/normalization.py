@@ -7,15 +7,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pushforward._checks import check_int, message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward._vectorize import split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
-from pushforward.bijections.combinators import Chain, Invert, Scan
-from pushforward.bijections.lifting import EmbedCondition, WithCondition
 from pushforward.bijections.mixture_start import fitted_to, is_mixture_layer
+from pushforward.bijections.visit import Visited, visit_layers
 
 # Smallest standard deviation that the start divides by: a coordinate that is constant in the first batch is left alone.
 MIN_DEVIATION = 1e-6
@@ -82,7 +80,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
         fix = "Pass some hundred rows of the training data."
         raise ValueError(message("initialise", "a batch of two rows or more", f"shape {rows.shape}", fix))
     conditions = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
-    bijection, _ = _initialise(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions, forward=False)
+    bijection, _, _ = visit_layers(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions, False, _start)
     return eqx.tree_at(lambda f: f.bijection, flow, bijection)
 
 
@@ -90,43 +88,14 @@ def _starts_from_data(node: Any) -> bool:
     return isinstance(node, ActNorm) or is_mixture_layer(node)
 
 
-def _initialise(
-    bijection: AbstractBijection, rows: Array, condition: Array | None, forward: bool
-) -> tuple[AbstractBijection, Array]:
-    """The initialised bijection and the rows `(*event, n)` mapped through it, in the direction from data to latent."""
-    if isinstance(bijection, ActNorm):
+def _start(layer: AbstractBijection, rows: Array, condition: Array | None, forward: bool) -> Visited | None:
+    if isinstance(layer, ActNorm):
         mean, deviation = jnp.mean(rows, -1), jnp.std(rows, -1)
         log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
         new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
-        bijection = eqx.tree_at(lambda b: (b.log_scale, b.bias), bijection, new)
-    elif forward and is_mixture_layer(bijection):
-        bijection = fitted_to(bijection, rows)
-    elif isinstance(bijection, Chain):
-        members = list(bijection.bijections)
-        order = range(len(members)) if forward else reversed(range(len(members)))
-        for n in order:
-            members[n], rows = _initialise(members[n], rows, condition, forward)
-        return Chain(members), rows
-    elif isinstance(bijection, Scan):
-        layers = bijection.layers()
-        order = range(len(layers)) if forward else reversed(range(len(layers)))
-        for n in order:
-            layers[n], rows = _initialise(layers[n], rows, condition, forward)
-        arrays = [eqx.filter(layer, is_array) for layer in layers]
-        static = eqx.filter(layers[0], is_array, inverse=True)
-        stacked = eqx.combine(jax.tree.map(lambda *leaf: np.stack(leaf), *arrays), static)
-        return Scan(stacked, len(layers), memory=bijection.memory), rows
-    elif isinstance(bijection, Invert):
-        inner, rows = _initialise(bijection.bijection, rows, condition, not forward)
-        return Invert(inner), rows
-    elif isinstance(bijection, EmbedCondition):
-        embedded = None if condition is None else jax.vmap(bijection.embed, in_axes=-1, out_axes=-1)(condition)
-        inner, rows = _initialise(bijection.bijection, rows, embedded, forward)
-        return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
-    elif isinstance(bijection, WithCondition):
-        fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, rows.shape[-1]))
-        inner, rows = _initialise(bijection.bijection, rows, fixed, forward)
-        return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
-    if bijection.traits.needs_key:
-        raise ValueError(f"initialise: {type(bijection).__name__} needs a key; put the ActNorm on its data side.")
-    return bijection, run_batch(bijection, rows, condition, None, forward)[0]
+        layer = eqx.tree_at(lambda b: (b.log_scale, b.bias), layer, new)
+    elif forward and is_mixture_layer(layer):
+        layer = fitted_to(layer, rows)
+    else:
+        return None
+    return layer, *run_batch(layer, rows, condition, None, forward)

@@ -10,6 +10,7 @@ from pushforward.flows.coupling import nice, realnvp
 from pushforward.flows.describe import Description, describe_zoo
 from pushforward.flows.flowpp import flowpp
 from pushforward.flows.gaussianization import gaussianization
+from pushforward.flows.low_rank import planar, radial, sylvester
 from pushforward.flows.neural_autoregressive import naf
 from pushforward.flows.polynomial import bernstein, sos
 from pushforward.flows.spline import nsf
@@ -29,6 +30,9 @@ ZOO: dict[str, Callable[..., Flow]] = {
     "bnaf": bnaf,
     "sos": sos,
     "umnn": umnn,
+    "planar": planar,
+    "radial": radial,
+    "sylvester": sylvester,
 }
 
 
@@ -59,7 +63,10 @@ __all__ = [
     "ncsf",
     "nice",
     "nsf",
+    "planar",
+    "radial",
     "realnvp",
     "sos",
+    "sylvester",
     "umnn",
 ]

@@ -10,13 +10,25 @@ import jax
 
 from pushforward._checks import as_key, check_int, message
 from pushforward._types import PRNGKeyArray, Shape
-from pushforward.bijections import ActNorm, Chain, Invert, LULinear, Permutation, Reverse, Scan
+from pushforward.bijections import (
+    ActNorm,
+    Cayley,
+    Chain,
+    Householder,
+    Invert,
+    LULinear,
+    MatrixExponential,
+    Permutation,
+    QRLinear,
+    Reverse,
+    Scan,
+)
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.flows.reflections import Reflections
 
-Linear = Literal["reverse", "permutation", "lu", "rotation"] | Callable[[PRNGKeyArray, int], AbstractBijection] | None
+LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotation", "cayley", "exponential"]
+Linear = LinearName | Callable[[PRNGKeyArray, int], AbstractBijection] | None
 
 # Bounds on sizes: a typing error must not allocate a terabyte.
 MAX_DIM = 100_000
@@ -28,11 +40,34 @@ def _lu(key: PRNGKeyArray, dim: int) -> AbstractBijection:
     return Invert(LULinear(key, dim))
 
 
+def _rotation(key: PRNGKeyArray, dim: int) -> AbstractBijection:
+    """A random rotation: reflections in directions from all over the sphere, where the default is near a permutation."""
+    start = Householder(key, dim)
+    return eqx.tree_at(lambda layer: layer.vectors, start, jax.random.normal(key, start.vectors.shape))
+
+
+def _shuffled(make: Callable[[PRNGKeyArray, int], AbstractBijection]) -> Callable:
+    """The layer after a random permutation: such layers start near the identity, and a new flow is to mix.
+
+    The permutation comes first from the data, and the whole is inverted, so that scoring is a matrix product.
+    """
+
+    def shuffled(key: PRNGKeyArray, dim: int) -> AbstractBijection:
+        permutation_key, own_key = jax.random.split(key)
+        return Invert(Chain([Permutation.random(permutation_key, dim), make(own_key, dim)]))
+
+    return shuffled
+
+
 LINEAR: dict[str, Callable[[PRNGKeyArray, int], AbstractBijection]] = {
-    "rotation": Reflections,
+    "rotation": _rotation,
     "reverse": lambda key, dim: Reverse(dim),
     "permutation": Permutation.random,
     "lu": _lu,
+    "qr": _shuffled(QRLinear),
+    "householder": _shuffled(Householder),
+    "cayley": _shuffled(Cayley),
+    "exponential": _shuffled(MatrixExponential),
 }
 
 

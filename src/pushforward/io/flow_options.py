@@ -13,12 +13,27 @@ from pydantic import Field
 MAX_DIM = 16384
 
 FlowName = Literal[
-    "nice", "realnvp", "maf", "iaf", "nsf", "naf", "flowpp", "gaussianization", "bernstein", "bnaf", "sos", "umnn"
+    "nice",
+    "realnvp",
+    "maf",
+    "iaf",
+    "nsf",
+    "naf",
+    "flowpp",
+    "gaussianization",
+    "bernstein",
+    "bnaf",
+    "sos",
+    "umnn",
+    "planar",
+    "radial",
+    "sylvester",
 ]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
-WITHOUT_NETWORKS = frozenset({"gaussianization"})
+WITHOUT_NETWORKS = frozenset({"gaussianization", "planar", "radial", "sylvester"})
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
+LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotation", "cayley", "exponential"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
 # Rows of booleans, or of zeros and ones: `adjacency[i][j]` says whether coordinate i may depend on coordinate j.
@@ -57,7 +72,11 @@ OPTIONS: dict[str, FlowOption] = {
     "nodes": FlowOption(Annotated[int, Field(ge=2, le=128)], "Points at which the integrand is sampled (umnn)."),
     "autoregressive": FlowOption(bool, "Autoregressive or coupling splines (nsf)."),
     "max_log_scale": FlowOption(Annotated[float, Field(gt=0, le=100)], "Bound on log-scales (not of nice, nsf)."),
-    "linear": FlowOption(Literal["reverse", "permutation", "lu", "rotation"] | None, "What mixes the columns."),
+    "linear": FlowOption(LinearName | None, "What mixes the columns."),
+    "rank": FlowOption(Annotated[int | None, Field(ge=1, le=MAX_DIM)], "Hidden units per layer (sylvester)."),
+    "ridge": FlowOption(Literal["tanh", "leaky_relu"], "Function along the direction (planar, sylvester)."),
+    "basis": FlowOption(Literal["householder", "cayley"], "How columns are kept orthonormal (sylvester)."),
+    "fast": FlowOption(Literal["score", "sample"], "Direction in closed form (planar, radial, sylvester)."),
     "split": FlowOption(
         Literal["half", "alternating"] | Mask | None,
         "Which columns a coupling maps.",

@@ -227,11 +227,14 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     if foreign:
         raise UntrustedModelError(f"{label}: flow.arguments: {config.flow.name} has no argument {foreign[0]}.")
 
-    def size(name: str) -> int:
-        return arguments.given().get(name, accepted[name].default)
-
     layout = Layout(tuple(column for column in schema.modelled if column.name not in config.given))
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
+
+    def size(name: str) -> int:
+        """An argument that the file leaves out is the function's own; one that the function lacks counts as 1."""
+        stated = getattr(arguments, name)
+        return stated if stated is not None else getattr(accepted.get(name), "default", 1)
+
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
     if n_values and config.flow.name in WITHOUT_NETWORKS:

@@ -1,0 +1,223 @@
+"""Orthogonal layers, which turn and reflect but keep volumes, and the QR layer built on one of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import expm, solve_triangular
+
+from pushforward._checks import check_int
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.base import AbstractBatchedBijection, AbstractTwoWayBijection, along
+from pushforward.bijections.linear import INITIAL_MIX, triangular
+from pushforward.numerics.householder import compact
+from pushforward.numerics.product import dense, matrix_product
+
+
+class AbstractOrthogonal(AbstractTwoWayBijection):
+    r"""$y = Q x$ with $Q^\top Q = I$: the inverse is the transpose, and $\log|\det| = 0$."""
+
+    @abstractmethod
+    def matrix(self, dtype: Any = None) -> Array:
+        """$Q$, of shape `(dim, dim)`.
+
+        Args:
+            dtype: floating type of the arithmetic, None for that of the parameters.
+        """
+
+
+class Householder(AbstractOrthogonal):
+    r"""$y = H_1 H_2 \cdots H_k x$, reflections $H_i = I - 2 v_i v_i^\top / |v_i|^2$ with trained $v_i$.
+
+    With `dim` reflections every orthogonal matrix of determinant $(-1)^{\text{dim}}$ is reached. The product is in
+    compact form: two thin products per batch for few reflections, one full product for many.
+
+    A new layer is near the identity, or with an odd number near a reflection. Only directions matter, so gradients
+    stand at right angles to the vectors, which therefore never shrink in training; a vector of zeros gives NaN.
+
+    Args:
+        key: for the initial vectors.
+        dim: length of the vector.
+        n_reflections: $k$, None for `dim`.
+
+    Cost: $O(k\,\text{dim})$ per event for $2k < \text{dim}$, else $O(\text{dim}^2)$; log-det exact.
+
+    Raises:
+        ValueError: a size is out of bounds.
+
+    Source: Tomczak and Welling, 2016, eq. 6-8, arXiv 1611.09630.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, pushforward as pf
+        >>> turn = pf.bijections.Householder(jax.random.key(0), 3)
+        >>> round(float(jnp.linalg.norm(turn.forward(jnp.array([3.0, 0.0, 4.0])))), 4)
+        5.0
+    """
+
+    vectors: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, dim: int, n_reflections: int | None = None):
+        dim = check_int("Householder", "dim", dim, 1)
+        k = check_int("Householder", "n_reflections", dim if n_reflections is None else n_reflections, 1)
+        first, other = jax.random.normal(key, (2, k, dim))
+        # Two reflections along nearly the same vector are nearly the identity.
+        odd = (jnp.arange(k) % 2 == 1)[:, None]
+        self.vectors = jnp.where(odd, jnp.roll(first, 1, axis=0) + INITIAL_MIX * other, first)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def matrix(self, dtype: Any = None) -> Array:
+        unit, mixed = compact(self.vectors.astype(self.vectors.dtype if dtype is None else dtype))
+        return jnp.eye(unit.shape[1], dtype=unit.dtype) - unit.T @ mixed
+
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        k, dim = self.vectors.shape
+        dtype = jnp.result_type(value, self.vectors)
+        if 2 * k >= dim:
+            return _turn(self.matrix(dtype), value, forward)
+        unit, mixed = compact(self.vectors.astype(dtype))
+        value = value.astype(dtype)
+        right, left = (mixed, unit) if forward else (unit, mixed)
+        return value - matrix_product(left.T, matrix_product(right, value)), jnp.zeros(value.shape[-1:], dtype)
+
+
+class Cayley(AbstractOrthogonal):
+    r"""$y = (I + A)^{-1} (I - A)\,x$ with a trained skew-symmetric $A$.
+
+    Reached are the rotations without a half turn (eigenvalue $-1$), which a permutation before the layer adds. $I + A$
+    is never singular, nor badly conditioned unless $A$ is large. A new layer is near the identity.
+
+    Args:
+        key: for the initial weights.
+        dim: length of the vector.
+
+    Cost: one $D \times D$ product per event, and one solution of $D$ equations per batch; log-det exact.
+
+    Source: Cayley, 1846, J. reine angew. Math. 32; as a layer of networks Helfrich, Willmott, Ye, 2018, arXiv
+    1707.09520.
+    """
+
+    weight: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, dim: int):
+        dim = check_int("Cayley", "dim", dim, 1)
+        self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def matrix(self, dtype: Any = None) -> Array:
+        skew = _skew(self.weight, dtype)
+        one = jnp.eye(len(skew), dtype=skew.dtype)
+        return jnp.linalg.solve(one + skew, one - skew)
+
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        return _turn(self.matrix(jnp.result_type(value, self.weight)), value, forward)
+
+
+class MatrixExponential(AbstractOrthogonal):
+    r"""$y = e^A x$ with a trained skew-symmetric $A$: every rotation is reached.
+
+    A new layer is near the identity.
+
+    Args:
+        key: for the initial weights.
+        dim: length of the vector.
+
+    Cost: one $D \times D$ product per event, and some ten of $D \times D \times D$ per batch; log-det exact.
+
+    Source: Lezcano-Casado and Martinez-Rubio, 2019, arXiv 1901.08428.
+    """
+
+    weight: Array
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, dim: int):
+        dim = check_int("MatrixExponential", "dim", dim, 1)
+        self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def matrix(self, dtype: Any = None) -> Array:
+        return expm(_skew(self.weight, dtype))
+
+    def _run(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        return _turn(self.matrix(jnp.result_type(value, self.weight)), value, forward)
+
+
+class QRLinear(AbstractBatchedBijection):
+    r"""$y = Q R x + b$ with $Q$ a product of reflections and $R$ upper triangular; $\log|\det| = \sum_i \log R_{ii}$.
+
+    The diagonal of $R$ is positive and bounded, so that the layer cannot become singular. A new layer is near $Q$.
+
+    Args:
+        key: for the initial weights.
+        dim: length of the vector.
+        n_reflections: number of reflections, None for `dim`: then every matrix of determinant's sign
+            $(-1)^{\text{dim}}$ is reached.
+
+    Cost: forward one $D \times D$ product per event (and $D^3$ once per batch), inverse one product and one triangular
+    solve; log-det exact.
+
+    Source: Hoogeboom, van den Berg, Welling, 2019, arXiv 1901.11137.
+    """
+
+    upper: Array
+    log_diagonal: Array
+    bias: Array
+    orthogonal: Householder
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, dim: int, n_reflections: int | None = None):
+        dim = check_int("QRLinear", "dim", dim, 1)
+        upper_key, orthogonal_key = jax.random.split(key)
+        self.upper = jax.random.uniform(upper_key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
+        self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
+        self.orthogonal = Householder(orthogonal_key, dim, n_reflections)
+        self.in_shape = self.out_shape = (dim,)
+        self.cond_shape, self.traits = None, Traits()
+
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        dtype = jnp.result_type(x, self.upper)
+        upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
+        weight = jnp.concatenate([self.orthogonal.matrix(dtype) @ upper, self.bias.astype(dtype)[:, None]], axis=1)
+        return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        dtype = jnp.result_type(y, self.upper)
+        upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
+        turned, _ = self.orthogonal._inverse((y - along(self.bias)).astype(dtype), None, None)
+        return solve_triangular(upper, turned), jnp.broadcast_to(-log_det, y.shape[-1:])
+
+
+def _skew(weight: Array, dtype: Any) -> Array:
+    lower = jnp.tril(weight.astype(weight.dtype if dtype is None else dtype), -1)
+    return lower - lower.T
+
+
+def _turn(matrix: Array, value: Array, forward: bool) -> tuple[Array, Array]:
+    out = matrix_product(matrix if forward else matrix.T, value.astype(matrix.dtype))
+    return out, jnp.zeros(value.shape[-1:], matrix.dtype)

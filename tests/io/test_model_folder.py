@@ -27,7 +27,7 @@ from pushforward.data.schema import Column, TableSchema
 from pushforward.flows.bases import BASES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
-from pushforward.io.flow_options import LOW_RANK
+from pushforward.io.flow_options import WITHOUT_NETWORKS
 from pushforward.io.schema import FlowArguments, VerdictRecord, validate
 
 ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
@@ -130,7 +130,7 @@ def test_the_whole_zoo(name: str, tmp_path: Path) -> None:
     assert eqx.tree_equal(load_model(tmp_path / "model").distribution, parts.distribution)
 
 
-@pytest.mark.parametrize("name", sorted(LOW_RANK))
+@pytest.mark.parametrize("name", sorted(WITHOUT_NETWORKS))
 def test_a_flow_without_networks_is_not_taken_for_a_bomb(name: str, tmp_path: Path) -> None:
     """Unconditional low-rank layers have no networks, though their options name a width and a depth."""
     parts = make(name, n_layers=1, width=512, depth=8)

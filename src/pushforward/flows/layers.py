@@ -41,7 +41,7 @@ def _lu(key: PRNGKeyArray, dim: int) -> AbstractBijection:
 
 
 def _rotation(key: PRNGKeyArray, dim: int) -> AbstractBijection:
-    """A random rotation: reflections in directions from all over the sphere, where the default is near a permutation."""
+    """A random rotation: reflections in directions from all over the sphere; the default is near a permutation."""
     start = Householder(key, dim)
     return eqx.tree_at(lambda layer: layer.vectors, start, jax.random.normal(key, start.vectors.shape))
 

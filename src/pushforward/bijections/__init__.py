@@ -8,6 +8,7 @@ from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import LULinear, Permutation, Reverse
 from pushforward.bijections.normalization import ActNorm, initialise
+from pushforward.bijections.residual import Residual, certificate
 from pushforward.bijections.scalar_maps import AbstractScalarMap, AdditiveMap, AffineMap, RationalQuadraticMap
 from pushforward.bijections.units import ColumnUnits
 
@@ -29,12 +30,14 @@ __all__ = [
     "Partial",
     "Permutation",
     "RationalQuadraticMap",
+    "Residual",
     "Reverse",
     "Scan",
     "Standardize",
     "Vmap",
     "WithCondition",
     "alternating_split",
+    "certificate",
     "half_split",
     "initialise",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
-from pushforward._vectorize import split_batch
+from pushforward._vectorize import batch_keys, split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.lifting import EmbedCondition, WithCondition
@@ -122,6 +122,11 @@ def _initialise(
         fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, rows.shape[-1]))
         inner, rows = _initialise(bijection.bijection, rows, fixed, forward)
         return eqx.tree_at(lambda b: b.bijection, bijection, inner), rows
-    if bijection.traits.needs_key:
-        raise ValueError(f"initialise: {type(bijection).__name__} needs a key; put the ActNorm on its data side.")
-    return bijection, run_batch(bijection, rows, condition, None, forward)[0]
+    return bijection, _values(bijection, rows, condition, forward)
+
+
+@eqx.filter_jit
+def _values(bijection: AbstractBijection, rows: Array, condition: Array | None, forward: bool) -> Array:
+    # The values do not depend on the key: only the log-determinant, which is dropped, would.
+    keys = batch_keys(jax.random.key(0), rows.shape[-1]) if bijection.traits.needs_key else None
+    return run_batch(bijection, rows, condition, keys, forward)[0]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 MAX_DIM = 16384
 
-FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf"]
+FlowName = Literal["nice", "realnvp", "maf", "iaf", "nsf", "iresnet", "residual_flow"]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
@@ -48,4 +48,10 @@ OPTIONS: dict[str, FlowOption] = {
     "activation": FlowOption(Activation, "Activation of the networks."),
     "residual": FlowOption(bool, "Residual networks."),
     "actnorm": FlowOption(bool, "Normalise activations between the layers."),
+    "lipschitz": FlowOption(
+        Annotated[float, Field(gt=0, lt=1)], "Bound on the networks' Lipschitz constants (iresnet, residual_flow)."
+    ),
+    "n_terms": FlowOption(Annotated[int, Field(ge=1, le=1000)], "Terms of the log-determinant's series (iresnet)."),
+    "n_exact": FlowOption(Annotated[int, Field(ge=0, le=1000)], "Terms that are always there (residual_flow)."),
+    "n_probes": FlowOption(Annotated[int, Field(ge=1, le=1024)], "Probes of the trace (iresnet, residual_flow)."),
 }

@@ -178,7 +178,7 @@ def test_layers_of_one_flow_differ() -> None:
 
 
 def test_registry() -> None:
-    assert set(pf.flows.ZOO) == {"nice", "realnvp", "maf", "iaf", "nsf"}
+    assert set(pf.flows.ZOO) == {"nice", "realnvp", "maf", "iaf", "nsf", "iresnet", "residual_flow"}
 
 
 @pytest.mark.parametrize(

@@ -202,5 +202,5 @@ def _draw(
     if noise == "gaussian":
         return jax.random.normal(key, shape, dtype)
     # One bit each: a third of the program that `jax.random.rademacher` is, which compares uniform numbers.
-    bits = jax.random.bits(key, shape)
+    bits = jax.random.bits(key, shape, jnp.uint32)
     return jnp.where(bits >> 31 == 0, 1, -1).astype(dtype)

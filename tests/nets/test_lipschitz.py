@@ -23,7 +23,7 @@ def ratio(net: Any, n: int = 400) -> float:
     """The largest |g(x) - g(x')| / |x - x'| over pairs, far apart and close by."""
     x = RNG.standard_normal((*net.shape, n)) * np.exp(RNG.standard_normal(n))
     step = RNG.standard_normal(x.shape) * 10.0 ** RNG.uniform(-4, 1, n)
-    run = jax.jit(net.at(None))
+    run = eqx.filter_jit(net.at(None))
     change = np.asarray(run(jnp.asarray(x + step)) - run(jnp.asarray(x)))
     return float(np.max(np.linalg.norm(change.reshape(-1, n), axis=0) / np.linalg.norm(step.reshape(-1, n), axis=0)))
 
@@ -56,7 +56,7 @@ def test_a_broken_bound_is_found() -> None:
 
 
 def test_lip_swish_has_slope_one_at_most() -> None:
-    x = jnp.linspace(-30, 30, 20_001)
+    x = jnp.linspace(-100, 100, 20_001)
     for beta in (-3.0, 0.5413, 4.0):
         slope = jax.vmap(jax.grad(lambda x, b=beta: lip_swish(x, jnp.asarray(b))))(x)
         assert 0.99 < float(jnp.max(jnp.abs(slope))) <= 1
@@ -88,7 +88,7 @@ def test_norm_of_a_convolution_against_its_dense_matrix(kernel: int, size: tuple
     bound = exact_conv_bound(np.asarray(layer.weight), size)
     np.testing.assert_allclose(conv_bound(layer.weight, size), bound, rtol=1e-2)
     assert exact <= bound <= float(conv_bound(layer.weight, size)) * (1 + 1e-12)
-    assert bound <= 1.5 * exact
+    assert bound <= (1.5 if kernel <= min(size) else 3) * exact
     converged = converge_spectral(layer, 1e-10)
     np.testing.assert_allclose(converged.sigma(), 1.02 * exact, rtol=1e-4)
     # Power iteration comes from below, also on the way; and the reshaped kernel is another, wrong matrix.

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.nets import LipschitzConv, LipschitzConvNet, LipschitzMLP, converge_spectral, lip_swish, update_spectral
+from pushforward.nets import (
+    LipschitzConv,
+    LipschitzConvNet,
+    LipschitzMLP,
+    converge_spectral,
+    lip_swish,
+    update_spectral,
+)
 from pushforward.numerics.spectral import conv_bound, convolve, exact_conv_bound, spectral_bound
 from pushforward.testing import randomise
 
@@ -115,7 +122,9 @@ def test_state_in_state_out() -> None:
     for one, two in zip(jax.tree.leaves(trained), jax.tree.leaves(pf.trainable(flow)[0]), strict=True):
         np.testing.assert_array_equal(one, two)  # no weight has changed
     assert not np.array_equal(jax.tree.leaves(fixed)[-1], jax.tree.leaves(pf.trainable(flow)[1])[-1])
-    stacked = pf.Scan.of(lambda key: pf.bijections.Residual(LipschitzConvNet(key, (1, 2, 2), norm="power")), KEY, n_layers=2)
+    stacked = pf.Scan.of(
+        lambda key: pf.bijections.Residual(LipschitzConvNet(key, (1, 2, 2), norm="power")), KEY, n_layers=2
+    )
     assert converge_spectral(stacked).layer.net.layers[0].vector.value.shape == (2, 1, 2, 2)  # pyright: ignore
     dense = LipschitzMLP(KEY, 2)
     assert converge_spectral(dense) is not None

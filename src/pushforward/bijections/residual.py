@@ -9,6 +9,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, PyTree, Shape, Traits, is_array
@@ -91,8 +92,10 @@ class Residual(AbstractBatchedBijection):
 
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         function, arguments = self._function(condition)
-        x = solve_contraction(function, y, arguments, self.net.lipschitz, self.solver).x
-        return x, -self.log_det(function, x, arguments, keys)[1]
+        found = solve_contraction(function, y, arguments, self.net.lipschitz, self.solver)
+        log_det = self.log_det(function, found.x, arguments, keys)[1]
+        # The Jacobian of a linear g does not see that there is no x.
+        return found.x, jnp.where(found.converged, -log_det, jnp.nan)
 
 
 def residual_layers(model: Any) -> list[Residual]:

@@ -316,7 +316,9 @@ def draw_count(survival: np.ndarray, keys: PRNGKeyArray) -> Array:
         keys: `(n,)`.
     """
     # Two words, for one has no numbers below 2 ** -23 but 0, which would draw the longest series far too often.
-    words = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32), out_axes=-1)(keys).astype(jnp.result_type(float))
+    words = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32), out_axes=-1)(keys).astype(
+        jnp.result_type(float)
+    )
     uniform = words[0] * 2.0**-32 + (words[1] + 0.5) * 2.0**-64
     return jnp.sum(uniform < survival[:, None], axis=0)
 

@@ -67,9 +67,7 @@ def quadratic(vectors: Array, products: Array, *, rows: bool = False) -> Array:
     return jnp.sum(vectors * products, axis=tuple(range(vectors.ndim - 1)) if rows else None)
 
 
-def draw_rows(
-    trace: AbstractTrace, keys: PRNGKeyArray | None, n: int, shape: Shape, dtype: jnp.dtype | type
-) -> Array:
+def draw_rows(trace: AbstractTrace, keys: PRNGKeyArray | None, n: int, shape: Shape, dtype: jnp.dtype | type) -> Array:
     """The probes of `n` rows on a last axis, `(n_probes, *shape, n)`, each from its own key."""
     if not trace.needs_key or keys is None:
         probes = trace.draw(None, shape, dtype)

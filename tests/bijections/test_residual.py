@@ -100,7 +100,7 @@ class Stretching(AbstractContraction):
         return abs(float(self.factor))
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1.5, 0.0), (-1.0, 1.0), (-2.5, 0.0)])
+@pytest.mark.parametrize(("factor", "shift"), [(1.5, 0.0), (-1.0, 2.0), (-2.5, 0.0)])
 def test_what_does_not_contract_gives_no_number(factor: float, shift: float) -> None:
     layer = Residual(Stretching(factor, shift))
     x, log_det = layer.inverse_and_log_det(jnp.ones(2))
@@ -119,11 +119,11 @@ def test_fit_returns_what_is_scored() -> None:
     x = rng.standard_normal((300, 2)) * [1.0, 0.3]
     x[:, 1] += x[:, 0] ** 2
     random = pf.flows.residual_flow(KEY, dim=2, n_layers=2, width=8, depth=1, actnorm=True)
-    result = pf.fit(random, x, key=KEY, max_epochs=30, progress=False)
+    result = pf.fit(random, x, key=KEY, max_epochs=10, progress=False)
     assert not result.flow.needs_key
     assert certificate(result.flow).holds
     assert result.verdict.held_out_nats is not None
-    assert result.verdict.held_out_nats > -2.6
+    assert result.verdict.held_out_nats > float(np.mean(evaluation_form(random).log_prob(x))) + 0.1
     back = result.flow.decode(result.flow.encode(x))
     np.testing.assert_allclose(back, x, atol=1e-3)
 
@@ -133,5 +133,5 @@ def test_errors() -> None:
         Residual(pf.nets.MLP(KEY, 2, (2,)))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     with pytest.raises(ValueError, match="lipschitz in"):
         pf.flows.iresnet(KEY, dim=2, lipschitz=1.2)
-    with pytest.raises(ValueError, match="needs|expected a key"):
+    with pytest.raises(ValueError, match="expected a key"):
         pf.flows.iresnet(KEY, dim=2, n_layers=1, width=4).log_prob(np.zeros((1, 2)))

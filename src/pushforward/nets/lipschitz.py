@@ -52,7 +52,7 @@ ROUNDING = 1e-5
 
 
 def lip_swish(x: Array, beta: Array) -> Array:
-    r"""$x\,\sigma(\operatorname{softplus}(\beta)\,x) / 1.1$: 1-Lipschitz, with a second derivative that does not vanish.
+    r"""$x\,\sigma(\operatorname{softplus}(\beta)\,x) / 1.1$: 1-Lipschitz; its second derivative does not vanish.
 
     Source: Chen, Behrmann, Duvenaud, Jacobsen, 2019, section 3.3, arXiv 1906.02735.
     """

@@ -107,7 +107,7 @@ class Plain(AbstractFixedPoint):
 
 
 class Anderson(AbstractFixedPoint):
-    r"""Mixes the last $m$ images, $x = \sum_i \alpha_i T(x_i)$, with the $\alpha$ that minimise $|\sum_i \alpha_i r_i|$.
+    r"""Mixes $m$ images, $x = \sum_i \alpha_i T(x_i)$, with the $\alpha$ that minimise $|\sum_i \alpha_i r_i|$.
 
     $\sum_i \alpha_i = 1$, $r_i = T(x_i) - x_i$. A proposal that does not lower the residual is dropped, the history
     with it, and Banach's step is taken from the best point, so that it converges wherever `Plain` does.

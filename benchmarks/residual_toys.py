@@ -56,7 +56,8 @@ def main() -> None:
         bound = certificate(result.flow).lipschitz_bound
         print(
             f"{args.flow:14s} {name:12s} gap {gap:+.4f} +- {error:.4f} nats, "
-            f"log-det error {log_det_error(result.flow):g}, Lipschitz <= {bound:.4f}, {result.verdict.steps} steps, {seconds:.0f} s",
+            f"log-det error {log_det_error(result.flow):g}, Lipschitz <= {bound:.4f}, "
+            f"{result.verdict.steps} steps, {seconds:.0f} s",
             flush=True,
         )
 

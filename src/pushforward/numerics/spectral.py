@@ -85,8 +85,8 @@ def conv_bound(kernel: Array, size: Shape, n_squarings: int = N_SQUARINGS) -> Ar
 
     A convolution with zero padding is a circular one on a torus so large that nothing wraps around,
     $(h + k - 1, w + k - 1)$, between an embedding and a restriction, neither of which lengthens a vector. The circular
-    one is block-diagonal in Fourier space, $\hat K(f) = \sum_a K_a e^{-2\pi i f \cdot a}$, a matrix of channels for each
-    frequency; the largest `spectral_bound` of these bounds both.
+    one is block-diagonal in Fourier space, $\hat K(f) = \sum_a K_a e^{-2\pi i f \cdot a}$, one matrix of channels for
+    each frequency; the largest `spectral_bound` of these bounds both.
 
     Args:
         kernel: `(c_out, c_in, k_h, k_w)`.

@@ -204,7 +204,8 @@ def solve_contraction(
     if not 0 <= lipschitz < 1:
         fix = "Only a contraction has an inverse that iteration finds."
         raise ValueError(message("solve_contraction", "lipschitz in [0, 1)", repr(lipschitz), fix))
-    x, bound, converged, steps = _solve_rows(function, float(lipschitz), solver, y, arguments)
+    found: Any = _solve_rows(function, float(lipschitz), solver, y, arguments)
+    x, bound, converged, steps = found
     return Solution(jnp.where(converged, x, jnp.nan), bound, converged, steps)
 
 
@@ -225,7 +226,7 @@ def _solve_rows(
 def _solve_fwd(
     function: Function, lipschitz: float, solver: AbstractFixedPoint, y: Array, arguments: PyTree
 ) -> tuple[tuple, tuple]:
-    out = _solve_rows(function, lipschitz, solver, y, arguments)
+    out: Any = _solve_rows(function, lipschitz, solver, y, arguments)
     return out, (out[0], arguments)
 
 

@@ -266,6 +266,8 @@ class RussianRoulette(AbstractLogDet):
     def __call__(
         self, function: Function, x: Array, arguments: PyTree, keys: PRNGKeyArray | None
     ) -> tuple[Array, Array]:
+        if keys is None:
+            raise ValueError(message("RussianRoulette", "a key per row", "none", "The number of terms is random."))
         split = jax.vmap(jax.random.split, out_axes=1)(keys)
         probes = draw_rows(self.trace, split[0], x.shape[-1], x.shape[:-1], x.dtype)
         survival = self.distribution.survival()

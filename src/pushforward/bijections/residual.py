@@ -80,18 +80,24 @@ class Residual(AbstractBatchedBijection):
             needs_key=self.log_det.needs_key,
         )
 
-    def _function(self, condition: Array | None) -> tuple[Callable[[Array, PyTree], Array], PyTree]:
-        """$g$ as a function of the event and of all arrays, which the implicit rules differentiate by."""
+    def _function(self, x: Array, condition: Array | None) -> tuple[Callable[[Array, PyTree], Array], PyTree, Array]:
+        """$g$ as a function of the event and of all arrays, which the implicit rules differentiate by.
+
+        Then these arrays and the event, all in one floating type: a loop must end with the types it started with.
+        """
         arrays, static = eqx.partition(self.net.at(condition), is_array)
-        return lambda x, arguments: eqx.combine(arguments, static)(x), arrays
+        real, others = eqx.partition(arrays, eqx.is_inexact_array_like)
+        dtype = jnp.result_type(x, *jax.tree.leaves(real))
+        arrays = eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), real), others)
+        return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        function, arguments = self._function(condition)
+        function, arguments, x = self._function(x, condition)
         value, log_det = self.log_det(function, x, arguments, keys)
         return x + value, log_det
 
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        function, arguments = self._function(condition)
+        function, arguments, y = self._function(y, condition)
         found = solve_contraction(function, y, arguments, self.net.lipschitz, self.solver)
         log_det = self.log_det(function, found.x, arguments, keys)[1]
         # The Jacobian of a linear g does not see that there is no x.

@@ -174,7 +174,7 @@ class LipschitzMLP(AbstractContraction):
         biases = [bias[:, None] for bias in self.biases]
         if self.from_condition is not None:
             flat = _condition("LipschitzMLP", condition, self.cond_shape)
-            biases[0] = biases[0] + matrix_product(self.from_condition, flat.astype(self.from_condition.dtype))
+            biases[0] = biases[0] + matrix_product(self.from_condition, flat)
         return _Dense(weights, tuple(biases), self.betas)
 
     def count(self) -> int:
@@ -347,7 +347,7 @@ class LipschitzConvNet(AbstractContraction):
         biases = [layer.bias[:, None] for layer in self.layers]
         if self.from_condition is not None:
             flat = _condition("LipschitzConvNet", condition, self.cond_shape)
-            biases[0] = biases[0] + self.from_condition @ flat.astype(self.from_condition.dtype)
+            biases[0] = biases[0] + self.from_condition @ flat
         return _Convolutions(tuple(layer.constrained() for layer in self.layers), tuple(biases), self.betas)
 
     def count(self) -> int:

@@ -86,7 +86,7 @@ class Residual(AbstractBatchedBijection):
         Then these arrays and the event, all in one floating type: a loop must end with the types it started with.
         """
         arrays, static = eqx.partition(self.net.at(condition), is_array)
-        real, others = eqx.partition(arrays, eqx.is_inexact_array_like)
+        real, others = eqx.partition(arrays, lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact))
         dtype = jnp.result_type(x, *jax.tree.leaves(real))
         arrays = eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), real), others)
         return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)

@@ -106,6 +106,9 @@ SAME_ARITHMETIC = (
     "Coupling, spline, a number, conditional",
     "Autoregressive, additive",
     "Autoregressive, spline, a number, conditional",
+    "Residual, truncated",
+    "Residual, truncated, probes",
+    "Residual, roulette, geometric, plain, conditional",
 )
 IN_SINGLE = [name for name in CASES if not name.startswith(COMPOSING) and name not in SAME_ARITHMETIC]
 

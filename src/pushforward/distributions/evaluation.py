@@ -26,14 +26,6 @@ def with_log_det(model: Tree, log_det: AbstractLogDet | Callable[[Residual], Abs
     Args:
         model: a bijection or distribution.
         log_det: an estimator, or a function that gives one for each layer.
-
-    Example:
-        >>> import jax, pushforward as pf
-        >>> from pushforward.distributions.evaluation import with_log_det
-        >>> from pushforward.numerics.log_det_series import ExactLogDet
-        >>> flow = pf.flows.residual_flow(jax.random.key(0), dim=2, n_layers=2, width=8)
-        >>> flow.needs_key, with_log_det(flow, ExactLogDet()).needs_key
-        (True, False)
     """
     choose = (lambda layer: log_det) if isinstance(log_det, AbstractLogDet) else log_det
 

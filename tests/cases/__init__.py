@@ -1,12 +1,12 @@
 """One named constructor for every exported bijection, and for every model of the zoo: the laws are run on all."""
 
-from cases import core, functions, graph, integrals, linear, low_rank, sigmoidal, splines, supports, zoo
+from cases import core, functions, graph, integrals, linear, low_rank, residual, sigmoidal, splines, supports, zoo
 from cases.case import Case
 from cases.core import autoregressive, coupling
 from cases.zoo import ZOO, small
 
 # Each family of bijections has a module with its cases; a name may be used once.
-FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank)
+FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank, residual)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family.CASES.items()}
 assert len(CASES) == sum(len(family.CASES) for family in FAMILIES)
 ZOO_CASES: dict[str, Case] = zoo.CASES

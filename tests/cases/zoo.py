@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pushforward as pf
 from cases.case import Case
 from cases.core import BINS, KNOTS
 from pushforward._types import PRNGKeyArray
+from pushforward.distributions import evaluation_form
 
 ZOO: dict[str, Callable[..., pf.Flow]] = {
     "nice": pf.flows.nice,
@@ -29,12 +31,17 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "planar": pf.flows.planar,
     "radial": pf.flows.radial,
     "sylvester": pf.flows.sylvester,
+    # As they are scored; their training form is random.
+    "iresnet": lambda *args, **kwargs: evaluation_form(pf.flows.iresnet(*args, **kwargs)),
+    "residual_flow": lambda *args, **kwargs: evaluation_form(pf.flows.residual_flow(*args, **kwargs)),
 }
+
+SMALL: dict[str, Any] = {"n_layers": 2, "width": 8, "depth": 1}
 
 
 def small(name: str, key: PRNGKeyArray, **options: object) -> pf.Flow:
     """A zoo member of a size that tests can afford."""
-    return ZOO[name](key, **{"n_layers": 2, "width": 8, "depth": 1, **options})
+    return ZOO[name](key, **{**SMALL, **options})
 
 
 def zoo_case(name: str, **options: object) -> Case:
@@ -61,4 +68,9 @@ CASES: dict[str, Case] = {
     "planar, to sample, conditional": zoo_case("planar", dim=2, condition_dim=2, fast="sample"),
     "radial, qr, conditional": zoo_case("radial", dim=2, condition_dim=2, linear="qr"),
     "sylvester, cayley": zoo_case("sylvester", dim=3, rank=2, basis="cayley"),
+    # As they are trained: the laws are run on their evaluation form.
+    "iresnet, actnorm": Case(lambda key: pf.flows.iresnet(key, dim=2, **SMALL, actnorm=True).bijection),
+    "residual_flow, conditional": Case(
+        lambda key: pf.flows.residual_flow(key, dim=2, condition_dim=2, **SMALL).bijection
+    ),
 }

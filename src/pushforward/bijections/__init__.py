@@ -22,6 +22,7 @@ from pushforward.bijections.planar import Planar
 from pushforward.bijections.powers import PolarToCartesian, Power, SignedPower, Square
 from pushforward.bijections.products import Concatenate
 from pushforward.bijections.radial import Radial
+from pushforward.bijections.residual import Residual, certificate
 from pushforward.bijections.scalar_maps import (
     AbstractScalarMap,
     AdditiveMap,
@@ -118,6 +119,7 @@ __all__ = [
     "RationalQuadraticMap",
     "Real",
     "RepeatedMap",
+    "Residual",
     "Reverse",
     "Scan",
     "Sigmoid",
@@ -141,6 +143,7 @@ __all__ = [
     "alternating_split",
     "batch_log_prob",
     "biject_to",
+    "certificate",
     "half_split",
     "initialise",
     "update_batch_norm",

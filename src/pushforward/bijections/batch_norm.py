@@ -111,6 +111,10 @@ def batch_log_prob(flow: Any, batch: Any, condition: Any = None, *, momentum: fl
     if not 0 <= momentum <= 1:
         raise ValueError(message(name, "momentum from 0 to 1", repr(momentum), "The usual value is 0.1."))
 
+    if flow.bijection.traits.needs_key:
+        fix = "Give its layers an exact log-determinant."
+        raise ValueError(message(name, "a flow whose log-density is not random", "one that needs a key", fix))
+
     def visit(layer: AbstractBijection, x: Array, condition: Array | None, forward: bool) -> Visited | None:
         if not isinstance(layer, BatchNorm):
             return None

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import Array, is_array
+from pushforward._vectorize import batch_keys
 from pushforward.bijections.base import AbstractBijection, run_batch
 from pushforward.bijections.combinators import Chain, Invert, Scan
 from pushforward.bijections.convolution import Conv1x1
@@ -34,8 +35,7 @@ def visit_layers(
         visit: of a layer, the rows that reach it, their conditions and their direction; gives the layer's replacement,
             its image of the rows and log-determinants, or None for a layer that is to run as it is.
 
-    Raises:
-        ValueError: a layer on the way needs a key.
+    A random log-determinant is drawn with a fixed key.
     """
     visited = visit(bijection, rows, condition, forward)
     if visited is not None:
@@ -67,10 +67,9 @@ def visit_layers(
         inner, out, log_dets = visit_layers(bijection.bijection, pixels, conditions, forward, visit)
         log_det = jnp.sum(log_dets.reshape(-1, rows.shape[-1]), axis=0)
         return _within(bijection, inner, out.reshape(rows.shape), log_det)
-    if bijection.traits.needs_key:
-        fix = "Put the normalisation on its data side."
-        raise ValueError(f"{type(bijection).__name__}: its log-determinant needs a key, which this walk lacks. {fix}")
-    return bijection, *run_batch(bijection, rows, condition, None, forward)
+    # The key reaches the log-determinant alone, never the rows.
+    keys = batch_keys(jax.random.key(0), rows.shape[-1]) if bijection.traits.needs_key else None
+    return bijection, *run_batch(bijection, rows, condition, keys, forward)
 
 
 def _within(outer: Any, inner: AbstractBijection, rows: Array, log_det: Array) -> Visited:

@@ -23,7 +23,7 @@ EXACTNESS = {
     "unbiased": "log-densities are random estimates, right on average",
     "biased": "log-densities are approximations",
 }
-HIDDEN = ("in_shape", "out_shape", "cond_shape", "traits", "event_shape", "needs_key", "split")
+HIDDEN = ("in_shape", "out_shape", "cond_shape", "traits", "event_shape", "needs_key", "noisy", "split")
 
 
 @dataclass(frozen=True)

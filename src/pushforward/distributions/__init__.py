@@ -1,8 +1,20 @@
 """Distributions: one contract for bases, mixtures and flows."""
 
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.evaluation import evaluation_form, log_det_error, with_log_det
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import Mixture
 from pushforward.distributions.standard import DiagonalNormal, StandardNormal, StudentT, UniformBox
 
-__all__ = ["AbstractDistribution", "DiagonalNormal", "Flow", "Mixture", "StandardNormal", "StudentT", "UniformBox"]
+__all__ = [
+    "AbstractDistribution",
+    "DiagonalNormal",
+    "Flow",
+    "Mixture",
+    "StandardNormal",
+    "StudentT",
+    "UniformBox",
+    "evaluation_form",
+    "log_det_error",
+    "with_log_det",
+]

@@ -151,6 +151,7 @@ class TableDistribution(AbstractDistribution):
     event_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     needs_key: bool = eqx.field(static=True)
+    noisy: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -188,7 +189,8 @@ class TableDistribution(AbstractDistribution):
         self.event_shape = (len(sizes) + n_values,)
         self.cond_shape = None if given is None else given.shape
         absent = any(i >= 0 for i in state_of_value)
-        self.needs_key = bool(absent or (host > 0).any()) and n_values > 0
+        self.noisy = bool(absent or (host > 0).any()) and n_values > 0
+        self.needs_key = self.noisy or (values is not None and values.needs_key)
 
     def standardised(self) -> TableDistribution:
         """The same for rows and conditions that are `standardise`d; its log-probabilities stay in the data's units."""
@@ -219,7 +221,7 @@ class TableDistribution(AbstractDistribution):
 
     def as_flow(self) -> Flow | None:
         """The same density as a `Flow` in the data's units, None if it is not one: with states, rounding or bounds."""
-        if self.masses is not None or self.values is None or self.units is None or self.needs_key:
+        if self.masses is not None or self.values is None or self.units is None or self.noisy:
             return None
         if set(self.units.supports) != {"real"} or np.any(np.abs(np.asarray(self.bounds.value)) < UNBOUNDED):
             return None
@@ -255,7 +257,7 @@ class TableDistribution(AbstractDistribution):
         steps, bounds = jnp.asarray(self.steps.value, x.dtype), jnp.asarray(self.bounds.value, x.dtype)
         bounds = jnp.where(jnp.abs(bounds) >= UNBOUNDED, jnp.sign(bounds) * jnp.inf, bounds)
         low, high = along(bounds[:, 0]), along(bounds[:, 1])
-        if self.needs_key:
+        if self.noisy:
             uniform, normal = self._noise(keys)
             values = values + along(steps) * uniform.astype(x.dtype)
         # The sum of a value and a part of its step may round to the next float beyond the bound.
@@ -263,12 +265,13 @@ class TableDistribution(AbstractDistribution):
         slack = jnp.where(jnp.isfinite(slack), slack, 0.0)
         inside = jnp.all(~there | ((values >= low - slack) & (values <= high + slack)) | jnp.isnan(values), axis=0)
         standard, log_slope = units.each_inverse(jnp.where(there, jnp.clip(values, low, high), 0))
-        if self.needs_key:
+        if self.noisy:
             normal = normal.astype(standard.dtype)
             standard = jnp.where(there, standard, normal)
             log_slope = jnp.where(there, log_slope, -norm.logpdf(normal))
         condition = self._condition(states, features)
-        density = flow._log_prob(standard, condition, None) + jnp.sum(log_slope, axis=0)
+        own_keys = fold_keys(keys, 3) if flow.needs_key else None
+        density = flow._log_prob(standard, condition, own_keys) + jnp.sum(log_slope, axis=0)
         counted = jnp.asarray(self.counted)[:, None]
         density = density + jnp.sum(jnp.where(there & counted, jnp.log(jnp.where(counted, along(steps), 1.0)), 0.0), 0)
         return jnp.where(inside, density, -jnp.inf)

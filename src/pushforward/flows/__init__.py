@@ -13,6 +13,7 @@ from pushforward.flows.gaussianization import gaussianization
 from pushforward.flows.low_rank import planar, radial, sylvester
 from pushforward.flows.neural_autoregressive import naf
 from pushforward.flows.polynomial import bernstein, sos
+from pushforward.flows.residual import iresnet, residual_flow
 from pushforward.flows.spline import nsf
 from pushforward.flows.umnn import umnn
 
@@ -33,6 +34,8 @@ ZOO: dict[str, Callable[..., Flow]] = {
     "planar": planar,
     "radial": radial,
     "sylvester": sylvester,
+    "iresnet": iresnet,
+    "residual_flow": residual_flow,
 }
 
 
@@ -58,6 +61,7 @@ __all__ = [
     "flowpp",
     "gaussianization",
     "iaf",
+    "iresnet",
     "maf",
     "naf",
     "ncsf",
@@ -66,6 +70,7 @@ __all__ = [
     "planar",
     "radial",
     "realnvp",
+    "residual_flow",
     "sos",
     "sylvester",
     "umnn",

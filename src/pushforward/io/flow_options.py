@@ -28,6 +28,8 @@ FlowName = Literal[
     "planar",
     "radial",
     "sylvester",
+    "iresnet",
+    "residual_flow",
 ]
 BaseName = Literal["normal", "student_t", "diagonal_normal"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
@@ -85,4 +87,10 @@ OPTIONS: dict[str, FlowOption] = {
     "residual": FlowOption(bool, "Residual networks."),
     "actnorm": FlowOption(bool, "Normalise activations between the layers."),
     "adjacency": FlowOption(Adjacency | None, "Which coordinates each may depend on, by row, exactly (maf, nsf)."),
+    "lipschitz": FlowOption(
+        Annotated[float, Field(gt=0, lt=1)], "Bound on the networks' Lipschitz constants (iresnet, residual_flow)."
+    ),
+    "n_terms": FlowOption(Annotated[int, Field(ge=1, le=1000)], "Terms of the log-determinant's series (iresnet)."),
+    "n_exact": FlowOption(Annotated[int, Field(ge=0, le=1000)], "Terms that are always there (residual_flow)."),
+    "n_probes": FlowOption(Annotated[int, Field(ge=1, le=1024)], "Probes of the trace (iresnet, residual_flow)."),
 }

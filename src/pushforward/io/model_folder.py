@@ -27,6 +27,7 @@ from pushforward.data.detect import arrow_type
 from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
 from pushforward.data.schema import TableSchema
+from pushforward.distributions.evaluation import evaluation_form
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
@@ -254,6 +255,8 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
         model = eqx.filter_eval_shape(lambda key: assemble(layout, given, recipe, key), jax.random.key(0))
     except (ValueError, TypeError) as error:  # the zoo's own checks of its arguments
         raise UntrustedModelError(f"{label}: flow: {' '.join(str(error).split())[:300]}") from error
+    # What is saved is what is scored.
+    model = evaluation_form(model)
     return with_units(model, layout, blank_units(layout), None if given is None else blank_units(given))
 
 

@@ -2,7 +2,31 @@
 
 from pushforward.nets.base import AbstractConditioner, WithFeatures
 from pushforward.nets.graph import GraphMADE
+from pushforward.nets.lipschitz import (
+    AbstractContraction,
+    LipschitzConv,
+    LipschitzConvNet,
+    LipschitzMLP,
+    converge_spectral,
+    lip_swish,
+    update_spectral,
+)
 from pushforward.nets.masked import MADE, ResMADE
 from pushforward.nets.mlp import MLP, ResidualMLP
 
-__all__ = ["MADE", "MLP", "AbstractConditioner", "GraphMADE", "ResMADE", "ResidualMLP", "WithFeatures"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "AbstractConditioner",
+    "AbstractContraction",
+    "GraphMADE",
+    "LipschitzConv",
+    "LipschitzConvNet",
+    "LipschitzMLP",
+    "ResMADE",
+    "ResidualMLP",
+    "WithFeatures",
+    "converge_spectral",
+    "lip_swish",
+    "update_spectral",
+]

@@ -19,6 +19,7 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import initialise
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.distributions.evaluation import evaluation_form
 from pushforward.distributions.table import TableDistribution
 from pushforward.objectives import AbstractObjective, MaximumLikelihood
 from pushforward.training.batches import bucket
@@ -280,7 +281,7 @@ def finish(
         status = "stopped: budget"
     nats = float(real[BEST_NATS]) + driver.offsets[1] if validated else None
     error = float(real[BEST_ERROR]) if validated else None
-    trained = model.build_on_host(np.asarray(state.best))
+    trained = evaluation_form(model.build_on_host(np.asarray(state.best)))
     if preprocess is not None:
         trained = in_data_units(trained, preprocess)
     seconds = driver.elapsed

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._types import Array, PRNGKeyArray
+from pushforward.distributions.evaluation import evaluation_form
 from pushforward.objectives import AbstractObjective, weighted_mean
 from pushforward.training.batches import batch_rows, epoch_order
 from pushforward.training.ema import ema_update
@@ -186,7 +187,7 @@ def end_of_round(
     if held_out is None:
         nats, error, better, progress = jnp.float32(jnp.nan), jnp.float32(jnp.nan), sound, sound
     else:
-        nats, error = score(model.build(average), objective, held_out, plan.chunk_rows, key)
+        nats, error = score(evaluation_form(model.build(average)), objective, held_out, plan.chunk_rows, key)
         sound = sound & jnp.isfinite(nats)
         better, progress = sound & (nats > best_nats), sound & (nats > mark_nats + PROGRESS_NATS)
     good = select(sound, state.now, state.good)

@@ -1,0 +1,149 @@
+"""Contractive residual layers: i-ResNets and Residual Flows, their certificates, and the form they are scored in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import message
+from pushforward._types import Array, PRNGKeyArray, PyTree, Shape, Traits, is_array
+from pushforward.bijections.base import AbstractBatchedBijection
+from pushforward.nets.lipschitz import AbstractContraction
+from pushforward.numerics.fixed_point import AbstractFixedPoint, Plain, solve_contraction
+from pushforward.numerics.log_det_series import AbstractLogDet, ExactLogDet, Truncated
+from pushforward.numerics.trace import Hutchinson
+
+# Up to here whole Jacobians are scored with: 64 x 64 numbers for each row of a chunk.
+MAX_EXACT_DIM = 64
+# Beyond it scores are series of so many terms over so many fixed probes.
+EVALUATION_TERMS, EVALUATION_PROBES = 40, 16
+
+
+class Residual(AbstractBatchedBijection):
+    r"""$y = x + g(x; c)$ for a contraction $g$, $\operatorname{Lip}(g) \le L < 1$.
+
+    The inverse is the fixed point of $x \mapsto y - g(x)$, found row by row to a bound on its error; a row without one
+    is NaN. Gradients through the inverse are implicit, in reverse mode of first order.
+
+    Args:
+        net: $g$, such as `LipschitzMLP` or `LipschitzConvNet`.
+        log_det: `ExactLogDet()` (the whole Jacobian), `Truncated(n_terms, trace)` (i-ResNet; biased), or
+            `RussianRoulette(...)` (Residual Flow; unbiased, random).
+        solver: of the inverse, `Plain()` or `Anderson()`.
+
+    Cost: forward one evaluation of $g$ and the log-determinant's; inverse as many evaluations as $g$ contracts slowly.
+
+    Log-det: as exact as `log_det` says.
+
+    Raises:
+        TypeError: `net` is no contraction.
+
+    Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, theorem 1, arXiv 1811.00995; Chen, Behrmann, Duvenaud,
+        Jacobsen, 2019, arXiv 1906.02735.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> layer = pf.bijections.Residual(pf.nets.LipschitzMLP(jax.random.key(0), 2, width=8))
+        >>> y = layer.forward(jax.numpy.array([1.0, -2.0]))
+        >>> layer.inverse(y).round(4).tolist()
+        [1.0, -2.0]
+    """
+
+    net: AbstractContraction
+    log_det: AbstractLogDet
+    solver: AbstractFixedPoint
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(
+        self, net: AbstractContraction, log_det: AbstractLogDet | None = None, solver: AbstractFixedPoint | None = None
+    ):
+        if not isinstance(net, AbstractContraction):
+            fix = "Use LipschitzMLP or LipschitzConvNet: for other functions x + g(x) need not be invertible."
+            raise TypeError(message("Residual", "a contraction", type(net).__name__, fix))
+        self.net, self.solver = net, Plain() if solver is None else solver
+        self.log_det = ExactLogDet() if log_det is None else log_det
+        self.in_shape = self.out_shape = net.shape
+        self.cond_shape = net.cond_shape
+        self.traits = Traits(
+            forward="iterative" if self.log_det.loops else "parallel",
+            inverse="iterative",
+            log_det=self.log_det.exactness,
+            needs_key=self.log_det.needs_key,
+        )
+
+    def _function(self, x: Array, condition: Array | None) -> tuple[Callable[[Array, PyTree], Array], PyTree, Array]:
+        """$g$ as a function of the event and of all arrays, which the implicit rules differentiate by.
+
+        Then these arrays and the event, all in one floating type: a loop must end with the types it started with.
+        """
+        arrays, static = eqx.partition(self.net.at(condition), is_array)
+        real, others = eqx.partition(arrays, lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact))
+        dtype = jnp.result_type(x, *jax.tree.leaves(real))
+        arrays = eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), real), others)
+        return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)
+
+    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        function, arguments, x = self._function(x, condition)
+        value, log_det = self.log_det(function, x, arguments, keys)
+        return x + value, log_det
+
+    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        function, arguments, y = self._function(y, condition)
+        found = solve_contraction(function, y, arguments, self.net.lipschitz, self.solver)
+        log_det = self.log_det(function, found.x, arguments, keys)[1]
+        # The Jacobian of a linear g does not see that there is no x.
+        return found.x, jnp.where(found.converged, -log_det, jnp.nan)
+
+
+def residual_layers(model: Any) -> list[Residual]:
+    """The contractive layers of a bijection or distribution; those of a `Scan` are one, with stacked arrays."""
+
+    def is_residual(node: Any) -> bool:
+        return isinstance(node, Residual)
+
+    return [node for node in jax.tree.leaves(model, is_leaf=is_residual) if is_residual(node)]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known of the contractions in a model: plain numbers, to be stored with it.
+
+    Args:
+        lipschitz_bound: the largest bound of all layers, from the weights themselves in float64; 0 without layers.
+        promised: the largest bound that the nets promise whatever their weights, which the inverse relies on.
+        holds: whether no bound exceeds what its layer promises, and all are below 1.
+    """
+
+    lipschitz_bound: float
+    promised: float
+    holds: bool
+
+
+def certificate(model: Any) -> Certificate:
+    """The certificate of every contractive layer of a bijection or distribution, computed anew from its weights.
+
+    Dense layers are certified by the singular values of their weights, convolutions by those of their Fourier
+    transform on a torus that holds them; no power iteration is believed.
+    """
+    layers = [(layer.net.certified(), layer.net.lipschitz) for layer in residual_layers(model)]
+    bound = max((found for found, _ in layers), default=0.0)
+    promised = max((promise for _, promise in layers), default=0.0)
+    return Certificate(bound, promised, all(found <= promise < 1 for found, promise in layers))
+
+
+def evaluation_log_det(layer: Residual) -> AbstractLogDet:
+    """How a layer is scored: as it is if that is deterministic, else exactly or by a long series of fixed probes."""
+    if not layer.traits.needs_key:
+        return layer.log_det
+    if math.prod(layer.in_shape) <= MAX_EXACT_DIM:
+        return ExactLogDet()
+    return Truncated(EVALUATION_TERMS, Hutchinson(EVALUATION_PROBES, seed=0))

@@ -1,0 +1,417 @@
+r"""Networks whose Lipschitz constant is bounded below 1 by construction, for contractive residual layers.
+
+Each linear map is divided by $\max(1, \sigma/c)$, a soft constraint: weights that are small enough stay as they are.
+For dense layers, and by default for convolutions, $\sigma$ is a smooth upper bound of the norm
+(`pushforward.numerics.spectral`), so that the promise holds for whatever weights an optimiser, a file or an average of
+weights brings, with no state to keep in step. Power iteration, the literature's choice, is there for convolutions with
+so many channels that the bound costs more than the layer; its vectors are state, which `update_spectral` advances.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_int, message
+from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, is_array
+from pushforward.nets.base import hidden_layer, limit_input, uniforms
+from pushforward.numerics.product import matrix_product
+from pushforward.numerics.spectral import (
+    conv_bound,
+    convolve,
+    exact_conv_bound,
+    exact_norm,
+    power_iteration,
+    power_step,
+    spectral_bound,
+)
+
+Tree = TypeVar("Tree")
+Norm = Literal["bound", "power"]
+
+# The slope of x sigmoid(x) is 1.0998 at most.
+SWISH_SLOPE = 1.1
+# softplus of it is 1: the swish starts as the usual one.
+BETA_START = 0.5413
+# Weights of the last layer at the start, relative to those of a hidden one: a new layer is near the identity.
+LAST_SCALE = 0.1
+# Power iteration bounds the norm from below. Between updates weights move, so a layer aims this much lower.
+POWER_MARGIN = 0.02
+POWER_STEPS = 5  # per update of the vectors, as in i-ResNets
+# What rounding in single precision may add to a norm, relative to it.
+ROUNDING = 1e-5
+
+
+def lip_swish(x: Array, beta: Array) -> Array:
+    r"""$x\,\sigma(\operatorname{softplus}(\beta)\,x) / 1.1$: 1-Lipschitz; its second derivative does not vanish.
+
+    Source: Chen, Behrmann, Duvenaud, Jacobsen, 2019, section 3.3, arXiv 1906.02735.
+    """
+    return x * jax.nn.sigmoid(jax.nn.softplus(beta) * x) / SWISH_SLOPE
+
+
+class AbstractContraction(eqx.Module):
+    r"""A function $g$ of an event, with a Lipschitz constant below 1 in it, and of a condition.
+
+    Attributes:
+        shape: of the event, and of the value.
+        cond_shape: of the condition, None if there is none.
+        lipschitz: the bound that the weights cannot break.
+    """
+
+    shape: eqx.AbstractVar[Shape]
+    cond_shape: eqx.AbstractVar[Shape | None]
+    lipschitz: eqx.AbstractVar[float]
+
+    @abstractmethod
+    def at(self, condition: Array | None) -> Callable[[Array], Array]:
+        """The function of events `(*shape, n)` alone, a module: norms and conditions are worked in once.
+
+        Args:
+            condition: `(*cond_shape, n)`; None if and only if there is none.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many nets this one is: more than one where a `Scan` stacks their arrays."""
+
+    @abstractmethod
+    def certified(self) -> float:
+        """The Lipschitz bound of the weights as they are, in float64 on the host; the largest of stacked ones."""
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """The values `(*shape, n)`; arguments with the batch on the last axis."""
+        return self.at(condition)(x)
+
+
+class _Dense(eqx.Module):
+    """Dense layers with LipSwish between them, their weights as they are; biases may have an axis of rows."""
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    betas: Array
+
+    def __call__(self, x: Array) -> Array:
+        h = limit_input(x)
+        for n, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = h if n == 0 else lip_swish(h, self.betas[n - 1])
+            h = matrix_product(weight, h) + bias
+        return h
+
+
+class LipschitzMLP(AbstractContraction):
+    r"""$h_1 = W_0 x + V c + b_0,\; h_{l+1} = W_l \operatorname{LipSwish}(h_l) + b_l$, with $\prod_l \|W_l\|_2 \le L$.
+
+    Each weight matrix is divided by $\max(1, \sigma/c)$ with $c = L^{1/n}$. Only the dependence on `x` contracts; that
+    on the condition is free.
+
+    Args:
+        key: for the initial weights.
+        dim: length of `x`, and of the value.
+        width: units per hidden layer.
+        depth: number of hidden layers, 1 or more.
+        cond_shape: shape of the condition, flattened; None if unconditional.
+        lipschitz: $L$, in (0, 1).
+
+    Cost: beside the products with a batch, some products of `width` by `width` matrices for the norms.
+
+    Raises:
+        ValueError: a size is out of bounds, `lipschitz` is not in (0, 1), or the condition is missing.
+
+    Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, section 2.1, arXiv 1811.00995; the soft constraint:
+        Gouk, Frank, Pfahringer, Cree, 2021, section 4, arXiv 1804.04368.
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    betas: Array
+    from_condition: Array | None
+    shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    lipschitz: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        dim: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        cond_shape: Shape | None = None,
+        lipschitz: float = 0.97,
+    ):
+        dim, width = check_int("LipschitzMLP", "dim", dim, 1), check_int("LipschitzMLP", "width", width, 1)
+        depth = check_int("LipschitzMLP", "depth", depth, 1)
+        self.lipschitz = _check_lipschitz("LipschitzMLP", lipschitz)
+        self.shape, self.cond_shape = (dim,), cond_shape
+        sizes = [dim] + [width] * depth + [dim]
+        n_condition = 0 if cond_shape is None else math.prod(cond_shape)
+        shapes = [(after, before + 1) for before, after in itertools.pairwise(sizes)]
+        *draws, of_condition = uniforms(key, [*shapes, (width, n_condition + 1)])
+        layers = [hidden_layer(draw, size) for draw, size in zip(draws, sizes, strict=False)]
+        layers[-1] = LAST_SCALE * layers[-1]
+        self.weights = tuple(layer[:, :-1] for layer in layers)
+        self.biases = tuple(layer[:, -1] for layer in layers)
+        self.betas = jnp.full((depth,), BETA_START)
+        self.from_condition = None if cond_shape is None else hidden_layer(of_condition, n_condition)[:, :-1]
+
+    @property
+    def share(self) -> float:
+        """The bound of each layer's norm."""
+        return self.lipschitz ** (1 / len(self.weights))
+
+    def at(self, condition: Array | None) -> Callable[[Array], Array]:
+        weights = tuple(soft_constraint(w, spectral_bound(w), self.share) for w in self.weights)
+        biases = [bias[:, None] for bias in self.biases]
+        if self.from_condition is not None:
+            flat = _condition("LipschitzMLP", condition, self.cond_shape)
+            biases[0] = biases[0] + matrix_product(self.from_condition, flat)
+        return _Dense(weights, tuple(biases), self.betas)
+
+    def count(self) -> int:
+        return math.prod(self.betas.shape[:-1])
+
+    def certified(self) -> float:
+        if self.betas.ndim > 1:
+            return max(net.certified() for net in unstacked(self))
+        constrained = [soft_constraint(w, spectral_bound(w), self.share) for w in self.weights]
+        return math.prod(exact_norm(np.asarray(w)) for w in constrained)
+
+
+def soft_constraint(weight: Array, sigma: Array, most: float) -> Array:
+    r"""$W / \max(1, \sigma/c)$."""
+    return weight / jnp.maximum(1, sigma / (most * (1 - ROUNDING)))
+
+
+class LipschitzConv(eqx.Module):
+    r"""A convolution with zero padding whose norm, as an operator on `(channels, h, w)` vectors, is at most $c$.
+
+    Args:
+        key: for the initial weights.
+        n_in: channels of the input.
+        n_out: channels of the output.
+        size: `(h, w)` of both.
+        kernel: side of the kernel, odd.
+        most: $c$.
+        norm: `"bound"` divides by `conv_bound`, an upper bound in Fourier space, valid for any weights. `"power"`
+            divides by the estimate of power iteration from the stored vector, 2 % more for good measure: cheaper with
+            many channels and tighter at the borders, but it holds only while the vector is up to date.
+
+    Raises:
+        ValueError: a size is out of bounds, or the norm unknown.
+
+    Source: Gouk, Frank, Pfahringer, Cree, 2021, section 4.2, arXiv 1804.04368.
+    """
+
+    weight: Array
+    bias: Array
+    vector: Fixed
+    size: Shape = eqx.field(static=True)
+    most: float = eqx.field(static=True)
+    norm: Norm = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        n_in: int,
+        n_out: int,
+        size: Shape,
+        *,
+        kernel: int = 3,
+        most: float = 0.97,
+        norm: Norm = "bound",
+    ):
+        if norm not in ("bound", "power"):
+            raise ValueError(message("LipschitzConv", "norm 'bound' or 'power'", repr(norm), "Choose one of them."))
+        if check_int("LipschitzConv", "kernel", kernel, 1) % 2 == 0:
+            raise ValueError(message("LipschitzConv", "an odd kernel", repr(kernel), "An even one shifts the image."))
+        self.size, self.most, self.norm = tuple(size), _check_lipschitz("LipschitzConv", most), norm
+        layer, start = uniforms(key, [(n_out, n_in * kernel**2 + 1), (n_in, *self.size)])
+        layer = hidden_layer(layer, n_in * kernel**2)
+        self.weight, self.bias = layer[:, :-1].reshape(n_out, n_in, kernel, kernel), layer[:, -1]
+        self.vector = Fixed(start / jnp.sqrt(jnp.sum(start**2)))
+
+    def operator(self, x: Array) -> Array:
+        """The convolution of one image `(n_in, h, w)` with the weights as they are, without the bias."""
+        return convolve(self.weight, x[..., None])[..., 0]
+
+    def sigma(self) -> Array:
+        """What the weights are compared with."""
+        if self.norm == "bound":
+            return conv_bound(self.weight, self.size)
+        # The vector is a constant: sigma = |A v| then has the gradient u^T (dA) v of a singular value.
+        image = self.operator(self.vector.value.astype(self.weight.dtype))
+        return (1 + POWER_MARGIN) * jnp.sqrt(jnp.sum(image**2) + jnp.finfo(image.dtype).tiny)
+
+    def constrained(self) -> Array:
+        """The kernel that is used."""
+        return soft_constraint(self.weight, self.sigma(), self.most)
+
+    def updated(self, n_steps: int) -> LipschitzConv:
+        """The layer with its vector some power iterations further; of its weights nothing changes."""
+        vector = jax.lax.fori_loop(0, n_steps, lambda _, v: power_step(self.operator, v)[1], self.vector.value)
+        return eqx.tree_at(lambda layer: layer.vector.value, self, vector)
+
+    def converged(self, tolerance: float) -> LipschitzConv:
+        """The layer with its vector converged until the estimate changes by less, relative to it."""
+        found = power_iteration(self.operator, self.vector.value, tolerance=tolerance)
+        return eqx.tree_at(lambda layer: layer.vector.value, self, found.vector)
+
+
+class _Convolutions(eqx.Module):
+    """Convolutions with LipSwish between them, their kernels as they are; biases have an axis of rows."""
+
+    kernels: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    betas: Array
+
+    def __call__(self, x: Array) -> Array:
+        h = limit_input(x)
+        for n, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
+            h = h if n == 0 else lip_swish(h, self.betas[n - 1])
+            h = convolve(kernel, h) + bias[:, None, None]
+        return h
+
+
+class LipschitzConvNet(AbstractContraction):
+    r"""Convolutions with LipSwish between them, the product of whose norms is at most $L$.
+
+    Args:
+        key: for the initial weights.
+        shape: `(channels, h, w)`.
+        width: channels of the hidden layers.
+        kernels: sides of the kernels, one more than there are hidden layers; 3-1-3 in Residual Flows.
+        cond_shape: shape of the condition, flattened, added to the first layer's channels; None if unconditional.
+        lipschitz: $L$, in (0, 1).
+        norm: of `LipschitzConv`.
+
+    Shapes:
+        `(channels, h, w, n) -> (channels, h, w, n)`
+
+    Raises:
+        ValueError: a size is out of bounds, `lipschitz` is not in (0, 1), or the condition is missing.
+
+    Source: Chen, Behrmann, Duvenaud, Jacobsen, 2019, appendix E, arXiv 1906.02735.
+    """
+
+    layers: tuple[LipschitzConv, ...]
+    betas: Array
+    from_condition: Array | None
+    shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    lipschitz: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        shape: Shape,
+        *,
+        width: int = 32,
+        kernels: Sequence[int] = (3, 1, 3),
+        cond_shape: Shape | None = None,
+        lipschitz: float = 0.97,
+        norm: Norm = "bound",
+    ):
+        if len(shape) != 3 or len(kernels) < 2:
+            got = f"{tuple(shape)} and {tuple(kernels)}"
+            fix = "Images are (channels, height, width)."
+            raise ValueError(message("LipschitzConvNet", "a shape (c, h, w) and two kernels or more", got, fix))
+        width = check_int("LipschitzConvNet", "width", width, 1)
+        self.lipschitz = _check_lipschitz("LipschitzConvNet", lipschitz)
+        self.shape, self.cond_shape = tuple(shape), cond_shape
+        channels = [shape[0]] + [width] * (len(kernels) - 1) + [shape[0]]
+        most = self.lipschitz ** (1 / len(kernels))
+        *keys, last = jax.random.split(key, len(kernels) + 1)
+        layers = [
+            LipschitzConv(k, before, after, self.shape[1:], kernel=kernel, most=most, norm=norm)
+            for k, before, after, kernel in zip(keys, channels[:-1], channels[1:], kernels, strict=True)
+        ]
+        small = (LAST_SCALE * layers[-1].weight, LAST_SCALE * layers[-1].bias)
+        layers[-1] = eqx.tree_at(lambda layer: (layer.weight, layer.bias), layers[-1], small)
+        self.layers, self.betas = tuple(layers), jnp.full((len(kernels) - 1,), BETA_START)
+        self.from_condition = None
+        if cond_shape is not None:
+            n_condition = math.prod(cond_shape)
+            self.from_condition = hidden_layer(uniforms(last, [(width, n_condition + 1)])[0], n_condition)[:, :-1]
+
+    def at(self, condition: Array | None) -> Callable[[Array], Array]:
+        biases = [layer.bias[:, None] for layer in self.layers]
+        if self.from_condition is not None:
+            flat = _condition("LipschitzConvNet", condition, self.cond_shape)
+            biases[0] = biases[0] + self.from_condition @ flat
+        return _Convolutions(tuple(layer.constrained() for layer in self.layers), tuple(biases), self.betas)
+
+    def count(self) -> int:
+        return math.prod(self.betas.shape[:-1])
+
+    def certified(self) -> float:
+        if self.betas.ndim > 1:
+            return max(net.certified() for net in unstacked(self))
+        kernels = ((layer.constrained(), layer.size) for layer in self.layers)
+        return math.prod(exact_conv_bound(np.asarray(kernel), size) for kernel, size in kernels)
+
+
+def unstacked(net: Tree) -> list[Tree]:
+    """The nets that stand stacked along the first axis of every array of one."""
+    arrays, static = eqx.partition(net, is_array)
+    n = len(jax.tree.leaves(arrays)[0])
+    return [eqx.combine(jax.tree.map(operator.itemgetter(i), arrays), static) for i in range(n)]
+
+
+def update_spectral(model: Tree, n_steps: int = POWER_STEPS) -> Tree:
+    """The model with every stored vector of a power iteration some iterations further: state in, state out.
+
+    To be run after an optimiser's step, within its compiled function, if convolutions have `norm="power"`. Networks
+    with `norm="bound"`, and all dense ones, have no such state and come back as they are.
+
+    Args:
+        model: a net, bijection or flow; stacked layers of a `Scan` too.
+        n_steps: iterations of each.
+    """
+    return _of_each_conv(model, lambda layer: layer.updated(n_steps))
+
+
+def converge_spectral(model: Tree, tolerance: float = 1e-6) -> Tree:
+    """The model with every power iteration converged: to be run before a model is frozen, saved or certified.
+
+    Args:
+        model: a net, bijection or flow; stacked layers of a `Scan` too.
+        tolerance: relative change of an estimate in an iteration.
+    """
+    return _of_each_conv(model, lambda layer: layer.converged(tolerance))
+
+
+def _of_each_conv(model: Tree, change: Callable[[LipschitzConv], LipschitzConv]) -> Tree:
+    def is_conv(node: Any) -> bool:
+        return isinstance(node, LipschitzConv) and node.norm == "power"
+
+    def run(node: Any) -> Any:
+        if not is_conv(node):
+            return node
+        if node.weight.ndim == 4:
+            return change(node)
+        return eqx.filter_vmap(run)(node)  # stacked along a first axis
+
+    return jax.tree.map(run, model, is_leaf=is_conv)
+
+
+def _condition(name: str, condition: Array | None, cond_shape: Shape | None) -> Array:
+    if condition is None or cond_shape is None:
+        raise ValueError(f"{name}: expected a condition of shape {cond_shape}, got none. Pass condition=...")
+    return limit_input(condition.reshape(math.prod(cond_shape), -1))
+
+
+def _check_lipschitz(name: str, lipschitz: float) -> float:
+    if isinstance(lipschitz, bool) or not 0 < lipschitz < 1:
+        fix = "Only a contraction makes x + g(x) invertible; 0.9 to 0.98 are common."
+        raise ValueError(message(name, "lipschitz in (0, 1)", repr(lipschitz), fix))
+    return float(lipschitz)

@@ -14,11 +14,12 @@ import numpy as np
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections.units import ColumnUnits, Support, Unit
 from pushforward.data.encoding import Layout
+from pushforward.data.errors import DataError
 from pushforward.data.schema import Column
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.table import UNBOUNDED, Cells, TableDistribution
 from pushforward.flows import ZOO
-from pushforward.flows.bases import BASES
+from pushforward.flows.bases import ANGULAR, BASES
 
 # Quantiles by which a column is measured.
 QUANTILES = 2048
@@ -97,7 +98,7 @@ def assemble(
     return TableDistribution(
         masses,
         values,
-        (units or blank_units(layout)) if n_values else None,
+        (units or blank_units(layout, recipe)) if n_values else None,
         steps=[column.step or 0.0 for column in columns],
         counted=[column.kind in ("integer", "count") for column in columns],
         bounds=[column.support for column in columns],
@@ -107,11 +108,41 @@ def assemble(
     )
 
 
-def blank_units(layout: Layout) -> ColumnUnits | None:
+def blank_units(layout: Layout, recipe: Recipe | None = None) -> ColumnUnits | None:
     """Units of the structure that `fit_units` gives, with placeholders for all that is measured."""
     if not layout.valued:
         return None
+    if recipe is not None and recipe.flow in ANGULAR:
+        return ColumnUnits([Unit()] * len(layout.valued))
     return ColumnUnits([_unit(layout.columns[i], 0.0, 1.0) for i in layout.valued])
+
+
+def angle_units(layout: Layout, rows: np.ndarray) -> ColumnUnits:
+    r"""The units of the values for a flow over angles: one turn of a column is $[-\pi, \pi)$, none is standardised.
+
+    Args:
+        layout: of the columns.
+        rows: `(n, layout.dim)`, encoded.
+
+    Raises:
+        DataError: a column is no angle, or may be absent.
+    """
+    units = []
+    for j, i in enumerate(layout.valued):
+        column, values = layout.columns[i], rows[:, len(layout.stated) + j]
+        if column.kind not in ("circular", "real") or layout.state_of_value[j] >= 0:
+            what = "may be missing or at an atom" if layout.state_of_value[j] >= 0 else f"is {column.kind}"
+            fix = "Give it kind circular, low and period in the schema, leave it out, or choose another flow."
+            raise DataError("schema", f"the flow is over angles, but {column.name!r} {what}. {fix}")
+        if column.kind == "circular":
+            low, high = column.support
+            units.append(Unit("real", (low + high) / 2, (high - low) / (2 * np.pi)))
+            continue
+        if np.abs(values).max(initial=0.0) > np.pi:
+            fix = "Convert it, or give it kind circular, low and period in a schema."
+            raise DataError("schema", f"the flow is over angles in radians, but {column.name!r} goes beyond pi. {fix}")
+        units.append(Unit())
+    return ColumnUnits(units)
 
 
 def fit_units(layout: Layout, rows: np.ndarray, weights: Any = None, *, seed: int = 0) -> ColumnUnits | None:

@@ -15,7 +15,7 @@ from pushforward.data.assemble import Recipe, assemble, with_units
 from pushforward.data.encoding import Layout
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ZOO
-from pushforward.flows.bases import BASES
+from pushforward.flows.bases import ANGULAR, BASES
 
 # What measurement over the tables of benchmarks/tables.py chose where it differs from the zoo's own defaults; see
 # docs/explanation/flow_defaults.md.
@@ -31,12 +31,12 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
 
     Args:
         name: in `pushforward.flows.ZOO`.
-        base: in `pushforward.flows.bases.BASES`.
+        base: in `pushforward.flows.bases.BASES`; flows over angles take the torus by themselves.
         options: arguments of the zoo's function; those that are None are left to `DEFAULTS`, then to the zoo.
         n_rows: of the table: a mass is at least about one in as many.
 
     Raises:
-        ValueError: a name is unknown, or an option is not one of the flow's.
+        ValueError: a name is unknown, a base is not the flow's, or an option is not one of the flow's.
     """
     if name not in ZOO:
         raise ValueError(f"FlowDensity: expected flow to be one of {', '.join(ZOO)}, got {name!r}. Choose one of them.")
@@ -44,6 +44,11 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
         raise ValueError(
             f"FlowDensity: expected base to be one of {', '.join(BASES)}, got {base!r}. Choose one of them."
         )
+    if (name in ANGULAR) != (base == "torus"):
+        if name not in ANGULAR or base != "normal":  # which is the default
+            fix = f"Flows over angles ({', '.join(sorted(ANGULAR))}) have the torus, and no other flow has."
+            raise ValueError(f"FlowDensity: base {base!r} does not fit flow {name!r}. {fix}")
+        base = "torus"
     chosen = {key: value for key, value in options.items() if value is not None}
     signature = inspect.signature(ZOO[name]).parameters
     accepted = [key for key in signature if key not in ("key", "dim", "condition_dim", "base")]

@@ -42,7 +42,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     sampling in float64.
 
     Args:
-        flow: name in `pushforward.flows.ZOO`: `"nsf"`, `"maf"`, `"realnvp"`, `"nice"` or `"iaf"`.
+        flow: name in `pushforward.flows.ZOO`, such as `"nsf"` or `"maf"`; `pushforward.flows.describe()` lists them.
         given: columns that are conditions, by name or position; None models all.
         n_layers: layers of the flow; None takes the default of `flow`, here and below, which measurement over real
             tables chose (`docs/explanation/flow_defaults.md`).

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pushforward.data.assemble import Recipe, fit_units, state_frequencies
+from pushforward.data.assemble import Recipe, angle_units, fit_units, state_frequencies
 from pushforward.data.cells import Cells
 from pushforward.data.checks import remarks
 from pushforward.data.columns import listed
@@ -23,6 +23,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.estimators.build import build
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
+from pushforward.flows.bases import ANGULAR
 from pushforward.training import FitResult, fit
 from pushforward.training.rows import held_out_rows
 
@@ -279,7 +280,10 @@ def untrained(prepared: Prepared, recipe: Recipe, seed: np.ndarray) -> tuple[Tab
         seed: two words, for the initial weights.
     """
     layout, given_layout = layouts(prepared)
-    units = fit_units(layout, prepared.rows, prepared.weights)
+    if recipe.flow in ANGULAR:
+        units = angle_units(layout, prepared.rows)
+    else:
+        units = fit_units(layout, prepared.rows, prepared.weights)
     condition, given_units = prepared.condition, None
     if given_layout is not None and condition is not None:
         given_units = fit_units(given_layout, condition, prepared.weights)

@@ -36,6 +36,7 @@ ZOO: dict[str, Callable[..., Flow]] = {
     "sylvester": sylvester,
     "iresnet": iresnet,
     "residual_flow": residual_flow,
+    "ncsf": ncsf,
 }
 
 

@@ -30,8 +30,9 @@ FlowName = Literal[
     "sylvester",
     "iresnet",
     "residual_flow",
+    "ncsf",
 ]
-BaseName = Literal["normal", "student_t", "diagonal_normal"]
+BaseName = Literal["normal", "student_t", "diagonal_normal", "torus"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
 WITHOUT_NETWORKS = frozenset({"gaussianization", "planar", "radial", "sylvester"})
 Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]

@@ -257,7 +257,7 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
         raise UntrustedModelError(f"{label}: flow: {' '.join(str(error).split())[:300]}") from error
     # What is saved is what is scored.
     model = evaluation_form(model)
-    return with_units(model, layout, blank_units(layout), None if given is None else blank_units(given))
+    return with_units(model, layout, blank_units(layout, recipe), None if given is None else blank_units(given))
 
 
 def _check_values(model: TableDistribution, label: str) -> None:

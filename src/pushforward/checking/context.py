@@ -12,6 +12,7 @@ import numpy as np
 from pushforward._checks import message
 from pushforward._types import PRNGKeyArray, Traits
 from pushforward._vectorize import batch_keys
+from pushforward.bijections import CircularSplineMap, ColumnUnits, MoebiusMap
 from pushforward.bijections.base import AbstractBijection
 from pushforward.checking.programs import Derivatives, Programs, Scores, bijection_of
 from pushforward.checking.walk import Probe, has_splines
@@ -107,6 +108,25 @@ class Context:
     def narrow(self) -> Programs:
         """In float32."""
         return Programs.of(self.model, False)
+
+    @cached_property
+    def turn(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """For a model of angles, whose density repeats with every turn: both ends `(D,)` of one; None for others."""
+        kinds = (CircularSplineMap, MoebiusMap, ColumnUnits)
+        nodes = jax.tree.leaves(self.bijection, is_leaf=lambda node: isinstance(node, kinds))
+        if not any(isinstance(node, (CircularSplineMap, MoebiusMap)) for node in nodes):
+            return None
+        units = next((node for node in nodes if isinstance(node, ColumnUnits)), None)
+        loc = 0.0 if units is None else np.asarray(units.loc.value)
+        scale = 1.0 if units is None else np.asarray(units.scale.value)
+        return np.broadcast_to(loc - np.pi * scale, (self.dim,)), np.broadcast_to(loc + np.pi * scale, (self.dim,))
+
+    def within(self, rows: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
+        """The log-densities of rows `(n, D)`, of angles within one turn alone."""
+        if self.turn is None:
+            return log_prob
+        low, high = self.turn
+        return np.where(((rows >= low) & (rows < high)).all(axis=1), log_prob, -np.inf)
 
     @cached_property
     def splines(self) -> bool:

@@ -113,7 +113,7 @@ def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> fl
     with np.errstate(over="ignore"):
         small = len(events) <= SMALL_GRID
         scored = wide.score(events, own).log_prob if small else wide.log_prob(events, own, chunk=GRID_CHUNK)
-        return float(np.exp(scored + log_weight + constant).sum())
+        return float(np.exp(context.within(points, scored) + log_weight + constant).sum())
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,7 @@ def bridge(context: Context, condition: np.ndarray | None) -> Bridge:
     x, y = rows[FIT_ROWS:], mixture.draw(n, rng)
     own = None if condition is None else np.repeat(condition, 2 * n, axis=0)
     log_p = context.wide.score(np.concatenate([x, y]).reshape((2 * n, *model.event_shape)), own).log_prob
+    log_p[n:] = context.within(y, log_p[n:])
     if np.isnan(log_p).any() or np.isinf(log_p[:n]).any():
         return Bridge(np.nan, np.nan, 0.0)
     with np.errstate(over="ignore"):

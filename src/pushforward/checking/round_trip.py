@@ -24,6 +24,8 @@ STRESS_CORNERS = 64
 STRESS_DIRECTIONS = 64
 PROBES = 256
 WORST_ROWS = 512  # rows whose conditioning is looked at
+# Of the sides of a uniform base: how far latents keep from its faces.
+BOX_MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ def stress_latents(context: Context) -> np.ndarray:
     centre, spread = context.base_spread
     rows = centre + SIGMAS * spread * np.concatenate([axes, -axes, corners, directions])
     base = getattr(context.model, "base", None)
-    if isinstance(base, UniformBox):  # beyond the box there are no latents
-        rows = np.clip(rows, np.asarray(base.low.value).ravel(), np.asarray(base.high.value).ravel())
+    if isinstance(base, UniformBox):  # beyond the box there are no latents, and on a torus its two ends are one
+        low, high = (np.asarray(end.value, np.float64).ravel() for end in (base.low, base.high))
+        margin = BOX_MARGIN * (high - low)
+        rows = np.clip(rows, low + margin, high - margin)
     return rows.reshape((len(rows), *context.base_draws.shape[1:]))
 
 

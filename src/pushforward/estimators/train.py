@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward.data.assemble import Recipe, angle_units, fit_units, state_frequencies
@@ -21,6 +23,7 @@ from pushforward.data.given import check_rows, check_schema, with_levels
 from pushforward.data.schema import ASIDE, TableSchema, parse_json
 from pushforward.distributions.table import TableDistribution
 from pushforward.estimators.build import build
+from pushforward.estimators.calibrate import calibrate
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
 from pushforward.flows.bases import ANGULAR
@@ -257,10 +260,26 @@ def train(
             weight_decay=WEIGHT_DECAY if weight_decay is None else weight_decay,
             **options,
         )
-        trained = result.flow.in_units_of(model)  # pyright: ignore[reportAttributeAccessIssue]
-    held_out = held_out_rows(len(prepared.rows), validation, key)
+        held_out = held_out_rows(len(prepared.rows), validation, key)
+        final = _calibrated(result.flow, prepared, condition, held_out)
+        trained = final.in_units_of(model)
     table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
     return Trained(table, _honest(table, prepared, result, held_out), held_out)
+
+
+def _calibrated(
+    model: Any, prepared: Prepared, condition: np.ndarray | None, held_out: np.ndarray
+) -> TableDistribution:
+    """The fitted model with the frequencies of its states set to those of the rows that it was trained on."""
+    if model.masses is None:
+        return model
+    kept = np.delete(np.arange(len(prepared.rows)), held_out)
+    states = prepared.rows[kept, : len(model.masses.sizes)]
+    features = None
+    if model.given is not None and condition is not None:
+        features = model.given(jnp.asarray(condition[kept].T, jnp.float32))
+    weights = None if prepared.weights is None else prepared.weights[kept]
+    return eqx.tree_at(lambda m: m.masses, model, calibrate(model.masses, states, features, weights))
 
 
 def layouts(prepared: Prepared) -> tuple[Layout, Layout | None]:
@@ -311,8 +330,8 @@ def with_ranges(schema: TableSchema, layout: Layout, rows: np.ndarray) -> TableS
 
 
 def _honest(model: TableModel, prepared: Prepared, result: FitResult, held_out: np.ndarray) -> FitResult:
-    """The result with the held-out score of the finished model: in float64, of many draws where it is a bound."""
-    if not len(held_out) or not model.distribution.needs_key:
+    """The result with the held-out score of the finished model: calibrated, and of many draws where it is a bound."""
+    if not len(held_out) or not (model.distribution.needs_key or model.distribution.masses is not None):
         return result
     own = Encoded(prepared.rows[held_out], prepared.encoded.within[held_out], {})
     condition = None if prepared.condition is None else prepared.condition[held_out]

@@ -86,12 +86,21 @@ def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
     raise AssertionError(f"A test writes into the checkout: {target}. Use tmp_path, and monkeypatch.chdir(tmp_path).")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--thorough` adds what takes another quarter of an hour: variants of cases that run in every run."""
+    parser.addoption("--thorough", action="store_true", help="also run the tests marked thorough")
+
+
 # One test of these takes a minute or more: begun last, it would leave the other worker idle.
 LONGEST = ("test_readme.py", "test_docs.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest tests first, one after another: documents that fit the same tables share compiled programs."""
+    if not config.getoption("--thorough"):
+        left_out = [item for item in items if item.get_closest_marker("thorough") is not None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("thorough") is None]
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
@@ -109,4 +118,5 @@ def pytest_collection_finish() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and the guard once per process."""
     config.addinivalue_line("markers", "float32: run with JAX's default precision instead of float64")
+    config.addinivalue_line("markers", "thorough: run with --thorough alone")
     sys.addaudithook(_refuse_write)

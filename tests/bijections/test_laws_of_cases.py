@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Container, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +18,7 @@ import pytest
 
 import pushforward as pf
 import pushforward.bijections
-from cases import CASES, ZOO_CASES
+from cases import CASES, VARIANTS, ZOO_CASES, ZOO_EVERY_RUN
 from pushforward.bijections import AbstractBijection
 from pushforward.distributions import evaluation_form
 from pushforward.testing import (
@@ -53,7 +54,12 @@ OF_VALUE = (
 )
 
 
-@pytest.mark.parametrize("name", CASES)
+def parameters(names: Iterable[str], every_run: Container[str]) -> list:
+    """Names as parameters of a test, those that are not for every run marked so."""
+    return [pytest.param(name, marks=[] if name in every_run else pytest.mark.thorough) for name in names]
+
+
+@pytest.mark.parametrize("name", parameters(CASES, set(CASES) - VARIANTS))
 def test_all_laws(name: str) -> None:
     trial = CASES[name].trial(name, KEY, jnp.float64)
     for law in LAWS:
@@ -115,9 +121,32 @@ SAME_ARITHMETIC = (
     "Residual, roulette, geometric, plain, conditional",
 )
 IN_SINGLE = [name for name in CASES if not name.startswith(COMPOSING) and name not in SAME_ARITHMETIC]
+# The dearest, of families of which others run in every run.
+DEAR_IN_SINGLE = {
+    "Elementwise, dense sigmoidal",
+    "Elementwise, logistic mixture",
+    "Elementwise, sigmoidal",
+    "Elementwise, integral",
+    "Elementwise, sum of squares",
+    "Elementwise, quadratic spline",
+    "Elementwise, linear spline",
+    "Elementwise, circular spline",
+    "BlockAutoregressive",
+    "GraphAutoregressive, diamond, conditional",
+    "biject_to a product",
+    "MatrixExponential",
+    "Residual, convolutions",
+    "Residual, roulette",
+    "Radial, conditional",
+    "Sylvester",
+    "Coupling, affine, mask, conditional",
+    "Autoregressive, affine, conditional",
+    "Scan, reversible",
+    "Elementwise, repeated",
+}
 
 
-@pytest.mark.parametrize("name", IN_SINGLE)
+@pytest.mark.parametrize("name", parameters(IN_SINGLE, set(CASES) - VARIANTS - DEAR_IN_SINGLE))
 def test_float32(name: str) -> None:
     # What a type can change: not the algebra, nor what a key does, nor what is compiled again; and the error of the
     # quadrature is far above either type's.
@@ -181,7 +210,7 @@ def trained(bijection: AbstractBijection, steps: int = 60) -> AbstractBijection:
 TRAINED_SINGLE = ("nsf, autoregressive", "realnvp, permutation, actnorm", "iaf, conditional")
 
 
-@pytest.mark.parametrize("name", ZOO_CASES)
+@pytest.mark.parametrize("name", parameters(ZOO_CASES, ZOO_EVERY_RUN))
 def test_zoo_before_and_after_training(name: str) -> None:
     case = ZOO_CASES[name]
     before = case.trial(name, KEY, jnp.float64)

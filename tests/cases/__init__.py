@@ -9,6 +9,53 @@ from cases.zoo import ZOO, small
 FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank, residual)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family.CASES.items()}
 assert len(CASES) == sum(len(family.CASES) for family in FAMILIES)
+# Variants of a case that share its formulas: their laws run with `pytest --thorough`.
+VARIANTS = {
+    "Affine of a matrix",
+    "Permutation",
+    "Coupling, affine, all transformed",
+    "Coupling, spline, a number, conditional",
+    "Autoregressive, additive",
+    "Autoregressive, affine, narrow",
+    "Autoregressive, affine, residual",
+    "Vmap, shared",
+    "GraphAutoregressive, chain",
+    "GraphAutoregressive, pair, spline",
+    "GraphAutoregressive, collider, residual",
+    "GraphAutoregressive, empty, conditional",
+    "IntoBox of intervals",
+    "IntoBox of half lines",
+    "IntoBox of lower half lines",
+    "Coupling, Bernstein",
+    "Autoregressive, integral, conditional",
+    "Autoregressive, sum of squares",
+    "BlockAutoregressive of a number, conditional",
+    "Autoregressive, circular spline",
+    "Coupling, Moebius",
+    "TriangularLinear, upper",
+    "Householder, few reflections",
+    "Planar of a number, conditional",
+    "Planar, leaky, conditional",
+    "Radial",
+    "Sylvester, Cayley, full rank",
+    "Sylvester, leaky, conditional",
+    "Residual, Anderson, conditional",
+    "Residual, truncated, probes",
+    "Residual, roulette, geometric, plain, conditional",
+}
+# Of the zoo, one flow of each kind of layer before and after training; the others with `--thorough`.
+ZOO_EVERY_RUN = {
+    "realnvp, permutation, actnorm",
+    "maf, lu, residual, conditional",
+    "iaf, conditional",
+    "nsf, autoregressive",
+    "gaussianization, conditional",
+    "bnaf, conditional",
+    "planar, to sample, conditional",
+    "residual_flow, conditional",
+}
 ZOO_CASES: dict[str, Case] = zoo.CASES
+assert set(CASES) >= VARIANTS
+assert set(ZOO_CASES) >= ZOO_EVERY_RUN
 
-__all__ = ["CASES", "ZOO", "ZOO_CASES", "Case", "autoregressive", "coupling", "small"]
+__all__ = ["CASES", "VARIANTS", "ZOO", "ZOO_CASES", "ZOO_EVERY_RUN", "Case", "autoregressive", "coupling", "small"]

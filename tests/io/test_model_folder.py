@@ -25,7 +25,7 @@ from pushforward.data.assemble import Recipe, assemble
 from pushforward.data.encoding import Layout
 from pushforward.data.schema import Column, TableSchema
 from pushforward.distributions import evaluation_form
-from pushforward.flows.bases import BASES
+from pushforward.flows.bases import ANGULAR, BASES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
 from pushforward.io.flow_options import WITHOUT_NETWORKS
@@ -123,10 +123,17 @@ def test_round_trip(saved: Path) -> None:
     assert set(os.listdir(saved)) == {*FILES, MANIFEST, CARD}
 
 
-@pytest.mark.parametrize("name", flows.ZOO)
+# `tests/estimators/test_angles.py` saves the one over angles, whose columns are of another kind.
+STORED = [name for name in flows.ZOO if name not in ANGULAR]
+EVERY_RUN = ("nice", "maf", "nsf", "umnn", "gaussianization", "sylvester", "residual_flow")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in EVERY_RUN else pytest.mark.thorough) for name in STORED]
+)
 def test_the_whole_zoo(name: str, tmp_path: Path) -> None:
-    base = list(BASES)[list(flows.ZOO).index(name) % len(BASES)]
-    parts = make(name, base, n_layers=2, width=4, depth=2, linear="lu", actnorm=True)
+    bases = [base for base in BASES if base != "torus"]
+    parts = make(name, bases[STORED.index(name) % len(bases)], n_layers=2, width=4, depth=2, linear="lu", actnorm=True)
     save_model(parts, tmp_path / "model")
     assert eqx.tree_equal(load_model(tmp_path / "model").distribution, evaluation_form(parts.distribution))
 

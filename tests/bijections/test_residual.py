@@ -12,6 +12,8 @@ import pytest
 
 import pushforward as pf
 from pushforward.bijections import Residual, certificate
+from pushforward.checking.context import Context
+from pushforward.checking.contraction import check_contraction
 from pushforward.distributions import evaluation_form, log_det_error, with_log_det
 from pushforward.nets import AbstractContraction, LipschitzMLP
 from pushforward.numerics.log_det_series import ExactLogDet, RussianRoulette, Truncated
@@ -41,6 +43,9 @@ def test_certificate() -> None:
 
     broken = Residual(Boasting(KEY, 2, width=4, lipschitz=0.5))
     assert not certificate(broken).holds
+    for bijection, verdict in ((flow().bijection, "pass"), (broken, "fail"), (pf.Reverse(2), "skipped")):
+        model = pf.Flow(pf.StandardNormal((2,)), bijection)
+        assert check_contraction(Context.of(model, np.zeros((4, 2)), None, KEY)).verdict == verdict
 
 
 def test_evaluation_form_is_deterministic_with_the_same_weights() -> None:

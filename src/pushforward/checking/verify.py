@@ -11,6 +11,7 @@ from typing import Any
 from pushforward._checks import as_key, message
 from pushforward._types import PRNGKeyArray
 from pushforward.checking.context import Context
+from pushforward.checking.contraction import check_contraction
 from pushforward.checking.independence import check_independence
 from pushforward.checking.latent import check_latents, check_latents_joint
 from pushforward.checking.log_det import check_log_det, check_random_log_det
@@ -27,6 +28,7 @@ CHECKS: tuple[tuple[str, Callable[[Context], CheckLine]], ...] = (
     ("round trip, float32", check_round_trip_narrow),
     ("log-det against autodiff", check_log_det),
     ("random log-det", check_random_log_det),
+    ("contraction", check_contraction),
     ("normalisation", check_normalisation),
     ("independence of rows", check_independence),
     ("float32 against float64", check_precision),

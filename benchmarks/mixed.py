@@ -170,6 +170,20 @@ def classifier(train: pd.DataFrame, test: pd.DataFrame, samples: pd.DataFrame) -
     return scores
 
 
+def markdown(results: dict) -> str:
+    """The table of benchmarks/README.md."""
+    head = ["table", "rows, test", "nats", "over Gaussian", "over mixture (BIC)", "over kernel density"]
+    head += ["columns not rejected", "outside", "fit"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, r in results.items():
+        gains = [f"{gain:+.2f} ± {error:.2f}" for gain, error in r["gains"].values()]
+        kept = f"{r['columns'] - len(r['marginals_rejected_at_1_percent'])} of {r['columns']}"
+        nats = f"{r['nats']:.2f} ± {r['standard_error']:.2f}"
+        cells = [name, f"{r['rows']}, {r['test_rows']}", nats, *gains, kept, str(r["outside"]), f"{r['seconds']:.0f} s"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(TABLES))
@@ -183,6 +197,7 @@ def main() -> None:
         results[f"{name}, seed {options.seed}"] = result = run(name, options.seed)
         print(json.dumps(result, indent=1), flush=True)
         options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(markdown(results))
 
 
 if __name__ == "__main__":

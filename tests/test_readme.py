@@ -7,7 +7,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 import pushforward as pf
@@ -56,8 +55,6 @@ def table_of_costs() -> dict[str, list[str]]:
 def test_table_of_costs_is_true():
     table = table_of_costs()
     assert {name.split("(")[0] for name in table} == set(pf.flows.ZOO)
+    true = {row.call: (row.density, row.sampling, row.log_det) for row in pf.flows.describe()}
     for name, (_, density, sampling, log_det) in table.items():
-        options = {"autoregressive": True} if "autoregressive" in name else {}
-        zoo = name.split("(")[0]
-        traits = pf.flows.ZOO[zoo](jax.random.key(0), dim=3, n_layers=2, width=8, **options).bijection.traits
-        assert (density, sampling, log_det) == (traits.inverse, traits.forward, traits.log_det), name
+        assert (density, sampling, log_det) == true[name], name

@@ -30,9 +30,9 @@ def of_integral(key: PRNGKeyArray, conditional: bool = False) -> pf.Autoregressi
 
 
 CASES: dict[str, Case] = {
-    "Elementwise, integral": Case(lambda key: Elementwise(integral(key), (2,)), ENDS, ENDS, reach=eye(2)),
-    "Elementwise, sum of squares": Case(lambda key: Elementwise(SQUARES, (2,)), ENDS, ENDS, reach=eye(2)),
-    "Elementwise, Bernstein": Case(lambda key: Elementwise(BERNSTEIN, (2,)), ENDS, ENDS, reach=eye(2)),
+    "Elementwise, integral": Case(lambda key: Elementwise(integral(key), (1,)), ENDS, ENDS, reach=eye(1)),
+    "Elementwise, sum of squares": Case(lambda key: Elementwise(SQUARES, (1,)), ENDS, ENDS, reach=eye(1)),
+    "Elementwise, Bernstein": Case(lambda key: Elementwise(BERNSTEIN, (1,)), ENDS, ENDS, reach=eye(1)),
     "Coupling, Bernstein": Case(
         lambda key: coupling(key, half_split(3), BERNSTEIN), ENDS, reach=coupled(half_split(3))
     ),

@@ -41,7 +41,7 @@ def elementwise(scalar_map: pf.AbstractScalarMap, size: int = 2) -> Case:
 
 
 def spline(scalar_map: pf.AbstractScalarMap, knots: Sequence[float] = KNOTS) -> Case:
-    return Case(lambda key: Elementwise(scalar_map, (2,)), special_x=knots, special_y=knots, reach=eye(2))
+    return Case(lambda key: Elementwise(scalar_map, (1,)), special_x=knots, special_y=knots, reach=eye(1))
 
 
 CASES: dict[str, Case] = {

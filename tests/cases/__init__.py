@@ -13,6 +13,9 @@ assert len(CASES) == sum(len(family.CASES) for family in FAMILIES)
 # their own hold to closed forms: their laws run with `pytest --thorough`.
 VARIANTS = {
     "Affine of a matrix",
+    "Affine of a number",
+    "ColumnUnits of intervals",
+    "LULinear of a number",
     "Permutation",
     "Coupling, affine, all transformed",
     "Coupling, spline, a number, conditional",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -50,7 +51,7 @@ def test_the_bound_is_honest(solver: AbstractFixedPoint) -> None:
 
     true = np.linalg.solve(np.eye(D) - np.asarray(weight), np.asarray(Y))
     for dtype, tolerance in ((jnp.float32, None), (jnp.float64, 1e-3), (jnp.float64, 1e-6)):
-        own = type(solver)(tolerance=tolerance)
+        own = dataclasses.replace(solver, tolerance=tolerance)
         found = solve_contraction(linear, Y.astype(dtype), weight.astype(dtype), 0.97, own)
         error = np.linalg.norm(np.asarray(found.x, np.float64) - true, axis=0)
         assert bool(found.converged.all())
@@ -105,7 +106,7 @@ def test_what_does_not_contract_is_no_number(solver: AbstractFixedPoint) -> None
         np.testing.assert_allclose(np.asarray(found.x)[:, there], 1 / 2.5, rtol=1e-9)
     drifting = solve_contraction(lambda x, a: -x - a, jnp.ones((2, 3)), jnp.asarray(1.0), 0.97, solver)
     assert np.isnan(drifting.x).all()  # x - x - 1 = 1 has none
-    few = solve(0.97, type(solver)(max_steps=2))
+    few = solve(0.97, dataclasses.replace(solver, max_steps=2))
     assert np.isnan(few.x[:, ~few.converged]).all()
     assert not bool(few.converged.all())
 

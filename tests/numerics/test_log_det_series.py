@@ -145,7 +145,8 @@ def test_memory_of_the_gradient_does_not_grow_with_the_series() -> None:
     def memory(n_terms: int, gradient: Any) -> int:
         log_det = Truncated(n_terms, Hutchinson(seed=0), gradient)
         run = jax.jit(jax.grad(lambda w: jnp.sum(log_det(function, x, w, None)[1])))
-        return run.lower(weight).compile().memory_analysis().temp_size_in_bytes
+        analysis: Any = run.lower(weight).compile().memory_analysis()
+        return analysis.temp_size_in_bytes
 
     flat = [memory(n, "neumann") for n in (4, 64)]
     assert flat[1] <= 1.05 * flat[0]

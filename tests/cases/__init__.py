@@ -9,8 +9,8 @@ from cases.zoo import ZOO, small
 FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank, residual)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family.CASES.items()}
 assert len(CASES) == sum(len(family.CASES) for family in FAMILIES)
-# Variants of a case that share its formulas, and the two whose programs take a minute to compile, which tests of
-# their own hold to closed forms: their laws run with `pytest --thorough`.
+# Variants of a case that share its formulas, and cases whose programs take long to compile, which tests of their own
+# hold to closed forms in every run: their laws run with `pytest --thorough`.
 VARIANTS = {
     "Affine of a matrix",
     "Affine of a number",
@@ -44,8 +44,19 @@ VARIANTS = {
     "Sylvester, Cayley, full rank",
     "Sylvester, leaky, conditional",
     "Autoregressive, spline, a number, conditional",
+    "BlockAutoregressive",
+    "Elementwise, Moebius",
     "Elementwise, dense sigmoidal",
+    "Elementwise, linear spline",
+    "Elementwise, linear-rational spline",
+    "Elementwise, logistic mixture",
     "Elementwise, normal mixture",
+    "Elementwise, quadratic spline",
+    "Elementwise, sigmoidal",
+    "Elementwise, sum of squares",
+    "MatrixExponential",
+    "Residual, roulette",
+    "Sylvester",
     "Elementwise, repeated",
     "Residual, Anderson, conditional",
     "Residual, convolutions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,10 +88,25 @@ def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--thorough` adds what takes another quarter of an hour: variants of cases that run in every run."""
+    """`--thorough` adds what takes another half hour: variants of cases and parameters of which some run every time."""
     parser.addoption("--thorough", action="store_true", help="also run the tests marked thorough")
 
 
+# Left to `--thorough`: further parameters of tests of which one or two run every time, and long fits whose parts others
+# hold to account. Patterns of node ids.
+SELDOM = (
+    "test_oracles.py::test_fit_reaches_the_floor*(banana|funnel|student-t|8gaussians)",
+    "test_spline_maps.py::test_on_the_knots_with_wild_parameters*(Quadratic|Linear|Circular|Moebius)",
+    "test_masked.py::test_steps_agree_with_the_call_and_each*Res",
+    "test_integral_maps.py::test_there_and_back_and_finite_gradients_in_single_precision*(Clenshaw|sum|Sum)",
+    "test_lipschitz.py::test_the_bound_holds_for_any_weights\\[0",
+    "test_units.py::test_finite_at_extremes*float64",
+    "test_zoo.py::test_linear_layers*(permutation|callable)",
+    "test_mixture_flows.py::test_a_short_fit_beats_a_normal*(flowpp|gaussianization|bernstein)",
+    "test_block_autoregressive.py::test_a_short_fit_is_better_than_a_gaussian*",
+    "test_density.py::test_pipeline_grid_search_and_clone",
+    "test_mixed.py::test_verified",
+)
 # One test of these takes a minute or more: begun last, it would leave the other worker idle.
 LONGEST = ("test_readme.py", "test_docs.py")
 
@@ -98,9 +114,10 @@ LONGEST = ("test_readme.py", "test_docs.py")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest tests first, one after another: documents that fit the same tables share compiled programs."""
     if not config.getoption("--thorough"):
-        left_out = [item for item in items if item.get_closest_marker("thorough") is not None]
+        seldom = re.compile("|".join(pattern.replace("*", ".*") for pattern in SELDOM))
+        left_out = [item for item in items if item.get_closest_marker("thorough") or seldom.search(item.nodeid)]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item.get_closest_marker("thorough") is None]
+        items[:] = [item for item in items if item not in set(left_out)]
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

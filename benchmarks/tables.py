@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Held-out nats of the zoo over real tables: what `FlowDensity`'s defaults are chosen by.
+"""Held-out nats and costs of every flow of the zoo over real tables: what `FlowDensity`'s defaults are chosen by.
 
     python benchmarks/tables.py --seconds 30                       all tables, all settings
+    python benchmarks/tables.py --flows --seconds 90               every flow as `FlowDensity(flow=...)` has it
     python benchmarks/tables.py --tables magic kin8nm --only maf_lu nsf_lu
     python benchmarks/tables.py --list
 
@@ -15,6 +16,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +29,40 @@ from suite import report
 from suite.data import SOURCES, Table, gaussian_nats, tables
 
 import pushforward as pf
+from pushforward.estimators.build import DEFAULTS
+from pushforward.estimators.train import LEARNING_RATE, WEIGHT_DECAY
+from pushforward.flows.bases import ANGULAR
 
 RESULTS = report.RESULTS / "tables.json"
 MAX_ROWS = 12_000  # of a table, chosen by the split's seed
+TIMED_ROWS = 2_000  # scored and drawn at once
 
 # Name -> (member of the zoo, its options, options of `fit`).
 SETTINGS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "nice": ("nice", {}, {}),
-    "realnvp": ("realnvp", {}, {}),
-    "realnvp_lu": ("realnvp", {"linear": "lu"}, {}),
-    "maf": ("maf", {}, {}),
-    "maf_lu": ("maf", {"linear": "lu"}, {}),
-    "nsf_c": ("nsf", {}, {}),
-    "nsf_c_lu": ("nsf", {"linear": "lu"}, {}),
-    "nsf_c_lu_128": ("nsf", {"linear": "lu", "width": 128}, {}),
-    "nsf_ar": ("nsf", {"autoregressive": True}, {}),
-    "nsf_ar_lu": ("nsf", {"autoregressive": True, "linear": "lu"}, {}),
-    "nsf_ar_lu_3": ("nsf", {"autoregressive": True, "linear": "lu", "n_layers": 3}, {}),
-    "nsf_ar_lu_3_32": ("nsf", {"autoregressive": True, "linear": "lu", "n_layers": 3, "width": 32}, {}),
-    "nsf_ar_lu_decay": ("nsf", {"autoregressive": True, "linear": "lu"}, {"weight_decay": 1e-2}),
+    "realnvp_reverse": ("realnvp", {"linear": "reverse"}, {}),
+    "maf_reverse": ("maf", {"linear": "reverse"}, {}),
+    "nsf_c": ("nsf", {"autoregressive": False, "linear": "reverse"}, {}),
+    "nsf_c_lu": ("nsf", {"autoregressive": False}, {}),
+    "nsf_c_lu_128": ("nsf", {"autoregressive": False, "width": 128}, {}),
+    "nsf_ar": ("nsf", {"linear": "reverse"}, {}),
+    "nsf_ar_lu": ("nsf", {}, {}),
+    "nsf_ar_lu_3": ("nsf", {"n_layers": 3}, {}),
+    "nsf_ar_lu_3_32": ("nsf", {"n_layers": 3, "width": 32}, {}),
+    "maf_lu": ("maf", {}, {}),
 }
+# Flows over angles have no business with these tables.
+FLOWS = {name: (name, {}, {}) for name in pf.flows.ZOO if name not in ANGULAR}
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=list(SOURCES), default=list(SOURCES), metavar="TABLE")
     parser.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), metavar="SETTING")
+    parser.add_argument("--flows", action="store_true", help="every flow of the zoo in place of the settings")
     parser.add_argument("--setting", nargs=3, action="append", default=[], metavar=("NAME", "FLOW", "JSON"))
     parser.add_argument("--seconds", type=float, default=30, help="budget of one fit, compilation included")
+    parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="learning rate; the estimator's")
+    parser.add_argument("--decay", type=float, default=WEIGHT_DECAY, help="weight decay; the estimator's")
     parser.add_argument("--rows", type=int, default=MAX_ROWS, help="of a table at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="also what results/tables.json has already")
@@ -63,11 +71,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def wanted(asked: argparse.Namespace, flow: str, options: dict, training: dict) -> list[Any]:
+    """All that decides a fit."""
+    return [flow, options, training, asked.seconds, asked.rows, asked.seed, asked.rate, asked.decay]
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Microseconds per row of a compiled function of `TIMED_ROWS` rows: the best of three calls."""
+    jax.block_until_ready(function())
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - start)
+    return 1e6 * min(times) / TIMED_ROWS
+
+
 def fit_one(asked: argparse.Namespace, table: Table, flow_name: str, options: dict, training: dict) -> dict[str, Any]:
     """Test nats of one setting on one table."""
     train, validation, test = table.split(asked.seed, asked.rows)
     loc, scale = train.mean(axis=0), train.std(axis=0)
     train, validation, test = (((part - loc) / scale).astype(np.float32) for part in (train, validation, test))
+    options = DEFAULTS.get(flow_name, {}) | options
+    training = {"learning_rate": asked.rate, "weight_decay": asked.decay} | training
     flow = pf.flows.ZOO[flow_name](jax.random.key(asked.seed), dim=train.shape[1], **options)
     start = time.perf_counter()
     result = pf.fit(
@@ -79,15 +105,19 @@ def fit_one(asked: argparse.Namespace, table: Table, flow_name: str, options: di
         progress=False,
         **training,
     )
+    seconds = time.perf_counter() - start
     nats = np.asarray(result.flow.log_prob(test), np.float64)
+    rows = np.resize(test, (TIMED_ROWS, test.shape[1]))
     return {
         "test": float(nats.mean()),
         "error": float(nats.std() / np.sqrt(len(nats))),
         "validation": float(result.verdict.held_out_nats),
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
+        "score_us": timed(lambda: result.flow.log_prob(rows)),
+        "sample_us": timed(lambda: result.flow.sample(jax.random.key(0), (TIMED_ROWS,))),
         "steps": int(result.verdict.steps),
         "status": result.verdict.status,
-        "setting": [flow_name, options, training, asked.seconds, asked.rows, asked.seed],
+        "setting": wanted(asked, flow_name, options, training),
     }
 
 
@@ -130,7 +160,7 @@ def show(found: dict[str, dict[str, Any]], names: list[str]) -> str:
 
 def main() -> None:
     asked = arguments()
-    settings = {name: SETTINGS[name] for name in asked.only}
+    settings = FLOWS if asked.flows else {name: SETTINGS[name] for name in asked.only}
     settings |= {name: (flow, json.loads(options), {}) for name, flow, options in asked.setting}
     found: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text())["tables"] if RESULTS.exists() else {}
     missing = []
@@ -146,8 +176,7 @@ def main() -> None:
         entry = found.setdefault(table.name, {"fits": {}})
         entry |= {"n": rows, "d": dim, "notes": table.notes, "gaussian": gaussian(asked, table)}
         for name, (flow, options, training) in settings.items():
-            wanted = [flow, options, training, asked.seconds, asked.rows, asked.seed]
-            if entry["fits"].get(name, {}).get("setting") == wanted and not asked.again:
+            if entry["fits"].get(name, {}).get("setting") == wanted(asked, flow, options, training) and not asked.again:
                 continue
             fit = entry["fits"][name] = fit_one(asked, table, flow, options, training)
             gain = fit["test"] - entry["gaussian"]["test"]

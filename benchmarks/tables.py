@@ -130,32 +130,26 @@ def gaussian(asked: argparse.Namespace, table: Table) -> dict[str, float]:
 
 
 def show(found: dict[str, dict[str, Any]], names: list[str]) -> str:
-    """Gain over the Gaussian in nats per row, the best of each table in bold, and the mean rank."""
-    head = ["gain over a Gaussian, nats", "n x d", "Gaussian", *names, "standard error"]
-    lines, ranks = [], []
-    for table, entry in found.items():
-        gains = [entry["fits"][n]["test"] - entry["gaussian"]["test"] if n in entry["fits"] else None for n in names]
-        known = [g for g in gains if g is not None]
-        if not known:
-            continue
-        cells = [None if g is None else f"**{g:.2f}**" if g == max(known) else f"{g:.2f}" for g in gains]
-        if len(known) == len(names):
-            ranks.append(np.argsort(np.argsort([-g for g in known])) + 1)
-        errors = [fit["error"] for fit in entry["fits"].values()]
-        size = f"{entry['n']} x {entry['d']}"
-        lines.append([table, size, f"{entry['gaussian']['test']:.2f}", *cells, f"{np.median(errors):.2f}"])
-    if ranks:
-        lines.append(["mean rank", None, None, *(f"{r:.1f}" for r in np.mean(ranks, axis=0)), None])
-        behind = []
-        for name in names:
-            short = [
-                max(e["fits"][n]["test"] for n in names) - e["fits"][name]["test"]
-                for e in found.values()
-                if all(n in e["fits"] for n in names)
-            ]
-            behind.append(f"{np.mean(short):.2f} / {np.max(short):.2f}")
-        lines.append(["nats behind the best, mean / worst", None, None, *behind, None])
-    return report.table(head, lines)
+    """Gain over the Gaussian in nats per row, the best of each table in bold; and what each setting costs."""
+    whole = [entry for entry in found.values() if all(name in entry["fits"] for name in names)]
+    best = {id(e): max(e["fits"][n]["test"] for n in names if n in e["fits"]) for e in found.values()}
+    columns = [f"{table}, {entry['n']} x {entry['d']}" for table, entry in found.items()]
+    lines = []
+    for name in names:
+        cells = []
+        for entry in found.values():
+            test = entry["fits"].get(name, {"test": None})["test"]
+            gain = None if test is None else f"{test - entry['gaussian']['test']:.2f}"
+            cells.append(f"**{gain}**" if test == best[id(entry)] else gain)
+        own = [entry["fits"][name] for entry in found.values() if name in entry["fits"]]
+        behind = f"{np.mean([best[id(e)] - e['fits'][name]['test'] for e in whole]):.2f}" if whole else None
+        costs = [f"{np.median([fit[what] for fit in own]):.3g}" for what in ("seconds", "score_us", "sample_us")]
+        lines.append([name, *cells, behind, *costs])
+    fits = [[fit["error"] for fit in entry["fits"].values()] for entry in found.values()]
+    lines.append(["standard error", *(f"{np.median(errors):.2f}" for errors in fits), None, None, None, None])
+    lines.append(["the Gaussian's nats", *(f"{e['gaussian']['test']:.2f}" for e in found.values()), *[None] * 4])
+    costs = ["fit, s", "a score, us", "a sample, us"]
+    return report.table(["gain over a Gaussian, nats", *columns, "behind the best, mean", *costs], lines)
 
 
 def main() -> None:

@@ -251,7 +251,7 @@ def literature(run: Run) -> tuple[dict[str, Any], str]:
         for library in able:
             try:
                 library.do("prepare_sampling", n=work.BATCH)
-                library.do("sample")
+                library.do("time", what="sample", calls=1)
                 drawing.append(library)
             except WorkerError as error:
                 run.log(f"    {library.name} cannot sample {model}: {str(error)[:200]}")

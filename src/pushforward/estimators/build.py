@@ -21,9 +21,10 @@ from pushforward.flows.bases import ANGULAR, BASES
 # docs/explanation/flow_defaults.md.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "nsf": {"linear": "lu", "autoregressive": True},
-    "nice": {"linear": "lu"},
-    "realnvp": {"linear": "lu"},
-    "maf": {"linear": "lu"},
+    **{
+        name: {"linear": "lu"}
+        for name in ("nice", "realnvp", "maf", "iaf", "naf", "sos", "planar", "radial", "sylvester")
+    },
 }
 
 

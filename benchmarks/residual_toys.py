@@ -17,7 +17,8 @@ import numpy as np
 import pushforward as pf
 from pushforward.bijections import certificate
 from pushforward.data import TOYS
-from pushforward.distributions import log_det_error
+from pushforward.distributions import log_det_error, with_log_det
+from pushforward.numerics.log_det_series import ExactLogDet
 
 N_TRAIN, N_TEST = 40_000, 20_000
 
@@ -32,6 +33,8 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=None, help="learning rate")
+    parser.add_argument("--exact", action="store_true", help="train with the exact log-determinant: two products here")
     args = parser.parse_args()
     for name in args.toys:
         toy = TOYS[name]
@@ -39,6 +42,7 @@ def main() -> None:
         units = pf.Standardize.fit(x)
         make = pf.flows.ZOO[args.flow]
         flow = make(jax.random.key(0), dim=2, n_layers=args.layers, width=args.width, depth=args.depth)
+        flow = with_log_det(flow, ExactLogDet()) if args.exact else flow
         start = time.perf_counter()
         result = pf.fit(
             flow,
@@ -48,6 +52,7 @@ def main() -> None:
             max_seconds=args.seconds,
             max_epochs=args.epochs,
             batch_size=args.batch,
+            learning_rate=args.rate,
             progress=False,
         )
         seconds = time.perf_counter() - start

@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
 
 class Continuous(AbstractBatchedBijection):
-    r"""$y = x(1)$ where $\dot x = v(t, x; c)$ and $x(0) = x$; $\log|\det| = \int_0^1 \operatorname{tr} \partial_x v\,dt$.
+    r"""$y = x(1)$ where $\dot x = v(t, x; c)$, $x(0) = x$; $\log|\det| = \int_0^1 \operatorname{tr} \partial_x v\,dt$.
 
     Noise stands at $t = 0$ and data at $t = 1$, so that `forward` samples and `inverse` scores. How the field was
     trained (by likelihood, by flow matching, as a score) makes no difference here.
@@ -87,9 +87,7 @@ class Continuous(AbstractBatchedBijection):
         exactness = "unbiased" if random else "exact" if isinstance(self.divergence, ExactTrace) else "biased"
         self.traits = Traits("iterative", "iterative", exactness, random)
 
-    def report(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> Report:
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
         """One direction of rows on the last axis, with evaluations and failures.
 
         Args:
@@ -105,14 +103,17 @@ class Continuous(AbstractBatchedBijection):
         t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
         arrays, static = eqx.partition(self.field, eqx.is_array)
 
-        def one(x: Array, condition: Array | None, probes: Array | None) -> tuple[Solution, Array]:
-            def moved(t: Array, y: tuple, arguments: tuple) -> tuple:
-                arrays, condition, probes = arguments
+        def one(x: Array, condition: Array | None, probes: Array | None) -> Solution:
+            # A list of arrays: diffrax's adjoint stumbles over empty containers.
+            leaves, structure = jax.tree.flatten((arrays, condition, probes))
+
+            def moved(t: Array, y: tuple, arguments: list) -> tuple:
+                arrays, condition, probes = jax.tree.unflatten(structure, arguments)
                 both = with_divergence(eqx.combine(arrays, static), self.divergence, probes)
                 return both(t, y[0], condition)
 
             start = (x, jnp.zeros((), dtype))
-            return self.solver.solve(moved, start, t0, t1, (arrays, condition, probes))
+            return self.solver.solve(moved, start, t0, t1, leaves)
 
         axes = (-1, None if condition is None else -1, None if probes is None else -1)
         found = jax.vmap(one, in_axes=axes)(value, condition, probes)

@@ -59,7 +59,7 @@ def with_divergence(
         return closed
 
     def both(t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
-        if isinstance(trace, ExactTrace):
+        if probes is None:
             return _exact(lambda x: field(t, x, condition), x)
         value, pull = jax.vjp(lambda x: field(t, x, condition), x)
         return value, trace(lambda v: pull(v)[0], probes)

@@ -26,7 +26,7 @@ MAX_STEPS = 1000
 
 @functools.cache
 def solvers() -> dict[str, Callable[[], Any]]:
-    """diffrax's solvers by name. Imported here: it takes half a second, which no other model should wait for."""
+    """Diffrax's solvers by name. Imported here: it takes half a second, which no other model should wait for."""
     import diffrax
 
     class RK4(diffrax.AbstractERK):
@@ -83,7 +83,7 @@ class AbstractSolver(eqx.Module):
 
     @abstractmethod
     def control(self, t0: Any, t1: Any) -> tuple[Any, Any, int]:
-        """diffrax's controller, the first step, and how many steps there may be."""
+        """Diffrax's controller, the first step, and how many steps there may be."""
 
     @abstractmethod
     def tighter(self) -> AbstractSolver:

@@ -27,7 +27,7 @@ def embed_time(t: Array, n_frequencies: int) -> Array:
 
 
 class TimeMLP(eqx.Module):
-    r"""$h_{l+1} = \sigma\bigl(g_l(t) \odot (W_l h_l + b_l) + s_l(t)\bigr)$, $h_0 = [x, c]$, and an output linear in $h$.
+    r"""$h_{l+1} = \sigma(g_l(t) \odot (W_l h_l + b_l) + s_l(t))$ from $h_0 = [x, c]$, and an output linear in $h$.
 
     Time enters every layer: with $e(t)$ a vector of sines and cosines, the shifts are $s_l = S_l e(t)$ and the gates 1
     (`"concat"`: time as one more input), $\operatorname{sigmoid}(G_l e(t))$ (`"concatsquash"`, of FFJORD) or
@@ -102,7 +102,7 @@ class TimeMLP(eqx.Module):
         layers, out = draws[:depth], draws[depth]
         shifts, gates = draws[depth + 1 : 2 * depth + 2], draws[2 * depth + 2 :]
         self.weights = (*(hidden_layer(w, n) for w, n in zip(layers, sizes, strict=False)), output_layer(out))
-        self.shifts = tuple(w * size**-0.5 for w in shifts[:-1]) + (output_layer(shifts[-1]),)
+        self.shifts = (*(w * size**-0.5 for w in shifts[:-1]), output_layer(shifts[-1]))
         self.gates = () if mixing == "concat" else tuple(w * size**-0.5 for w in gates)
 
     def _gate(self, layer: int, embedded: Array) -> Array | None:
@@ -143,9 +143,7 @@ class TimeMLP(eqx.Module):
             return jnp.sum(first * last.T, axis=1)[None]
         return self.weights[1][:, :-1] * (first @ last).T
 
-    def value_and_trace(
-        self, t: Array, x: Array, condition: Array | None, coupling: Array
-    ) -> tuple[Array, Array]:
+    def value_and_trace(self, t: Array, x: Array, condition: Array | None, coupling: Array) -> tuple[Array, Array]:
         """The output, and the trace of its Jacobian by `x`, `(n,)`; arguments as in the call, and `coupling()`."""
         activation = activation_of(self.activation)
         embedded, h = self._inputs(t, x, condition)

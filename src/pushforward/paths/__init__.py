@@ -1,6 +1,7 @@
 """Probability paths between noise (t = 0) and data (t = 1), and how noise and data are paired."""
 
 from pushforward.paths.base import AbstractPath, Prediction, convert
+from pushforward.paths.pairings import AbstractPairing, Independent, OptimalTransport
 from pushforward.paths.schedules import (
     LinearPath,
     PolynomialPath,
@@ -11,8 +12,11 @@ from pushforward.paths.schedules import (
 )
 
 __all__ = [
+    "AbstractPairing",
     "AbstractPath",
+    "Independent",
     "LinearPath",
+    "OptimalTransport",
     "PolynomialPath",
     "Prediction",
     "SubVariancePreservingPath",

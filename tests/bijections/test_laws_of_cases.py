@@ -103,6 +103,7 @@ COMPOSING = (
     "Conv1x1",
     "Embed",
     "With",
+    "Continuous, ",
 )
 # And of the networks one of each kind.
 SAME_ARITHMETIC = (

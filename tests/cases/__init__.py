@@ -1,12 +1,25 @@
 """One named constructor for every exported bijection, and for every model of the zoo: the laws are run on all."""
 
-from cases import core, functions, graph, integrals, linear, low_rank, residual, sigmoidal, splines, supports, zoo
+from cases import (
+    continuous,
+    core,
+    functions,
+    graph,
+    integrals,
+    linear,
+    low_rank,
+    residual,
+    sigmoidal,
+    splines,
+    supports,
+    zoo,
+)
 from cases.case import Case
 from cases.core import autoregressive, coupling
 from cases.zoo import ZOO, small
 
 # Each family of bijections has a module with its cases; a name may be used once.
-FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank, residual)
+FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank, residual, continuous)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family.CASES.items()}
 assert len(CASES) == sum(len(family.CASES) for family in FAMILIES)
 # Variants of a case that share its formulas, and cases whose programs take long to compile, which tests of their own
@@ -74,6 +87,10 @@ VARIANTS = {
     "Coupling, affine, alternating",
     "ColumnUnits of half lines",
     "Radial, conditional",
+    "Continuous",
+    "Continuous, by products, conditional",
+    "Continuous, of data",
+    "Continuous, probability flow",
 }
 # Of the zoo, one flow of each kind of layer before and after training; the others with `--thorough`.
 ZOO_EVERY_RUN = {

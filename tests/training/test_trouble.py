@@ -22,6 +22,7 @@ class Poisoned(AbstractObjective):
     """Maximum likelihood whose loss is not finite for a batch that holds the row `POISON`."""
 
     value: float = eqx.field(static=True, default=float("nan"))
+    in_nats: bool = eqx.field(static=True, default=True)
 
     def __call__(self, flow: Any, x: Any, condition: Any, weights: Any, key: Any):
         loss = weighted_mean(self.per_row(flow, x, condition, key), weights)
@@ -37,6 +38,7 @@ class Bounded(AbstractObjective):
     """Maximum likelihood that is NaN once the flow has moved too far: a large learning rate is thrown out of bounds."""
 
     limit: float = eqx.field(static=True, default=0.5)
+    in_nats: bool = eqx.field(static=True, default=True)
 
     def __call__(self, flow: Any, x: Any, condition: Any, weights: Any, key: Any):
         loss = weighted_mean(MaximumLikelihood().per_row(flow, x, condition, key), weights)
@@ -67,7 +69,7 @@ def test_a_poisoned_batch_is_skipped_and_counted(value):
     x = rows()
     x[11, 0] = POISON
     arguments = {"key": KEY, "batch_size": 32, "max_epochs": 30, "patience": 30, "learning_rate": 0.01}
-    result = fit(affine(), x, objective=Poisoned(value), validation=rows(50), progress=False, **arguments)
+    result = fit(affine(), x, objective=Poisoned(value=value), validation=rows(50), progress=False, **arguments)
     verdict = result.verdict
     assert verdict.n_skipped == 30  # one batch of each epoch
     assert verdict.n_rewinds == 0  # a twentieth is no reason to go back
@@ -101,17 +103,19 @@ def test_too_many_skipped_steps_rewind_with_a_smaller_rate():
 
 def test_trouble_that_no_rate_cures_is_an_error():
     with pytest.raises(FitError, match="5 rewinds"):
-        fit(affine(), rows(), key=KEY, objective=Bounded(-1.0), progress=False)
+        fit(affine(), rows(), key=KEY, objective=Bounded(limit=-1.0), progress=False)
 
 
 def test_fit_error_says_what_to_do():
     with pytest.raises(pf.ConvergenceError, match="learning_rate") as caught:
-        fit(affine(), rows(), key=KEY, objective=Bounded(-1.0), validation=None, progress=False)
+        fit(affine(), rows(), key=KEY, objective=Bounded(limit=-1.0), validation=None, progress=False)
     assert "non-finite steps" in str(caught.value)
 
 
 def test_non_finite_held_out_score_is_trouble_too():
     class Liar(AbstractObjective):
+        in_nats: bool = eqx.field(static=True, default=True)
+
         def __call__(self, flow: Any, x: Any, condition: Any, weights: Any, key: Any):
             return MaximumLikelihood()(flow, x, condition, weights, key)
 

@@ -6,6 +6,7 @@ from pushforward.bijections.batch_norm import BatchNorm, batch_log_prob, update_
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
+from pushforward.bijections.continuous import Continuous
 from pushforward.bijections.convolution import Conv1x1
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
 from pushforward.bijections.distribution_functions import NormalCDF, StudentTCDF
@@ -80,6 +81,7 @@ __all__ = [
     "CircularSplineMap",
     "ColumnUnits",
     "Concatenate",
+    "Continuous",
     "Conv1x1",
     "Coupling",
     "CubicSplineMap",

@@ -138,7 +138,7 @@ def split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tupl
 
 
 def _compiled(function: Callable) -> Callable:
-    """The function, compiled; a distribution of arrays alone goes to `jax.jit`, whose dispatch takes a third as long."""
+    """The function, compiled; a distribution of arrays alone goes to `jax.jit`, which dispatches faster."""
     plain, general = jax.jit(function, static_argnames="batches"), eqx.filter_jit(function)
 
     @functools.wraps(function)

@@ -13,6 +13,7 @@ from pushforward.nets.lipschitz import (
 )
 from pushforward.nets.masked import MADE, ResMADE
 from pushforward.nets.mlp import MLP, ResidualMLP
+from pushforward.nets.time import TimeMLP
 
 __all__ = [
     "MADE",
@@ -25,6 +26,7 @@ __all__ = [
     "LipschitzMLP",
     "ResMADE",
     "ResidualMLP",
+    "TimeMLP",
     "WithFeatures",
     "converge_spectral",
     "lip_swish",

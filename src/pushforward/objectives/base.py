@@ -15,11 +15,17 @@ Rows = Array | np.ndarray
 
 
 class AbstractObjective(eqx.Module):
-    r"""What `fit` minimises, in nats.
+    r"""What `fit` minimises.
 
     Final subclasses implement both methods. They are pure functions of their arguments, so that the whole training
     loop is compiled around them; what is random draws from `key`.
+
+    Attributes:
+        in_nats: whether it is a negative log-density, or a bound on one, in nats. Of another objective `fit` computes
+            the held-out log-density when training is done.
     """
+
+    in_nats: eqx.AbstractVar[bool]
 
     @abstractmethod
     def __call__(

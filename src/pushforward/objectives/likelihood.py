@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import equinox as eqx
+
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
 from pushforward.objectives.base import AbstractObjective, Rows, weighted_mean
@@ -23,6 +25,11 @@ class MaximumLikelihood(AbstractObjective):
         >>> loss.shape
         ()
     """
+
+    in_nats: bool = eqx.field(static=True)
+
+    def __init__(self):
+        self.in_nats = True
 
     def __call__(
         self,

@@ -104,7 +104,9 @@ def fit(
         key: a JAX key: decides the held-out rows, the order of the rows, and what the objective draws.
         condition: `(n, *cond_shape)` for a conditional flow.
         weights: `(n,)`, not negative; a weight of 2 counts as the row twice, in validation too.
-        objective: what to minimise.
+        objective: what to minimise: maximum likelihood, or `objectives.FlowMatching()`. Of one that is no log-density
+            the columns `train_nats` and `held_out_nats` of the history are minus the loss, early stopping goes by it,
+            and the verdict's held-out log-density is computed once, at the end.
         validation: a fraction of the rows to hold out (at most 20,000 rows), the held-out rows themselves, as `x` or
             `(x, condition)`, or None to hold out nothing: training then runs its whole schedule.
         preprocess: a fixed bijection from the flow's events to the data, such as `Standardize`. The rows go through
@@ -164,6 +166,10 @@ def fit(
 
     table, held_out = split(table, validation, key, read_held_out, flow.cond_shape is not None)
     n, n_held_out = len(table.x), 0 if held_out is None else len(held_out.x)
+    judged_by = None if objective.in_nats else held_out  # what the units add has no place in another loss
+    if not objective.in_nats:
+        table = dataclasses.replace(table, log_det=None)
+        held_out = None if held_out is None else dataclasses.replace(held_out, log_det=None)
     plan = make_plan(
         n,
         n_held_out,
@@ -217,13 +223,28 @@ def fit(
         )
         try:
             interrupted = driver.run()
-            result = finish(model, preprocess, driver, interrupted, held_out is not None)
+            result = finish(model, preprocess, driver, interrupted, held_out is not None, judged_by)
         except BaseException as error:
             status = "diverged" if isinstance(error, FitError) else "failed"
             trackers.call("finish", {"status": status, "text": str(error)})
             raise
         trackers.call("finish", dataclasses.asdict(result.verdict))
         return result
+
+
+MAX_JUDGED = 5000  # held-out rows whose log-densities end a fit by another objective
+
+
+def held_out_density(flow: Flow, held_out: Table) -> tuple[float, float]:
+    """Mean log-density of held-out rows in the data's units, and its standard error."""
+    part = held_out.take(np.arange(min(len(held_out.x), MAX_JUDGED)))
+    condition = None if part.condition is None else part.condition.astype(np.float32)
+    key = jax.random.key(0) if flow.needs_key else None
+    nats = np.asarray(flow.log_prob(part.x.astype(np.float32), condition, key=key), np.float64)
+    nats = nats if part.log_det is None else nats + part.log_det
+    mean = np.average(nats, weights=part.weights)
+    error = np.sqrt(np.sum((part.weights * (nats - mean)) ** 2)) / part.weights.sum()
+    return float(mean), float(error)
 
 
 def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
@@ -253,8 +274,11 @@ def finish(
     driver: Driver,
     interrupted: bool,
     validated: bool,
+    judged_by: Table | None = None,
 ) -> FitResult:
     """The result of a fit whose last device call was sent; waits for it.
+
+    Of a fit whose loss is no log-density, `judged_by` holds the held-out rows whose log-density is the verdict's.
 
     Raises:
         FitError: the fit diverged.
@@ -282,12 +306,15 @@ def finish(
     nats = float(real[BEST_NATS]) + driver.offsets[1] if validated else None
     error = float(real[BEST_ERROR]) if validated else None
     trained = evaluation_form(model.build_on_host(np.asarray(state.best)))
+    density = None if judged_by is None else held_out_density(trained, judged_by)
     if preprocess is not None:
         trained = in_data_units(trained, preprocess)
     seconds = driver.elapsed
     history, best_step = driver.history, int(whole[BEST_STEP])
     judgement = judge(status, history, best_step, nats, error, n_rewinds)
     fallen = fall(history, best_step, nats, error)
+    if density is not None or not driver.objective.in_nats:
+        fallen, (nats, error) = None, density or (None, None)
     text = describe(status, judgement, nats, error, steps, seconds, n_skipped, n_rewinds, best_step, fallen)
     driver.display.close(text)
     verdict = Verdict(

@@ -1,0 +1,175 @@
+"""Velocity fields: what moves noise to data, and the divergence that moves its density."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import message
+from pushforward._types import Array, Shape
+from pushforward.nets.time import TimeMLP
+from pushforward.numerics.trace import AbstractTrace, ExactTrace
+from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
+
+# Products with the Jacobian at once in an exact trace without a closed form: memory for that many copies of a network.
+CHUNK = 64
+
+
+class AbstractField(eqx.Module):
+    r"""A velocity $v(t, x; c)$ of one event.
+
+    Attributes:
+        shape: of an event.
+        cond_shape: of the condition, None if unconditional.
+        start, end: the times between which it is solved; 0 and 1 but where its path is cut.
+    """
+
+    shape: eqx.AbstractVar[Shape]
+    cond_shape: eqx.AbstractVar[Shape | None]
+    start: eqx.AbstractVar[float]
+    end: eqx.AbstractVar[float]
+
+    @abstractmethod
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        """The velocity at `x` of the event's shape at time `t`, a scalar."""
+
+    @abstractmethod
+    def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
+        """Velocity and divergence in closed form, prepared once per solve; None if there is no such form."""
+
+
+def with_divergence(
+    field: AbstractField, trace: AbstractTrace, probes: Array | None
+) -> Callable[[Array, Array, Array | None], tuple[Array, Array]]:
+    """Velocity and divergence of a field as one function of time, event and condition.
+
+    Args:
+        field: the field.
+        trace: `ExactTrace()` takes the closed form where there is one; others take the probes.
+        probes: `(n_probes, *shape)`, drawn once per solve; None for an exact trace.
+    """
+    closed = field.with_exact_trace() if isinstance(trace, ExactTrace) else None
+    if closed is not None:
+        return closed
+
+    def both(t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
+        if probes is None:
+            return _exact(lambda x: field(t, x, condition), x)
+        value, pull = jax.vjp(lambda x: field(t, x, condition), x)
+        return value, trace(lambda v: pull(v)[0], probes)
+
+    return both
+
+
+def _exact(function: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    """The value and the trace of the Jacobian, by forward products with the unit vectors, `CHUNK` at a time."""
+    value, push = jax.linearize(function, x)
+    size = math.prod(x.shape)
+
+    def entry(i: Array) -> Array:
+        unit = (jnp.arange(size) == i).astype(x.dtype).reshape(x.shape)
+        return push(unit).reshape(-1)[i]
+
+    return value, jnp.sum(jax.lax.map(entry, jnp.arange(size), batch_size=min(CHUNK, size)))
+
+
+class NetworkField(AbstractField):
+    r"""A network as the velocity: the neural ODE flow, FFJORD, flow matching.
+
+    Args:
+        net: of time, event and condition, such as `TimeMLP`.
+
+    Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, arXiv 1806.07366.
+    """
+
+    net: Any
+    shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    start: float = eqx.field(static=True)
+    end: float = eqx.field(static=True)
+
+    def __init__(self, net: Any):
+        self.net, self.shape, self.cond_shape = net, (net.dim,), net.cond_shape
+        self.start, self.end = 0.0, 1.0
+
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        return self.net(t, x, condition)
+
+    def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
+        if not isinstance(self.net, TimeMLP) or not self.net.has_trace:
+            return None
+        coupling = self.net.coupling()
+        return lambda t, x, condition: self.net.value_and_trace(t, x, condition, coupling)
+
+
+class PredictionField(AbstractField):
+    r"""A network of a diffusion as a velocity: its probability-flow equation.
+
+    What the network predicts (noise, data, score or velocity) becomes a velocity by the path's table. For a score that
+    is $v = \frac{\dot\alpha}{\alpha} x + \sigma\,(\frac{\dot\alpha}{\alpha}\sigma - \dot\sigma)\,s$, which in the
+    diffusion's own time is $f x - \frac12 g^2 s$.
+
+    Args:
+        net: of time, event and condition, such as `TimeMLP`. For a path whose data have not variance 1 its input is
+            scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
+        path: what it was trained on.
+        predicts: `"noise"`, `"data"`, `"score"` or `"velocity"`.
+
+    Raises:
+        ValueError: `predicts` is unknown.
+
+    Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, eq. 13, arXiv 2011.13456.
+    """
+
+    net: Any
+    path: AbstractPath
+    predicts: Prediction = eqx.field(static=True)
+    shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    start: float = eqx.field(static=True)
+    end: float = eqx.field(static=True)
+
+    def __init__(self, net: Any, path: AbstractPath, predicts: Prediction = "noise"):
+        if predicts not in PREDICTIONS:
+            expected = f"predicts to be one of {', '.join(PREDICTIONS)}"
+            raise ValueError(message("PredictionField", expected, repr(predicts), "Choose one of them."))
+        self.net, self.path, self.predicts = net, path, predicts
+        self.shape, self.cond_shape = (net.dim,), net.cond_shape
+        self.start, self.end = path.start, path.end
+
+    def _scale(self, t: Array) -> Array:
+        c = self.path.at(t)
+        return jax.lax.rsqrt(c.alpha**2 + c.sigma**2)
+
+    def predict(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        """What the network says, in its own terms."""
+        return self.net(t, self._scale(t) * x, condition)
+
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "velocity")
+
+    def score(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        r"""$\nabla_x \log p_t(x)$, as far as the network knows it."""
+        return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "score")
+
+    def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
+        if not isinstance(self.net, TimeMLP) or not self.net.has_trace:
+            return None
+        coupling = self.net.coupling()
+
+        def both(t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
+            scale = self._scale(t)
+            value, trace = self.net.value_and_trace(t, scale * x, condition, coupling)
+            # The table is linear in x and in the prediction, each with a number of time alone.
+            one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
+            by_x = convert(self.path, t, one, zero, self.predicts, "velocity")
+            by_value = convert(self.path, t, zero, one, self.predicts, "velocity")
+            return by_x * x + by_value * value, by_x * math.prod(self.shape) + by_value * scale * trace
+
+        return both

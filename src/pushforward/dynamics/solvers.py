@@ -1,0 +1,239 @@
+"""The adapter to diffrax: methods by name, step control by the event alone, three ways to differentiate a solve."""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import check_int, message
+from pushforward._types import Array
+
+Method = Literal["euler", "heun", "rk4", "tsit5", "dopri5", "dopri8", "kvaerno5"]
+Gradient = Literal["checkpointed", "adjoint", "direct"]
+METHODS: tuple[Method, ...] = get_args(Method)
+GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
+FIXED_ALONE = ("euler",)  # no error estimate, hence no step control
+# A step is as long as its error allows; beyond so many a field is stiff or has blown up.
+MAX_STEPS = 1000
+
+
+@functools.cache
+def solvers() -> dict[str, Callable[[], Any]]:
+    """Diffrax's solvers by name. Imported here: it takes half a second, which no other model should wait for."""
+    import diffrax
+
+    class RK4(diffrax.AbstractERK):
+        """The classical method of order 4, which diffrax leaves out; a table of numbers for its stepper."""
+
+        tableau = diffrax.ButcherTableau(
+            a_lower=(np.array([0.5]), np.array([0.0, 0.5]), np.array([0.0, 0.0, 1.0])),
+            b_sol=np.array([1 / 6, 1 / 3, 1 / 3, 1 / 6]),
+            b_error=np.array([0.0, 0.0, 0.0, 0.0]),
+            c=np.array([0.5, 0.5, 1.0]),
+        )
+        interpolation_cls = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+
+        def order(self, terms: Any) -> int:
+            return 4
+
+    return {
+        "euler": diffrax.Euler,
+        "heun": diffrax.Heun,
+        "rk4": RK4,
+        "tsit5": diffrax.Tsit5,
+        "dopri5": diffrax.Dopri5,
+        "dopri8": diffrax.Dopri8,
+        "kvaerno5": diffrax.Kvaerno5,
+    }
+
+
+class Solution(NamedTuple):
+    """The end of a solve.
+
+    Attributes:
+        y: the state at the end, a tuple of arrays; NaN where the solve failed.
+        n_evaluations: of the field.
+        failed: whether the steps ran out or the state blew up.
+    """
+
+    y: Any
+    n_evaluations: Array
+    failed: Array
+
+
+class AbstractSolver(eqx.Module):
+    """How an ordinary differential equation is solved, for one event.
+
+    Attributes:
+        method: one of `METHODS`.
+        gradient: `"checkpointed"` (exact gradients of the steps taken, memory for the logarithm of their number),
+            `"adjoint"` (an equation backwards in time, constant memory, gradients as exact as the solve) or
+            `"direct"` (forward and reverse mode, memory for all steps).
+    """
+
+    method: eqx.AbstractVar[Method]
+    gradient: eqx.AbstractVar[Gradient]
+
+    @abstractmethod
+    def control(self, t0: Any, t1: Any) -> tuple[Any, Any, int]:
+        """Diffrax's controller, the first step, and how many steps there may be."""
+
+    @abstractmethod
+    def tighter(self) -> AbstractSolver:
+        """The same solver at half the tolerance, or with twice the steps: the change is an estimate of its error."""
+
+    def solve(self, field: Callable, y0: tuple, t0: Any, t1: Any, arguments: Any) -> Solution:
+        """Solve `dy/dt = field(t, y, arguments)` from `t0` to `t1`, which may lie before `t0`.
+
+        Args:
+            field: of time, a tuple of arrays whose first is the event, and arguments.
+            y0: the tuple at `t0`.
+            t0: begin.
+            t1: end.
+            arguments: a pytree; gradients reach its arrays.
+        """
+        import diffrax
+
+        controller, step, max_steps = self.control(t0, t1)
+        dtype = jnp.result_type(*jax.tree.leaves(y0))
+        method = solvers()[self.method]()
+        found = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),
+            method,
+            t0=jnp.asarray(t0, dtype),
+            t1=jnp.asarray(t1, dtype),
+            dt0=step,
+            y0=y0,
+            args=arguments,
+            stepsize_controller=controller,
+            adjoint=_adjoint(self.gradient, method, controller),
+            max_steps=max_steps,
+            throw=False,
+        )
+        failed = found.result != diffrax.RESULTS.successful
+        end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), found.ys)
+        per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
+        return Solution(end, found.stats["num_steps"] * per_step, failed)
+
+
+def _adjoint(gradient: Gradient, method: Any, controller: Any) -> Any:
+    import diffrax
+
+    if gradient == "adjoint":
+        return diffrax.BacksolveAdjoint(solver=method, stepsize_controller=_of_all(controller))
+    return diffrax.DirectAdjoint() if gradient == "direct" else diffrax.RecursiveCheckpointAdjoint()
+
+
+def event_norm(y: Any) -> Array:
+    """The root mean square of the event alone: what rides along (log-det, regularisers) sets no step."""
+    return root_mean_square(y[0])
+
+
+def root_mean_square(x: Array) -> Array:
+    """The root mean square, with a gradient of 0 at 0."""
+    square = jnp.mean(x * x)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def _of_all(controller: Any) -> Any:
+    """The controller of the way back, whose state is a tuple of states: its norm is that of the event too."""
+    import diffrax
+
+    if not isinstance(controller, diffrax.PIDController):
+        return controller
+    return diffrax.PIDController(rtol=controller.rtol, atol=controller.atol, norm=lambda y: event_norm(y[0]))
+
+
+def _names(name: str, method: str, gradient: str, allowed: tuple[str, ...]) -> None:
+    for what, got, names in (("method", method, allowed), ("gradient", gradient, GRADIENTS)):
+        if got not in names:
+            fix = "Choose one of them."
+            raise ValueError(message(name, f"{what} to be one of {', '.join(names)}", repr(got), fix))
+
+
+class Adaptive(AbstractSolver):
+    r"""Steps as long as the tolerance allows, chosen for each event by the error of the event alone.
+
+    A step is accepted if the root mean square of $e_i / (a + r \max |x_i|)$ is at most 1. Neither the batch nor the
+    log-determinant takes part, so that a density does not depend on what it is computed beside.
+
+    Args:
+        method: `"tsit5"`, `"dopri5"`, `"dopri8"`, `"heun"`, or the implicit `"kvaerno5"`.
+        rtol: $r$.
+        atol: $a$.
+        max_steps: beyond these a solve has failed.
+        gradient: `"checkpointed"`, `"adjoint"` or `"direct"`.
+
+    Raises:
+        ValueError: a name is unknown or a tolerance not positive.
+
+    Source: Kidger, 2021, arXiv 2202.02435 (diffrax); Tsitouras, 2011 (tsit5); Hairer, Norsett, Wanner, 1993 (dopri).
+    """
+
+    method: Method = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
+    atol: float = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    gradient: Gradient = eqx.field(static=True)
+
+    def __init__(
+        self,
+        method: Method = "tsit5",
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        max_steps: int = MAX_STEPS,
+        gradient: Gradient = "checkpointed",
+    ):
+        allowed = tuple(m for m in METHODS if m not in (*FIXED_ALONE, "rk4"))
+        _names("Adaptive", method, gradient, allowed)
+        for what, value in (("rtol", rtol), ("atol", atol)):
+            if not value > 0:
+                raise ValueError(message("Adaptive", f"{what} > 0", repr(value), "1e-5 is usual in float32."))
+        self.method, self.gradient, self.rtol, self.atol = method, gradient, float(rtol), float(atol)
+        self.max_steps = check_int("Adaptive", "max_steps", max_steps, 1)
+
+    def control(self, t0: Any, t1: Any) -> tuple[Any, Any, int]:
+        import diffrax
+
+        return diffrax.PIDController(rtol=self.rtol, atol=self.atol, norm=event_norm), None, self.max_steps
+
+    def tighter(self) -> Adaptive:
+        return Adaptive(self.method, self.rtol / 2, self.atol / 2, 2 * self.max_steps, self.gradient)
+
+
+class FixedSteps(AbstractSolver):
+    """A number of equal steps: every event costs the same, and training is predictable.
+
+    Args:
+        method: one of `METHODS`.
+        n_steps: how many.
+        gradient: `"checkpointed"`, `"adjoint"` or `"direct"`.
+
+    Raises:
+        ValueError: a name is unknown or there are no steps.
+    """
+
+    method: Method = eqx.field(static=True)
+    n_steps: int = eqx.field(static=True)
+    gradient: Gradient = eqx.field(static=True)
+
+    def __init__(self, method: Method = "rk4", n_steps: int = 16, gradient: Gradient = "checkpointed"):
+        _names("FixedSteps", method, gradient, METHODS)
+        self.method, self.gradient = method, gradient
+        self.n_steps = check_int("FixedSteps", "n_steps", n_steps, 1)
+
+    def control(self, t0: Any, t1: Any) -> tuple[Any, Any, int]:
+        import diffrax
+
+        times = jnp.linspace(t0, t1, self.n_steps + 1)
+        return diffrax.StepTo(ts=times), None, self.n_steps
+
+    def tighter(self) -> FixedSteps:
+        return FixedSteps(self.method, 2 * self.n_steps, self.gradient)

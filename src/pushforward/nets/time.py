@@ -1,0 +1,159 @@
+"""Networks of time and state: the velocity of a flow, the score of a diffusion."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import check_int, message
+from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
+from pushforward.numerics.product import dense, matrix_product
+
+Mixing = Literal["concat", "concatsquash", "film"]
+MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
+# Depths at which the trace of the Jacobian has a closed form that costs one more product.
+CLOSED_DEPTHS = (1, 2)
+
+
+def embed_time(t: Array, n_frequencies: int) -> Array:
+    r"""$(t, \cos \pi k t, \sin \pi k t)$ for $k = 1, \dots$: `(1 + 2 n_frequencies, *t.shape)`."""
+    angles = jnp.pi * jnp.arange(1, n_frequencies + 1, dtype=t.dtype).reshape(-1, *[1] * t.ndim) * t
+    return jnp.concatenate([t[None], jnp.cos(angles), jnp.sin(angles)])
+
+
+class TimeMLP(eqx.Module):
+    r"""$h_{l+1} = \sigma(g_l(t) \odot (W_l h_l + b_l) + s_l(t))$ from $h_0 = [x, c]$, and an output linear in $h$.
+
+    Time enters every layer: with $e(t)$ a vector of sines and cosines, the shifts are $s_l = S_l e(t)$ and the gates 1
+    (`"concat"`: time as one more input), $\operatorname{sigmoid}(G_l e(t))$ (`"concatsquash"`, of FFJORD) or
+    $1 + G_l e(t)$ (`"film"`). The output has a shift and no gate.
+
+    With one or two hidden layers the trace of the Jacobian has a closed form: with $d_l = g_l \sigma'(\cdot)$,
+    $\operatorname{tr} W_3 D_2 W_2 D_1 W_1 = d_2^T [W_2 \odot (W_1 W_3)^T] d_1$, where the matrix in brackets belongs to
+    the weights and not to the point.
+
+    Args:
+        key: for the initial weights. The output starts near 0.
+        dim: length of `x` and of the output.
+        width: units per hidden layer.
+        depth: number of hidden layers, 1 or more.
+        cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
+        mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.
+        n_frequencies: of the embedding of time.
+        activation: a smooth one: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
+
+    Cost: $O(\text{width}^2)$ per hidden layer; the trace in closed form one more product of that size.
+
+    Shapes:
+        time `()` or `(n,)`, `x` of `(dim, n)`, condition `(*cond_shape, n)`; the result is `(dim, n)`.
+
+    Raises:
+        ValueError: a size is out of bounds, a name unknown, or the condition missing.
+
+    Source: Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud, 2019, section 4, arXiv 1810.01367 (gates); Perez, Strub,
+        de Vries, Dumoulin, Courville, 2018, arXiv 1709.07871 (FiLM).
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> net = pf.nets.TimeMLP(jax.random.key(0), 2, width=8)
+        >>> net(jax.numpy.array(0.5), jax.numpy.ones((2, 3))).shape
+        (2, 3)
+    """
+
+    weights: tuple[Array, ...]
+    shifts: tuple[Array, ...]
+    gates: tuple[Array, ...]
+    dim: int = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    mixing: Mixing = eqx.field(static=True)
+    n_frequencies: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        dim: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        cond_shape: Shape | None = None,
+        mixing: Mixing = "concat",
+        n_frequencies: int = 3,
+        activation: str = "silu",
+    ):
+        self.dim, width = check_int("TimeMLP", "dim", dim, 1), check_int("TimeMLP", "width", width, 1)
+        depth = check_int("TimeMLP", "depth", depth, 1)
+        self.n_frequencies = check_int("TimeMLP", "n_frequencies", n_frequencies, 0)
+        if mixing not in MIXINGS:
+            raise ValueError(message("TimeMLP", f"mixing to be one of {', '.join(MIXINGS)}", repr(mixing), "Choose."))
+        activation_of(activation)
+        self.cond_shape, self.mixing, self.activation = cond_shape, mixing, activation
+        size = 1 + 2 * self.n_frequencies
+        first = dim + (0 if cond_shape is None else math.prod(cond_shape))
+        sizes = [first] + [width] * depth
+        hidden = [(width, before + 1) for before in sizes[:-1]]
+        timed = [(width, size)] * depth
+        draws = uniforms(key, [*hidden, (dim, width + 1), *timed, (dim, size), *timed])
+        layers, out = draws[:depth], draws[depth]
+        shifts, gates = draws[depth + 1 : 2 * depth + 2], draws[2 * depth + 2 :]
+        self.weights = (*(hidden_layer(w, n) for w, n in zip(layers, sizes, strict=False)), output_layer(out))
+        self.shifts = (*(w * size**-0.5 for w in shifts[:-1]), output_layer(shifts[-1]))
+        self.gates = () if mixing == "concat" else tuple(w * size**-0.5 for w in gates)
+
+    def _gate(self, layer: int, embedded: Array) -> Array | None:
+        if self.mixing == "concat":
+            return None
+        gate = self.gates[layer] @ embedded
+        return jax.nn.sigmoid(gate) if self.mixing == "concatsquash" else 1 + gate
+
+    def _inputs(self, t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
+        t = jnp.asarray(t, x.dtype)
+        embedded = embed_time(t, self.n_frequencies)
+        embedded = embedded[:, None] if t.ndim == 0 and x.ndim == 2 else embedded
+        if self.cond_shape is not None:
+            if condition is None:
+                fix = "Pass condition=..."
+                raise ValueError(message("TimeMLP", f"a condition of shape {self.cond_shape}", "none", fix))
+            flat = condition.reshape(math.prod(self.cond_shape), *x.shape[1:]).astype(x.dtype)
+            x = jnp.concatenate([x, flat])
+        return embedded, limit_input(x)
+
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        activation = activation_of(self.activation)
+        embedded, h = self._inputs(t, x, condition)
+        for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):
+            pre, gate = dense(weight, h), self._gate(layer, embedded)
+            h = activation((pre if gate is None else gate * pre) + shift @ embedded)
+        return dense(self.weights[-1], h) + self.shifts[-1] @ embedded
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether `value_and_trace` is there."""
+        return len(self.weights) - 1 in CLOSED_DEPTHS
+
+    def coupling(self) -> Array:
+        r"""The matrix of the trace, $W_2 \odot (W_1 W_3)^T$ or $\operatorname{diag}(W_1 W_2)$: once per solve."""
+        first, last = self.weights[0][:, : self.dim], self.weights[-1][:, :-1]
+        if len(self.weights) == 2:
+            return jnp.sum(first * last.T, axis=1)[None]
+        return self.weights[1][:, :-1] * (first @ last).T
+
+    def value_and_trace(self, t: Array, x: Array, condition: Array | None, coupling: Array) -> tuple[Array, Array]:
+        """The output, and the trace of its Jacobian by `x`, `(n,)`; arguments as in the call, and `coupling()`."""
+        activation = activation_of(self.activation)
+        embedded, h = self._inputs(t, x, condition)
+        slopes = []
+        for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):
+            pre, gate = dense(weight, h), self._gate(layer, embedded)
+            h, slope = jax.jvp(
+                activation, ((pre if gate is None else gate * pre) + shift @ embedded,), (jnp.ones_like(pre),)
+            )
+            slopes.append(slope if gate is None else slope * gate)
+        value = dense(self.weights[-1], h) + self.shifts[-1] @ embedded
+        moved = matrix_product(coupling.astype(h.dtype), slopes[0])
+        return value, jnp.sum(moved if len(slopes) == 1 else slopes[1] * moved, axis=0)

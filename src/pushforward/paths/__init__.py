@@ -1,0 +1,27 @@
+"""Probability paths between noise (t = 0) and data (t = 1), and how noise and data are paired."""
+
+from pushforward.paths.base import AbstractPath, Prediction, convert
+from pushforward.paths.pairings import AbstractPairing, Independent, OptimalTransport
+from pushforward.paths.schedules import (
+    LinearPath,
+    PolynomialPath,
+    SubVariancePreservingPath,
+    TrigonometricPath,
+    VarianceExplodingPath,
+    VariancePreservingPath,
+)
+
+__all__ = [
+    "AbstractPairing",
+    "AbstractPath",
+    "Independent",
+    "LinearPath",
+    "OptimalTransport",
+    "PolynomialPath",
+    "Prediction",
+    "SubVariancePreservingPath",
+    "TrigonometricPath",
+    "VarianceExplodingPath",
+    "VariancePreservingPath",
+    "convert",
+]

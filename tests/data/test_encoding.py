@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from pushforward.data import DataError
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.detect import detect_schema
 from pushforward.data.encoding import Layout, decode, encode, places_of, snapped, within_bounds
+from pushforward.data.given import check_schema
 from pushforward.data.schema import Column, TableSchema
+from pushforward.data.writing import write_arrow
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
 CELLS: dict[str, st.SearchStrategy[Any]] = {
@@ -184,3 +187,18 @@ def test_the_highest_number_stays_within_reach() -> None:
     """1.025 - 0.025 is not 1."""
     column = Column(name="x", kind="bounded", low=0.0, high=1.0, step=0.025)
     assert within_bounds(np.array([1.0, 1.01, 3.0, -1.0]), column).tolist() == [1.0, 1.0, 1.0, 0.0]
+
+
+def test_categoricals_come_back_as_such(tmp_path: Path) -> None:
+    """As dictionaries, which are the categoricals of pandas and polars; as words where a format has none."""
+    table = pa.table({"a": pa.array(["u", "v", "v"] * 20).dictionary_encode(), "b": ["x", "y", "x"] * 20})
+    schema, tidy, _ = detect_schema(Cells(table))
+    assert [column.type for column in schema.columns] == ["dictionary", "string"]
+    check_schema(schema)
+    layout = Layout(schema.columns)
+    back = pa.table(decode(layout, encode(layout, tidy).rows))
+    assert pa.types.is_dictionary(back["a"].type)
+    assert pa.types.is_string(back["b"].type)
+    assert back.to_pydict() == table.to_pydict()
+    write_arrow(tmp_path / "a.csv", back)
+    assert (tmp_path / "a.csv").read_text().splitlines()[:2] == ['"a","b"', '"u","x"']

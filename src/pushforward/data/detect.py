@@ -52,8 +52,11 @@ def detect_schema(cells: Cells, *, missing: bool = False) -> tuple[TableSchema, 
     """
     columns, arrays, notes = [], [], []
     for name, column in zip(cells.names, cells.table.columns, strict=True):
+        coded = pa.types.is_dictionary(column.type)
         column, found = _tidied(cells.source, name, column, notes)
         made = _detect(cells.source, name, column, found, missing, notes)
+        if coded and made.kind == "category" and made.type == "string":
+            made = made.model_copy(update={"type": "dictionary"})
         columns.append(made)
         arrays.append(column)
     tidy = Cells(pa.Table.from_arrays(arrays, names=list(cells.names)), cells.source, cells.notes)
@@ -282,6 +285,8 @@ def type_name(kind: pa.DataType) -> str:
 
 
 PLAIN_TYPES: dict[str, Any] = {
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),  # the categoricals of pandas and polars
+} | {
     str(kind): kind
     for kind in (
         *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),

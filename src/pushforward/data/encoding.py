@@ -376,7 +376,9 @@ def _words(states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.A
     else:
         states = np.where(states > len(column.levels), -1, np.minimum(states, len(column.levels) - 1))
     kind = arrow_type(column.type)
-    indices = pa.array(np.where(states < 0, 0, states), mask=states < 0)
+    indices = pa.array(np.where(states < 0, 0, states).astype(np.int32), mask=states < 0)
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(indices, pa.array(words, kind.value_type))
     return pa.DictionaryArray.from_arrays(indices, pa.array(words, kind)).cast(kind)
 
 

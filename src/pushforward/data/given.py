@@ -97,7 +97,7 @@ def _fits(levels: list[Any], kind: pa.DataType) -> bool:
     if pa.types.is_boolean(kind) != all(isinstance(level, bool) for level in levels):
         return False
     try:
-        pa.array(levels, kind)
+        pa.array(levels, kind.value_type if pa.types.is_dictionary(kind) else kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return False
     return True

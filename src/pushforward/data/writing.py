@@ -96,7 +96,13 @@ def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any,
 def _csv(file: Any, table: pa.Table, delimiter: str) -> None:
     import pyarrow.csv as pacsv
 
-    pacsv.write_csv(table, file, pacsv.WriteOptions(delimiter=delimiter))
+    pacsv.write_csv(_plain(table), file, pacsv.WriteOptions(delimiter=delimiter))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with dictionaries as the words that they stand for."""
+    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in table.schema.types]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
 def _comma(file: BinaryIO, table: pa.Table) -> None:
@@ -128,7 +134,7 @@ def _npz(file: BinaryIO, table: pa.Table) -> None:
         names = np.array(table.column_names, dtype=np.str_)
         np.savez(file, values=_values(table), names=names)
         return
-    columns = {}
+    columns, table = {}, _plain(table)
     for name, column in zip(table.column_names, table.columns, strict=True):
         array = np.asarray(column.to_numpy())
         columns[name] = array if array.dtype != object else np.array(["" if v is None else str(v) for v in array])

@@ -93,4 +93,4 @@ def test_sizes_are_shapes_alone() -> None:
     recipe = make_recipe("nsf", "normal", {"n_layers": 512, "width": 2048, "autoregressive": False}, 50)
     found = dry_run.sizes(*layouts(prepared), recipe)
     assert found.trained > 1e9
-    assert (found.passes, found.sequential) == (1, False)
+    assert (found.passes, found.cost) == (1, "parallel")

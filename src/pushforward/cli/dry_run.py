@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward._types import Fixed
+from pushforward._types import Cost, Fixed
 from pushforward.cli.fit import estimator
 from pushforward.cli.report import OK, Reporter
 from pushforward.cli.tables import read_weighted, show_columns
@@ -71,7 +71,7 @@ def run(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     sampling = SAMPLED * pace * WIDE * size.passes
     limit = keywords["max_seconds"]
     seconds = rehearsal.seconds if limit is None else min(rehearsal.seconds, limit)
-    for line in _lines(rehearsal, size.passes, sampling, seconds, limit):
+    for line in _lines(rehearsal, size, sampling, seconds, limit):
         reporter.say(line)
     reporter.say("Nothing was written.")
     reporter.result(
@@ -113,14 +113,15 @@ class Sizes:
     Attributes:
         trained: numbers that are trained.
         fixed: numbers that belong to it and are not.
-        passes: passes through its networks for one draw.
-        sequential: whether a value of a draw waits for the one before.
+        passes: passes through its networks for one draw; of a solver that runs to its tolerance a guess, as many as
+            there are values.
+        cost: of a draw, as in `Traits`.
     """
 
     trained: int
     fixed: int
     passes: int
-    sequential: bool
+    cost: Cost
 
     def describe(self) -> str:
         """In words."""
@@ -151,7 +152,7 @@ def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
     passes = len(layout.stated)  # the states are drawn one after the other
     if layout.valued:
         passes += 1 if cost == "parallel" else len(layout.valued)
-    return Sizes(trained, fixed, passes, cost != "parallel")
+    return Sizes(trained, fixed, passes, cost)
 
 
 def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehearsal:
@@ -172,9 +173,10 @@ def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehear
         )
 
 
-def _lines(rehearsal: Rehearsal, passes: int, sampling: float, seconds: float, limit: Any) -> list[str]:
+def _lines(rehearsal: Rehearsal, size: Sizes, sampling: float, seconds: float, limit: Any) -> list[str]:
     work = "" if rehearsal.work_bytes is None else f", {_bytes(rehearsal.work_bytes)} at work in a step"
     total = rehearsal.row_bytes + rehearsal.state_bytes + (rehearsal.work_bytes or 0)
+    guess = " (of a solver that runs to its tolerance: a guess)" if size.cost == "iterative" else ""
     cut = "" if limit is None or rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
     return [
         f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
@@ -183,7 +185,7 @@ def _lines(rehearsal: Rehearsal, passes: int, sampling: float, seconds: float, l
         f"of {rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
         f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
         f"{_time(seconds)} at most{cut}.",
-        f"Sampling: {passes} passes per draw, about {_time(sampling)} per {SAMPLED:,} rows once "
+        f"Sampling: {size.passes} passes per draw{guess}, about {_time(sampling)} per {SAMPLED:,} rows once "
         "compiled, to a factor of five.",
     ]
 

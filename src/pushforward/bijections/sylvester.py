@@ -114,7 +114,7 @@ class Sylvester(AbstractBatchedBijection):
         """Multiplication by the transpose of Q, and by Q."""
         m, dim = self.rank, self.in_shape[0]
         vectors = params[m * (m + 2) :].reshape(-1, dim, params.shape[-1])
-        if self.basis is None and params.shape[-1] > 1:
+        if self.basis is None and params.shape[-1] != 1:
 
             def spread(h: Array) -> Array:
                 return reflect(vectors, jnp.concatenate([h, jnp.zeros((dim - m, h.shape[-1]), h.dtype)]))

@@ -1,15 +1,31 @@
 """Dynamics: velocity fields, their divergence, and the adapter to diffrax, which solves every equation."""
 
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField
+from pushforward.dynamics.sampling import (
+    AbstractSampler,
+    Ancestral,
+    AnnealedLangevin,
+    PredictorCorrector,
+    ReverseSDE,
+    draw,
+    langevin,
+)
 from pushforward.dynamics.solvers import METHODS, AbstractSolver, Adaptive, FixedSteps, Solution
 
 __all__ = [
     "METHODS",
     "AbstractField",
+    "AbstractSampler",
     "AbstractSolver",
     "Adaptive",
+    "Ancestral",
+    "AnnealedLangevin",
     "FixedSteps",
     "NetworkField",
     "PredictionField",
+    "PredictorCorrector",
+    "ReverseSDE",
     "Solution",
+    "draw",
+    "langevin",
 ]

@@ -158,6 +158,10 @@ class PredictionField(AbstractField):
         r"""$\nabla_x \log p_t(x)$, as far as the network knows it."""
         return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "score")
 
+    def predicted_data(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        r"""$\mathbb{E}[x_1 \mid x_t = x]$, the denoised event."""
+        return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "data")
+
     def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
         if not isinstance(self.net, TimeMLP) or not self.net.has_trace:
             return None

@@ -26,10 +26,7 @@ class MaximumLikelihood(AbstractObjective):
         ()
     """
 
-    in_nats: bool = eqx.field(static=True)
-
-    def __init__(self):
-        self.in_nats = True
+    in_nats: bool = eqx.field(static=True, default=True)
 
     def __call__(
         self,

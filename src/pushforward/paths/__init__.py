@@ -1,6 +1,6 @@
 """Probability paths between noise (t = 0) and data (t = 1), and how noise and data are paired."""
 
-from pushforward.paths.base import AbstractPath, Prediction, convert
+from pushforward.paths.base import AbstractPath, convert
 from pushforward.paths.pairings import AbstractPairing, Independent, OptimalTransport
 from pushforward.paths.schedules import (
     LinearPath,
@@ -18,7 +18,6 @@ __all__ = [
     "LinearPath",
     "OptimalTransport",
     "PolynomialPath",
-    "Prediction",
     "SubVariancePreservingPath",
     "TrigonometricPath",
     "VarianceExplodingPath",

@@ -115,9 +115,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The longest tests first, one after another: documents that fit the same tables share compiled programs."""
     if not config.getoption("--thorough"):
         seldom = re.compile("|".join(pattern.replace("*", ".*") for pattern in SELDOM))
-        left_out = [item for item in items if item.get_closest_marker("thorough") or seldom.search(item.nodeid)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        left_out = {item for item in items if item.get_closest_marker("thorough") or seldom.search(item.nodeid)}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

@@ -3,7 +3,7 @@
 
     python benchmarks/tables.py --seconds 30                       all tables, all settings
     python benchmarks/tables.py --flows --seconds 90               every flow as `FlowDensity(flow=...)` has it
-    python benchmarks/tables.py --tables magic kin8nm --only maf_lu nsf_lu
+    python benchmarks/tables.py --tables magic kin8nm --only maf_lu nsf_ar_lu
     python benchmarks/tables.py --list
 
 Needs pushforward and the tables of `PUSHFORWARD_DATA` (default ../shared/data). Every setting fits the same 80 % of the

@@ -200,7 +200,7 @@ def trained(bijection: AbstractBijection, steps: int = 60) -> AbstractBijection:
 
 
 # Trained weights in float32 too, of one flow of each scalar map and direction; `test_float32` has the parts of all.
-TRAINED_SINGLE = ("realnvp, permutation, actnorm", "nsf, spline coupling", "iaf, conditional")
+TRAINED_SINGLE = ("nsf, autoregressive", "realnvp, permutation, actnorm", "iaf, conditional")
 
 
 @pytest.mark.parametrize("name", parameters(ZOO_CASES, ZOO_EVERY_RUN))

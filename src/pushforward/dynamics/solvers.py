@@ -19,7 +19,7 @@ Method = Literal["euler", "heun", "rk4", "tsit5", "dopri5", "dopri8", "kvaerno5"
 Gradient = Literal["checkpointed", "adjoint", "direct"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
-FIXED_ALONE = ("euler",)  # no error estimate, hence no step control
+FIXED_ALONE = ("euler", "rk4")  # no error estimate, hence no step control
 # A step is as long as its error allows; beyond so many a field is stiff or has blown up.
 MAX_STEPS = 1000
 
@@ -191,7 +191,7 @@ class Adaptive(AbstractSolver):
         max_steps: int = MAX_STEPS,
         gradient: Gradient = "checkpointed",
     ):
-        allowed = tuple(m for m in METHODS if m not in (*FIXED_ALONE, "rk4"))
+        allowed = tuple(m for m in METHODS if m not in FIXED_ALONE)
         _names("Adaptive", method, gradient, allowed)
         for what, value in (("rtol", rtol), ("atol", atol)):
             if not value > 0:

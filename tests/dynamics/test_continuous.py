@@ -41,8 +41,11 @@ class Linear(AbstractField):
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
         return self.matrix @ x
 
-    def with_exact_trace(self) -> None:
+    def closed_form(self) -> None:
         return None
+
+    def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> Any:
+        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")

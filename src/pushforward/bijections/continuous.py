@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
-from pushforward.dynamics.fields import AbstractField, with_divergence
+from pushforward.dynamics.fields import AbstractField, value_and_divergence
 from pushforward.dynamics.solvers import AbstractSolver, Adaptive, Solution
 from pushforward.numerics.trace import AbstractTrace, ExactTrace, draw_rows
 
@@ -102,15 +102,16 @@ class Continuous(AbstractBatchedBijection):
         probes = None if exact else draw_rows(self.divergence, keys, value.shape[-1], self.in_shape, dtype)
         t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
         arrays, static = eqx.partition(self.field, eqx.is_array)
+        closed = self.field.closed_form() if exact else None
 
         def one(x: Array, condition: Array | None, probes: Array | None) -> Solution:
             # A list of arrays: diffrax's adjoint stumbles over empty containers.
-            leaves, structure = jax.tree.flatten((arrays, condition, probes))
+            leaves, structure = jax.tree.flatten((arrays, closed, condition, probes))
 
             def moved(t: Array, y: tuple, arguments: list) -> tuple:
-                arrays, condition, probes = jax.tree.unflatten(structure, arguments)
-                both = with_divergence(eqx.combine(arrays, static), self.divergence, probes)
-                return both(t, y[0], condition)
+                arrays, closed, condition, probes = jax.tree.unflatten(structure, arguments)
+                field = eqx.combine(arrays, static)
+                return value_and_divergence(field, self.divergence, closed, probes, t, y[0], condition)
 
             start = (x, jnp.zeros((), dtype))
             return self.solver.solve(moved, start, t0, t1, leaves)

@@ -17,10 +17,6 @@ from pushforward.nets.time import TimeMLP
 from pushforward.numerics.trace import AbstractTrace, ExactTrace
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
 
-# Products with the Jacobian at once in an exact trace without a closed form: memory for that many copies of a network.
-CHUNK = 64
-
-
 class AbstractField(eqx.Module):
     r"""A velocity $v(t, x; c)$ of one event.
 
@@ -40,35 +36,45 @@ class AbstractField(eqx.Module):
         """The velocity at `x` of the event's shape at time `t`, a scalar."""
 
     @abstractmethod
-    def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
-        """Velocity and divergence in closed form, prepared once per solve; None if there is no such form."""
+    def closed_form(self) -> Any:
+        """What the divergence in closed form needs of the weights, as arrays, made once per solve; None without one."""
+
+    @abstractmethod
+    def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> tuple[Array, Array]:
+        """Velocity and divergence, for a field whose `closed_form()` is `closed`."""
 
 
-def with_divergence(
-    field: AbstractField, trace: AbstractTrace, probes: Array | None
-) -> Callable[[Array, Array, Array | None], tuple[Array, Array]]:
-    """Velocity and divergence of a field as one function of time, event and condition.
+def value_and_divergence(
+    field: AbstractField,
+    trace: AbstractTrace,
+    closed: Any,
+    probes: Array | None,
+    t: Array,
+    x: Array,
+    condition: Array | None,
+) -> tuple[Array, Array]:
+    """Velocity and divergence of a field at one event.
 
     Args:
         field: the field.
-        trace: `ExactTrace()` takes the closed form where there is one; others take the probes.
+        trace: `ExactTrace()`, or an estimator.
+        closed: `field.closed_form()`; not None is taken where the trace is exact.
         probes: `(n_probes, *shape)`, drawn once per solve; None for an exact trace.
+        t: time.
+        x: event.
+        condition: of the event.
     """
-    closed = field.with_exact_trace() if isinstance(trace, ExactTrace) else None
-    if closed is not None:
-        return closed
-
-    def both(t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
-        if probes is None:
-            return _exact(lambda x: field(t, x, condition), x)
+    if probes is not None:
         value, pull = jax.vjp(lambda x: field(t, x, condition), x)
         return value, trace(lambda v: pull(v)[0], probes)
+    if closed is not None:
+        return field.value_and_divergence(t, x, condition, closed)
+    chunk = trace.chunk if isinstance(trace, ExactTrace) else math.prod(x.shape)
+    return _by_products(lambda x: field(t, x, condition), x, chunk)
 
-    return both
 
-
-def _exact(function: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
-    """The value and the trace of the Jacobian, by forward products with the unit vectors, `CHUNK` at a time."""
+def _by_products(function: Callable[[Array], Array], x: Array, chunk: int) -> tuple[Array, Array]:
+    """The value and the trace of the Jacobian, by forward products with the unit vectors, `chunk` at a time."""
     value, push = jax.linearize(function, x)
     size = math.prod(x.shape)
 
@@ -76,7 +82,12 @@ def _exact(function: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
         unit = (jnp.arange(size) == i).astype(x.dtype).reshape(x.shape)
         return push(unit).reshape(-1)[i]
 
-    return value, jnp.sum(jax.lax.map(entry, jnp.arange(size), batch_size=min(CHUNK, size)))
+    return value, jnp.sum(jax.lax.map(entry, jnp.arange(size), batch_size=min(chunk, size)))
+
+
+def closed_form(net: Any) -> Any:
+    """`net.coupling()`, the matrix of the trace in closed form, of a network that has one; None of others."""
+    return net.coupling() if isinstance(net, TimeMLP) and net.has_trace else None
 
 
 class NetworkField(AbstractField):
@@ -101,11 +112,11 @@ class NetworkField(AbstractField):
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
         return self.net(t, x, condition)
 
-    def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
-        if not isinstance(self.net, TimeMLP) or not self.net.has_trace:
-            return None
-        coupling = self.net.coupling()
-        return lambda t, x, condition: self.net.value_and_trace(t, x, condition, coupling)
+    def closed_form(self) -> Any:
+        return closed_form(self.net)
+
+    def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> tuple[Array, Array]:
+        return self.net.value_and_trace(t, x, condition, closed)
 
 
 class PredictionField(AbstractField):
@@ -162,18 +173,14 @@ class PredictionField(AbstractField):
         r"""$\mathbb{E}[x_1 \mid x_t = x]$, the denoised event."""
         return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "data")
 
-    def with_exact_trace(self) -> Callable[[Array, Array, Array | None], tuple[Array, Array]] | None:
-        if not isinstance(self.net, TimeMLP) or not self.net.has_trace:
-            return None
-        coupling = self.net.coupling()
+    def closed_form(self) -> Any:
+        return closed_form(self.net)
 
-        def both(t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
-            scale = self._scale(t)
-            value, trace = self.net.value_and_trace(t, scale * x, condition, coupling)
-            # The table is linear in x and in the prediction, each with a number of time alone.
-            one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
-            by_x = convert(self.path, t, one, zero, self.predicts, "velocity")
-            by_value = convert(self.path, t, zero, one, self.predicts, "velocity")
-            return by_x * x + by_value * value, by_x * math.prod(self.shape) + by_value * scale * trace
-
-        return both
+    def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> tuple[Array, Array]:
+        scale = self._scale(t)
+        value, trace = self.net.value_and_trace(t, scale * x, condition, closed)
+        # The table is linear in x and in the prediction, each with a number of time alone.
+        one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
+        by_x = convert(self.path, t, one, zero, self.predicts, "velocity")
+        by_value = convert(self.path, t, zero, one, self.predicts, "velocity")
+        return by_x * x + by_value * value, by_x * math.prod(self.shape) + by_value * scale * trace

@@ -78,6 +78,9 @@ def draw_rows(trace: AbstractTrace, keys: PRNGKeyArray | None, n: int, shape: Sh
 class ExactTrace(AbstractTrace):
     """The trace itself: one product per dimension.
 
+    Args:
+        chunk: products at once where a velocity field's divergence is taken: memory for that many copies of a network.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from pushforward.numerics.trace import ExactTrace
@@ -86,10 +89,11 @@ class ExactTrace(AbstractTrace):
         3.0
     """
 
+    chunk: int = eqx.field(static=True)
     needs_key: bool = eqx.field(static=True)
 
-    def __init__(self):
-        self.needs_key = False
+    def __init__(self, chunk: int = 64):
+        self.chunk, self.needs_key = check_int("ExactTrace", "chunk", chunk, 1), False
 
     def draw(self, key: PRNGKeyArray | None, shape: Shape, dtype: jnp.dtype | type) -> Array:
         size = math.prod(shape)

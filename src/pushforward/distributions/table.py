@@ -40,6 +40,23 @@ class Parts(NamedTuple):
     density: Array
 
 
+class Standard(NamedTuple):
+    """What the flow of a table's values sees.
+
+    Attributes:
+        values: standard numbers `(n_values, n)`; a standard normal draw where a value is absent.
+        condition: of the flow, or None.
+        there: which values are there.
+        log_prob: `(n,)`, what is to be added to the flow's log-density: log-slopes, steps, -inf beyond the bounds, and
+            the log-masses of the states.
+    """
+
+    values: Array
+    condition: Array | None
+    there: Array
+    log_prob: Array
+
+
 class Cells(eqx.Module):
     """The features of states and values that a network sees: one-hot states, standard numbers.
 
@@ -239,42 +256,66 @@ class TableDistribution(AbstractDistribution):
             condition: `(*cond_shape, n)` or None.
             keys: `(n,)`; None if and only if no key is needed.
         """
-        n_states = len(self.own.sizes)
-        states = x[:n_states]
-        features = None if self.given is None or condition is None else self.given(condition)
-        zero = jnp.zeros(x.shape[-1:], jnp.result_type(x))
-        mass = zero if self.masses is None else self.masses._log_prob(states, features, None)
-        if self.values is None or self.units is None:
-            return Parts(mass, zero)
-        return Parts(mass, self._values_log_prob(x, features, keys))
+        features = self._features(condition)
+        mass = self._mass(x, features)
+        if self.values is None:
+            return Parts(mass, jnp.zeros_like(mass))
+        seen = self._standard(x, features, keys)
+        own = fold_keys(keys, 3) if self.values.needs_key else None
+        density = self.values._log_prob(seen.values, seen.condition, own)
+        # Where a row lies beyond the bounds the flow saw it at them.
+        return Parts(mass, jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, density + seen.log_prob))
 
-    def _values_log_prob(self, x: Array, features: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def standard(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Standard:
+        """Rows as the flow of the values sees them, and the rest of their log-probability.
+
+        Args:
+            x: `(dim, n)`.
+            condition: `(*cond_shape, n)` or None.
+            keys: `(n,)`, for rounded and absent values; None takes the middle of the steps, and 0 for what is absent.
+
+        Raises:
+            ValueError: the table has states alone.
+        """
+        if self.values is None:
+            raise ValueError("TableDistribution.standard: expected a table with numbers, got one of states alone.")
+        features = self._features(condition)
+        seen = self._standard(x, features, keys)
+        return seen._replace(log_prob=seen.log_prob + self._mass(x, features))
+
+    def _features(self, condition: Array | None) -> Array | None:
+        return None if self.given is None or condition is None else self.given(condition)
+
+    def _mass(self, x: Array, features: Array | None) -> Array:
+        if self.masses is None:
+            return jnp.zeros(x.shape[-1:], jnp.result_type(x))
+        return self.masses._log_prob(x[: len(self.own.sizes)], features, None)
+
+    def _standard(self, x: Array, features: Array | None, keys: PRNGKeyArray | None) -> Standard:
+        """The same, with the log-probability of the values alone."""
         units: Any = self.units
-        flow: Any = self.values
         n_states = len(self.own.sizes)
         states, values = x[:n_states], x[n_states:]
         there = present(states, self.own.state_of_value)
         steps, bounds = jnp.asarray(self.steps.value, x.dtype), jnp.asarray(self.bounds.value, x.dtype)
         bounds = jnp.where(jnp.abs(bounds) >= UNBOUNDED, jnp.sign(bounds) * jnp.inf, bounds)
         low, high = along(bounds[:, 0]), along(bounds[:, 1])
-        if self.noisy:
+        uniform, normal = jnp.full(values.shape, 0.5), jnp.zeros(values.shape)
+        if self.noisy and keys is not None:
             uniform, normal = self._noise(keys)
-            values = values + along(steps) * uniform.astype(x.dtype)
+        values = values + along(steps) * uniform.astype(x.dtype)
         # The sum of a value and a part of its step may round to the next float beyond the bound.
         slack = jnp.where(along(steps) > 0, 4 * jnp.finfo(x.dtype).eps * jnp.abs(bounds).max(axis=1)[:, None], 0.0)
         slack = jnp.where(jnp.isfinite(slack), slack, 0.0)
         inside = jnp.all(~there | ((values >= low - slack) & (values <= high + slack)) | jnp.isnan(values), axis=0)
         standard, log_slope = units.each_inverse(jnp.where(there, jnp.clip(values, low, high), 0))
-        if self.noisy:
-            normal = normal.astype(standard.dtype)
-            standard = jnp.where(there, standard, normal)
-            log_slope = jnp.where(there, log_slope, -norm.logpdf(normal))
-        condition = self._condition(states, features)
-        own_keys = fold_keys(keys, 3) if flow.needs_key else None
-        density = flow._log_prob(standard, condition, own_keys) + jnp.sum(log_slope, axis=0)
+        normal = normal.astype(standard.dtype)
+        standard = jnp.where(there, standard, normal)
+        known = jnp.sum(jnp.where(there, log_slope, -norm.logpdf(normal)), axis=0)
         counted = jnp.asarray(self.counted)[:, None]
-        density = density + jnp.sum(jnp.where(there & counted, jnp.log(jnp.where(counted, along(steps), 1.0)), 0.0), 0)
-        return jnp.where(inside, density, -jnp.inf)
+        known = known + jnp.sum(jnp.where(there & counted, jnp.log(jnp.where(counted, along(steps), 1.0)), 0.0), 0)
+        known = jnp.where(inside, known, -jnp.inf)
+        return Standard(standard, self._condition(states, features), there, known)
 
     def _condition(self, states: Array, features: Array | None) -> Array | None:
         if self.values is None or self.values.cond_shape is None:
@@ -298,7 +339,7 @@ class TableDistribution(AbstractDistribution):
         return mass + density
 
     def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        features = None if self.given is None or condition is None else self.given(condition)
+        features = self._features(condition)
         parts = []
         of_states, of_values = (jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n) for n in range(2))
         states = jnp.zeros((0, keys.shape[0]))
@@ -320,25 +361,3 @@ class TableDistribution(AbstractDistribution):
     def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         x = self._sample(keys, condition)
         return x, self._log_prob(x, condition, fold_keys(keys, 2) if self.needs_key else None)
-
-    def standard(
-        self, x: Array, condition: Array | None, keys: PRNGKeyArray | None
-    ) -> tuple[Array, Array | None, Array]:
-        """What the flow of the values sees: standard numbers `(n_values, n)`, its condition, and which are there.
-
-        Args:
-            x: `(dim, n)`.
-            condition: `(*cond_shape, n)` or None.
-            keys: `(n,)`, for rounded and absent values; None takes the middle of the steps, and 0 for what is absent.
-        """
-        n_states = len(self.own.sizes)
-        states, values = x[:n_states], x[n_states:]
-        features = None if self.given is None or condition is None else self.given(condition)
-        if self.units is None or self.values is None:
-            raise ValueError("TableDistribution.standard: expected a table with numbers, got one of states alone.")
-        shape = values.shape
-        uniform, normal = (jnp.full(shape, 0.5), jnp.zeros(shape)) if keys is None else self._noise(keys)
-        values = values + along(jnp.asarray(self.steps.value, x.dtype)) * uniform
-        standard = self.units.each_inverse(values)[0]
-        there = present(states, self.own.state_of_value)
-        return jnp.where(there, standard, normal), self._condition(states, features), there

@@ -17,6 +17,7 @@ from pushforward.nets.time import TimeMLP
 from pushforward.numerics.trace import AbstractTrace, ExactTrace
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
 
+
 class AbstractField(eqx.Module):
     r"""A velocity $v(t, x; c)$ of one event.
 

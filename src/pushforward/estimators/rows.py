@@ -128,8 +128,9 @@ def _standard(model: TableDistribution, x: Any, condition: Any, first: Any, draw
     if drawn:
         fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys = fold(jax.random.key(DRAWS_SEED), first + jnp.arange(CHUNK, dtype=jnp.uint32))
-    values, own, there = model.standard(x.T, None if condition is None else condition.T, keys)
-    return values.T, None if own is None else own.T, jnp.broadcast_to(there, values.shape).T
+    seen = model.standard(x.T, None if condition is None else condition.T, keys)
+    own = None if seen.condition is None else seen.condition.T
+    return seen.values.T, own, jnp.broadcast_to(seen.there, seen.values.shape).T
 
 
 def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:

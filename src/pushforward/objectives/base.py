@@ -17,8 +17,8 @@ Rows = Array | np.ndarray
 class AbstractObjective(eqx.Module):
     r"""What `fit` minimises.
 
-    Final subclasses implement both methods. They are pure functions of their arguments, so that the whole training
-    loop is compiled around them; what is random draws from `key`.
+    Final subclasses implement `per_row`, a pure function of its arguments, so that the whole training loop is compiled
+    around it; what is random draws from `key`.
 
     Attributes:
         in_nats: whether it is a negative log-density, or a bound on one, in nats. Of another objective `fit` computes
@@ -27,16 +27,15 @@ class AbstractObjective(eqx.Module):
 
     in_nats: eqx.AbstractVar[bool]
 
-    @abstractmethod
     def __call__(
         self,
         flow: AbstractDistribution,
         x: Rows,
-        condition: Rows | None,
-        weights: Rows | None,
-        key: PRNGKeyArray | None,
+        condition: Rows | None = None,
+        weights: Rows | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> Array:
-        """The loss of a batch, a scalar.
+        """The loss of a batch, a scalar: the weighted mean of `per_row`.
 
         Args:
             flow: the model; gradients are taken with respect to its trainable arrays.
@@ -46,9 +45,12 @@ class AbstractObjective(eqx.Module):
                 count.
             key: for objectives or flows that draw.
         """
+        return weighted_mean(self.per_row(flow, x, condition, key), weights)
 
     @abstractmethod
-    def per_row(self, flow: AbstractDistribution, x: Rows, condition: Rows | None, key: PRNGKeyArray | None) -> Array:
+    def per_row(
+        self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None
+    ) -> Array:
         """The loss of each row, `(n,)`; validation averages it over the held-out rows.
 
         Args:

@@ -6,7 +6,7 @@ import equinox as eqx
 
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
-from pushforward.objectives.base import AbstractObjective, Rows, weighted_mean
+from pushforward.objectives.base import AbstractObjective, Rows
 
 
 class MaximumLikelihood(AbstractObjective):
@@ -27,17 +27,6 @@ class MaximumLikelihood(AbstractObjective):
     """
 
     in_nats: bool = eqx.field(static=True, default=True)
-
-    def __call__(
-        self,
-        flow: AbstractDistribution,
-        x: Rows,
-        condition: Rows | None = None,
-        weights: Rows | None = None,
-        key: PRNGKeyArray | None = None,
-    ) -> Array:
-        """The weighted mean of the negative log-density, a scalar."""
-        return weighted_mean(self.per_row(flow, x, condition, key), weights)
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

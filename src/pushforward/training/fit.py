@@ -263,8 +263,8 @@ def initialise_from(flow: Flow, table: Table, dtype: Any) -> Flow:
     conditions = None if condition is None else jnp.asarray(condition).T
     # Any key: it fills what is absent, and the start depends on the rows alone.
     keys = jax.random.split(jax.random.key(0), len(rows))
-    seen, features, _ = flow.standard(jnp.asarray(rows).T, conditions, keys)
-    values = initialise(flow.values, seen.T, None if features is None else features.T)
+    seen = flow.standard(jnp.asarray(rows).T, conditions, keys)
+    values = initialise(flow.values, seen.values.T, None if seen.condition is None else seen.condition.T)
     return flow if values is flow.values else eqx.tree_at(lambda t: t.values, flow, values)
 
 

@@ -1,0 +1,94 @@
+"""What objectives of continuous time see of a model: its velocity field, and the rows where the field has its data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import message
+from pushforward._types import Array, PRNGKeyArray, trainable
+from pushforward._vectorize import batch_keys, split_batch
+from pushforward.bijections import Chain, Continuous
+from pushforward.bijections.base import run_batch
+from pushforward.distributions import AbstractDistribution, Flow
+from pushforward.distributions.table import TableDistribution
+from pushforward.objectives.base import Rows
+
+
+class View(NamedTuple):
+    """A model as its velocity field, seen from a batch of rows.
+
+    Attributes:
+        layer: the continuous layer.
+        noise: the distribution at its start.
+        x: the rows at its end, `(*shape, n)`.
+        condition: what the field is given, `(*cond_shape, n)`, or None.
+        log_prob: `(n,)`, what is known of the log-probability beside the layer and the noise: log-determinants of fixed
+            bijections, and of a table the log-masses of its states.
+        key: for what the objective draws.
+    """
+
+    layer: Continuous
+    noise: AbstractDistribution
+    x: Array
+    condition: Array | None
+    log_prob: Array
+    key: PRNGKeyArray
+
+
+def view(name: str, model: AbstractDistribution, x: Rows, condition: Rows | None, key: PRNGKeyArray) -> View:
+    """The view of a batch.
+
+    Args:
+        name: of the objective, for errors.
+        model: a `Flow` of a base, fixed bijections and one `Continuous`; or a `TableDistribution` with such a flow.
+        x: rows `(n, *event_shape)`.
+        condition: rows `(n, *cond_shape)`, or None.
+        key: for rounded and absent values of a table; what is left of it is the view's.
+
+    Raises:
+        TypeError: the model is of another kind.
+    """
+    rows = jnp.moveaxis(split_batch(name, "x", x, model.event_shape)[0], 0, -1)
+    given = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
+    known, flow = jnp.zeros(rows.shape[-1:], jnp.result_type(rows)), model
+    if isinstance(model, TableDistribution) and model.values is not None:
+        own, key = jax.random.split(key)
+        seen = model.standard(rows, given, batch_keys(own, rows.shape[-1]))
+        rows, given, known, flow = seen.values, seen.condition, seen.log_prob, model.values
+    layer, noise, after = _parts(name, flow)
+    for member in reversed(after):
+        rows, log_det = run_batch(member, rows, given, None, False)
+        known = known + log_det
+    return View(layer, noise, rows, given, known, key)
+
+
+def has_field(model: AbstractDistribution) -> bool:
+    """Whether `view` takes the model."""
+    try:
+        _parts("", model.values if isinstance(model, TableDistribution) else model)
+    except TypeError:
+        return False
+    return True
+
+
+def field_of(model: AbstractDistribution) -> Any:
+    """The velocity field of a model that `view` takes."""
+    return _parts("field_of", model.values if isinstance(model, TableDistribution) else model)[0].field
+
+
+def _parts(name: str, flow: Any) -> tuple[Continuous, AbstractDistribution, tuple]:
+    """The continuous layer of a flow, the noise that it starts from, and the fixed bijections after it."""
+    if isinstance(flow, Flow):
+        members: Any = flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
+        places = [i for i, member in enumerate(members) if isinstance(member, Continuous)]
+        if len(places) == 1:
+            before, after = tuple(members[: places[0]]), tuple(members[places[0] + 1 :])
+            if not jax.tree.leaves(trainable((flow.base, before, after))[0]):
+                noise = Flow(flow.base, before[0] if len(before) == 1 else Chain(before)) if before else flow.base
+                return members[places[0]], noise, after
+    expected = "a Flow with one Continuous among fixed bijections, over a base with nothing to train"
+    fix = "Build one (pf.flows.flow_matching), or train by maximum likelihood."
+    raise TypeError(message(name, expected, type(flow).__name__, fix))

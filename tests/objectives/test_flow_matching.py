@@ -85,7 +85,7 @@ def test_a_diffusion_learns_what_it_predicts() -> None:
 def test_optimal_transport_is_the_assignment_of_scipy() -> None:
     rng = np.random.default_rng(0)
     noise, data = rng.standard_normal((2, 3, 20))
-    got = np.asarray(jax.jit(OptimalTransport())(noise, data, None))
+    got = np.asarray(jax.jit(OptimalTransport())(noise, data, None, KEY))
     cost = ((data[:, :, None] - noise[:, None, :]) ** 2).sum(axis=0)
     np.testing.assert_allclose(got, noise[:, linear_sum_assignment(cost)[1]])
     assert not np.allclose(got, noise)
@@ -97,7 +97,7 @@ def test_conditions_in_the_cost_keep_the_noise_independent_of_them() -> None:
     condition = np.repeat([0.0, 1.0], 100)[None]
     data, noise = 5 * condition + rng.standard_normal((1, 200)), rng.standard_normal((1, 200))
     for weight, biased in ((0.0, True), (None, False)):
-        got = np.asarray(OptimalTransport(weight)(*map(jnp.asarray, (noise, data, condition))))
+        got = np.asarray(OptimalTransport(weight)(*map(jnp.asarray, (noise, data, condition)), KEY))
         apart = got[condition == 1].mean() - got[condition == 0].mean()
         assert bool(apart > 1.0) is biased
     assert abs(apart) < 0.5

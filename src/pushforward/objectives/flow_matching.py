@@ -29,7 +29,7 @@ class FlowMatching(AbstractObjective):
 
     Args:
         path: of a field that predicts velocities (`NetworkField`); a `PredictionField` brings its own.
-        pairing: `Independent()` or `OptimalTransport()`.
+        pairing: `Independent()`, `OptimalTransport()` or `Sinkhorn()`.
         times: `UniformTimes()` or `LogitNormalTimes()`.
 
     Raises:
@@ -67,13 +67,13 @@ class FlowMatching(AbstractObjective):
     ) -> Array:
         """The squared error of each row at one time, with one draw of noise, `(n,)`."""
         seen = view("FlowMatching", flow, x, condition, as_key("FlowMatching", key))
-        time_key, noise_key = jax.random.split(seen.key)
+        time_key, noise_key, pair_key = jax.random.split(seen.key, 3)
         rows, field = seen.x, seen.layer.field
         path = field.path if isinstance(field, PredictionField) else self.path
         t = path.start + (path.end - path.start) * self.times(stratified(time_key, rows.shape[-1], rows.dtype))
         scale = path.sigma(jnp.asarray(path.start, rows.dtype))
         noise = seen.noise._sample(batch_keys(noise_key, rows.shape[-1]), seen.condition).astype(rows.dtype) / scale
-        noise = self.pairing(noise, rows, seen.condition)
+        noise = self.pairing(noise, rows, seen.condition, pair_key)
         where, velocity = path.between(t, noise, rows)
         if isinstance(field, PredictionField):
             true = {"velocity": velocity, "noise": noise, "data": rows, "score": noise}[field.predicts]

@@ -2,6 +2,7 @@
 
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.evaluation import evaluation_form, log_det_error, with_log_det
+from pushforward.distributions.evolve import Evolution, stages
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import Mixture
 from pushforward.distributions.standard import DiagonalNormal, StandardNormal, StudentT, UniformBox
@@ -9,6 +10,7 @@ from pushforward.distributions.standard import DiagonalNormal, StandardNormal, S
 __all__ = [
     "AbstractDistribution",
     "DiagonalNormal",
+    "Evolution",
     "Flow",
     "Mixture",
     "StandardNormal",
@@ -16,5 +18,6 @@ __all__ = [
     "UniformBox",
     "evaluation_form",
     "log_det_error",
+    "stages",
     "with_log_det",
 ]

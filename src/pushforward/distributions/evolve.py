@@ -1,0 +1,294 @@
+"""A flow on its way from latent to data: its states and its exact density at every time, or after every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._checks import message
+from pushforward._types import Array, Shape
+from pushforward._vectorize import batch_keys, split_batch
+from pushforward.bijections import Chain, Continuous, EmbedCondition, Invert, Scan, Standardize
+from pushforward.bijections.base import AbstractBijection, run_batch
+from pushforward.bijections.lifting import WithCondition
+from pushforward.bijections.units import ColumnUnits
+from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.evaluation import evaluation_form
+from pushforward.distributions.flow import Flow
+from pushforward.dynamics import AbstractField
+
+# Fixed maps from standard numbers to the data's units: at the end of a flow they are no layer of it.
+UNITS = (ColumnUnits, Standardize)
+
+
+def stages(bijection: AbstractBijection) -> list[AbstractBijection]:
+    """The parts that a bijection runs one after the other: `Chain` of them is the bijection.
+
+    Chains are entered, the layers of a `Scan` come one by one, and what is inverted runs backwards.
+
+    Args:
+        bijection: any.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=3)
+        >>> len(pf.distributions.stages(flow.bijection))
+        3
+    """
+    if isinstance(bijection, Chain):
+        return [stage for member in bijection.bijections for stage in stages(member)]
+    if isinstance(bijection, Scan):
+        return bijection.layers()
+    if isinstance(bijection, Invert):
+        parts = reversed(stages(bijection.bijection))
+        return [part.bijection if isinstance(part, Invert) else Invert(part) for part in parts]
+    if isinstance(bijection, EmbedCondition | WithCondition):
+        parts = stages(bijection.bijection)
+        return [part if part.cond_shape is None else _around(bijection, part) for part in parts]
+    return [bijection]
+
+
+def _around(outer: EmbedCondition | WithCondition, inner: AbstractBijection) -> AbstractBijection:
+    if isinstance(outer, WithCondition):
+        return WithCondition(inner, outer.condition)
+    return EmbedCondition(inner, outer.net, outer.cond_shape or ())
+
+
+class Until(AbstractField):
+    """A field that is solved from its start to an earlier end.
+
+    Args:
+        field: the field.
+        end: the time, an array: all ends share one compiled program.
+    """
+
+    field: AbstractField
+    end: Any
+    start: float = eqx.field(static=True)
+    shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+
+    def __init__(self, field: AbstractField, end: Any):
+        self.field, self.end = field, end
+        self.start, self.shape, self.cond_shape = field.start, field.shape, field.cond_shape
+
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        return self.field(t, x, condition)
+
+    def closed_form(self) -> Any:
+        return self.field.closed_form()
+
+    def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> tuple[Array, Array]:
+        return self.field.value_and_divergence(t, x, condition, closed)
+
+
+class Evolution(eqx.Module):
+    r"""What a flow makes of its base on the way to the data.
+
+    Of a flow with one `Continuous` it is $x(t)$ and its density $p_t$, the base pushed as far as $t$:
+    $\log p_t(x) = \log p_0(x(0)) - \int_0^t \operatorname{tr} \partial_x v\,ds$, solved back from $(t, x)$. Of any
+    other flow time counts layers. Fixed maps after the last layer, to the data's units, are applied at every time, so
+    that states and densities are in these units all along, and those of the last time are the flow's.
+
+    Random log-determinants are replaced by exact ones, as in `evaluation_form`.
+
+    Args:
+        flow: a flow.
+        condition: one condition of shape `cond_shape`, of a conditional flow.
+
+    Attributes:
+        base: of the latent.
+        before: what runs before the field.
+        layers: the field's `Continuous`, or the layers.
+        after: what is applied at every time.
+        start, end: the first and the last time; of layers 0 and their number.
+        continuous: whether time is that of a field.
+
+    Cost: of a field one solve per time, of layers one pass.
+
+    Raises:
+        TypeError: `flow` is no `Flow`.
+        ValueError: the condition is missing, superfluous or of another shape.
+
+    Source: Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, 2021, section 4, arXiv 1912.02762.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> field = pf.dynamics.NetworkField(pf.nets.TimeMLP(jax.random.key(0), 2, width=8))
+        >>> flow = pf.Flow(pf.StandardNormal((2,)), pf.bijections.Continuous(field))
+        >>> evolution = pf.distributions.Evolution(flow)
+        >>> z = flow.base.sample(jax.random.key(1), 5)
+        >>> evolution.states(z, [0.0, 0.5, 1.0]).shape, evolution.log_prob(0.5, z).shape
+        ((3, 5, 2), (5,))
+    """
+
+    base: AbstractDistribution
+    before: tuple[AbstractBijection, ...]
+    layers: tuple[AbstractBijection, ...]
+    after: tuple[AbstractBijection, ...]
+    start: float = eqx.field(static=True)
+    end: float = eqx.field(static=True)
+    continuous: bool = eqx.field(static=True)
+
+    def __init__(self, flow: Flow, condition: Any = None):
+        if not isinstance(flow, Flow):
+            fix = "Of a fitted table's model take .values, the flow over its standard numbers."
+            raise TypeError(message("Evolution", "a Flow", type(flow).__name__, fix))
+        if condition is not None:
+            flow = flow.given(condition)
+        elif flow.cond_shape is not None:
+            raise ValueError(
+                message("Evolution", f"a condition of shape {flow.cond_shape}", "none", "Pass condition=...")
+            )
+        flow = evaluation_form(flow)
+        parts = stages(flow.bijection)
+        self.base = flow.base
+        fields = [i for i, part in enumerate(parts) if _continuous(part) is not None]
+        self.continuous = len(fields) == 1
+        if self.continuous:
+            first, last = fields[0], fields[0] + 1
+            layer: Any = _continuous(parts[first])
+            self.start, self.end = layer.field.start, layer.field.end
+        else:
+            first = 0
+            moving = [i for i, part in enumerate(parts) if not isinstance(part, UNITS)]
+            last = moving[-1] + 1 if moving else len(parts)
+            self.start, self.end = 0.0, float(last)
+        self.before, self.after = tuple(parts[:first]), tuple(parts[last:])
+        self.layers = tuple(_with_exact_trace(part) for part in parts[first:last])
+
+    def until(self, t: float) -> tuple[AbstractBijection, ...]:
+        """The bijections that take the base to time `t`, without those that are applied at every time.
+
+        Args:
+            t: from `start` to `end`; of layers a whole number.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not self.start <= t <= self.end or not (self.continuous or float(t).is_integer()):
+            kind = "a time" if self.continuous else "a whole number of layers"
+            expected = f"{kind} from {self.start:g} to {self.end:g}"
+            raise ValueError(message("Evolution", expected, f"{t:g}", "`start` and `end` say which there are."))
+        if not self.continuous:
+            return (*self.before, *self.layers[: int(t)])
+        # Diffrax refuses fixed steps of no length.
+        return self.before if t == self.start else (*self.before, _until(self.layers[0], t))
+
+    def log_prob(self, t: float, x: Any) -> Array:
+        r"""$\log p_t(x)$ in nats and in the units of `x`; NaN where a solve fails.
+
+        Args:
+            t: from `start` to `end`; of layers a whole number.
+            x: events `(*batch, *event_shape)`.
+        """
+        shape = (self.after or self.layers)[-1].out_shape
+        x, batch = split_batch("Evolution.log_prob", "x", x, shape)
+        rows = jnp.moveaxis(x.reshape(-1, *shape), 0, -1)
+        total = jnp.zeros(rows.shape[-1:], rows.dtype)
+        for bijection in reversed((*self.until(t), *self.after)):
+            rows, log_det = _run(bijection, rows, False)
+            total = total + log_det
+        keys = batch_keys(jax.random.key(0), rows.shape[-1]) if self.base.needs_key else None
+        return (self.base._log_prob(rows, None, keys) + total).reshape(batch)
+
+    def states(self, z: Any, times: Sequence[float]) -> Array:
+        """Where latents are at each time; at the last it is `flow.decode(z)`.
+
+        Args:
+            z: latents `(*batch, *base.event_shape)`.
+            times: from `start` to `end`; of layers whole numbers.
+
+        Shapes:
+            `(n_times, *batch, *event_shape)`
+        """
+        z, batch = split_batch("Evolution.states", "z", z, self.base.event_shape)
+        rows = jnp.moveaxis(z.reshape(-1, *self.base.event_shape), 0, -1)
+        found, reached, done = {}, rows, 0
+        for t in sorted({float(t) for t in times}):
+            members = self.until(t)
+            if self.continuous:
+                # Each time by a solve from the start, as the model's own solver makes it: the last is the model's.
+                reached, done = rows, 0
+            for bijection in members[done:]:
+                reached, _ = _run(bijection, reached, True)
+            done, here = len(members), reached
+            for bijection in self.after:
+                here, _ = _run(bijection, here, True)
+            found[t] = jnp.moveaxis(here, -1, 0).reshape(*batch, *here.shape[:-1])
+        return jnp.stack([found[float(t)] for t in times])
+
+    def velocity(self, t: float, x: Any) -> Array:
+        """The velocity of the state `x` at time `t`, in the units of `x` per unit of time.
+
+        Args:
+            t: from `start` to `end`.
+            x: events `(*batch, *event_shape)`.
+
+        Raises:
+            TypeError: the flow is one of layers, which has no velocity.
+        """
+        if not self.continuous:
+            fix = "Layers act at once; look at their states."
+            raise TypeError(message("Evolution.velocity", "a flow of a velocity field", "one of layers", fix))
+        self.until(t)
+        shape = (self.after or self.layers)[-1].out_shape
+        x, batch = split_batch("Evolution.velocity", "x", x, shape)
+        rows = jnp.moveaxis(x.reshape(-1, *shape), 0, -1)
+        moved = _velocity(self.layers[0], self.after, jnp.asarray(t, rows.dtype), rows)
+        return jnp.moveaxis(moved, -1, 0).reshape(*batch, *shape)
+
+
+@eqx.filter_jit
+def _run(bijection: AbstractBijection, rows: Array, forward: bool) -> tuple[Array, Array]:
+    """One stage on rows `(*event, n)`; stages of one structure, such as the layers of a scan, are compiled once."""
+    keys = batch_keys(jax.random.key(0), rows.shape[-1]) if bijection.traits.needs_key else None
+    return run_batch(bijection, rows, None, keys, forward)
+
+
+@eqx.filter_jit
+def _velocity(part: AbstractBijection, after: tuple[AbstractBijection, ...], t: Array, rows: Array) -> Array:
+    for bijection in reversed(after):
+        rows, _ = run_batch(bijection, rows, None, None, False)
+    layer: Any = _continuous(part)
+    condition = part.condition if isinstance(part, WithCondition) else None
+    moved = jax.vmap(lambda row: layer.field(t, row, condition), in_axes=-1, out_axes=-1)(rows)
+
+    def onwards(rows: Array) -> Array:
+        for bijection in after:
+            rows, _ = run_batch(bijection, rows, None, None, True)
+        return rows
+
+    # What comes after the field turns and stretches its arrows, by the Jacobian.
+    return jax.jvp(onwards, (rows,), (moved.astype(rows.dtype),))[1]
+
+
+def _continuous(part: AbstractBijection) -> Continuous | None:
+    """The continuous layer of a stage, which may have its condition fixed."""
+    inner = part.bijection if isinstance(part, WithCondition) else part
+    return inner if isinstance(inner, Continuous) else None
+
+
+def _rebuilt(part: AbstractBijection, new: Continuous) -> AbstractBijection:
+    return WithCondition(new, part.condition) if isinstance(part, WithCondition) else new
+
+
+def _with_exact_trace(part: AbstractBijection) -> AbstractBijection:
+    layer = _continuous(part)
+    if layer is None or not layer.traits.needs_key:
+        return part
+    return _rebuilt(part, Continuous(layer.field, None, layer.solver))
+
+
+def _until(part: AbstractBijection, t: float) -> AbstractBijection:
+    layer: Any = _continuous(part)
+    if t == layer.field.end:
+        return part
+    # A number that float32 holds: fixed steps end at the time that they are told, to the last digit.
+    end = jnp.asarray(np.float32(t), float)
+    return _rebuilt(part, Continuous(Until(layer.field, end), layer.divergence, layer.solver))

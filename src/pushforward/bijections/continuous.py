@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
+from pushforward.dynamics.adjoint import solve_rows
 from pushforward.dynamics.fields import AbstractField, value_and_divergence
-from pushforward.dynamics.solvers import AbstractSolver, Adaptive, Solution
+from pushforward.dynamics.solvers import AbstractSolver, Adaptive
 from pushforward.numerics.trace import AbstractTrace, ExactTrace, draw_rows
 
 
@@ -104,20 +105,12 @@ class Continuous(AbstractBatchedBijection):
         arrays, static = eqx.partition(self.field, eqx.is_array)
         closed = self.field.closed_form() if exact else None
 
-        def one(x: Array, condition: Array | None, probes: Array | None) -> Solution:
-            # A list of arrays: diffrax's adjoint stumbles over empty containers.
-            leaves, structure = jax.tree.flatten((arrays, closed, condition, probes))
+        def moved(t: Array, x: Array, shared: tuple, own: tuple) -> tuple[Array, Array]:
+            field = eqx.combine(shared[0], static)
+            return value_and_divergence(field, self.divergence, shared[1], own[1], t, x, own[0])
 
-            def moved(t: Array, y: tuple, arguments: list) -> tuple:
-                arrays, closed, condition, probes = jax.tree.unflatten(structure, arguments)
-                field = eqx.combine(arrays, static)
-                return value_and_divergence(field, self.divergence, closed, probes, t, y[0], condition)
-
-            start = (x, jnp.zeros((), dtype))
-            return self.solver.solve(moved, start, t0, t1, leaves)
-
-        axes = (-1, None if condition is None else -1, None if probes is None else -1)
-        found = jax.vmap(one, in_axes=axes)(value, condition, probes)
+        own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (condition, probes))
+        found = solve_rows(self.solver, moved, jnp.moveaxis(value, -1, 0), t0, t1, (arrays, closed), own)
         end, log_det = found.y
         return Report(jnp.moveaxis(end, 0, -1), log_det, found.n_evaluations, found.failed)
 

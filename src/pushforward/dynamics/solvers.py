@@ -61,11 +61,13 @@ class Solution(NamedTuple):
         y: the state at the end, a tuple of arrays; NaN where the solve failed.
         n_evaluations: of the field.
         failed: whether the steps ran out or the state blew up.
+        along: the states at the times asked for, on a first axis; None if none were.
     """
 
     y: Any
     n_evaluations: Array
     failed: Array
+    along: Any = None
 
 
 class AbstractSolver(eqx.Module):
@@ -73,9 +75,9 @@ class AbstractSolver(eqx.Module):
 
     Attributes:
         method: one of `METHODS`.
-        gradient: `"checkpointed"` (exact gradients of the steps taken, memory for the logarithm of their number),
-            `"adjoint"` (an equation backwards in time, constant memory, gradients as exact as the solve) or
-            `"direct"` (forward and reverse mode, memory for all steps).
+        gradient: `"adjoint"` (an equation backwards in time, memory that does not grow with the steps, gradients as
+            exact as the solve; the fastest), `"checkpointed"` (exact gradients of the steps taken, memory for the
+            logarithm of their number) or `"direct"` (forward and reverse mode, memory for all steps).
     """
 
     method: eqx.AbstractVar[Method]
@@ -89,7 +91,17 @@ class AbstractSolver(eqx.Module):
     def tighter(self) -> AbstractSolver:
         """The same solver at half the tolerance, or with twice the steps: the change is an estimate of its error."""
 
-    def solve(self, field: Callable, y0: tuple, t0: Any, t1: Any, arguments: Any) -> Solution:
+    def solve(
+        self,
+        field: Callable,
+        y0: tuple,
+        t0: Any,
+        t1: Any,
+        arguments: Any,
+        *,
+        times: Array | None = None,
+        gradient: Gradient | None = None,
+    ) -> Solution:
         """Solve `dy/dt = field(t, y, arguments)` from `t0` to `t1`, which may lie before `t0`.
 
         Args:
@@ -98,6 +110,8 @@ class AbstractSolver(eqx.Module):
             t0: begin.
             t1: end.
             arguments: a pytree; gradients reach its arrays.
+            times: where states are kept on the way, in the order of the solve.
+            gradient: None is the solver's own.
         """
         import diffrax
 
@@ -113,14 +127,18 @@ class AbstractSolver(eqx.Module):
             y0=y0,
             args=arguments,
             stepsize_controller=controller,
-            adjoint=_adjoint(self.gradient, method, controller),
+            saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=times)])
+            if times is not None
+            else diffrax.SaveAt(t1=True),
+            adjoint=_adjoint(gradient or self.gradient, method, controller),
             max_steps=max_steps,
             throw=False,
         )
         failed = found.result != diffrax.RESULTS.successful
-        end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), found.ys)
+        ends, along = (found.ys, None) if times is None else found.ys  # pyright: ignore[reportGeneralTypeIssues]
+        end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), ends)
         per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
-        return Solution(end, found.stats["num_steps"] * per_step, failed)
+        return Solution(end, found.stats["num_steps"] * per_step, failed, along)
 
 
 def _adjoint(gradient: Gradient, method: Any, controller: Any) -> Any:
@@ -169,7 +187,7 @@ class Adaptive(AbstractSolver):
         rtol: $r$.
         atol: $a$.
         max_steps: beyond these a solve has failed.
-        gradient: `"checkpointed"`, `"adjoint"` or `"direct"`.
+        gradient: `"adjoint"`, `"checkpointed"` or `"direct"`.
 
     Raises:
         ValueError: a name is unknown or a tolerance not positive.
@@ -189,7 +207,7 @@ class Adaptive(AbstractSolver):
         rtol: float = 1e-5,
         atol: float = 1e-5,
         max_steps: int = MAX_STEPS,
-        gradient: Gradient = "checkpointed",
+        gradient: Gradient = "adjoint",
     ):
         allowed = tuple(m for m in METHODS if m not in FIXED_ALONE)
         _names("Adaptive", method, gradient, allowed)
@@ -214,7 +232,7 @@ class FixedSteps(AbstractSolver):
     Args:
         method: one of `METHODS`.
         n_steps: how many.
-        gradient: `"checkpointed"`, `"adjoint"` or `"direct"`.
+        gradient: `"adjoint"`, `"checkpointed"` or `"direct"`.
 
     Raises:
         ValueError: a name is unknown or there are no steps.

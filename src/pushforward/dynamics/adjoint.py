@@ -1,0 +1,144 @@
+"""Gradients of a solve by the adjoint equation, with those of the weights as an integral of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._types import Array
+from pushforward.dynamics.solvers import AbstractSolver, Solution
+
+# Nodes of the integral over time that gives the gradients of the weights. Against exact gradients of the steps, of a
+# network of weights 0.4 and on VP and VE paths, 16 are off by 2e-4 to 4e-4, 24 by 1e-5 to 1e-4, 32 by 4e-7 to 3e-5.
+N_NODES = 32
+
+# Velocity and divergence of an event: time, event, arrays that all rows share, arrays of the row.
+Moved = Callable[[Array, Array, Any, Any], tuple[Array, Array]]
+
+
+def solve_rows(solver: AbstractSolver, moved: Moved, x: Array, t0: float, t1: float, shared: Any, own: Any) -> Solution:
+    r"""Solve $\dot x = v$ and $\dot\ell = \operatorname{div} v$ for each row.
+
+    With the gradient `"adjoint"` the way back solves, for each row, $\dot a = -(\partial_x v)^T a - b\,\partial_x
+    \operatorname{div} v$ beside the event, where $b$ is the cotangent of $\ell$, and keeps both at the nodes of
+    Gauss and Legendre. The gradient of the weights,
+    $\int (a^T \partial_\theta v + b\,\partial_\theta \operatorname{div} v)\,dt$, is a sum over these nodes, taken of
+    all rows at once: no row carries a gradient of its own of every weight, and memory does not grow with the steps.
+
+    Args:
+        solver: method, step control, and how to differentiate.
+        moved: velocity and divergence.
+        x: rows at `t0`, `(n, *shape)`.
+        t0: begin.
+        t1: end.
+        shared: a pytree of arrays.
+        own: a pytree of arrays, with rows on the first axis.
+
+    Returns:
+        the ends of events and log-determinants as `Solution.y`, of rows on the first axis.
+
+    Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, appendix C, arXiv 1806.07366; the integral at Gauss-Legendre
+        nodes: Norcliffe, Deisenroth, 2023, arXiv 2308.10644.
+    """
+    if solver.gradient == "adjoint":
+        return _adjoint((x, shared, own), solver=solver, moved=moved, t0=t0, t1=t1)
+    return _rows(solver, moved, x, t0, t1, shared, own)
+
+
+def _rows(solver: AbstractSolver, moved: Moved, x: Array, t0: float, t1: float, shared: Any, own: Any) -> Solution:
+    def one(x: Array, own: Any) -> Solution:
+        # A list of arrays: diffrax's adjoint stumbles over empty containers.
+        leaves, structure = jax.tree.flatten((shared, own))
+
+        def both(t: Array, y: tuple, arguments: list) -> tuple:
+            return moved(t, y[0], *jax.tree.unflatten(structure, arguments))
+
+        gradient = "checkpointed" if solver.gradient == "adjoint" else solver.gradient
+        return solver.solve(both, (x, jnp.zeros((), x.dtype)), t0, t1, leaves, gradient=gradient)
+
+    return jax.vmap(one)(x, own)
+
+
+@eqx.filter_custom_vjp
+def _adjoint(differentiated: tuple, solver: AbstractSolver, moved: Moved, t0: float, t1: float) -> Solution:
+    x, shared, own = differentiated
+    return _rows(solver, moved, x, t0, t1, shared, own)
+
+
+@_adjoint.def_fwd
+def _forward(
+    perturbed: Any, differentiated: tuple, solver: AbstractSolver, moved: Moved, t0: float, t1: float
+) -> tuple[Solution, tuple[Array, Array]]:
+    x, shared, own = differentiated
+    found = _rows(solver, moved, x, t0, t1, shared, own)
+    return found, found.y
+
+
+@_adjoint.def_bwd
+def _backward(
+    end: tuple[Array, Array],
+    cotangents: Solution,
+    perturbed: Any,
+    differentiated: tuple,
+    solver: AbstractSolver,
+    moved: Moved,
+    t0: float,
+    t1: float,
+) -> tuple:
+    (shared, own), rest = eqx.partition(differentiated[1:], eqx.is_inexact_array)
+    by_x, by_log_det = (jnp.zeros_like(y) if ct is None else ct for ct, y in zip(cotangents.y, end, strict=True))
+    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+    times = jnp.asarray(t1 + (t0 - t1) * (nodes + 1) / 2, by_x.dtype)  # in the order of the way back
+    shares = jnp.asarray((t1 - t0) * weights / 2, by_x.dtype)
+    # The equation is linear in the cotangents: brought to size 1, the solver's tolerance means the same for every loss.
+    event = tuple(range(1, by_x.ndim))
+    size = jnp.sqrt(jnp.mean(by_x**2, axis=event) + by_log_det**2)
+    size = jnp.where(size > 0, size, 1)
+    # A row whose solve failed starts back from 0, which is quick, and its gradient is NaN.
+    failed = jnp.isnan(end[1])
+    start = jnp.where(_wide(failed, by_x), 0, end[0])
+    a, b = by_x / _wide(size, by_x), by_log_det / size
+    size = jnp.where(failed, jnp.nan, size)
+
+    def parts(t: Array, x: Array, shared: Any, own: Any, rest: Any) -> tuple[Array, Array]:
+        return moved(t, x, *eqx.combine((shared, own), rest))
+
+    def back(x: Array, a: Array, b: Array, own: Any, rest: Any) -> Solution:
+        leaves, structure = jax.tree.flatten((shared, own, b, rest))
+
+        def both(t: Array, y: tuple, arguments: list) -> tuple:
+            shared, own, b, rest = jax.tree.unflatten(structure, arguments)
+            (velocity, _), pull = jax.vjp(lambda x: parts(t, x, shared, own, rest), y[0][0])
+            return (jnp.stack([velocity, -pull((y[0][1], b))[0]]),)
+
+        # One array of both: the steps keep the error of the event and that of its cotangent.
+        return solver.solve(both, (jnp.stack([x, a]),), t1, t0, leaves, times=times, gradient="checkpointed")
+
+    in_rows = (None, 0)  # what is not differentiated, of all rows and of each
+    found = jax.vmap(back, in_axes=(0, 0, 0, 0, in_rows))(start, a, b, own, rest)
+    along = jnp.swapaxes(found.along[0], 0, 1)  # (nodes, n, 2, *shape)
+
+    def of_weights(carry: tuple, node: tuple) -> tuple[tuple, None]:
+        t, share, y = node
+
+        def rows(shared: Any, own: Any) -> tuple[Array, Array]:
+            each = jax.vmap(parts, in_axes=(None, 0, None, 0, in_rows))
+            return each(t, y[:, 0], shared, own, rest)
+
+        pull = jax.vjp(rows, shared, own)[1]
+        each = pull((share * y[:, 1] * _wide(size, by_x), share * b * size))
+        return jax.tree.map(jnp.add, carry, each), None
+
+    zeros = jax.tree.map(jnp.zeros_like, (shared, own))
+    by_shared, by_own = jax.lax.scan(of_weights, zeros, (times, shares, along))[0]
+    return found.y[0][:, 1] * _wide(size, by_x), by_shared, by_own
+
+
+def _wide(numbers: Array, rows: Array) -> Array:
+    """A number per row, to go with rows on the first axis."""
+    return numbers.reshape(-1, *[1] * (rows.ndim - 1))

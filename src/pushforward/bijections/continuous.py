@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.dynamics.adjoint import solve_rows
 from pushforward.dynamics.fields import AbstractField, value_and_divergence
 from pushforward.dynamics.solvers import AbstractSolver, Adaptive
-from pushforward.numerics.trace import AbstractTrace, ExactTrace, draw_rows
+from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, draw_rows
 
 
 class Report(NamedTuple):
@@ -49,6 +50,8 @@ class Continuous(AbstractBatchedBijection):
         divergence: `ExactTrace()` by default, in closed form for a `TimeMLP` of one or two hidden layers and by one
             product per dimension else; `Hutchinson(...)` or `HutchPlusPlus(...)` for wide events.
         solver: `Adaptive()` by default, or `FixedSteps(...)`.
+        scoring: the solver of the model's `evaluation_form`, which is what `pf.fit` returns and what is saved; None
+            keeps `solver`. Training may so be stricter or laxer than use.
 
     Cost: as many evaluations of the field as the solver takes.
 
@@ -69,19 +72,24 @@ class Continuous(AbstractBatchedBijection):
     field: AbstractField
     divergence: AbstractTrace
     solver: AbstractSolver
+    scoring: AbstractSolver | None
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     traits: Traits = eqx.field(static=True)
 
     def __init__(
-        self, field: AbstractField, divergence: AbstractTrace | None = None, solver: AbstractSolver | None = None
+        self,
+        field: AbstractField,
+        divergence: AbstractTrace | None = None,
+        solver: AbstractSolver | None = None,
+        scoring: AbstractSolver | None = None,
     ):
         if not isinstance(field, AbstractField):
             fix = "Wrap a network in dynamics.NetworkField."
             raise TypeError(message("Continuous", "a velocity field", type(field).__name__, fix))
         self.field, self.solver = field, Adaptive() if solver is None else solver
-        self.divergence = ExactTrace() if divergence is None else divergence
+        self.divergence, self.scoring = ExactTrace() if divergence is None else divergence, scoring
         self.in_shape = self.out_shape = field.shape
         self.cond_shape = field.cond_shape
         random = self.divergence.needs_key
@@ -121,3 +129,19 @@ class Continuous(AbstractBatchedBijection):
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         found = self.report(y, condition, keys, False)
         return found.value, found.log_det
+
+
+# Beyond so many dimensions a divergence by products costs more than a model is worth scoring by.
+MAX_EXACT_DIM = 64
+EVALUATION_PROBES = 16
+
+
+def evaluation_layer(layer: Continuous) -> Continuous:
+    """How a layer is scored: with its solver for scoring, and deterministic; itself if it is so already."""
+    divergence, solver = layer.divergence, layer.scoring or layer.solver
+    if divergence.needs_key:
+        exact = math.prod(layer.in_shape) <= MAX_EXACT_DIM or layer.field.closed_form() is not None
+        divergence = ExactTrace() if exact else Hutchinson(EVALUATION_PROBES, seed=0)
+    if divergence is layer.divergence and layer.scoring is None:
+        return layer
+    return Continuous(layer.field, divergence, solver)

@@ -1,7 +1,7 @@
 """Distributions: one contract for bases, mixtures and flows."""
 
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.evaluation import evaluation_form, log_det_error, with_log_det
+from pushforward.distributions.evaluation import evaluation_form, log_det_error, with_log_det, with_solver
 from pushforward.distributions.evolve import Evolution, stages
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import Mixture
@@ -20,4 +20,5 @@ __all__ = [
     "log_det_error",
     "stages",
     "with_log_det",
+    "with_solver",
 ]

@@ -6,6 +6,7 @@ from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
 from pushforward.flows.bnaf import bnaf
 from pushforward.flows.circular import ncsf
+from pushforward.flows.continuous import cnf, ffjord, flow_matching, ncsn, rectified_flow, score_sde
 from pushforward.flows.coupling import nice, realnvp
 from pushforward.flows.describe import Description, describe_zoo
 from pushforward.flows.flowpp import flowpp
@@ -37,6 +38,12 @@ ZOO: dict[str, Callable[..., Flow]] = {
     "iresnet": iresnet,
     "residual_flow": residual_flow,
     "ncsf": ncsf,
+    "cnf": cnf,
+    "ffjord": ffjord,
+    "flow_matching": flow_matching,
+    "rectified_flow": rectified_flow,
+    "score_sde": score_sde,
+    "ncsn": ncsn,
 }
 
 
@@ -58,7 +65,10 @@ __all__ = [
     "ZOO",
     "bernstein",
     "bnaf",
+    "cnf",
     "describe",
+    "ffjord",
+    "flow_matching",
     "flowpp",
     "gaussianization",
     "iaf",
@@ -66,12 +76,15 @@ __all__ = [
     "maf",
     "naf",
     "ncsf",
+    "ncsn",
     "nice",
     "nsf",
     "planar",
     "radial",
     "realnvp",
+    "rectified_flow",
     "residual_flow",
+    "score_sde",
     "sos",
     "sylvester",
     "umnn",

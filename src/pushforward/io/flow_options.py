@@ -31,6 +31,12 @@ FlowName = Literal[
     "iresnet",
     "residual_flow",
     "ncsf",
+    "cnf",
+    "ffjord",
+    "flow_matching",
+    "rectified_flow",
+    "score_sde",
+    "ncsn",
 ]
 BaseName = Literal["normal", "student_t", "diagonal_normal", "torus"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
@@ -93,5 +99,24 @@ OPTIONS: dict[str, FlowOption] = {
     ),
     "n_terms": FlowOption(Annotated[int, Field(ge=1, le=1000)], "Terms of the log-determinant's series (iresnet)."),
     "n_exact": FlowOption(Annotated[int, Field(ge=0, le=1000)], "Terms that are always there (residual_flow)."),
-    "n_probes": FlowOption(Annotated[int, Field(ge=1, le=1024)], "Probes of the trace (iresnet, residual_flow)."),
+    "n_probes": FlowOption(
+        Annotated[int, Field(ge=1, le=1024)], "Probes of the trace (iresnet, residual_flow, cnf, ffjord)."
+    ),
+    "mixing": FlowOption(Literal["concat", "concatsquash", "film"], "How time enters (flows of velocity fields)."),
+    "n_frequencies": FlowOption(Annotated[int, Field(ge=0, le=64)], "Of time's embedding (flows of velocity fields)."),
+    "divergence": FlowOption(Literal["exact", "hutchinson"], "Trace of the Jacobian in training (cnf, ffjord)."),
+    "method": FlowOption(
+        Literal["euler", "heun", "rk4", "tsit5", "dopri5", "dopri8", "kvaerno5"], "Of the solver (velocity fields)."
+    ),
+    "tolerance": FlowOption(Annotated[float, Field(ge=1e-12, le=0.1)], "Of the solver (velocity fields)."),
+    "n_steps": FlowOption(Annotated[int | None, Field(ge=1, le=100_000)], "Equal steps of the solver, if any."),
+    "gradient": FlowOption(Literal["adjoint", "checkpointed", "direct"], "Through the solver (velocity fields)."),
+    "path": FlowOption(Literal["linear", "trigonometric", "vp"], "From noise to data (flow_matching)."),
+    "sde": FlowOption(Literal["vp", "subvp", "ve"], "Diffusion (score_sde)."),
+    "predicts": FlowOption(Literal["noise", "data", "score", "velocity"], "What the network says (score_sde)."),
+    "beta_min": FlowOption(Annotated[float, Field(gt=0, le=1e3)], "Diffusion at the data (score_sde)."),
+    "beta_max": FlowOption(Annotated[float, Field(gt=0, le=1e3)], "Diffusion at the noise (score_sde)."),
+    "sigma_min": FlowOption(Annotated[float, Field(ge=0, lt=1)], "Noise at the data (flow_matching, score_sde, ncsn)."),
+    "sigma_max": FlowOption(Annotated[float, Field(gt=0, le=1e6)], "Noise at the latent (score_sde, ncsn)."),
+    "n_levels": FlowOption(Annotated[int, Field(ge=2, le=10_000)], "Of noise (ncsn)."),
 }

@@ -1,16 +1,38 @@
 """What training minimises."""
 
 from pushforward.objectives.base import AbstractObjective, weighted_mean
+from pushforward.objectives.bridge import BridgeMatching
+from pushforward.objectives.denoising import (
+    AbstractWeighting,
+    DenoisingScoreMatching,
+    LikelihoodWeighting,
+    NoiseWeighting,
+)
+from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.times import AbstractTimes, LogitNormalTimes, UniformTimes
+from pushforward.objectives.natural import natural_objective
+from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
+from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
 __all__ = [
     "AbstractObjective",
     "AbstractTimes",
+    "AbstractWeighting",
+    "BridgeMatching",
+    "DenoisingScoreMatching",
     "FlowMatching",
+    "ImportanceTimes",
+    "LevelTimes",
+    "LikelihoodWeighting",
     "LogitNormalTimes",
     "MaximumLikelihood",
+    "NoiseWeighting",
+    "ScoreMatching",
+    "SlicedScoreMatching",
     "UniformTimes",
+    "UnnormalisedDensity",
+    "is_normalised",
+    "natural_objective",
     "weighted_mean",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
-from pushforward._checks import message
+from pushforward._checks import check_int, message
 from pushforward._types import Array
 from pushforward.paths.base import AbstractPath
 
@@ -156,18 +156,21 @@ class VarianceExplodingPath(AbstractPath):
     Args:
         sigma_min: noise at the data.
         sigma_max: noise at the latent; about the largest distance between two rows.
+        n_levels: of noise, in geometric sequence, at which a score is to be learnt; None is all of them.
 
     Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, eq. 30-31, arXiv 2011.13456.
     """
 
     sigma_min: float = eqx.field(static=True)
     sigma_max: float = eqx.field(static=True)
+    n_levels: int | None = eqx.field(static=True)
     start: float = eqx.field(static=True)
     end: float = eqx.field(static=True)
 
-    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
+    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0, n_levels: int | None = None):
         self.sigma_max = _positive("VarianceExplodingPath", "sigma_max", sigma_max)
         self.sigma_min = _positive("VarianceExplodingPath", "sigma_min", sigma_min, self.sigma_max)
+        self.n_levels = None if n_levels is None else check_int("VarianceExplodingPath", "n_levels", n_levels, 1)
         self.start, self.end = 0.0, 1.0
 
     def alpha(self, t: Array) -> Array:

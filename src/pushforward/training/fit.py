@@ -21,7 +21,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.distributions.evaluation import evaluation_form
 from pushforward.distributions.table import TableDistribution
-from pushforward.objectives import AbstractObjective, MaximumLikelihood
+from pushforward.objectives import AbstractObjective, is_normalised, natural_objective
 from pushforward.training.batches import bucket
 from pushforward.training.checkpoint import Checkpoints
 from pushforward.training.driver import Driver
@@ -52,7 +52,6 @@ from pushforward.training.state import (
 from pushforward.training.tracking import AbstractTracker, Trackers
 from pushforward.training.units import in_data_units
 
-MAXIMUM_LIKELIHOOD = MaximumLikelihood()
 INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
 
 
@@ -63,7 +62,7 @@ def fit(
     key: PRNGKeyArray,
     condition: Any = None,
     weights: Any = None,
-    objective: AbstractObjective = MAXIMUM_LIKELIHOOD,
+    objective: AbstractObjective | None = None,
     validation: Any = 0.1,
     preprocess: AbstractBijection | None = None,
     max_epochs: int | None = None,
@@ -104,9 +103,10 @@ def fit(
         key: a JAX key: decides the held-out rows, the order of the rows, and what the objective draws.
         condition: `(n, *cond_shape)` for a conditional flow.
         weights: `(n,)`, not negative; a weight of 2 counts as the row twice, in validation too.
-        objective: what to minimise: maximum likelihood, or `objectives.FlowMatching()`. Of one that is no log-density
-            the columns `train_nats` and `held_out_nats` of the history are minus the loss, early stopping goes by it,
-            and the verdict's held-out log-density is computed once, at the end.
+        objective: what to minimise. None is what the flow is made for (`objectives.natural_objective`): maximum
+            likelihood, but for fields on a path `FlowMatching()` or `DenoisingScoreMatching()`. Of an objective that is
+            no log-density the columns `train_nats` and `held_out_nats` of the history are minus the loss, early
+            stopping goes by it, and the verdict's held-out log-density is computed once, at the end.
         validation: a fraction of the rows to hold out (at most 20,000 rows), the held-out rows themselves, as `x` or
             `(x, condition)`, or None to hold out nothing: training then runs its whole schedule.
         preprocess: a fixed bijection from the flow's events to the data, such as `Standardize`. The rows go through
@@ -155,6 +155,7 @@ def fit(
     """
     start = time.perf_counter()
     key = as_key("fit", key)
+    objective = natural_objective(flow) if objective is None else objective
     display, trackers = make_progress(progress), Trackers(tracker)
     if resume and checkpoint is None:
         raise ValueError(message("fit", "a checkpoint folder to resume from", "none", "Pass checkpoint=."))
@@ -166,7 +167,11 @@ def fit(
 
     table, held_out = split(table, validation, key, read_held_out, flow.cond_shape is not None)
     n, n_held_out = len(table.x), 0 if held_out is None else len(held_out.x)
-    judged_by = None if objective.in_nats else held_out  # what the units add has no place in another loss
+    if objective.in_nats and not is_normalised(flow):
+        fix = "Take objectives.ScoreMatching(), which needs no normalising constant."
+        raise ValueError(message("fit", "a normalised density to maximise", "an UnnormalisedDensity", fix))
+    # What the units add has no place in another loss, and an energy has no log-density to end with.
+    judged_by = held_out if not objective.in_nats and is_normalised(flow) else None
     if not objective.in_nats:
         table = dataclasses.replace(table, log_det=None)
         held_out = None if held_out is None else dataclasses.replace(held_out, log_det=None)

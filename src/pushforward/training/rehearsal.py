@@ -12,7 +12,7 @@ import numpy as np
 from pushforward._checks import as_key
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
-from pushforward.objectives import AbstractObjective, MaximumLikelihood
+from pushforward.objectives import AbstractObjective, natural_objective
 from pushforward.training.batches import bucket, streams
 from pushforward.training.fit import initialise_from
 from pushforward.training.loop import Call, run
@@ -20,7 +20,6 @@ from pushforward.training.plan import Plan, first_moments, make_plan
 from pushforward.training.rows import SCORE_CHUNK, read, split
 from pushforward.training.state import FitState, FlatModel
 
-MAXIMUM_LIKELIHOOD = MaximumLikelihood()
 # Steps that are timed fill about as many seconds.
 TIMED_SECONDS = 1.5
 
@@ -73,7 +72,7 @@ def rehearse(
     key: PRNGKeyArray,
     condition: Any = None,
     weights: Any = None,
-    objective: AbstractObjective = MAXIMUM_LIKELIHOOD,
+    objective: AbstractObjective | None = None,
     validation: float = 0.1,
     max_epochs: int | None = None,
     batch_size: int | None = None,
@@ -89,7 +88,7 @@ def rehearse(
         key: a JAX key.
         condition: rows of conditions.
         weights: `(n,)`.
-        objective: what to minimise.
+        objective: what to minimise; None is what the flow is made for.
         validation: a fraction of the rows to hold out.
         max_epochs: passes over the rows.
         batch_size: rows per step.
@@ -135,6 +134,7 @@ def rehearse(
     chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
     held_out_rows = None if held_out is None else held_out.on_device(vector.dtype, chunks)
     state = FitState.start(vector, first_moments(plan, vector), bucket(n), int(plan.steps_per_round))
+    objective = natural_objective(flow) if objective is None else objective
     fixed, seeds = (model, objective, rows, held_out_rows, plan), streams(key)
     start = time.perf_counter()
     compiled = run.lower(state, *fixed, _call(1), seeds).compile()

@@ -1,5 +1,6 @@
 """Dynamics: velocity fields, their divergence, and the adapter to diffrax, which solves every equation."""
 
+from pushforward.dynamics.bridge import BridgeField
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField
 from pushforward.dynamics.sampling import (
     AbstractSampler,
@@ -20,6 +21,7 @@ __all__ = [
     "Adaptive",
     "Ancestral",
     "AnnealedLangevin",
+    "BridgeField",
     "FixedSteps",
     "NetworkField",
     "PredictionField",

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from pushforward._checks import as_key, check_int, message
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
+from pushforward.dynamics.bridge import BridgeField
 from pushforward.dynamics.fields import PredictionField
 
 # Of published settings of predictor-corrector samplers; for data of other kinds it is the first thing to tune.
@@ -36,41 +37,70 @@ class AbstractSampler(eqx.Module):
         """
 
 
-def draw(field: PredictionField, key: PRNGKeyArray, n: int, sampler: AbstractSampler, condition: Any = None) -> Array:
-    r"""Draw from a diffusion by a stochastic sampler, starting from $N(0, \sigma(\text{start})^2)$.
+def draw(
+    field: PredictionField | BridgeField,
+    key: PRNGKeyArray,
+    n: int,
+    sampler: AbstractSampler,
+    condition: Any = None,
+    *,
+    start: Any = None,
+) -> Array:
+    r"""Draw from a diffusion or a bridge by a stochastic sampler.
 
     Its probability-flow equation, which `Continuous` solves, has the same distribution and a density; stochastic
     samplers correct errors of the score on the way.
 
     Args:
-        field: what predicts noise, data, score or velocity, and on which path.
+        field: what predicts noise, data, score or velocity, and on which path; or a bridge.
         key: a JAX key; row `i` depends on it and `i` alone.
         n: how many.
-        sampler: `ReverseSDE(...)`, `Ancestral(...)`, `PredictorCorrector(...)` or `AnnealedLangevin(...)`.
+        sampler: `ReverseSDE(...)`, and for diffusions also `Ancestral(...)`, `PredictorCorrector(...)` or
+            `AnnealedLangevin(...)`.
         condition: `(*cond_shape)` for all or `(n, *cond_shape)`.
+        start: the noise, `(n, *shape)`, such as draws of a bridge's base. None is $N(0, \sigma(\text{start})^2)$ of a
+            diffusion's path, $N(0, I)$ of a bridge.
 
     Shapes:
         `(n, *shape)`
+
+    Raises:
+        TypeError: the sampler needs more than a bridge has.
+        ValueError: a shape does not fit, or the condition is missing or too much.
 
     Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, arXiv 2011.13456.
     """
     n = check_int("draw", "n", n, 0)
     key = as_key("draw", key)
+    if isinstance(field, BridgeField) and not isinstance(sampler, ReverseSDE):
+        fix = "The others step along Gaussian paths alone."
+        raise TypeError(message("draw", "ReverseSDE(...) for a bridge", type(sampler).__name__, fix))
     if (condition is None) != (field.cond_shape is None):
         got, fix = ("none", "Pass condition=...") if condition is None else ("one", "Leave it out.")
         raise ValueError(message("draw", f"a condition of shape {field.cond_shape}", got, fix))
     if condition is not None and field.cond_shape is not None:
         rows = jnp.broadcast_to(jnp.asarray(condition, float), (n, *field.cond_shape))
         condition = jnp.moveaxis(rows, 0, -1)
-    return _draw(field, key, n, sampler, condition)
+    if start is not None:
+        start = jnp.asarray(start, float)
+        if start.shape != (n, *field.shape):
+            fix = "One row of noise for each draw, such as flow.base.sample(key, n)."
+            raise ValueError(message("draw", f"start of shape {(n, *field.shape)}", f"{start.shape}", fix))
+    return _draw(field, key, n, sampler, condition, start)
 
 
 @eqx.filter_jit
-def _draw(field: PredictionField, key: PRNGKeyArray, n: int, sampler: AbstractSampler, condition: Any) -> Array:
+def _draw(field: Any, key: PRNGKeyArray, n: int, sampler: AbstractSampler, condition: Any, start: Any) -> Array:
     first, second = jax.random.split(key)
-    sigma = field.path.sigma(jnp.asarray(field.start, float))
-    x = sigma * _normal(batch_keys(first, n), 0, field.shape)
+    if start is None:
+        x = _noise_scale(field) * _normal(batch_keys(first, n), 0, field.shape)
+    else:
+        x = jnp.moveaxis(start, 0, -1)
     return jnp.moveaxis(sampler.run(field, x, batch_keys(second, n), condition), -1, 0)
+
+
+def _noise_scale(field: PredictionField | BridgeField) -> Any:
+    return 1.0 if isinstance(field, BridgeField) else field.path.sigma(jnp.asarray(field.start, float))
 
 
 def _normal(keys: PRNGKeyArray, step: Any, shape: tuple[int, ...]) -> Array:
@@ -78,7 +108,7 @@ def _normal(keys: PRNGKeyArray, step: Any, shape: tuple[int, ...]) -> Array:
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, step), shape), out_axes=-1)(keys)
 
 
-def _times(field: PredictionField, n_steps: int) -> Array:
+def _times(field: PredictionField | BridgeField, n_steps: int) -> Array:
     return jnp.linspace(field.start, field.end, n_steps + 1)
 
 
@@ -86,7 +116,8 @@ class ReverseSDE(AbstractSampler):
     r"""$dx = [v + \frac12 g^2 s]\,dt + g\,dw$ from noise to data, by diffrax with equal steps.
 
     Here $v$ is the probability-flow velocity, $s$ the score and $g$ the diffusion of the path. In the diffusion's own
-    time this is Anderson's reverse equation, $dx = [f - g^2 s]\,ds + g\,d\bar w$.
+    time this is Anderson's reverse equation, $dx = [f - g^2 s]\,ds + g\,d\bar w$; of a bridge it is the SDE whose drift
+    is `BridgeField.sde_drift`.
 
     Args:
         n_steps: how many.
@@ -108,7 +139,7 @@ class ReverseSDE(AbstractSampler):
             raise ValueError(message("ReverseSDE", "method to be euler or shark", repr(method), "Choose one of them."))
         self.n_steps, self.method = check_int("ReverseSDE", "n_steps", n_steps, 1), method
 
-    def run(self, field: PredictionField, x: Array, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def run(self, field: PredictionField | BridgeField, x: Array, keys: PRNGKeyArray, condition: Array | None) -> Array:
         import diffrax
         import lineax
 

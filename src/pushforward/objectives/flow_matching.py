@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pushforward._checks import as_key
+from pushforward._checks import as_key, message
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
 from pushforward.distributions import AbstractDistribution
-from pushforward.dynamics import PredictionField
+from pushforward.dynamics import BridgeField, PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.times import AbstractTimes, UniformTimes, stratified
 from pushforward.objectives.view import view
@@ -33,7 +33,7 @@ class FlowMatching(AbstractObjective):
         times: `UniformTimes()` or `LogitNormalTimes()`.
 
     Raises:
-        TypeError: the flow is not a `Continuous` one over a standard normal, with nothing else to train.
+        TypeError: the flow is not a `Continuous` one with nothing else to train, or its field is a bridge.
 
     Source: Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, eq. 14, arXiv 2210.02747; Liu, Gong, Liu, 2023, arXiv 2209.03003.
 
@@ -69,6 +69,9 @@ class FlowMatching(AbstractObjective):
         seen = view("FlowMatching", flow, x, condition, as_key("FlowMatching", key))
         time_key, noise_key, pair_key = jax.random.split(seen.key, 3)
         rows, field = seen.x, seen.layer.field
+        if isinstance(field, BridgeField):
+            fix = "Train it by BridgeMatching: this loss would leave its score as it is."
+            raise TypeError(message("FlowMatching", "a field of one network", "a BridgeField", fix))
         path = field.path if isinstance(field, PredictionField) else self.path
         t = path.start + (path.end - path.start) * self.times(stratified(time_key, rows.shape[-1], rows.dtype))
         scale = path.sigma(jnp.asarray(path.start, rows.dtype))

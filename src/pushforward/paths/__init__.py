@@ -1,6 +1,7 @@
 """Probability paths between noise (t = 0) and data (t = 1), and how noise and data are paired."""
 
 from pushforward.paths.base import AbstractPath, convert
+from pushforward.paths.bridge import BridgePath
 from pushforward.paths.pairings import AbstractPairing, Independent, OptimalTransport, Sinkhorn
 from pushforward.paths.schedules import (
     LinearPath,
@@ -14,6 +15,7 @@ from pushforward.paths.schedules import (
 __all__ = [
     "AbstractPairing",
     "AbstractPath",
+    "BridgePath",
     "Independent",
     "LinearPath",
     "OptimalTransport",

@@ -72,10 +72,10 @@ class OptimalTransport(AbstractPairing):
 class Sinkhorn(AbstractPairing):
     r"""Noise of each row drawn from $\pi_{ij} \propto \exp((f_i + g_j - C_{ij})/\varepsilon)$, the entropic plan.
 
-    $\pi$ has the least $\sum_{ij} \pi_{ij} C_{ij} + \varepsilon \pi_{ij} \log \pi_{ij}$ among all plans that use each row
-    and each noise of the batch alike, with $C_{ij} = |x_i - z_j|^2$ and conditions in it as for `OptimalTransport`. As
-    $\varepsilon \to 0$ it is that assignment, as $\varepsilon \to \infty$ pairs are independent. Row $i$ draws its noise with
-    the probabilities $n \pi_{ij}$, with replacement.
+    $\pi$ has the least $\sum_{ij} \pi_{ij} C_{ij} + \varepsilon \pi_{ij} \log \pi_{ij}$ among all plans that use each
+    row and each noise of the batch alike, with $C_{ij} = |x_i - z_j|^2$ and conditions in it as for `OptimalTransport`.
+    As $\varepsilon \to 0$ it is that assignment, as $\varepsilon \to \infty$ pairs are independent. Row $i$ draws its
+    noise with the probabilities $n \pi_{ij}$, with replacement.
 
     Args:
         epsilon: $\varepsilon$, in squared units of the data; None is 0.05 times the mean of $|x_i - z_j|^2$.

@@ -31,6 +31,8 @@ def in_data_units(flow: Flow, units: AbstractBijection | None, condition_units: 
         units: from the flow's events to the data's; None leaves them as they are.
         condition_units: from standardised conditions to the data's; None leaves them as they are.
     """
+    if not isinstance(flow, Flow) and units is not None and condition_units is None:
+        return Flow(flow, units)  # of another distribution, such as an energy
     bijection = flow.bijection
     if condition_units is not None:
         net = StandardizeCondition(condition_units)

@@ -2,6 +2,7 @@
 
 from pushforward.dynamics.bridge import BridgeField
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField
+from pushforward.dynamics.guidance import GuidedNet, MaskedCondition, NullableCondition, guided
 from pushforward.dynamics.sampling import (
     AbstractSampler,
     Ancestral,
@@ -23,11 +24,15 @@ __all__ = [
     "AnnealedLangevin",
     "BridgeField",
     "FixedSteps",
+    "GuidedNet",
+    "MaskedCondition",
     "NetworkField",
+    "NullableCondition",
     "PredictionField",
     "PredictorCorrector",
     "ReverseSDE",
     "Solution",
     "draw",
+    "guided",
     "langevin",
 ]

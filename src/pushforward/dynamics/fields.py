@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, Shape
+from pushforward.dynamics.guidance import GuidedNet, NullableCondition
 from pushforward.nets.time import TimeMLP
 from pushforward.numerics.trace import AbstractTrace, ExactTrace
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
@@ -88,7 +89,7 @@ def _by_products(function: Callable[[Array], Array], x: Array, chunk: int) -> tu
 
 def closed_form(net: Any) -> Any:
     """`net.coupling()`, the matrix of the trace in closed form, of a network that has one; None of others."""
-    return net.coupling() if isinstance(net, TimeMLP) and net.has_trace else None
+    return net.coupling() if isinstance(net, TimeMLP | NullableCondition | GuidedNet) and net.has_trace else None
 
 
 class NetworkField(AbstractField):

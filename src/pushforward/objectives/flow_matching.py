@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from pushforward._checks import as_key, message
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
 from pushforward.distributions import AbstractDistribution
-from pushforward.dynamics import BridgeField, PredictionField
+from pushforward.dynamics import BridgeField, MaskedCondition, NetworkField, NullableCondition, PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.times import AbstractTimes, UniformTimes, stratified
 from pushforward.objectives.view import view
@@ -31,8 +33,11 @@ class FlowMatching(AbstractObjective):
         path: of a field that predicts velocities (`NetworkField`); a `PredictionField` brings its own.
         pairing: `Independent()`, `OptimalTransport()` or `Sinkhorn()`.
         times: `UniformTimes()` or `LogitNormalTimes()`.
+        drop_condition: the probability with which a row is trained without its condition, for `dynamics.guided`; more
+            than 0 needs a network that is a `dynamics.NullableCondition`.
 
     Raises:
+        ValueError: `drop_condition` is no probability.
         TypeError: the flow is not a `Continuous` one with nothing else to train, or its field is a bridge.
 
     Source: Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, eq. 14, arXiv 2210.02747; Liu, Gong, Liu, 2023, arXiv 2209.03003.
@@ -49,6 +54,7 @@ class FlowMatching(AbstractObjective):
     path: AbstractPath
     pairing: AbstractPairing
     times: AbstractTimes
+    drop_condition: float = eqx.field(static=True)
     in_nats: bool = eqx.field(static=True)
 
     def __init__(
@@ -56,7 +62,12 @@ class FlowMatching(AbstractObjective):
         path: AbstractPath | None = None,
         pairing: AbstractPairing | None = None,
         times: AbstractTimes | None = None,
+        drop_condition: float = 0.0,
     ):
+        if not 0 <= drop_condition <= 1:
+            fix = "0.1 is usual."
+            raise ValueError(message("FlowMatching", "0 <= drop_condition <= 1", repr(drop_condition), fix))
+        self.drop_condition = float(drop_condition)
         self.path = LinearPath() if path is None else path
         self.pairing = Independent() if pairing is None else pairing
         self.times = UniformTimes() if times is None else times
@@ -67,7 +78,7 @@ class FlowMatching(AbstractObjective):
     ) -> Array:
         """The squared error of each row at one time, with one draw of noise, `(n,)`."""
         seen = view("FlowMatching", flow, x, condition, as_key("FlowMatching", key))
-        time_key, noise_key, pair_key = jax.random.split(seen.key, 3)
+        time_key, noise_key, pair_key, drop_key = jax.random.split(seen.key, 4)
         rows, field = seen.x, seen.layer.field
         if isinstance(field, BridgeField):
             fix = "Train it by BridgeMatching: this loss would leave its score as it is."
@@ -78,11 +89,19 @@ class FlowMatching(AbstractObjective):
         noise = seen.noise._sample(batch_keys(noise_key, rows.shape[-1]), seen.condition).astype(rows.dtype) / scale
         noise = self.pairing(noise, rows, seen.condition, pair_key)
         where, velocity = path.between(t, noise, rows)
+        given: Any = seen.condition
+        if self.drop_condition > 0:
+            net = field.net if isinstance(field, NetworkField | PredictionField) else field
+            if not isinstance(net, NullableCondition) or given is None:
+                fix = "Build the field over dynamics.NullableCondition(net), or leave drop_condition out."
+                expected = "a NullableCondition, to drop conditions of"
+                raise TypeError(message("FlowMatching", expected, type(net).__name__, fix))
+            given = MaskedCondition(given, jax.random.bernoulli(drop_key, 1 - self.drop_condition, t.shape))
         if isinstance(field, PredictionField):
             true = {"velocity": velocity, "noise": noise, "data": rows, "score": noise}[field.predicts]
-            got = field.predict(t, where, seen.condition)
+            got = field.predict(t, where, given)
             # The error of a score, times sigma: that of the noise it stands for.
             got = -path.sigma(t) * got if field.predicts == "score" else got
         else:
-            true, got = velocity, field(t, where, seen.condition)
+            true, got = velocity, field(t, where, given)
         return jnp.sum((got - true) ** 2, axis=tuple(range(rows.ndim - 1))) - seen.log_prob

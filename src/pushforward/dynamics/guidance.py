@@ -1,0 +1,191 @@
+"""Classifier-free guidance: one network with and without its condition, and what lies beyond the one and the other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from pushforward._checks import message
+from pushforward._types import Array, Shape
+from pushforward.nets.time import TimeMLP
+
+Tree = TypeVar("Tree")
+
+
+class MaskedCondition(NamedTuple):
+    """Conditions some of which are left out, in the place of a condition of a `NullableCondition`.
+
+    Attributes:
+        value: `(*cond_shape, n)`.
+        keep: `(n,)`, which rows have theirs.
+    """
+
+    value: Array
+    keep: Array
+
+
+class NullableCondition(eqx.Module):
+    r"""A network that may be asked without its condition: $f(t, x, [m c, m])$ with $m = 1$, or 0 for "none".
+
+    The weights of $m$ are what the network learns for a condition that is there; without one it sees zeros.
+    `FlowMatching(drop_condition=0.1)` trains both, and `guided` goes beyond them.
+
+    Args:
+        net: of time, event and a condition of one more entry than that of the data: `(k + 1,)`.
+
+    Raises:
+        ValueError: the network's condition is no vector of 2 entries or more.
+
+    Source: Ho, Salimans, 2022, algorithm 1, arXiv 2207.12598.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, pushforward as pf
+        >>> from pushforward.dynamics import NullableCondition
+        >>> net = NullableCondition(pf.nets.TimeMLP(jax.random.key(0), 2, width=8, cond_shape=(4,)))
+        >>> net.cond_shape
+        (3,)
+        >>> net(jnp.array(0.5), jnp.ones((2, 5)), None).shape
+        (2, 5)
+    """
+
+    net: Any
+    dim: int = eqx.field(static=True)
+    cond_shape: Shape = eqx.field(static=True)
+
+    def __init__(self, net: Any):
+        if net.cond_shape is None or len(net.cond_shape) != 1 or net.cond_shape[0] < 2:
+            fix = "Build it with cond_shape=(k + 1,) for conditions of k numbers: one entry says whether there is one."
+            expected = "a network with a condition of shape (k + 1,), k >= 1"
+            raise ValueError(message("NullableCondition", expected, f"{net.cond_shape}", fix))
+        self.net, self.dim, self.cond_shape = net, net.dim, (net.cond_shape[0] - 1,)
+
+    def _joined(self, x: Array, condition: Array | MaskedCondition | None) -> Array:
+        rows = x.shape[1:]
+        if condition is None:
+            return jnp.zeros((self.cond_shape[0] + 1, *rows), x.dtype)
+        masked = condition if isinstance(condition, MaskedCondition) else MaskedCondition(condition, jnp.ones((), bool))
+        value = jnp.asarray(masked.value).reshape(math.prod(self.cond_shape), *rows).astype(x.dtype)
+        keep = jnp.broadcast_to(masked.keep, rows)[None]
+        return jnp.concatenate([jnp.where(keep, value, 0), keep.astype(x.dtype)])
+
+    def __call__(self, t: Array, x: Array, condition: Array | MaskedCondition | None = None) -> Array:
+        return self.net(t, x, self._joined(x, condition))
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether `value_and_trace` is there."""
+        return isinstance(self.net, TimeMLP) and self.net.has_trace
+
+    def coupling(self) -> Array:
+        """The matrix of the trace, which no condition changes."""
+        return self.net.coupling()
+
+    def value_and_trace(
+        self, t: Array, x: Array, condition: Array | MaskedCondition | None, coupling: Array
+    ) -> tuple[Array, Array]:
+        """The output, and the trace of its Jacobian by `x`, `(n,)`; arguments as in the call, and `coupling()`."""
+        return self.net.value_and_trace(t, x, self._joined(x, condition), coupling)
+
+
+class GuidedNet(eqx.Module):
+    r"""$(1 + w)\,f(t, x, c) - w\,f(t, x, \varnothing)$.
+
+    What a network predicts (velocity, noise, data, score) makes no difference: the conversions are affine in it.
+
+    Args:
+        net: that may be asked without its condition.
+        weight: $w$; 0 is the conditional network, -1 the one without a condition.
+
+    Cost: two evaluations, one where $w$ is 0 or -1.
+
+    Raises:
+        TypeError: the network is of another kind.
+        ValueError: the weight is not finite.
+
+    Source: Ho, Salimans, 2022, eq. 6, arXiv 2207.12598.
+    """
+
+    net: NullableCondition
+    weight: float = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    cond_shape: Shape = eqx.field(static=True)
+
+    def __init__(self, net: NullableCondition, weight: float):
+        if not isinstance(net, NullableCondition):
+            fix = "Train a NullableCondition(net) by FlowMatching(drop_condition=0.1)."
+            raise TypeError(message("GuidedNet", "a NullableCondition", type(net).__name__, fix))
+        if not math.isfinite(weight):
+            raise ValueError(message("GuidedNet", "a finite weight", repr(weight), "0 is the conditional model."))
+        self.net, self.weight = net, float(weight)
+        self.dim, self.cond_shape = net.dim, net.cond_shape
+
+    def _mixed(self, given: Any, none: Any) -> Any:
+        if self.weight in (0.0, -1.0):  # what has no share is not computed either
+            return given() if self.weight == 0.0 else none()
+        return jax.tree.map(lambda a, b: a + self.weight * (a - b), given(), none())
+
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        return self._mixed(lambda: self.net(t, x, condition), lambda: self.net(t, x, None))
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether `value_and_trace` is there."""
+        return self.net.has_trace
+
+    def coupling(self) -> Array:
+        """The matrix of the trace."""
+        return self.net.coupling()
+
+    def value_and_trace(self, t: Array, x: Array, condition: Array | None, coupling: Array) -> tuple[Array, Array]:
+        """The output, and the trace of its Jacobian by `x`, `(n,)`; arguments as in the call, and `coupling()`."""
+        return self._mixed(
+            lambda: self.net.value_and_trace(t, x, condition, coupling),
+            lambda: self.net.value_and_trace(t, x, None, coupling),
+        )
+
+
+def guided(model: Tree, weight: float) -> Tree:
+    r"""The model with $(1 + w) f(c) - w f(\varnothing)$ in the place of its networks; its weights are the same.
+
+    With $w > 0$ samples move away from what they would be without the condition. What a guided flow scores is the
+    density of its own samples; that is not $p(x \mid c)^{1+w} p(x)^{-w}$ up to a constant, since the guided score of a
+    time is not the score of that density with noise.
+
+    Args:
+        model: a field, bijection or flow whose networks are `NullableCondition`, guided already or not.
+        weight: $w$; 0 is the conditional model, -1 the one without a condition (which then is ignored).
+
+    Raises:
+        TypeError: there is no such network in it.
+        ValueError: the weight is not finite.
+
+    Source: Ho, Salimans, 2022, arXiv 2207.12598; for flow matching Zheng et al., 2023, arXiv 2311.13443.
+
+    Example:
+        >>> import jax, pushforward as pf
+        >>> from pushforward.dynamics import NetworkField, NullableCondition, guided
+        >>> net = NullableCondition(pf.nets.TimeMLP(jax.random.key(0), 2, width=8, cond_shape=(2,)))
+        >>> flow = pf.Flow(pf.StandardNormal((2,)), pf.bijections.Continuous(NetworkField(net)))
+        >>> guided(flow, 2.0).sample(jax.random.key(1), 3, condition=jax.numpy.ones(1)).shape
+        (3, 2)
+    """
+    found = []
+
+    def is_net(node: Any) -> bool:
+        return isinstance(node, NullableCondition | GuidedNet)
+
+    def change(node: Any) -> Any:
+        if not is_net(node):
+            return node
+        found.append(node)
+        return GuidedNet(node.net if isinstance(node, GuidedNet) else node, weight)
+
+    changed = jax.tree.map(change, model, is_leaf=is_net)
+    if not found:
+        fix = "Build its field over NullableCondition(net), and train by FlowMatching(drop_condition=0.1)."
+        raise TypeError(message("guided", "a model with a NullableCondition", type(model).__name__, fix))
+    return changed

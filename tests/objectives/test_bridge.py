@@ -134,6 +134,7 @@ def test_the_divergence_in_closed_form_is_that_of_products() -> None:
     assert deep.closed_form() is None
 
 
+@pytest.mark.thorough
 def test_fit_learns_both_networks() -> None:
     """From noise about 1 to two clusters, with a density; samples of the SDE and of the flow agree with the data."""
     rng = np.random.default_rng(0)

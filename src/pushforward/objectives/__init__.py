@@ -12,6 +12,7 @@ from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.objectives.natural import natural_objective
+from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
@@ -28,11 +29,14 @@ __all__ = [
     "LogitNormalTimes",
     "MaximumLikelihood",
     "NoiseWeighting",
+    "Reflow",
     "ScoreMatching",
     "SlicedScoreMatching",
     "UniformTimes",
     "UnnormalisedDensity",
     "is_normalised",
     "natural_objective",
+    "reflow_pairs",
+    "straightness",
     "weighted_mean",
 ]

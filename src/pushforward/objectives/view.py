@@ -79,6 +79,15 @@ def field_of(model: AbstractDistribution) -> Any:
     return _parts("field_of", model.values if isinstance(model, TableDistribution) else model)[0].field
 
 
+def layer_and_noise(name: str, model: AbstractDistribution) -> tuple[Continuous, AbstractDistribution]:
+    """The continuous layer of a model that `view` takes, and the distribution at its start.
+
+    Raises:
+        TypeError: the model is of another kind.
+    """
+    return _parts(name, model.values if isinstance(model, TableDistribution) else model)[:2]
+
+
 def _parts(name: str, flow: Any) -> tuple[Continuous, AbstractDistribution, tuple]:
     """The continuous layer of a flow, the noise that it starts from, and the fixed bijections after it."""
     if isinstance(flow, Flow):

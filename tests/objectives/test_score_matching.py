@@ -131,8 +131,8 @@ def many(objective: Any, n: int = 4000) -> np.ndarray:
         (SlicedScoreMatching(3, noise="gaussian"), True),
         (SlicedScoreMatching(1, variance_reduced=False), True),
         (SlicedScoreMatching(3, variance_reduced=False, noise="gaussian"), True),
-        (Broken("summed"), False),
-        (Broken("whole square"), False),
+        (Broken(what="summed"), False),
+        (Broken(what="whole square"), False),
     ],
     ids=lambda value: "" if isinstance(value, bool) else getattr(value, "what", None),
 )
@@ -147,10 +147,8 @@ def test_sliced_is_unbiased(objective: Any, right: bool) -> None:
 
 def test_variance_of_projections() -> None:
     """That of Hutchinson's estimate by hand; signs beat normal noise; three have a third of the variance of one."""
-    variances = {
-        (n, noise): many(SlicedScoreMatching(n, True, noise)).var(axis=0)
-        for n, noise in ((1, "rademacher"), (3, "rademacher"), (1, "gaussian"))
-    }
+    noises: tuple[tuple[int, Any], ...] = ((1, "rademacher"), (3, "rademacher"), (1, "gaussian"))
+    variances = {(n, noise): many(SlicedScoreMatching(n, True, noise)).var(axis=0) for n, noise in noises}
     one = variances[1, "rademacher"]
     # 2 (|H|_F^2 - sum H_ii^2) = 4 (0.7^2 + 0.2^2 + 0.4^2)
     np.testing.assert_allclose(one, 2.76, rtol=0.1)

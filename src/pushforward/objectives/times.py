@@ -88,10 +88,10 @@ class LevelTimes(AbstractTimes):
 
     levels: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, levels: int | Sequence[float] = 10):
+    def __init__(self, levels: int | Sequence[float] | np.ndarray = 10):
         if not isinstance(levels, Sequence | np.ndarray):
             n = check_int("LevelTimes", "levels", levels, 1)
-            levels = [1 - i / max(n - 1, 1) for i in range(n)][::-1]
+            levels = np.linspace(0, 1, n) if n > 1 else [1.0]
         self.levels = tuple(float(level) for level in levels)
         if not self.levels or not all(0 <= level <= 1 for level in self.levels):
             fix = "They are fractions of the way from noise to data."
@@ -144,7 +144,7 @@ class ImportanceTimes(AbstractTimes):
     """
 
     path: AbstractPath
-    table: Array
+    table: Array | np.ndarray
     mean_weight: float = eqx.field(static=True)
 
     def __init__(self, path: AbstractPath, n_nodes: int = 2048):

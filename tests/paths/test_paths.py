@@ -17,6 +17,7 @@ from pushforward.paths import (
     TrigonometricPath,
     VarianceExplodingPath,
     VariancePreservingPath,
+    base,
     convert,
 )
 from pushforward.paths.base import PREDICTIONS
@@ -25,6 +26,7 @@ PATHS: list[AbstractPath] = [
     LinearPath(),
     LinearPath(0.05),
     PolynomialPath(2.0),
+    PolynomialPath(0.5),
     TrigonometricPath(),
     VariancePreservingPath(),
     SubVariancePreservingPath(),
@@ -44,12 +46,34 @@ def test_each_prediction_gives_the_others(path: AbstractPath) -> None:
         np.testing.assert_allclose(got, true[want], rtol=1e-6, atol=1e-6, err_msg=f"{have} to {want}")
 
 
+def not_finite(path: AbstractPath) -> list[tuple[float, str, str]]:
+    """Which conversions, or their slopes, are not finite in float32 at the ends, beside them and beyond them."""
+    x = 1e3 * jnp.array([1.0, -2.0, 0.5], jnp.float32)
+    value = 1e3 * jnp.array([-0.3, 2.0, 1.0], jnp.float32)
+    inside = np.nextafter(np.float32([path.start, path.end]), np.float32(0.5))
+    found = []
+    for t in {0.0, 1.0, path.start, path.end, *inside.tolist()}:
+        for have, want in itertools.product(PREDICTIONS, PREDICTIONS):
+            got, slope = jax.jvp(
+                lambda x, value, t=t, have=have, want=want: convert(path, jnp.float32(t), x, value, have, want),
+                (x, value),
+                (jnp.ones_like(x), jnp.ones_like(x)),
+            )
+            assert got.dtype == jnp.float32
+            if not (np.isfinite(got).all() and np.isfinite(slope).all()):
+                found.append((t, have, want))
+    return found
+
+
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
 def test_finite_at_the_ends(path: AbstractPath) -> None:
-    x = value = jnp.ones((2,), jnp.float32)
-    for t in (path.start, path.end):
-        for have, want in itertools.product(PREDICTIONS, PREDICTIONS):
-            assert np.all(np.isfinite(convert(path, jnp.float32(t), x, value, have, want))), (t, have, want)
+    assert not_finite(path) == []
+
+
+def test_divisions_by_nothing_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broken twin: the table without what keeps its divisors from 0."""
+    monkeypatch.setattr(base, "SMALLEST", 0.0)
+    assert not_finite(LinearPath()) != []
 
 
 def test_diffusions_of_song() -> None:

@@ -84,7 +84,7 @@ def convert(path: AbstractPath, t: Array, x: Array, value: Array, have: Predicti
 
     Args:
         path: gives the coefficients.
-        t: time, `()` or `(n,)`.
+        t: time, `()` or `(n,)`; before the path's start or after its end it counts as these.
         x: where, `(..., n)`.
         value: what is known there, of the same shape.
         have: what it is.
@@ -101,7 +101,7 @@ def convert(path: AbstractPath, t: Array, x: Array, value: Array, have: Predicti
             raise ValueError(message("convert", f"one of {', '.join(PREDICTIONS)}", repr(name), "Choose one of them."))
     if have == want:
         return value
-    c = path.at(t)
+    c = path.at(jnp.clip(t, path.start, path.end))
     turn = _away(c.alpha * c.sigma_dot - c.alpha_dot * c.sigma)
     if want == "velocity":  # without the detour over what may be infinite
         if have == "data":

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
 
 from pushforward.cli import main
 from pushforward.cli.options import names_in
+from pushforward.cli.way import condition_of, subject_of
 from pushforward.data import read_cells, read_table, write_table
+from pushforward.distributions import Evolution
 from pushforward.estimators import FlowDensity
 from pushforward.flows import ZOO
 from pushforward.io.flow_options import FlowName
@@ -200,6 +203,46 @@ def test_a_model_without_data_can_be_drawn(work: Path, run: Any) -> None:
     code, _, err = run("plot model --kind qq --out q.png")
     assert code == 2
     assert "needs DATA" in err
+
+
+def test_figures_of_the_way(work: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pushforward.plotting.plane.GRID", 20)
+    assert run("plot model data.csv --kind trajectories --out t.png")[0] == 0
+    assert run("plot model --kind layers --out l.png")[0] == 0
+    assert run("plot model --kind trajectories --columns b --out b.png")[0] == 0
+    assert run("plot given data.csv --kind trajectories --row 7 --out g.svg")[0] == 0
+    for command, words in {
+        "model --kind field": "has layers, and no velocities. Use --kind layers",
+        "model --kind layers --columns a": "draws two columns",
+        "model --kind trajectories --columns a,w": "one or two of a, b; got a, w",
+        "model --kind pair --columns a": "belongs to --kind trajectories and layers",
+        "model data.csv --kind layers --row 2": "a model that has one",
+        "given --kind trajectories": "needs DATA",
+        "given data.csv --kind trajectories --row 121": "DATA has 120 rows",
+    }.items():
+        code, _, err = run(f"plot {command} --out x.png")
+        assert code == 2
+        assert words in err
+
+
+def test_what_is_drawn_of_a_table_is_its_density(work: Path) -> None:
+    model = FlowDensity.load("model").model_
+    cells = read_cells("data.csv").select(model.needed)
+    subject = subject_of(model, cells, None, 0)
+    with jax.enable_x64(True):
+        evolution = Evolution(subject.flow)
+        drawn = np.asarray(evolution.log_prob(evolution.end, subject.data))
+    np.testing.assert_allclose(drawn, model.score(cells).density, rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(subject.data), read_table("data.csv").values[:, :2], rtol=1e-12)
+    given = FlowDensity.load("given").model_
+    row = condition_of(given, cells, 7)
+    subject = subject_of(given, None, row, 0)
+    a, b = read_table("data.csv").values[6, :2]
+    assert subject.title == f"given b = {b:.4g}"
+    with jax.enable_x64(True):
+        evolution = Evolution(subject.flow)
+        drawn = np.asarray(evolution.log_prob(evolution.end, [[a]]))
+    np.testing.assert_allclose(drawn, given.score(row).density, rtol=1e-9)
 
 
 USAGE = {

@@ -32,6 +32,9 @@ class Kind(StrEnum):
     pair = "pair"
     curve = "curve"
     qq = "qq"
+    trajectories = "trajectories"
+    field = "field"
+    layers = "layers"
     everything = "all"
 
 
@@ -258,18 +261,42 @@ def plot(
         str | None, typer.Argument(metavar="DATA", help=DATA + " Needed for the latents.", show_default=False)
     ] = None,
     kind: Annotated[
-        Kind, typer.Option(help="Pairs of columns, learning curve, latent quantiles, or all on one page.")
+        Kind,
+        typer.Option(
+            help="Pairs of columns, learning curve, latent quantiles; or all three on one page. How the flow carries "
+            "noise to data: trajectories, velocity field, layers."
+        ),
     ] = Kind.everything,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="One or two columns, for trajectories and layers; the first two by default."),
+    ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Row of DATA whose condition trajectories, field and layers take; else the first."
+        ),
+    ] = None,
     seed: Seed = 0,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Draw data against samples, the learning curve, and the quantiles of the latents."""
+    """Draw data against samples, the learning curve, the quantiles of the latents, or the way from noise to data."""
     from pushforward.cli.draw import run_plot
 
-    return run_plot(model, data, out, kind=kind.value, seed=seed, force=force, reporter=Reporter(as_json, quiet))
+    return run_plot(
+        model,
+        data,
+        out,
+        kind=kind.value,
+        columns=names_in(columns),
+        row=row,
+        seed=seed,
+        force=force,
+        reporter=Reporter(as_json, quiet),
+    )
 
 
 @app.command(epilog="Example: pushforward check model weather.csv")

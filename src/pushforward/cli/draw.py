@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from pushforward.cli.report import OK, Reporter
+from pushforward.cli.way import WAYS, condition_of, draw_way
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import Encoded, turned
 from pushforward.distributions import StandardNormal
@@ -29,11 +30,33 @@ ON_A_PAGE = (5.8, 3.2)
 DPI = 200
 
 
-def run_plot(model: Path, data: str | None, out: Path, *, kind: str, seed: int, force: bool, reporter: Reporter) -> int:
+def run_plot(
+    model: Path,
+    data: str | None,
+    out: Path,
+    *,
+    kind: str,
+    columns: list[str] | None,
+    row: int | None,
+    seed: int,
+    force: bool,
+    reporter: Reporter,
+) -> int:
     """Draw and write a figure; the exit code.
 
+    Args:
+        model: folder.
+        data: the table, or None.
+        out: the figure.
+        kind: `"pair"`, `"curve"`, `"qq"`, `"all"`, or one of `WAYS`.
+        columns: those to draw, of `"trajectories"` and `"layers"`; None draws the first two.
+        row: of DATA, counted from 1, whose condition is taken for `WAYS`; None takes the first that has one.
+        seed: of all that is drawn.
+        force: replace what is there.
+        reporter: says what was done.
+
     Raises:
-        typer.BadParameter: the format is unknown, or the figure needs DATA.
+        typer.BadParameter: the format is unknown, the figure needs DATA, or an option does not belong to it.
         DataError: the table lacks a column of the model, or is not numeric and finite.
         FileExistsError: the file exists and `force` is False.
     """
@@ -42,17 +65,35 @@ def run_plot(model: Path, data: str | None, out: Path, *, kind: str, seed: int, 
     if out.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{out}: figures are written as {', '.join(FORMATS)}; got {out.suffix!r}.")
     check_file_target(out, force)
+    if columns is not None and kind not in ("trajectories", "layers"):
+        raise typer.BadParameter(f"--columns belongs to --kind trajectories and layers, not to {kind}.")
     density = FlowDensity.load(model)
-    if data is None and (kind == "qq" or (density.given_ and kind != "curve")):
+    values = density.model_.distribution.values
+    one_row = kind in WAYS and values is not None and values.cond_shape is not None
+    if row is not None and not one_row:
+        fix = "--row chooses the condition of a model that has one, for --kind " + ", ".join(WAYS)
+        raise typer.BadParameter(f"{fix}. Leave it out.")
+    if data is None and (kind == "qq" or one_row or (density.given_ and kind != "curve")):
         why = "latents are those of data" if kind == "qq" else f"the samples need {', '.join(density.given_)}"
+        if one_row:
+            why = "densities are those at the condition of a row of it, which --row chooses"
         raise typer.BadParameter(f"--kind {kind} needs DATA: {why}.")
-    table = None
+    table = condition = None
     if data is not None and kind != "curve":
-        table = _thinned(read_cells(data).select(density.model_.needed), seed)
+        whole = read_cells(data).select(density.model_.needed)
+        condition = condition_of(density.model_, whole, row) if one_row else None
+        table = _thinned(whole, seed)
     mpl.use("agg")  # a file is written and no window opened, whatever the machine has
+    if kind in WAYS:
+        figure = draw_way(density.model_, table, condition, kind, columns, seed)(None)[0]
+        return _written(figure, out, model, kind, force, reporter)
     title = f"{density.config_['flow']} fitted to {density._n_rows:,} rows, {len(density.columns_)} columns"
     pages = _pages(density, table, kind, seed)
     figure = pages[0][0](None)[0] if len(pages) == 1 else plot_overview(pages, title)
+    return _written(figure, out, model, kind, force, reporter)
+
+
+def _written(figure: Any, out: Path, model: Path, kind: str, force: bool, reporter: Reporter) -> int:
     write_file(out, lambda file: figure.savefig(file, format=out.suffix[1:].lower(), dpi=DPI), force)
     reporter.say(f"Figure: {out}")
     reporter.result("plot", {"model": model, "out": out, "kind": kind})

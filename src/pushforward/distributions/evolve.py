@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +14,7 @@ from pushforward._checks import message
 from pushforward._types import Array, Shape
 from pushforward._vectorize import batch_keys, split_batch
 from pushforward.bijections import Chain, Continuous, EmbedCondition, Invert, Scan, Standardize
-from pushforward.bijections.base import AbstractBijection, run_batch
+from pushforward.bijections.base import AbstractBijection, along, run_batch
 from pushforward.bijections.lifting import WithCondition
 from pushforward.bijections.units import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
@@ -181,7 +181,7 @@ class Evolution(eqx.Module):
         return self.before if t == self.start else (*self.before, _until(self.layers[0], t))
 
     def log_prob(self, t: float, x: Any) -> Array:
-        r"""$\log p_t(x)$ in nats and in the units of `x`; NaN where a solve fails.
+        r"""$\log p_t(x)$ in nats and in the units of `x`; NaN where a solve fails, `-inf` beyond the units' support.
 
         Args:
             t: from `start` to `end`; of layers a whole number.
@@ -192,12 +192,14 @@ class Evolution(eqx.Module):
         rows = jnp.moveaxis(x.reshape(-1, *shape), 0, -1)
         total = jnp.zeros(rows.shape[-1:], rows.dtype)
         for bijection in reversed((*self.until(t), *self.after)):
+            if isinstance(bijection, ColumnUnits):
+                total = jnp.where(_beyond(bijection, rows), -jnp.inf, total)
             rows, log_det = _run(bijection, rows, False)
             total = total + log_det
         keys = batch_keys(jax.random.key(0), rows.shape[-1]) if self.base.needs_key else None
         return (self.base._log_prob(rows, None, keys) + total).reshape(batch)
 
-    def states(self, z: Any, times: Sequence[float]) -> Array:
+    def states(self, z: Any, times: Iterable[float]) -> Array:
         """Where latents are at each time; at the last it is `flow.decode(z)`.
 
         Args:
@@ -209,8 +211,9 @@ class Evolution(eqx.Module):
         """
         z, batch = split_batch("Evolution.states", "z", z, self.base.event_shape)
         rows = jnp.moveaxis(z.reshape(-1, *self.base.event_shape), 0, -1)
+        wanted = [float(t) for t in times]
         found, reached, done = {}, rows, 0
-        for t in sorted({float(t) for t in times}):
+        for t in sorted(set(wanted)):
             members = self.until(t)
             if self.continuous:
                 # Each time by a solve from the start, as the model's own solver makes it: the last is the model's.
@@ -221,7 +224,38 @@ class Evolution(eqx.Module):
             for bijection in self.after:
                 here, _ = _run(bijection, here, True)
             found[t] = jnp.moveaxis(here, -1, 0).reshape(*batch, *here.shape[:-1])
-        return jnp.stack([found[float(t)] for t in times])
+        return jnp.stack([found[t] for t in wanted])
+
+    def undone(self, x: Any, counts: Iterable[int]) -> Array:
+        """Data with their layers undone, the last first.
+
+        Args:
+            x: events `(*batch, *event_shape)`.
+            counts: how many layers remain. With all of them it is `x`, in its own units; with fewer the units are
+                undone too, and with none it is `flow.encode(x)`.
+
+        Shapes:
+            `(len(counts), *batch, *event_shape)`
+
+        Raises:
+            TypeError: the flow is that of a velocity field.
+            ValueError: there are not so many layers.
+        """
+        if self.continuous:
+            raise TypeError(message("Evolution.undone", "a flow of layers", "one of a velocity field", "Use `states`."))
+        wanted = [int(count) for count in counts]
+        for count in wanted:
+            self.until(count)
+        shape = (self.after or self.layers)[-1].out_shape
+        x, _ = split_batch("Evolution.undone", "x", x, shape)
+        rows, n = jnp.moveaxis(x.reshape(-1, *shape), 0, -1), len(self.layers)
+        found = {n: x}
+        for bijection in reversed(self.after):
+            rows, _ = _run(bijection, rows, False)
+        for k in reversed(range(n)):
+            rows, _ = _run(self.layers[k], rows, False)
+            found[k] = jnp.moveaxis(rows, -1, 0).reshape(x.shape)
+        return jnp.stack([found[count] for count in wanted])
 
     def velocity(self, t: float, x: Any) -> Array:
         """The velocity of the state `x` at time `t`, in the units of `x` per unit of time.
@@ -249,6 +283,14 @@ def _run(bijection: AbstractBijection, rows: Array, forward: bool) -> tuple[Arra
     """One stage on rows `(*event, n)`; stages of one structure, such as the layers of a scan, are compiled once."""
     keys = batch_keys(jax.random.key(0), rows.shape[-1]) if bijection.traits.needs_key else None
     return run_batch(bijection, rows, None, keys, forward)
+
+
+def _beyond(units: ColumnUnits, rows: Array) -> Array:
+    """Which rows lie outside the support of a column; `ColumnUnits` itself takes them for rows at its edge."""
+    share = (rows - along(jnp.asarray(units.loc.value))) / along(jnp.asarray(units.scale.value))
+    low = np.array([support != "real" for support in units.supports])[:, None]
+    high = np.array([support == "interval" for support in units.supports])[:, None]
+    return jnp.any((low & (share < 0)) | (high & (share > 1)), axis=0)
 
 
 @eqx.filter_jit
@@ -287,8 +329,8 @@ def _with_exact_trace(part: AbstractBijection) -> AbstractBijection:
 
 def _until(part: AbstractBijection, t: float) -> AbstractBijection:
     layer: Any = _continuous(part)
-    if t == layer.field.end:
+    # Fixed steps end at the time that they are told, to the last digit, also where that is cut to float32.
+    end = np.float32(t)
+    if t == layer.field.end and end != t:
         return part
-    # A number that float32 holds: fixed steps end at the time that they are told, to the last digit.
-    end = jnp.asarray(np.float32(t), float)
-    return _rebuilt(part, Continuous(Until(layer.field, end), layer.divergence, layer.solver))
+    return _rebuilt(part, Continuous(Until(layer.field, jnp.asarray(end, float)), layer.divergence, layer.solver))

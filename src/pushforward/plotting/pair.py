@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pushforward.plotting.style import (
     limits,
     matrix,
     new_figure,
+    short_ticks,
     shortened,
     styled,
     units,
@@ -134,8 +135,6 @@ def _label(
     labels: list[str],
     levels: Mapping[int, list[str]],
 ) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     dim = len(ranges)
     for part, i in ((axis.xaxis, column), (axis.yaxis, row)):
         if i in levels:
@@ -144,8 +143,7 @@ def _label(
             _name_levels(part, levels[i], dim, upright=part is axis.yaxis)
             continue
         offset, power = units(*ranges[i])
-        part.set_major_locator(MaxNLocator(3 if dim > 2 else 5))
-        part.set_major_formatter(FuncFormatter(_formatter(offset, power)))
+        short_ticks(part, offset, power, 3 if dim > 2 else 5)
     if row == dim - 1:
         axis.set_xlabel(labels[column] if column in levels else in_units(labels[column], *units(*ranges[column])))
     else:
@@ -169,13 +167,6 @@ def _name_levels(part: Any, words: list[str], dim: int, upright: bool) -> None:
     for label in part.get_ticklabels():
         label.set_fontsize(6)
         label.set_rotation(0 if upright else 90)
-
-
-def _formatter(offset: float, power: int) -> Callable[[float, int | None], str]:
-    def short(value: float, _: int | None) -> str:
-        return f"{round((value - offset) / 10.0**power, 9):g}".replace("-", "−")
-
-    return short
 
 
 def _remarks(sets: dict, ranges: list[tuple[float, float]], total: int, dim: int) -> list[str]:

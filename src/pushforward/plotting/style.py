@@ -92,6 +92,17 @@ def units(low: float, high: float) -> tuple[float, int]:
     return offset, 0 if -3 < power < 4 else power
 
 
+def short_ticks(part: Any, offset: float, power: int, most: int) -> None:
+    """Give an axis (its x or y) a few ticks, with the numbers that `units` shortens."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def short(value: float, _: int | None) -> str:
+        return f"{round((value - offset) / 10.0**power, 9):g}".replace("-", "−")
+
+    part.set_major_locator(MaxNLocator(most))
+    part.set_major_formatter(FuncFormatter(short))
+
+
 def in_units(name: str, offset: float, power: int) -> str:
     """The axis label for numbers shortened by `units`."""
     remarks = []

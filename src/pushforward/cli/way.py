@@ -1,0 +1,176 @@
+"""`pushforward plot --kind trajectories, field or layers`: how a model of a table carries noise to its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+
+from pushforward.bijections import Chain
+from pushforward.bijections.base import run_batch
+from pushforward.data.cells import Cells
+from pushforward.data.encoding import decode
+from pushforward.data.schema import LEVELLED
+from pushforward.distributions import Evolution, Flow
+from pushforward.distributions.table import TableDistribution
+from pushforward.estimators.model import TableModel
+from pushforward.estimators.rows import standard_rows, widen
+from pushforward.plotting import plot_field, plot_layers, plot_trajectories
+
+WAYS = ("trajectories", "field", "layers")
+# Samples that stand for data where there are none, or none of the condition.
+SAMPLES = 2_000
+
+
+class Subject(NamedTuple):
+    """What is drawn.
+
+    Attributes:
+        flow: over the numbers of a row, without a condition.
+        names: of its columns, as axes have them.
+        data: rows `(n, d)` of these numbers, or None.
+        title: the condition in words, empty without one.
+    """
+
+    flow: Flow
+    names: list[str]
+    data: np.ndarray | None
+    title: str
+
+
+def draw_way(
+    model: TableModel, table: Cells | None, condition: Cells | None, kind: str, columns: Sequence[str] | None, seed: int
+) -> Callable[[Any], tuple[Any, Any]]:
+    """The drawing, as a function of where to draw.
+
+    Args:
+        model: fitted.
+        table: the data, or None.
+        condition: the one row whose condition a model takes that has one; None for another.
+        kind: one of `WAYS`.
+        columns: names of those to draw; None draws the first two.
+        seed: of the draws.
+
+    Raises:
+        typer.BadParameter: the kind does not fit the model, or a column is unknown.
+    """
+    if model.distribution.values is None:
+        raise typer.BadParameter(f"--kind {kind} draws numbers, and the model has levels alone. Use --kind pair.")
+    subject = subject_of(model, table, condition, seed)
+    chosen = _chosen(subject, model, columns)
+    with jax.enable_x64(True):
+        continuous = Evolution(subject.flow).continuous
+    dim = len(subject.names)
+    if kind == "field" and not continuous:
+        fix = "Use --kind layers or --kind trajectories."
+        raise typer.BadParameter(f"--kind field: a model of {model.recipe.flow} has layers, and no velocities. {fix}")
+    if kind == "layers" and continuous:
+        fix = "Use --kind field or --kind trajectories."
+        raise typer.BadParameter(f"--kind layers: a model of {model.recipe.flow} has a velocity field. {fix}")
+    if kind == "field" and dim != 2:
+        fix = "Use --kind trajectories, with --columns A,B, or fit two columns."
+        raise typer.BadParameter(f"--kind field draws a plane, and the model has {dim} columns of numbers. {fix}")
+    if kind == "layers" and (dim < 2 or (chosen is not None and len(chosen) < 2)):
+        raise typer.BadParameter("--kind layers draws two columns. Use --kind trajectories for one.")
+
+    def draw(figure: Any) -> tuple[Any, Any]:
+        with jax.enable_x64(True):
+            if kind == "field":
+                return plot_field(subject.flow, names=subject.names, figure=figure, seed=seed)
+            if kind == "trajectories":
+                return plot_trajectories(
+                    subject.flow, data=subject.data, names=subject.names, columns=chosen, figure=figure, seed=seed
+                )
+            rows = subject.data
+            if rows is None:
+                rows = np.asarray(subject.flow.sample(jax.random.key(seed), SAMPLES))
+            return plot_layers(subject.flow, rows, names=subject.names, columns=chosen, figure=figure, seed=seed)
+
+    def titled(figure: Any) -> tuple[Any, Any]:
+        drawn, axes = draw(figure)
+        if subject.title:
+            drawn.suptitle(subject.title, x=0.01, ha="left", fontsize=9)
+        return drawn, axes
+
+    return titled
+
+
+def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
+    """The row whose condition a model takes, levels of its own columns among it.
+
+    Args:
+        model: fitted.
+        table: the data.
+        row: counted from 1; None takes the first that has a number in each column of numbers.
+
+    Raises:
+        typer.BadParameter: there is no such row, or it lacks a number: the model has no density of it there.
+    """
+    rows = range(len(table)) if row is None else [row - 1]
+    if row is not None and row > len(table):
+        raise typer.BadParameter(f"--row {row}: DATA has {len(table)} rows.")
+    encoded, given = model.encode(table.take(np.asarray(rows)))
+    there = standard_rows(model.distribution, encoded.rows, given, drawn=False).there
+    whole = there.all(axis=1)
+    if not whole.any():
+        columns = [model.layout.columns[i].name for i in model.layout.valued]
+        absent = [name for i, name in enumerate(columns) if not there[:, i].all()]
+        where = "no row of DATA has" if row is None else f"row {row} of DATA lacks"
+        what = f"a number in {', '.join(absent)} (missing and frequent ones stand apart)"
+        raise typer.BadParameter(f"--row: {where} {what}, so that there is no density to draw. Choose another row.")
+    return table.take(np.asarray(rows)[[int(np.argmax(whole))]])
+
+
+def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, seed: int) -> Subject:
+    """The flow of the numbers of a row, in the data's units, or in standard ones where an axis cannot have these."""
+    distribution: TableDistribution = widen(model.distribution)
+    values: Any = distribution.values
+    units: Any = distribution.units
+    columns = [model.layout.columns[i] for i in model.layout.valued]
+    # A circle is cut somewhere else than its column says.
+    standard = any(column.kind == "circular" for column in columns)
+    flow = values if standard else Flow(values.base, Chain([values.bijection, units]))
+    names = [column.name + (" (standardised)" if standard else "") for column in columns]
+    if condition is None:
+        return Subject(flow, names, None if table is None else _numbers(model, table, standard), "")
+    encoded, given = model.encode(condition)
+    seen = standard_rows(distribution, encoded.rows, given, drawn=False)
+    words = [] if model.given_layout is None or given is None else _words(decode(model.given_layout, given))
+    levels = [column.name for column in model.layout.columns if column.kind in LEVELLED]
+    if levels:
+        words += _words({name: of for name, of in decode(model.layout, encoded.rows).items() if name in levels})
+    with jax.enable_x64(True):
+        fixed = flow.given(seen.condition[0])  # pyright: ignore[reportOptionalSubscript]
+    return Subject(fixed, names, None, "given " + ", ".join(words))
+
+
+def _words(cells: dict[str, Any]) -> list[str]:
+    values = {name: array[0].as_py() for name, array in cells.items()}
+    return [
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}" for name, value in values.items()
+    ]
+
+
+def _numbers(model: TableModel, table: Cells, standard: bool) -> np.ndarray:
+    """The numbers of a table, drawn within their steps where they are rounded, as the flow sees them."""
+    encoded, given = model.encode(table)
+    seen = standard_rows(model.distribution, encoded.rows, given)
+    rows = seen.values[seen.there.all(axis=1)]
+    if standard or model.distribution.units is None:
+        return rows
+    with jax.enable_x64(True):
+        return np.asarray(run_batch(widen(model.distribution.units), jnp.asarray(rows.T), None, None, True)[0]).T
+
+
+def _chosen(subject: Subject, model: TableModel, columns: Sequence[str] | None) -> list[int] | None:
+    if columns is None:
+        return None
+    known = [model.layout.columns[i].name for i in model.layout.valued]
+    unknown = [name for name in columns if name not in known]
+    if unknown or not 1 <= len(columns) <= 2 or len(set(columns)) < len(columns):
+        raise typer.BadParameter(f"--columns takes one or two of {', '.join(known)}; got {', '.join(columns)}.")
+    return [known.index(name) for name in columns]

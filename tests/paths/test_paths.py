@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import jax
@@ -50,15 +51,13 @@ def not_finite(path: AbstractPath) -> list[tuple[float, str, str]]:
     """Which conversions, or their slopes, are not finite in float32 at the ends, beside them and beyond them."""
     x = 1e3 * jnp.array([1.0, -2.0, 0.5], jnp.float32)
     value = 1e3 * jnp.array([-0.3, 2.0, 1.0], jnp.float32)
-    inside = np.nextafter(np.float32([path.start, path.end]), np.float32(0.5))
+    inside = np.nextafter(np.array([path.start, path.end], np.float32), np.float32(0.5))
     found = []
     for t in {0.0, 1.0, path.start, path.end, *inside.tolist()}:
         for have, want in itertools.product(PREDICTIONS, PREDICTIONS):
-            got, slope = jax.jvp(
-                lambda x, value, t=t, have=have, want=want: convert(path, jnp.float32(t), x, value, have, want),
-                (x, value),
-                (jnp.ones_like(x), jnp.ones_like(x)),
-            )
+            pair, ones = (x, value), (jnp.ones_like(x), jnp.ones_like(x))
+            table = functools.partial(convert, path, jnp.float32(t), have=have, want=want)
+            got, slope = jax.jvp(table, pair, ones)
             assert got.dtype == jnp.float32
             if not (np.isfinite(got).all() and np.isfinite(slope).all()):
                 found.append((t, have, want))

@@ -79,8 +79,8 @@ class Reflow(AbstractObjective):
         """The squared error of each pair, the mean over its times, `(n,)`."""
         seen = view("Reflow", flow, x, condition, as_key("Reflow", key))
         field = seen.layer.field
-        if isinstance(field, PredictionField | BridgeField):
-            fix = "Train a NetworkField; the teacher may be of any kind."
+        if isinstance(field, BridgeField) or (isinstance(field, PredictionField) and field.predicts != "velocity"):
+            fix = "Train a NetworkField, such as pf.flows.rectified_flow; the teacher may be of any kind."
             raise TypeError(message("Reflow", "a field whose network is its velocity", type(field).__name__, fix))
         ours, theirs = ((f.shape, f.cond_shape) for f in (field, self.layer.field))
         if ours != theirs:

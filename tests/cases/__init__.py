@@ -90,6 +90,8 @@ VARIANTS = {
     "Continuous",
     "Continuous, by products, conditional",
     "Continuous, of data",
+    "Continuous, of a potential, conditional",
+    "Continuous, residual network",
     "Continuous, probability flow",
 }
 # Of the zoo, one flow of each kind of layer before and after training; the others with `--thorough`.

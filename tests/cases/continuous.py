@@ -7,8 +7,8 @@ from typing import Any
 from cases.case import COND, Case, full
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Continuous
-from pushforward.dynamics import Adaptive, NetworkField, PredictionField
-from pushforward.nets import TimeMLP
+from pushforward.dynamics import Adaptive, NetworkField, PotentialField, PredictionField
+from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
 from pushforward.numerics.trace import Hutchinson
 from pushforward.paths import LinearPath, VariancePreservingPath
 
@@ -32,6 +32,12 @@ CASES: dict[str, Case] = {
     # In one dimension signs are exact probes: a random log-determinant that the laws of exact ones can judge.
     "Continuous, probes": Case(
         lambda key: Continuous(NetworkField(net(key, 1, mixing="concatsquash")), Hutchinson(), TIGHT)
+    ),
+    "Continuous, of a potential, conditional": Case(
+        lambda key: Continuous(PotentialField(PotentialNet(key, 2, width=5, depth=2, cond_shape=COND)), solver=TIGHT)
+    ),
+    "Continuous, residual network": Case(
+        lambda key: Continuous(NetworkField(TimeResidualMLP(key, 2, width=4, depth=1, n_frequencies=1)), solver=TIGHT)
     ),
     "Continuous, probability flow": Case(probability_flow),
     "Continuous, of data": Case(

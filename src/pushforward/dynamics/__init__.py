@@ -3,6 +3,8 @@
 from pushforward.dynamics.bridge import BridgeField
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField
 from pushforward.dynamics.guidance import GuidedNet, MaskedCondition, NullableCondition, guided
+from pushforward.dynamics.neural_ode import NeuralODE, Trajectory
+from pushforward.dynamics.potential import PotentialField
 from pushforward.dynamics.sampling import (
     AbstractSampler,
     Ancestral,
@@ -27,11 +29,14 @@ __all__ = [
     "GuidedNet",
     "MaskedCondition",
     "NetworkField",
+    "NeuralODE",
     "NullableCondition",
+    "PotentialField",
     "PredictionField",
     "PredictorCorrector",
     "ReverseSDE",
     "Solution",
+    "Trajectory",
     "draw",
     "guided",
     "langevin",

@@ -13,7 +13,9 @@ from pushforward.nets.lipschitz import (
 )
 from pushforward.nets.masked import MADE, ResMADE
 from pushforward.nets.mlp import MLP, ResidualMLP
+from pushforward.nets.potential import PotentialNet
 from pushforward.nets.time import TimeMLP
+from pushforward.nets.time_residual import TimeResidualMLP
 
 __all__ = [
     "MADE",
@@ -24,9 +26,11 @@ __all__ = [
     "LipschitzConv",
     "LipschitzConvNet",
     "LipschitzMLP",
+    "PotentialNet",
     "ResMADE",
     "ResidualMLP",
     "TimeMLP",
+    "TimeResidualMLP",
     "WithFeatures",
     "converge_spectral",
     "lip_swish",

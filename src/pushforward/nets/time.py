@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import equinox as eqx
@@ -26,12 +27,60 @@ def embed_time(t: Array, n_frequencies: int) -> Array:
     return jnp.concatenate([t[None], jnp.cos(angles), jnp.sin(angles)])
 
 
+def gate_of(mixing: Mixing, weight: Array, embedded: Array) -> Array:
+    """The gate of a layer, for a `mixing` that has one."""
+    gate = weight @ embedded
+    return jax.nn.sigmoid(gate) if mixing == "concatsquash" else 1 + gate
+
+
+def check_mixing(name: str, mixing: str) -> None:
+    """Raise if the name is unknown.
+
+    Raises:
+        ValueError: it is.
+    """
+    if mixing not in MIXINGS:
+        expected = f"mixing to be one of {', '.join(MIXINGS)}"
+        raise ValueError(message(name, expected, repr(mixing), "Choose one of them."))
+
+
+def embed_inputs(
+    name: str, t: Array, x: Array, condition: Array | None, cond_shape: Shape | None, n_frequencies: int
+) -> tuple[Array, Array]:
+    """Time embedded, `(1 + 2 n_frequencies,)` or of rows, and event and condition as one vector within limits.
+
+    Raises:
+        ValueError: the condition is missing.
+    """
+    t = jnp.asarray(t, x.dtype)
+    embedded = embed_time(t, n_frequencies)
+    embedded = embedded[:, None] if t.ndim == 0 and x.ndim == 2 else embedded
+    return embedded, limit_input(join_condition(name, x, condition, cond_shape))
+
+
+def join_condition(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:
+    """Event and condition as one vector, `(dim + size of a condition, n)`.
+
+    Raises:
+        ValueError: the condition is missing.
+    """
+    if cond_shape is None:
+        return x
+    if condition is None:
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", "Pass condition=..."))
+    flat = jnp.asarray(condition).reshape(math.prod(cond_shape), *x.shape[1:]).astype(x.dtype)
+    return jnp.concatenate([x, flat])
+
+
 class TimeMLP(eqx.Module):
     r"""$h_{l+1} = \sigma(g_l(t) \odot (W_l h_l + b_l) + s_l(t))$ from $h_0 = [x, c]$, and an output linear in $h$.
 
     Time enters every layer: with $e(t)$ a vector of sines and cosines, the shifts are $s_l = S_l e(t)$ and the gates 1
     (`"concat"`: time as one more input), $\operatorname{sigmoid}(G_l e(t))$ (`"concatsquash"`, of FFJORD) or
     $1 + G_l e(t)$ (`"film"`). The output has a shift and no gate.
+
+    Networks of smooth activations learn coarse structure first, and fine structure hardly at all. Sines in the first
+    layer (`frequency`) are features of the scale that they start with.
 
     With one or two hidden layers the trace of the Jacobian has a closed form: with $d_l = g_l \sigma'(\cdot)$,
     $\operatorname{tr} W_3 D_2 W_2 D_1 W_1 = d_2^T [W_2 \odot (W_1 W_3)^T] d_1$, where the matrix in brackets belongs to
@@ -46,6 +95,8 @@ class TimeMLP(eqx.Module):
         mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.
         n_frequencies: of the embedding of time.
         activation: a smooth one: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
+        frequency: of the sines that are the units of the first layer, radians per unit of `x` at most when new; 0 has
+            units like those of the other layers.
 
     Cost: $O(\text{width}^2)$ per hidden layer; the trace in closed form one more product of that size.
 
@@ -56,7 +107,8 @@ class TimeMLP(eqx.Module):
         ValueError: a size is out of bounds, a name unknown, or the condition missing.
 
     Source: Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud, 2019, section 4, arXiv 1810.01367 (gates); Perez, Strub,
-        de Vries, Dumoulin, Courville, 2018, arXiv 1709.07871 (FiLM).
+        de Vries, Dumoulin, Courville, 2018, arXiv 1709.07871 (FiLM); Sitzmann, Martel, Bergman, Lindell, Wetzstein,
+        2020, arXiv 2006.09661 (sines).
 
     Example:
         >>> import jax, pushforward as pf
@@ -73,6 +125,7 @@ class TimeMLP(eqx.Module):
     mixing: Mixing = eqx.field(static=True)
     n_frequencies: int = eqx.field(static=True)
     activation: str = eqx.field(static=True)
+    frequency: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -85,14 +138,17 @@ class TimeMLP(eqx.Module):
         mixing: Mixing = "concat",
         n_frequencies: int = 3,
         activation: str = "silu",
+        frequency: float = 0.0,
     ):
         self.dim, width = check_int("TimeMLP", "dim", dim, 1), check_int("TimeMLP", "width", width, 1)
         depth = check_int("TimeMLP", "depth", depth, 1)
         self.n_frequencies = check_int("TimeMLP", "n_frequencies", n_frequencies, 0)
-        if mixing not in MIXINGS:
-            raise ValueError(message("TimeMLP", f"mixing to be one of {', '.join(MIXINGS)}", repr(mixing), "Choose."))
+        check_mixing("TimeMLP", mixing)
         activation_of(activation)
+        if not frequency >= 0:
+            raise ValueError(message("TimeMLP", "frequency >= 0", repr(frequency), "0 is a layer like the others."))
         self.cond_shape, self.mixing, self.activation = cond_shape, mixing, activation
+        self.frequency = float(frequency)
         size = 1 + 2 * self.n_frequencies
         first = dim + (0 if cond_shape is None else math.prod(cond_shape))
         sizes = [first] + [width] * depth
@@ -101,34 +157,27 @@ class TimeMLP(eqx.Module):
         draws = uniforms(key, [*hidden, (dim, width + 1), *timed, (dim, size), *timed])
         layers, out = draws[:depth], draws[depth]
         shifts, gates = draws[depth + 1 : 2 * depth + 2], draws[2 * depth + 2 :]
-        self.weights = (*(hidden_layer(w, n) for w, n in zip(layers, sizes, strict=False)), output_layer(out))
+        hidden = [hidden_layer(w, n) for w, n in zip(layers, sizes, strict=False)]
+        if frequency > 0:  # the last column is the bias: any phase
+            hidden[0] = layers[0] * jnp.array([self.frequency] * first + [math.pi])
+        self.weights = (*hidden, output_layer(out))
         self.shifts = (*(w * size**-0.5 for w in shifts[:-1]), output_layer(shifts[-1]))
         self.gates = () if mixing == "concat" else tuple(w * size**-0.5 for w in gates)
 
+    def _activation(self, layer: int) -> Callable[[Array], Array]:
+        return jnp.sin if layer == 0 and self.frequency > 0 else activation_of(self.activation)
+
     def _gate(self, layer: int, embedded: Array) -> Array | None:
-        if self.mixing == "concat":
-            return None
-        gate = self.gates[layer] @ embedded
-        return jax.nn.sigmoid(gate) if self.mixing == "concatsquash" else 1 + gate
+        return gate_of(self.mixing, self.gates[layer], embedded) if self.gates else None
 
     def _inputs(self, t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
-        t = jnp.asarray(t, x.dtype)
-        embedded = embed_time(t, self.n_frequencies)
-        embedded = embedded[:, None] if t.ndim == 0 and x.ndim == 2 else embedded
-        if self.cond_shape is not None:
-            if condition is None:
-                fix = "Pass condition=..."
-                raise ValueError(message("TimeMLP", f"a condition of shape {self.cond_shape}", "none", fix))
-            flat = condition.reshape(math.prod(self.cond_shape), *x.shape[1:]).astype(x.dtype)
-            x = jnp.concatenate([x, flat])
-        return embedded, limit_input(x)
+        return embed_inputs("TimeMLP", t, x, condition, self.cond_shape, self.n_frequencies)
 
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        activation = activation_of(self.activation)
         embedded, h = self._inputs(t, x, condition)
         for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):
             pre, gate = dense(weight, h), self._gate(layer, embedded)
-            h = activation((pre if gate is None else gate * pre) + shift @ embedded)
+            h = self._activation(layer)((pre if gate is None else gate * pre) + shift @ embedded)
         return dense(self.weights[-1], h) + self.shifts[-1] @ embedded
 
     @property
@@ -145,13 +194,14 @@ class TimeMLP(eqx.Module):
 
     def value_and_trace(self, t: Array, x: Array, condition: Array | None, coupling: Array) -> tuple[Array, Array]:
         """The output, and the trace of its Jacobian by `x`, `(n,)`; arguments as in the call, and `coupling()`."""
-        activation = activation_of(self.activation)
         embedded, h = self._inputs(t, x, condition)
         slopes = []
         for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):
             pre, gate = dense(weight, h), self._gate(layer, embedded)
             h, slope = jax.jvp(
-                activation, ((pre if gate is None else gate * pre) + shift @ embedded,), (jnp.ones_like(pre),)
+                self._activation(layer),
+                ((pre if gate is None else gate * pre) + shift @ embedded,),
+                (jnp.ones_like(pre),),
             )
             slopes.append(slope if gate is None else slope * gate)
         value = dense(self.weights[-1], h) + self.shifts[-1] @ embedded

@@ -58,7 +58,7 @@ def test_the_output_starts_near_zero_and_learns() -> None:
 
 @pytest.mark.parametrize(("depth", "cond_shape"), [(1, None), (2, (2,)), (4, (2,)), (3, None)])
 def test_gradient_and_laplacian_are_those_of_the_value(depth: int, cond_shape: Any) -> None:
-    net = randomise(PotentialNet(KEY, 3, width=5, depth=depth, cond_shape=cond_shape), KEY, 0.7)
+    net: Any = randomise(PotentialNet(KEY, 3, width=5, depth=depth, cond_shape=cond_shape), KEY, 0.7)
     given: Any = (jnp.asarray(T), jnp.asarray(X), None if cond_shape is None else jnp.asarray(CONDITION))
     each: Any = functools.partial(jax.vmap, in_axes=-1, out_axes=-1)
 

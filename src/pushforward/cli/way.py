@@ -143,6 +143,9 @@ def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, 
     levels = [column.name for column in model.layout.columns if column.kind in LEVELLED]
     if levels:
         words += _words({name: of for name, of in decode(model.layout, encoded.rows).items() if name in levels})
+    # Numbers that stand apart are levels too, and the condition is that this row's number is none of them.
+    words += [f"{column.name} ≠ {atom:g}" for column in columns for atom in column.atoms]
+    words += [f"{column.name} is there" for column in columns if column.missing]
     with jax.enable_x64(True):
         fixed = flow.given(seen.condition[0])  # pyright: ignore[reportOptionalSubscript]
     return Subject(fixed, names, None, "given " + ", ".join(words))

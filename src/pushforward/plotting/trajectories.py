@@ -141,7 +141,7 @@ def _line(
             _histogram(axis, states[place], edges, ORANGE, False)
         axis.set_title(title, loc="left", color=ORANGE)
         axis.set_xlabel("density")
-        axis.xaxis.set_major_locator(MaxNLocator(2))
+        axis.xaxis.set_major_locator(MaxNLocator(2, prune="lower"))  # 0 would touch the time's
     if rows is not None:
         _histogram(right, rows[:, 0], edges, BLUE, True)
         right.set_title("data", loc="right", color=BLUE)

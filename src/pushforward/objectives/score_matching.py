@@ -29,8 +29,8 @@ class ScoreMatching(AbstractObjective):
     Integration by parts asks for a $\log p$ with continuous slopes over all of space. A network with kinks (relu), or a
     spline whose slope's slope jumps at its knots, has part of its trace in the jumps, where no row ever falls: the
     loss then has another minimum. On skewed data in two dimensions `realnvp` reached -2.48 held-out nats by likelihood
-    with any activation; by score matching -2.51 with softplus, -3.14 with relu, and `nsf` -3.80. A density that does not vanish
-    at the edge of its support, or data on fewer dimensions than the model has, are no case for it either.
+    with any activation; by score matching -2.51 with softplus, -3.14 with relu, and `nsf` -3.80. Nor is it for a
+    density that does not vanish at the edge of its support, or for data on fewer dimensions than the model has.
 
     Args:
         chunk: second derivatives at once, of all rows: memory for that many copies of the model's pass.

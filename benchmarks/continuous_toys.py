@@ -2,7 +2,7 @@
 
     python benchmarks/continuous_toys.py --flow flow_matching --toys moons rings --seconds 240
 
-Prints, per toy, the gap to the floor (nats; 0 is perfect), its standard error, the evaluations per row, and the seconds;
+Prints, per toy, the gap to the floor (nats; 0 is perfect), its standard error, the steps and the seconds;
 writes them to benchmarks/results/continuous_toys.json.
 """
 

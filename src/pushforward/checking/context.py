@@ -17,6 +17,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.checking.programs import Derivatives, Programs, Scores, bijection_of
 from pushforward.checking.walk import Probe, has_splines
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.evaluation import with_solver
 
 MAX_ROWS = 5000  # rows of data that are scored; more would make mild misfits, which every model has, look grave
 MAX_NUMBERS = 2_000_000  # and numbers in these rows
@@ -101,8 +102,8 @@ class Context:
 
     @cached_property
     def wide(self) -> Programs:
-        """In float64."""
-        return Programs.of(self.model, True)
+        """In float64; differential equations are solved to ten digits, so that the laws are held against the model."""
+        return Programs.of(with_solver(self.model, lambda solver: solver.strict()), True)
 
     @cached_property
     def narrow(self) -> Programs:

@@ -19,6 +19,7 @@ from pushforward.checking.normalisation import check_normalisation
 from pushforward.checking.precision import check_conditioning, check_precision
 from pushforward.checking.report import CheckLine, CheckReport
 from pushforward.checking.round_trip import check_round_trip, check_round_trip_narrow
+from pushforward.checking.solver import check_solver
 from pushforward.checking.tails import check_tails
 from pushforward.distributions.base import AbstractDistribution
 
@@ -29,6 +30,7 @@ CHECKS: tuple[tuple[str, Callable[[Context], CheckLine]], ...] = (
     ("log-det against autodiff", check_log_det),
     ("random log-det", check_random_log_det),
     ("contraction", check_contraction),
+    ("solver", check_solver),
     ("normalisation", check_normalisation),
     ("independence of rows", check_independence),
     ("float32 against float64", check_precision),

@@ -1,5 +1,6 @@
 """Distributions: one contract for bases, mixtures and flows."""
 
+from pushforward.distributions.accuracy import Estimate
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.evaluation import evaluation_form, log_det_error, with_log_det, with_solver
 from pushforward.distributions.evolve import Evolution, stages
@@ -10,6 +11,7 @@ from pushforward.distributions.standard import DiagonalNormal, StandardNormal, S
 __all__ = [
     "AbstractDistribution",
     "DiagonalNormal",
+    "Estimate",
     "Evolution",
     "Flow",
     "Mixture",

@@ -4,7 +4,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import equinox as eqx
 import jax
@@ -13,6 +13,9 @@ import jax.numpy as jnp
 from pushforward._checks import as_key, check_key, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, rows_last, split_batch
+
+if TYPE_CHECKING:
+    from pushforward.distributions.accuracy import Estimate
 
 
 class AbstractDistribution(eqx.Module):
@@ -51,13 +54,27 @@ class AbstractDistribution(eqx.Module):
     def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         """Rows and their log-densities, which may be cheaper and safer than scoring the rows afterwards."""
 
-    def log_prob(self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None) -> Array:
+    @overload
+    def log_prob(
+        self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None, with_error: Literal[False] = False
+    ) -> Array: ...
+
+    @overload
+    def log_prob(
+        self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None, with_error: Literal[True]
+    ) -> "Estimate": ...
+
+    def log_prob(
+        self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None, with_error: bool = False
+    ) -> "Array | Estimate":
         r"""$\log p(x)$, or $\log p(x \mid c)$, in nats.
 
         Args:
             x: events `(*batch, *event_shape)`.
             condition: `(*batch, *cond_shape)`; its batch dimensions broadcast against those of `x`.
             key: needed iff the log-density is a random estimate; each row then gets a key of its own.
+            with_error: give a `distributions.Estimate` instead: the value, the standard error of random probes, the
+                error of solvers, their evaluations, and the rows that they failed at.
 
         Shapes:
             `(*batch, *event_shape) -> (*batch,)`
@@ -66,6 +83,12 @@ class AbstractDistribution(eqx.Module):
             ValueError: the trailing axes of `x` are not the event, or a needed condition or key is missing.
         """
         name = f"{type(self).__name__}.log_prob"
+        if with_error:
+            from pushforward.distributions.accuracy import log_prob_with_error  # which knows all distributions
+
+            check_key(name, key, self.needs_key)
+            needed = as_key(name, key) if self.needs_key and key is not None else None
+            return log_prob_with_error(self, x, condition, needed)
         x, batch = split_batch(name, "x", x, self.event_shape)
         condition, cond_batch = split_condition(name, condition, self.cond_shape)
         check_key(name, key, self.needs_key)

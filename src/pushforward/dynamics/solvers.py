@@ -22,6 +22,7 @@ GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
 FIXED_ALONE = ("euler", "rk4")  # no error estimate, hence no step control
 # A step is as long as its error allows; beyond so many a field is stiff or has blown up.
 MAX_STEPS = 1000
+STRICT = 1e-10  # a tolerance well below that of the checks, and above the rounding of float64
 
 
 @functools.cache
@@ -90,6 +91,10 @@ class AbstractSolver(eqx.Module):
     @abstractmethod
     def tighter(self) -> AbstractSolver:
         """The same solver at half the tolerance, or with twice the steps: the change is an estimate of its error."""
+
+    @abstractmethod
+    def strict(self) -> AbstractSolver:
+        """A solver for float64 that solves the same equation to ten digits: what laws are held against."""
 
     def solve(
         self,
@@ -225,6 +230,9 @@ class Adaptive(AbstractSolver):
     def tighter(self) -> Adaptive:
         return Adaptive(self.method, self.rtol / 2, self.atol / 2, 2 * self.max_steps, self.gradient)
 
+    def strict(self) -> Adaptive:
+        return Adaptive("kvaerno5" if self.method == "kvaerno5" else "dopri8", STRICT, STRICT, 100 * self.max_steps)
+
 
 class FixedSteps(AbstractSolver):
     """A number of equal steps: every event costs the same, and training is predictable.
@@ -255,3 +263,6 @@ class FixedSteps(AbstractSolver):
 
     def tighter(self) -> FixedSteps:
         return FixedSteps(self.method, 2 * self.n_steps, self.gradient)
+
+    def strict(self) -> Adaptive:
+        return Adaptive("kvaerno5" if self.method == "kvaerno5" else "dopri8", STRICT, STRICT, 100 * MAX_STEPS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, get_args
 
 import jax
@@ -46,8 +47,12 @@ def _network(
     n_frequencies: int,
     residual: bool,
     activation: str,
+    frequency: float,
 ) -> TimeMLP | TimeResidualMLP:
-    make = TimeResidualMLP if residual else TimeMLP
+    if residual and frequency:
+        fix = "Leave one of them out."
+        raise ValueError(message(name, "a residual network or sines in the first layer", "both", fix))
+    make = TimeResidualMLP if residual else functools.partial(TimeMLP, frequency=frequency)
     return make(
         as_key(name, key),
         check_int(name, "dim", dim, 1, MAX_DIM),
@@ -57,6 +62,7 @@ def _network(
         mixing=mixing,
         n_frequencies=n_frequencies,
         activation=activation,
+        frequency=frequency,
     )
 
 
@@ -86,6 +92,7 @@ def _neural_ode_flow(
     n_frequencies: int,
     residual: bool,
     activation: str,
+    frequency: float,
     divergence: Divergence,
     n_probes: int,
     method: Method,
@@ -110,6 +117,7 @@ def _neural_ode_flow(
                     n_frequencies=n_frequencies,
                     residual=residual,
                     activation=activation,
+                    frequency=frequency,
                 )
             ),
             trace,
@@ -132,6 +140,7 @@ def cnf(
     n_frequencies: int = 3,
     residual: bool = False,
     activation: str = "silu",
+    frequency: float = 0.0,
     divergence: Divergence = "exact",
     n_probes: int = 1,
     method: Method = "tsit5",
@@ -154,6 +163,8 @@ def cnf(
         n_frequencies: of the embedding of time.
         residual: residual networks of `depth` blocks.
         activation: a smooth one: `"silu"`, `"softplus"`, `"tanh"`, `"gelu"`, `"elu"`.
+        frequency: of sines in the first layer, radians per unit of standardised data; 0 for none. Densities with fine
+            structure (rings, edges) need them.
         divergence: `"exact"`, or `"hutchinson"` for training by random probes.
         n_probes: of Hutchinson's estimate.
         method: of the solver: `"tsit5"`, `"dopri5"`, `"dopri8"`, `"heun"`, `"kvaerno5"`; with `n_steps` also `"euler"`
@@ -184,6 +195,7 @@ def cnf(
         n_frequencies=n_frequencies,
         residual=residual,
         activation=activation,
+        frequency=frequency,
         divergence=divergence,
         n_probes=n_probes,
         method=method,
@@ -206,6 +218,7 @@ def ffjord(
     n_frequencies: int = 0,
     residual: bool = False,
     activation: str = "softplus",
+    frequency: float = 0.0,
     divergence: Divergence = "hutchinson",
     n_probes: int = 1,
     method: Method = "dopri5",
@@ -231,6 +244,8 @@ def ffjord(
         n_frequencies: of the embedding of time.
         residual: residual networks of `depth` blocks.
         activation: a smooth one: `"softplus"`, `"silu"`, `"tanh"`, `"gelu"`, `"elu"`.
+        frequency: of sines in the first layer, radians per unit of standardised data; 0 for none. Densities with fine
+            structure (rings, edges) need them.
         divergence: of training, `"hutchinson"` or `"exact"`.
         n_probes: of Hutchinson's estimate.
         method: of the solver; see `cnf`.
@@ -260,6 +275,7 @@ def ffjord(
         n_frequencies=n_frequencies,
         residual=residual,
         activation=activation,
+        frequency=frequency,
         divergence=divergence,
         n_probes=n_probes,
         method=method,
@@ -291,6 +307,7 @@ def flow_matching(
     n_frequencies: int = 3,
     residual: bool = False,
     activation: str = "silu",
+    frequency: float = 0.0,
     path: PathName = "linear",
     sigma_min: float = 1e-4,
     method: Method = "tsit5",
@@ -314,6 +331,8 @@ def flow_matching(
         n_frequencies: of the embedding of time.
         residual: a residual network of `depth` blocks.
         activation: a smooth one: `"silu"`, `"softplus"`, `"tanh"`, `"gelu"`, `"elu"`.
+        frequency: of sines in the first layer, radians per unit of standardised data; 0 for none. Densities with fine
+            structure (rings, edges) need them.
         path: `"linear"` (conditional optimal transport), `"trigonometric"` or `"vp"`.
         sigma_min: noise that the linear path leaves at the data.
         method: of the solver; see `cnf`.
@@ -345,6 +364,7 @@ def flow_matching(
         n_frequencies=n_frequencies,
         residual=residual,
         activation=activation,
+        frequency=frequency,
     )
     chosen: AbstractPath = LinearPath(sigma_min)
     if path != "linear":
@@ -364,6 +384,7 @@ def rectified_flow(
     n_frequencies: int = 3,
     residual: bool = False,
     activation: str = "silu",
+    frequency: float = 0.0,
     method: Method = "tsit5",
     tolerance: float = 1e-5,
     n_steps: int | None = None,
@@ -386,6 +407,8 @@ def rectified_flow(
         n_frequencies: of the embedding of time.
         residual: a residual network of `depth` blocks.
         activation: a smooth one: `"silu"`, `"softplus"`, `"tanh"`, `"gelu"`, `"elu"`.
+        frequency: of sines in the first layer, radians per unit of standardised data; 0 for none. Densities with fine
+            structure (rings, edges) need them.
         method: of the solver; see `cnf`.
         tolerance: relative and absolute, of each event.
         n_steps: equal steps instead of adaptive ones; None is adaptive.
@@ -412,6 +435,7 @@ def rectified_flow(
         n_frequencies=n_frequencies,
         residual=residual,
         activation=activation,
+        frequency=frequency,
     )
     field = PredictionField(net, LinearPath(), "velocity")
     return _prediction_flow(field, 1.0, _solver("rectified_flow", method, tolerance, n_steps, gradient), base)
@@ -428,6 +452,7 @@ def score_sde(
     n_frequencies: int = 3,
     residual: bool = False,
     activation: str = "silu",
+    frequency: float = 0.0,
     sde: SDE = "vp",
     predicts: Prediction = "noise",
     beta_min: float = 0.1,
@@ -455,6 +480,8 @@ def score_sde(
         n_frequencies: of the embedding of time.
         residual: a residual network of `depth` blocks.
         activation: a smooth one: `"silu"`, `"softplus"`, `"tanh"`, `"gelu"`, `"elu"`.
+        frequency: of sines in the first layer, radians per unit of standardised data; 0 for none. Densities with fine
+            structure (rings, edges) need them.
         sde: `"vp"`, `"subvp"` or `"ve"`.
         predicts: what the network says: `"noise"`, `"data"`, `"score"` or `"velocity"`.
         beta_min: of VP and sub-VP, at the data.
@@ -490,6 +517,7 @@ def score_sde(
         n_frequencies=n_frequencies,
         residual=residual,
         activation=activation,
+        frequency=frequency,
     )
     path: AbstractPath = VarianceExplodingPath(sigma_min, sigma_max)
     if sde != "ve":
@@ -510,6 +538,7 @@ def ncsn(
     n_frequencies: int = 3,
     residual: bool = False,
     activation: str = "silu",
+    frequency: float = 0.0,
     sigma_min: float = 0.01,
     sigma_max: float = 20.0,
     n_levels: int = 32,
@@ -535,6 +564,8 @@ def ncsn(
         n_frequencies: of the embedding of time.
         residual: a residual network of `depth` blocks.
         activation: a smooth one: `"silu"`, `"softplus"`, `"tanh"`, `"gelu"`, `"elu"`.
+        frequency: of sines in the first layer, radians per unit of standardised data; 0 for none. Densities with fine
+            structure (rings, edges) need them.
         sigma_min: the least noise.
         sigma_max: the most; for standardised data.
         n_levels: how many levels.
@@ -564,6 +595,7 @@ def ncsn(
         n_frequencies=n_frequencies,
         residual=residual,
         activation=activation,
+        frequency=frequency,
     )
     path = VarianceExplodingPath(sigma_min, sigma_max, check_int("ncsn", "n_levels", n_levels, 2))
     field = PredictionField(net, path, "noise")

@@ -41,7 +41,7 @@ FlowName = Literal[
 BaseName = Literal["normal", "student_t", "diagonal_normal", "torus"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
 WITHOUT_NETWORKS = frozenset({"gaussianization", "planar", "radial", "sylvester"})
-Activation = Literal["relu", "elu", "gelu", "silu", "softplus", "tanh"]
+Activation = Literal["relu", "elu", "gelu", "silu", "sin", "softplus", "tanh"]
 LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotation", "cayley", "exponential"]
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
@@ -104,6 +104,7 @@ OPTIONS: dict[str, FlowOption] = {
     ),
     "mixing": FlowOption(Literal["concat", "concatsquash", "film"], "How time enters (flows of velocity fields)."),
     "n_frequencies": FlowOption(Annotated[int, Field(ge=0, le=64)], "Of time's embedding (flows of velocity fields)."),
+    "frequency": FlowOption(Annotated[float, Field(ge=0, le=1e4)], "Of sines in the first layer (velocity fields)."),
     "divergence": FlowOption(Literal["exact", "hutchinson"], "Trace of the Jacobian in training (cnf, ffjord)."),
     "method": FlowOption(
         Literal["euler", "heun", "rk4", "tsit5", "dopri5", "dopri8", "kvaerno5"], "Of the solver (velocity fields)."

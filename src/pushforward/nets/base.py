@@ -42,6 +42,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "elu": jax.nn.elu,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
+    "sin": jnp.sin,
     "softplus": jax.nn.softplus,
     "tanh": jnp.tanh,
 }

@@ -1,0 +1,39 @@
+"""What the solvers of a model's differential equations cost in accuracy, how much they work, and where they fail."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from pushforward.bijections import Continuous
+from pushforward.checking.context import Context
+from pushforward.checking.programs import in_precision
+from pushforward.checking.report import CheckLine, Outcome
+
+ROWS = 256
+LARGEST_ERROR = 0.05  # nats: as much as people report as the difference between two models
+
+
+def check_solver(context: Context) -> CheckLine:
+    """The log-density in float32 with the model's own solvers, and the change at half their tolerance."""
+    name = "solver"
+    leaves = jax.tree.leaves(context.model, is_leaf=lambda node: isinstance(node, Continuous))
+    if not any(isinstance(leaf, Continuous) for leaf in leaves):
+        return CheckLine(name, None, None, "skipped", "The model solves no differential equations.")
+    rows, conditions = context.points[:ROWS], context.point_conditions
+    conditions = None if conditions is None else conditions[:ROWS].astype(np.float32)
+    key = context.key if context.model.needs_key else None
+    model = in_precision(context.model, False)
+    found = model.log_prob(rows.astype(np.float32), conditions, key=key, with_error=True)
+    n_failed = int(found.failed.sum())
+    errors = found.solver_error[~found.failed]
+    largest = float(errors.max()) if len(errors) else np.nan
+    low, high = int(found.n_evaluations.min()), int(found.n_evaluations.max())
+    verdict: Outcome = "fail" if n_failed or not largest <= LARGEST_ERROR else "pass"
+    text = f"At half the solver's tolerance the log-density of {len(rows)} rows changes by {np.median(errors):.1e} nats"
+    text += f" in the median and {largest:.1e} at most; a row takes {low} to {high} evaluations of the velocity."
+    if n_failed:
+        text += f" {n_failed} rows could not be solved: allow more steps, or loosen the tolerance."
+    elif verdict == "fail":
+        text += " Tighten the tolerance, or take more steps."
+    return CheckLine(name, largest, LARGEST_ERROR, verdict, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
-from pushforward.dynamics.adjoint import solve_rows
-from pushforward.dynamics.fields import AbstractField, value_and_divergence
-from pushforward.dynamics.solvers import AbstractSolver, Adaptive
+from pushforward.dynamics.adjoint import Moved, solve_rows
+from pushforward.dynamics.fields import AbstractField, value_and_divergence, value_divergence_and_energies
+from pushforward.dynamics.solvers import AbstractSolver, Adaptive, Solution
 from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, draw_rows
 
 
@@ -109,7 +109,6 @@ class Continuous(AbstractBatchedBijection):
         value = value.astype(dtype)
         exact = isinstance(self.divergence, ExactTrace)
         probes = None if exact else draw_rows(self.divergence, keys, value.shape[-1], self.in_shape, dtype)
-        t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
         arrays, static = eqx.partition(self.field, eqx.is_array)
         closed = self.field.closed_form() if exact else None
 
@@ -117,10 +116,52 @@ class Continuous(AbstractBatchedBijection):
             field = eqx.combine(shared[0], static)
             return value_and_divergence(field, self.divergence, shared[1], own[1], t, x, own[0])
 
-        own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (condition, probes))
-        found = solve_rows(self.solver, moved, jnp.moveaxis(value, -1, 0), t0, t1, (arrays, closed), own)
+        found = self._solve(moved, value, (arrays, closed), (condition, probes), forward)
         end, log_det = found.y
         return Report(jnp.moveaxis(end, 0, -1), log_det, found.n_evaluations, found.failed)
+
+    def energies(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray, forward: bool
+    ) -> tuple[Report, Array, Array]:
+        r"""A report, the kinetic energy $\int |v|^2 dt$, and $\int |\epsilon^T \partial_x v|^2 dt$, each `(n,)`.
+
+        Args:
+            value: `(*shape, n)`.
+            condition: `(*cond_shape, n)`; None iff unconditional.
+            keys: `(n,)`, for the probes of the trace and of the Jacobian's norm.
+            forward: from noise to data.
+
+        Source: Finlay, Jacobsen, Nurbekyan, Oberman, 2020, eq. 9-10, arXiv 2002.02798.
+        """
+        dtype = jnp.result_type(value, *jax.tree.leaves(eqx.filter(self.field, eqx.is_inexact_array)))
+        value = value.astype(dtype)
+        exact, n = isinstance(self.divergence, ExactTrace), value.shape[-1]
+        own = self.divergence if isinstance(self.divergence, Hutchinson) else Hutchinson()
+        directions = own.vectors(lambda v: v, draw_rows(own, keys, n, self.in_shape, dtype), rows=True)
+        probes = None if exact else draw_rows(self.divergence, keys, n, self.in_shape, dtype)
+
+        def moved(t: Array, x: Array, shared: tuple, own: tuple) -> tuple[Array, Array]:
+            field, closed = eqx.combine(shared[0], static), shared[1]
+            condition, probes, directions = own
+            arguments = (field, self.divergence, closed, probes, directions, t, x, condition)
+            return value_divergence_and_energies(*arguments)
+
+        arrays, static = eqx.partition(self.field, eqx.is_array)
+        shared = (arrays, self.field.closed_form() if exact else None)
+        found = self._solve(moved, value, shared, (condition, probes, directions), forward, (3,))
+        end, totals = found.y
+        report = Report(jnp.moveaxis(end, 0, -1), totals[:, 0], found.n_evaluations, found.failed)
+        # Both are integrals over the length of time, whichever way it was gone.
+        sign = 1 if forward else -1
+        return report, sign * totals[:, 1], sign * totals[:, 2]
+
+    def _solve(
+        self, moved: Moved, value: Array, shared: Any, own: Any, forward: bool, integrals: tuple[int, ...] = ()
+    ) -> Solution:
+        """`solve_rows` with rows on the last axis of the value and of what is their own."""
+        t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
+        value, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))
+        return solve_rows(self.solver, moved, value, t0, t1, shared, own, integrals)
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         found = self.report(x, condition, keys, True)

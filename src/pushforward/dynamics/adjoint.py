@@ -17,40 +17,59 @@ from pushforward.dynamics.solvers import AbstractSolver, Solution
 # network of weights 0.4 and on VP and VE paths, 16 are off by 2e-4 to 4e-4, 24 by 1e-5 to 1e-4, 32 by 4e-7 to 3e-5.
 N_NODES = 32
 
-# Velocity and divergence of an event: time, event, arrays that all rows share, arrays of the row.
+# Velocity and what is integrated along it: time, event, arrays that all rows share, arrays of the row.
 Moved = Callable[[Array, Array, Any, Any], tuple[Array, Array]]
 
 
-def solve_rows(solver: AbstractSolver, moved: Moved, x: Array, t0: float, t1: float, shared: Any, own: Any) -> Solution:
-    r"""Solve $\dot x = v$ and $\dot\ell = \operatorname{div} v$ for each row.
+def solve_rows(
+    solver: AbstractSolver,
+    moved: Moved,
+    x: Array,
+    t0: float,
+    t1: float,
+    shared: Any,
+    own: Any,
+    integrals: tuple[int, ...] = (),
+) -> Solution:
+    r"""Solve $\dot x = v$ and $\dot\ell = q$ for each row, where $q$ is the divergence and whatever else is integrated.
 
-    With the gradient `"adjoint"` the way back solves, for each row, $\dot a = -(\partial_x v)^T a - b\,\partial_x
-    \operatorname{div} v$ beside the event, where $b$ is the cotangent of $\ell$, and keeps both at the nodes of
-    Gauss and Legendre. The gradient of the weights,
-    $\int (a^T \partial_\theta v + b\,\partial_\theta \operatorname{div} v)\,dt$, is a sum over these nodes, taken of
-    all rows at once: no row carries a gradient of its own of every weight, and memory does not grow with the steps.
+    With the gradient `"adjoint"` the way back solves, for each row, $\dot a = -(\partial_x v)^T a - (\partial_x q)^T b$
+    beside the event, where $b$ is the cotangent of $\ell$, and keeps both at the nodes of Gauss and Legendre. The
+    gradient of the weights, $\int ((\partial_\theta v)^T a + (\partial_\theta q)^T b)\,dt$, is a sum over these nodes,
+    taken of all rows at once: no row carries a gradient of its own of every weight, and memory does not grow with the
+    steps.
 
     Args:
         solver: method, step control, and how to differentiate.
-        moved: velocity and divergence.
+        moved: velocity and integrand.
         x: rows at `t0`, `(n, *shape)`.
         t0: begin.
         t1: end.
         shared: a pytree of arrays.
         own: a pytree of arrays, with rows on the first axis.
+        integrals: shape of the integrand; `()` is one number.
 
     Returns:
-        the ends of events and log-determinants as `Solution.y`, of rows on the first axis.
+        the ends of events and integrals as `Solution.y`, of rows on the first axis.
 
     Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, appendix C, arXiv 1806.07366; the integral at Gauss-Legendre
         nodes: Norcliffe, Deisenroth, 2023, arXiv 2308.10644.
     """
     if solver.gradient == "adjoint":
-        return _adjoint((x, shared, own), solver=solver, moved=moved, t0=t0, t1=t1)
-    return _rows(solver, moved, x, t0, t1, shared, own)
+        return _adjoint((x, shared, own), solver=solver, moved=moved, t0=t0, t1=t1, integrals=integrals)
+    return _rows(solver, moved, x, t0, t1, shared, own, integrals)
 
 
-def _rows(solver: AbstractSolver, moved: Moved, x: Array, t0: float, t1: float, shared: Any, own: Any) -> Solution:
+def _rows(
+    solver: AbstractSolver,
+    moved: Moved,
+    x: Array,
+    t0: float,
+    t1: float,
+    shared: Any,
+    own: Any,
+    integrals: tuple[int, ...],
+) -> Solution:
     def one(x: Array, own: Any) -> Solution:
         # A list of arrays: diffrax's adjoint stumbles over empty containers.
         leaves, structure = jax.tree.flatten((shared, own))
@@ -59,23 +78,31 @@ def _rows(solver: AbstractSolver, moved: Moved, x: Array, t0: float, t1: float, 
             return moved(t, y[0], *jax.tree.unflatten(structure, arguments))
 
         gradient = "checkpointed" if solver.gradient == "adjoint" else solver.gradient
-        return solver.solve(both, (x, jnp.zeros((), x.dtype)), t0, t1, leaves, gradient=gradient)
+        return solver.solve(both, (x, jnp.zeros(integrals, x.dtype)), t0, t1, leaves, gradient=gradient)
 
     return jax.vmap(one)(x, own)
 
 
 @eqx.filter_custom_vjp
-def _adjoint(differentiated: tuple, solver: AbstractSolver, moved: Moved, t0: float, t1: float) -> Solution:
+def _adjoint(
+    differentiated: tuple, solver: AbstractSolver, moved: Moved, t0: float, t1: float, integrals: tuple[int, ...]
+) -> Solution:
     x, shared, own = differentiated
-    return _rows(solver, moved, x, t0, t1, shared, own)
+    return _rows(solver, moved, x, t0, t1, shared, own, integrals)
 
 
 @_adjoint.def_fwd
 def _forward(
-    perturbed: Any, differentiated: tuple, solver: AbstractSolver, moved: Moved, t0: float, t1: float
+    perturbed: Any,
+    differentiated: tuple,
+    solver: AbstractSolver,
+    moved: Moved,
+    t0: float,
+    t1: float,
+    integrals: tuple[int, ...],
 ) -> tuple[Solution, tuple[Array, Array]]:
     x, shared, own = differentiated
-    found = _rows(solver, moved, x, t0, t1, shared, own)
+    found = _rows(solver, moved, x, t0, t1, shared, own, integrals)
     return found, found.y
 
 
@@ -89,20 +116,21 @@ def _backward(
     moved: Moved,
     t0: float,
     t1: float,
+    integrals: tuple[int, ...],
 ) -> tuple:
     (shared, own), rest = eqx.partition(differentiated[1:], eqx.is_inexact_array)
-    by_x, by_log_det = (jnp.zeros_like(y) if ct is None else ct for ct, y in zip(cotangents.y, end, strict=True))
+    by_x, by_ell = (jnp.zeros_like(y) if ct is None else ct for ct, y in zip(cotangents.y, end, strict=True))
     nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
     times = jnp.asarray(t1 + (t0 - t1) * (nodes + 1) / 2, by_x.dtype)  # in the order of the way back
     shares = jnp.asarray((t1 - t0) * weights / 2, by_x.dtype)
     # The equation is linear in the cotangents: brought to size 1, the solver's tolerance means the same for every loss.
     event = tuple(range(1, by_x.ndim))
-    size = jnp.sqrt(jnp.mean(by_x**2, axis=event) + by_log_det**2)
+    size = jnp.sqrt(jnp.mean(by_x**2, axis=event) + jnp.sum(by_ell**2, axis=tuple(range(1, by_ell.ndim))))
     size = jnp.where(size > 0, size, 1)
     # A row whose solve failed starts back from 0, which is quick, and its gradient is NaN.
-    failed = jnp.isnan(end[1])
+    failed = jnp.any(jnp.isnan(end[1]), axis=tuple(range(1, by_ell.ndim)))
     start = jnp.where(_wide(failed, by_x), 0, end[0])
-    a, b = by_x / _wide(size, by_x), by_log_det / size
+    a, b = by_x / _wide(size, by_x), by_ell / _wide(size, by_ell)
     size = jnp.where(failed, jnp.nan, size)
 
     def parts(t: Array, x: Array, shared: Any, own: Any, rest: Any) -> tuple[Array, Array]:
@@ -131,7 +159,7 @@ def _backward(
             return each(t, y[:, 0], shared, own, rest)
 
         pull = jax.vjp(rows, shared, own)[1]
-        each = pull((share * y[:, 1] * _wide(size, by_x), share * b * size))
+        each = pull((share * y[:, 1] * _wide(size, by_x), share * b * _wide(size, by_ell)))
         return jax.tree.map(jnp.add, carry, each), None
 
     zeros = jax.tree.map(jnp.zeros_like, (shared, own))

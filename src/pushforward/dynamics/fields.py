@@ -15,7 +15,7 @@ from pushforward._checks import message
 from pushforward._types import Array, Shape
 from pushforward.dynamics.guidance import GuidedNet, NullableCondition
 from pushforward.nets.time import TimeMLP
-from pushforward.numerics.trace import AbstractTrace, ExactTrace
+from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, each, quadratic
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
 
 
@@ -73,6 +73,39 @@ def value_and_divergence(
         return field.value_and_divergence(t, x, condition, closed)
     chunk = trace.chunk if isinstance(trace, ExactTrace) else math.prod(x.shape)
     return _by_products(lambda x: field(t, x, condition), x, chunk)
+
+
+def value_divergence_and_energies(
+    field: AbstractField,
+    trace: AbstractTrace,
+    closed: Any,
+    probes: Array | None,
+    directions: Array,
+    t: Array,
+    x: Array,
+    condition: Array | None,
+) -> tuple[Array, Array]:
+    r"""Velocity, and $(\operatorname{div} v, |v|^2, |\epsilon^T \partial_x v|^2)$.
+
+    The last is an unbiased estimate of the squared Frobenius norm of the Jacobian.
+
+    Args:
+        field: the field.
+        trace: of the divergence; `Hutchinson` shares its product with the last term.
+        closed: as for `value_and_divergence`.
+        probes: as for `value_and_divergence`.
+        directions: $\epsilon$, `(n_probes, *shape)`, scaled so that the squares add up to a mean.
+        t: time.
+        x: event.
+        condition: of the event.
+    """
+    value, pull = jax.vjp(lambda x: field(t, x, condition), x)
+    products = each(lambda v: pull(v)[0], directions)
+    if isinstance(trace, Hutchinson):
+        divergence = quadratic(directions, products)
+    else:
+        divergence = value_and_divergence(field, trace, closed, probes, t, x, condition)[1]
+    return value, jnp.stack([divergence, jnp.sum(value**2), jnp.sum(products**2)])
 
 
 def _by_products(function: Callable[[Array], Array], x: Array, chunk: int) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.objectives.natural import natural_objective
 from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
+from pushforward.objectives.regularized import RegularizedLikelihood
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
@@ -30,6 +31,7 @@ __all__ = [
     "MaximumLikelihood",
     "NoiseWeighting",
     "Reflow",
+    "RegularizedLikelihood",
     "ScoreMatching",
     "SlicedScoreMatching",
     "UniformTimes",

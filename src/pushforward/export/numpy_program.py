@@ -158,7 +158,9 @@ class Program:
         name, params = equation.primitive.name, equation.params
         if name not in OPERATIONS:
             fix = "Export to StableHLO, which takes any model: --to stablehlo, export_stablehlo(...)."
-            raise ValueError(message("export_numpy", "a model of NumPy's operations", f"{name!r} in it", fix))
+            solves = name.startswith("unvmap")  # of Equinox's loops, in which diffrax steps
+            got = f"a solver of differential equations ({name!r})" if solves else repr(name)
+            raise ValueError(message("export_numpy", "a model of NumPy's operations", f"{got} in it", fix))
         if name in ("gather", "scatter", "scatter-add"):
             return _index_params(params, equation.invars[0].aval.dtype)
         if name == "reshape" and params.get("dimensions") is not None:

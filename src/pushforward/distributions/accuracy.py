@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -83,7 +84,9 @@ def log_prob_with_error(
     )
     error = np.zeros(values.shape[1:]) if key is None else values.std(axis=0, ddof=1) / N_DRAWS**0.5
     # Both use the same probes, so that the difference is the solver's.
-    return Estimate(values.mean(axis=0), error, np.abs(changes.mean(axis=0)), counts.mean(axis=0), failed.any(axis=0))
+    return Estimate(
+        values.mean(axis=0), error, np.abs(changes.mean(axis=0)), counts.mean(axis=0), np.asarray(failed.any(axis=0))
+    )
 
 
 @eqx.filter_jit
@@ -96,8 +99,8 @@ def _scored(
     *,
     batches: tuple,
 ) -> tuple[Array, Array, Array, Array]:
-    shape = jnp.broadcast_shapes(*batches)
-    keys = None if key is None else batch_keys(key, int(np.prod(shape, dtype=int))).reshape(shape)
+    shape = np.broadcast_shapes(*batches)
+    keys = None if key is None else batch_keys(key, math.prod(shape)).reshape(shape)
 
     def run(x: Array, condition: Array | None, keys: PRNGKeyArray | None = None) -> tuple:
         value, count, failed = _log_prob(model, x, condition, keys)

@@ -27,6 +27,7 @@ from pushforward.estimators.verify import check_model, compare_with_simple, stat
 from pushforward.estimators.words import baseline_of, card, meaning
 from pushforward.io.model_folder import ModelParts, load_model, save_model
 from pushforward.metrics import compare
+from pushforward.objectives import AbstractObjective
 from pushforward.training import FitResult, Verdict
 from pushforward.training.tracking import AbstractTracker
 
@@ -52,6 +53,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         autoregressive: autoregressive (the default) or coupling splines, for `"nsf"`.
         flow_options: further arguments of the zoo's function, such as `{"linear": "lu"}`.
         base: distribution of the latent: `"normal"`, `"student_t"` (for heavy tails) or `"diagonal_normal"`.
+        objective: what is minimised, as an `AbstractObjective` or its name in `objectives.OBJECTIVES`; None is what the
+            flow is made for: maximum likelihood, `"flow_matching"` or `"denoising"`.
         schema: what the columns are: a `TableSchema`, its JSON as a dict, or the path of such a file; None detects it
             in tables, and takes every column of an array as real numbers.
         missing: `"error"`; `"drop"` leaves out rows with missing values; `"model"` fits a model in which cells may be
@@ -96,6 +99,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         autoregressive: bool | None = None,
         flow_options: Mapping[str, Any] | None = None,
         base: str = "normal",
+        objective: str | AbstractObjective | None = None,
         schema: TableSchema | Mapping[str, Any] | str | os.PathLike | None = None,
         missing: Literal["error", "drop", "model"] = "error",
         verify: bool = True,
@@ -117,6 +121,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.autoregressive = autoregressive
         self.flow_options = flow_options
         self.base = base
+        self.objective = objective
         self.schema = schema
         self.missing = missing
         self.verify = verify
@@ -179,6 +184,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             make_recipe(self.flow, self.base, options, len(prepared.rows)),
             seeds,
             validation=self.validation_fraction,
+            objective=self.objective,
             max_epochs=self.max_epochs,
             max_seconds=self.max_seconds,
             batch_size=self.batch_size,

@@ -27,6 +27,7 @@ from pushforward.estimators.calibrate import calibrate
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
 from pushforward.flows.bases import ANGULAR
+from pushforward.objectives import AbstractObjective, objective_named
 from pushforward.training import FitResult, fit
 from pushforward.training.rows import held_out_rows
 
@@ -226,6 +227,7 @@ def train(
     seeds: np.ndarray,
     *,
     validation: float,
+    objective: str | AbstractObjective | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     **options: Any,
@@ -237,6 +239,7 @@ def train(
         recipe: what the model is built of.
         seeds: two times two words, for the initial weights and for the fit.
         validation: share of the rows to hold out.
+        objective: what to minimise, or its name; None is what the flow is made for.
         learning_rate: None takes `LEARNING_RATE`.
         weight_decay: None takes `WEIGHT_DECAY`.
         options: of `pushforward.fit`.
@@ -249,6 +252,7 @@ def train(
     # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
     with jax.enable_x64(False):
         model, condition = untrained(prepared, recipe, seeds[0])
+        chosen = objective_named(objective, model) if isinstance(objective, str) else objective
         result = fit(
             model.standardised(),  # pyright: ignore[reportArgumentType]
             model.standardise(prepared.rows),
@@ -256,6 +260,7 @@ def train(
             weights=prepared.weights,
             key=key,
             validation=validation,
+            objective=chosen,
             learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
             weight_decay=WEIGHT_DECAY if weight_decay is None else weight_decay,
             **options,

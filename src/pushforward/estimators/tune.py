@@ -93,6 +93,9 @@ def tune(
     if not max_seconds > 0 or (n_trials is not None and n_trials < 1):
         raise ValueError(f"tune: expected max_seconds > 0 and n_trials >= 1, got {max_seconds} and {n_trials}.")
     options = options or FitOptions()
+    if options.training.objective not in (None, "likelihood"):
+        got = f"the objective {options.training.objective!r}"
+        raise ValueError(f"tune: expected no objective, or likelihood, got {got}. The flows tried are trained by it.")
     data = options.data
     plain = isinstance(table, np.ndarray) and data.schema_file is None  # as `FlowDensity` takes arrays
     columns = None if data.columns is None else [*data.columns, *(c for c in data.given if c not in data.columns)]

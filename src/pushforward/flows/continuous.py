@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -52,18 +51,11 @@ def _network(
     if residual and frequency:
         fix = "Leave one of them out."
         raise ValueError(message(name, "a residual network or sines in the first layer", "both", fix))
-    make = TimeResidualMLP if residual else functools.partial(TimeMLP, frequency=frequency)
-    return make(
-        as_key(name, key),
-        check_int(name, "dim", dim, 1, MAX_DIM),
-        width=width,
-        depth=depth,
-        cond_shape=condition_shape(name, condition_dim),
-        mixing=mixing,
-        n_frequencies=n_frequencies,
-        activation=activation,
-        frequency=frequency,
-    )
+    key, dim = as_key(name, key), check_int(name, "dim", dim, 1, MAX_DIM)
+    cond_shape = condition_shape(name, condition_dim)
+    common: dict[str, Any] = {"width": width, "depth": depth, "cond_shape": cond_shape, "mixing": mixing}
+    common |= {"n_frequencies": n_frequencies, "activation": activation}
+    return TimeResidualMLP(key, dim, **common) if residual else TimeMLP(key, dim, frequency=frequency, **common)
 
 
 def _solver(name: str, method: Method, tolerance: float, n_steps: int | None, gradient: Gradient) -> AbstractSolver:

@@ -38,6 +38,9 @@ FlowName = Literal[
     "score_sde",
     "ncsn",
 ]
+ObjectiveName = Literal[
+    "likelihood", "regularized", "flow_matching", "optimal_transport", "denoising", "likelihood_weighted"
+]
 BaseName = Literal["normal", "student_t", "diagonal_normal", "torus"]
 # Those that have no networks unless they are conditional, whatever their width and depth say.
 WITHOUT_NETWORKS = frozenset({"gaussianization", "planar", "radial", "sylvester"})

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from pushforward.data.schema import nearest
-from pushforward.io.flow_options import OPTIONS, BaseName, FlowName
+from pushforward.io.flow_options import OPTIONS, BaseName, FlowName, ObjectiveName
 
 MAX_FILE = 2**20
 
@@ -55,8 +55,11 @@ FlowOptions: type[ModelOptions] = create_model("FlowOptions", __base__=ModelOpti
 
 
 class TrainingOptions(Section):
-    """How long, and from which seed."""
+    """How, how long, and from which seed."""
 
+    objective: ObjectiveName | None = Field(
+        default=None, description="What is minimised; None is what the flow is made for."
+    )
     max_epochs: int | None = Field(default=None, ge=1, description="Passes over the rows, at most.")
     max_minutes: float | None = Field(default=None, ge=0.01, description="Time for training, at most.")
     batch_size: int | None = Field(default=None, ge=1, description="Rows per step.")
@@ -139,6 +142,7 @@ class FitOptions(Section):
             "given": list(data.given) or None,
             "schema": data.schema_file,
             "missing": data.missing,
+            "objective": training.objective,
             "max_epochs": training.max_epochs,
             "max_seconds": None if training.max_minutes is None else 60 * training.max_minutes,
             "batch_size": training.batch_size,

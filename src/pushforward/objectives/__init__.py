@@ -11,13 +11,14 @@ from pushforward.objectives.denoising import (
 from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.natural import natural_objective
+from pushforward.objectives.natural import OBJECTIVES, natural_objective, objective_named
 from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
 from pushforward.objectives.regularized import RegularizedLikelihood
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
 __all__ = [
+    "OBJECTIVES",
     "AbstractObjective",
     "AbstractTimes",
     "AbstractWeighting",
@@ -38,6 +39,7 @@ __all__ = [
     "UnnormalisedDensity",
     "is_normalised",
     "natural_objective",
+    "objective_named",
     "reflow_pairs",
     "straightness",
     "weighted_mean",

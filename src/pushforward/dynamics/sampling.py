@@ -259,7 +259,8 @@ class PredictorCorrector(AbstractSampler):
 class AnnealedLangevin(AbstractSampler):
     r"""Langevin steps at one noise level after the other: $x + \frac12 a_i s + \sqrt{a_i}\,z$, $a_i = a\,\sigma_i^2$.
 
-    Levels are equally spaced in the path's time; on `VarianceExplodingPath` that is a geometric sequence.
+    Levels are equally spaced in the path's time, its start and end among them; on `VarianceExplodingPath` that is a
+    geometric sequence, the one that `objectives.LevelTimes(n_levels)` trains.
 
     Args:
         n_levels: of noise.
@@ -281,7 +282,7 @@ class AnnealedLangevin(AbstractSampler):
         self.step = float(step)
 
     def run(self, field: PredictionField, x: Array, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        times = _times(field, self.n_levels)[1:]
+        times = jnp.linspace(field.start, field.end, self.n_levels) if self.n_levels > 1 else jnp.array([field.end])
 
         def level(x: Array, i: Array) -> tuple[Array, None]:
             size = self.step * field.path.sigma(times[i]) ** 2

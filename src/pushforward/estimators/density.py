@@ -64,8 +64,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         max_epochs: passes over the rows at most; None chooses by the number of rows.
         max_seconds: time budget of a fit; it shortens the schedule.
         batch_size: rows per step; None chooses.
-        learning_rate: of Adam, at the top of its schedule; None takes what measurement chose, 8e-3.
-        weight_decay: decoupled weight decay; None takes what measurement chose, 0.3.
+        learning_rate: of Adam, at the top of its schedule; None takes what measurement chose, 8e-3 (4e-3 for
+            flow matching and denoising).
+        weight_decay: decoupled weight decay; None takes what measurement chose, 0.3 (0 for these).
         validation_fraction: share of the rows held out to stop early by; 0 holds out none.
         progress: shows progress: `"auto"` a bar on a terminal, False nothing.
         random_state: seed, `RandomState` or None, of the initial weights, the held-out rows and the batches.

@@ -27,7 +27,7 @@ from pushforward.estimators.calibrate import calibrate
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
 from pushforward.flows.bases import ANGULAR
-from pushforward.objectives import AbstractObjective, objective_named
+from pushforward.objectives import AbstractObjective, is_regression, natural_objective, objective_named
 from pushforward.training import FitResult, fit
 from pushforward.training.rows import held_out_rows
 
@@ -39,6 +39,10 @@ MISSING = ("error", "drop", "model")
 # rows, goes at half this rate and without decay.
 LEARNING_RATE = 8e-3
 WEIGHT_DECAY = 0.3
+# Of losses that are regressions (flow matching, denoising score matching): on kin8nm and white wine flow matching gains
+# 0.4 and 2.2 nats over a Gaussian with the numbers above, 1.9 and 2.2 with these.
+REGRESSION_RATE = 4e-3
+REGRESSION_DECAY = 0.0
 
 
 @dataclass(frozen=True)
@@ -240,8 +244,8 @@ def train(
         seeds: two times two words, for the initial weights and for the fit.
         validation: share of the rows to hold out.
         objective: what to minimise, or its name; None is what the flow is made for.
-        learning_rate: None takes `LEARNING_RATE`.
-        weight_decay: None takes `WEIGHT_DECAY`.
+        learning_rate: None takes `LEARNING_RATE`, or `REGRESSION_RATE`.
+        weight_decay: None takes `WEIGHT_DECAY`, or `REGRESSION_DECAY`.
         options: of `pushforward.fit`.
 
     Raises:
@@ -253,6 +257,10 @@ def train(
     with jax.enable_x64(False):
         model, condition = untrained(prepared, recipe, seeds[0])
         chosen = objective_named(objective, model) if isinstance(objective, str) else objective
+        chosen = natural_objective(model) if chosen is None else chosen
+        rate, decay = (LEARNING_RATE, WEIGHT_DECAY)
+        if is_regression(chosen):
+            rate, decay = REGRESSION_RATE, REGRESSION_DECAY
         result = fit(
             model.standardised(),  # pyright: ignore[reportArgumentType]
             model.standardise(prepared.rows),
@@ -261,8 +269,8 @@ def train(
             key=key,
             validation=validation,
             objective=chosen,
-            learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
-            weight_decay=WEIGHT_DECAY if weight_decay is None else weight_decay,
+            learning_rate=rate if learning_rate is None else learning_rate,
+            weight_decay=decay if weight_decay is None else weight_decay,
             **options,
         )
         held_out = held_out_rows(len(prepared.rows), validation, key)

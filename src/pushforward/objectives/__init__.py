@@ -11,7 +11,7 @@ from pushforward.objectives.denoising import (
 from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.natural import OBJECTIVES, natural_objective, objective_named
+from pushforward.objectives.natural import OBJECTIVES, is_regression, natural_objective, objective_named
 from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
 from pushforward.objectives.regularized import RegularizedLikelihood
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
@@ -38,6 +38,7 @@ __all__ = [
     "UniformTimes",
     "UnnormalisedDensity",
     "is_normalised",
+    "is_regression",
     "natural_objective",
     "objective_named",
     "reflow_pairs",

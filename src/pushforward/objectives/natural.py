@@ -9,6 +9,7 @@ from pushforward._checks import message
 from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective
+from pushforward.objectives.bridge import BridgeMatching
 from pushforward.objectives.denoising import DenoisingScoreMatching
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
@@ -16,6 +17,11 @@ from pushforward.objectives.regularized import RegularizedLikelihood
 from pushforward.objectives.times import ImportanceTimes, LevelTimes
 from pushforward.objectives.view import field_of, has_field
 from pushforward.paths import OptimalTransport, VarianceExplodingPath
+
+
+def is_regression(objective: AbstractObjective) -> bool:
+    """Whether a step is one evaluation of a network: cheap, with a noisy gradient, so that a fit takes more of them."""
+    return isinstance(objective, FlowMatching | DenoisingScoreMatching | BridgeMatching)
 
 
 def natural_objective(model: AbstractDistribution) -> AbstractObjective:

@@ -19,6 +19,9 @@ from pushforward.training.batches import bucket, n_batches
 BATCH_SIZE = 256
 LEARNING_RATE = 4e-3
 MIN_STEPS, MAX_STEPS, EPOCHS = 3_000, 60_000, 60  # steps of a whole schedule: `EPOCHS` epochs within these bounds
+# As many times more epochs where a step is one evaluation of a network. On kin8nm flow matching gained 1.39 nats over a
+# Gaussian in 3,000 steps, and 1.90 where it could go on until it stopped early.
+REGRESSION = 6
 PATIENCE_STEPS = 400  # fewer steps than this without progress never stop a fit, however small the table
 ROUND_STEPS = (10, 500)  # steps between two validations: an epoch, within these bounds
 WARMUP_SHARE, WARMUP_STEPS = 0.03, 500  # of the schedule, and no more steps than these
@@ -76,8 +79,11 @@ def make_plan(
     clip_norm: float | None,
     ema: float,
     warmup: int | None,
+    regression: bool = False,
 ) -> Plan:
     """The plan for `n` training rows, every argument checked.
+
+    `regression` says that a step is one evaluation of a network.
 
     Raises:
         ValueError: a number lies outside its range.
@@ -85,7 +91,8 @@ def make_plan(
     size = BATCH_SIZE if batch_size is None else check_int("fit", "batch_size", batch_size, 1)
     steps_per_epoch = n_batches(n, size)
     if max_epochs is None:
-        total = min(max(EPOCHS * steps_per_epoch, MIN_STEPS), max(MAX_STEPS, steps_per_epoch))
+        more = REGRESSION if regression else 1
+        total = min(more * max(EPOCHS * steps_per_epoch, MIN_STEPS), max(MAX_STEPS, steps_per_epoch))
     else:
         total = check_int("fit", "max_epochs", max_epochs, 1) * steps_per_epoch
     low, high = ROUND_STEPS

@@ -12,7 +12,7 @@ import numpy as np
 from pushforward._checks import as_key
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
-from pushforward.objectives import AbstractObjective, natural_objective
+from pushforward.objectives import AbstractObjective, is_regression, natural_objective
 from pushforward.training.batches import bucket, streams
 from pushforward.training.fit import initialise_from
 from pushforward.training.loop import Call, run
@@ -106,6 +106,7 @@ def rehearse(
         10
     """
     key = as_key("rehearse", key)
+    objective = natural_objective(flow) if objective is None else objective
 
     def refuse(x: Any, condition: Any) -> Any:
         raise ValueError("rehearse: expected validation a fraction of the rows, got rows.")
@@ -127,6 +128,7 @@ def rehearse(
         clip_norm=5.0,
         ema=0.999,
         warmup=None,
+        regression=is_regression(objective),
     )
     vector, _ = FlatModel.split(flow)
     vector, model = FlatModel.split(initialise_from(flow, table, vector.dtype))  # pyright: ignore[reportArgumentType]
@@ -134,7 +136,6 @@ def rehearse(
     chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
     held_out_rows = None if held_out is None else held_out.on_device(vector.dtype, chunks)
     state = FitState.start(vector, first_moments(plan, vector), bucket(n), int(plan.steps_per_round))
-    objective = natural_objective(flow) if objective is None else objective
     fixed, seeds = (model, objective, rows, held_out_rows, plan), streams(key)
     start = time.perf_counter()
     compiled = run.lower(state, *fixed, _call(1), seeds).compile()

@@ -11,6 +11,21 @@ from cases.core import BINS, KNOTS
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import evaluation_form
 
+VELOCITY = ("cnf", "ffjord", "flow_matching", "rectified_flow", "score_sde", "ncsn")
+# Laws and round trips are held to 1e-9: the solve must be better than that.
+TIGHT: dict[str, Any] = {"method": "dopri8", "tolerance": 1e-11}
+
+
+def velocity(name: str) -> Callable[..., pf.Flow]:
+    """A flow of a velocity field as it is scored; layers are for those that may have some."""
+
+    def make(key: PRNGKeyArray, *, n_layers: int, **options: Any) -> pf.Flow:
+        layers = {"n_layers": n_layers} if name in ("cnf", "ffjord") else {}
+        return evaluation_form(pf.flows.ZOO[name](key, **{**TIGHT, **layers, **options}))
+
+    return make
+
+
 ZOO: dict[str, Callable[..., pf.Flow]] = {
     "nice": pf.flows.nice,
     "realnvp": pf.flows.realnvp,
@@ -34,6 +49,7 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     # As they are scored; their training form is random.
     "iresnet": lambda *args, **kwargs: evaluation_form(pf.flows.iresnet(*args, **kwargs)),
     "residual_flow": lambda *args, **kwargs: evaluation_form(pf.flows.residual_flow(*args, **kwargs)),
+    **{name: velocity(name) for name in VELOCITY},
 }
 
 SMALL: dict[str, Any] = {"n_layers": 2, "width": 8, "depth": 1}
@@ -73,4 +89,12 @@ CASES: dict[str, Case] = {
     "residual_flow, conditional": Case(
         lambda key: pf.flows.residual_flow(key, dim=2, condition_dim=2, **SMALL).bijection
     ),
+    "cnf, residual": Case(lambda key: pf.flows.cnf(key, dim=2, width=8, depth=1, residual=True).bijection),
+    "ffjord, conditional": Case(lambda key: pf.flows.ffjord(key, dim=2, condition_dim=2, **SMALL).bijection),
+    "flow_matching": Case(lambda key: pf.flows.flow_matching(key, dim=2, width=8).bijection),
+    "rectified_flow, conditional": Case(
+        lambda key: pf.flows.rectified_flow(key, dim=2, condition_dim=2, width=8, depth=1).bijection
+    ),
+    "score_sde, subvp": Case(lambda key: pf.flows.score_sde(key, dim=2, width=8, depth=1, sde="subvp").bijection),
+    "ncsn": Case(lambda key: pf.flows.ncsn(key, dim=2, width=8, depth=1).bijection),
 }

@@ -463,6 +463,10 @@ def test_options_come_from_file_settings_and_flags(work: Path, run: Any) -> None
         ("--set n_layers", "expected section.key=value"),
         ("--set flow.n_layers=many", "flow.n_layers"),
         ("--set flow.n_layers=0", "greater than or equal to 1"),
+        ("--flow flow_matching --set flow.n_layers=3", "--n-layers is no option of the flow flow_matching"),
+        ("--flow cnf --bins 4", "--bins is no option of the flow cnf"),
+        ("--flow cnf --tolerance 0", "greater than or equal to 0.000000000001"),
+        ("--flow score_sde --sde edm", "'vp', 'subvp', 've'"),
         ("--config bad.toml", "not valid TOML"),
         ("--config unknown.toml", "Did you mean 'training.max_epochs'?"),
     ],
@@ -536,6 +540,45 @@ def test_inspect_check_export(work: Path, run: Any) -> None:
     assert code == 0
     assert json.loads(out)["max_abs_error_log_prob"] < 1e-9
     assert run("export model --to numpy-npz --out exported")[0] == 2
+
+
+FIELD = ["--width", "8", "--depth", "1", "--no-verify", "--set", "training.max_epochs=3", "-q"]
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        "ffjord",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("cnf", "flow_matching", "score_sde", "ncsn")),
+    ],
+)
+def test_flows_of_velocity_fields(work: Path, run: Any, flow: str) -> None:
+    assert run(f"fit data.csv --columns a,b --flow {flow} --tolerance 1e-3 --out m", *FIELD)[0] == 0
+    assert run("sample m -n 7 --out s.csv")[0] == 0
+    assert np.isfinite(read_table("s.csv").values).all()
+    scored = json.loads(run("score m data.csv --json")[1])
+    assert np.isfinite(scored["mean_nats"])
+    code, out, _ = run("inspect m")
+    assert code == 0
+    assert flow in out
+    assert "iterative" in out
+    code, _, err = run("export m --to numpy-npz --out e")
+    assert code == 2
+    assert "a solver of differential equations" in err
+    assert "--to stablehlo" in err
+
+
+@pytest.mark.thorough
+def test_the_check_of_a_velocity_field(work: Path, run: Any) -> None:
+    assert run("fit data.csv --columns a,b --flow ffjord --out m", *FIELD)[0] == 0
+    report = json.loads(run("check m data.csv --json")[1])
+    lines = {line["name"]: line for line in report["checks"]["lines"]}
+    (solver,) = (line for name, line in lines.items() if name.endswith("solver"))
+    assert solver["verdict"] == "pass"
+    assert not {name for name, line in lines.items() if line["verdict"] == "fail"} - {
+        "latents, each coordinate",
+        "latents, jointly",
+    }
 
 
 def test_names_with_commas() -> None:

@@ -21,6 +21,8 @@ import pytest
 import pushforward as pf
 from cases import small
 from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward.distributions import with_solver
+from pushforward.dynamics import FixedSteps
 from pushforward.export import export_numpy, export_stablehlo
 from pushforward.export import stablehlo as stablehlo_module
 from pushforward.export.numpy_runtime import load
@@ -54,7 +56,11 @@ SELDOM: dict[str, dict[str, Any]] = {
     "radial": {"linear": "qr"},
     "iresnet": {"condition_dim": 2},
     "residual_flow": {},
+    "cnf": {"condition_dim": 2},
+    "score_sde": {},
 }
+# Solved step by step, as many as each row needs: no program of NumPy's.
+SOLVED = ("cnf", "score_sde")
 FLOWS |= SELDOM
 STABLEHLO = ("realnvp", "nsf, autoregressive", *SELDOM, "sylvester")
 
@@ -105,7 +111,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return make
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.thorough] if n in SELDOM else []) for n in FLOWS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.thorough] if n in SELDOM else []) for n in FLOWS if n not in SOLVED]
+)
 def test_exports_are_the_model(name: str, exported: Callable, tmp_path: Path) -> None:
     flow, report = exported(name)
     assert report.ok
@@ -123,6 +131,23 @@ def test_exports_are_the_model(name: str, exported: Callable, tmp_path: Path) ->
         assert record["programs"]["sample"]["arguments"]["rows"] == {"shape": ["n"], "dtype": "uint32"}
         for path, digest in report.files.items():
             assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.thorough) for name in SOLVED])
+def test_a_flow_of_a_velocity_field(name: str, tmp_path: Path) -> None:
+    flow = flow_of(name)
+    report = export_stablehlo(flow, tmp_path / "stablehlo", **given(flow))
+    assert report.ok
+    assert max(report.max_abs_error_log_prob, report.max_abs_error_sample) < 1e-6
+    assert set(report.custom_calls) == {"shape_assertion"}
+    steps = with_solver(flow, FixedSteps("rk4", 4))
+    assert export_stablehlo(steps, tmp_path / "steps", **given(flow)).ok
+
+
+def test_numpy_has_no_solver(tmp_path: Path) -> None:
+    flow = pf.flows.cnf(KEY, dim=3, width=4, depth=1, method="rk4", n_steps=2)
+    with pytest.raises(ValueError, match=r"got a solver of differential equations .* StableHLO, which takes any model"):
+        export_numpy(flow, tmp_path, names=NAMES)
 
 
 def test_a_log_density_that_needs_a_key(tmp_path: Path) -> None:

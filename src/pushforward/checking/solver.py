@@ -30,8 +30,10 @@ def check_solver(context: Context) -> CheckLine:
     largest = float(errors.max()) if len(errors) else np.nan
     low, high = int(found.n_evaluations.min()), int(found.n_evaluations.max())
     verdict: Outcome = "fail" if n_failed or not largest <= LARGEST_ERROR else "pass"
-    text = f"At half the solver's tolerance the log-density of {len(rows)} rows changes by {np.median(errors):.1e} nats"
-    text += f" in the median and {largest:.1e} at most; a row takes {low} to {high} evaluations of the velocity."
+    text = f"A row takes {low} to {high} evaluations of the velocity."
+    if len(errors):
+        text += f" At half the solver's tolerance the log-density of {len(errors)} rows changes by"
+        text += f" {np.median(errors):.1e} nats in the median and {largest:.1e} at most."
     if n_failed:
         text += f" {n_failed} rows could not be solved: allow more steps, or loosen the tolerance."
     elif verdict == "fail":

@@ -20,6 +20,7 @@ Gradient = Literal["checkpointed", "adjoint", "direct"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
 FIXED_ALONE = ("euler", "rk4")  # no error estimate, hence no step control
+ADAPTIVE_ALONE = ("kvaerno5",)  # its equations are solved to the tolerance of the steps
 # A step is as long as its error allows; beyond so many a field is stiff or has blown up.
 MAX_STEPS = 1000
 STRICT = 1e-10  # a tolerance well below that of the checks, and above the rounding of float64
@@ -133,18 +134,21 @@ class AbstractSolver(eqx.Module):
             t1: end.
             arguments: a pytree; gradients reach its arrays.
             times: where states are kept on the way, in the order of the solve.
-            gradient: None is the solver's own.
+            gradient: None is the solver's own. `"adjoint"` is what `solve_rows` makes of a solve; of one alone it is
+                `"checkpointed"`.
         """
         import diffrax
 
-        controller, step, max_steps = self.control(t0, t1)
         dtype = jnp.result_type(*jax.tree.leaves(y0))
+        t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
+        controller, step, max_steps = self.control(t0, t1)
         method = solvers()[self.method]()
+        direct = (gradient or self.gradient) == "direct"
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             method,
-            t0=jnp.asarray(t0, dtype),
-            t1=jnp.asarray(t1, dtype),
+            t0=t0,
+            t1=t1,
             dt0=step,
             y0=y0,
             args=arguments,
@@ -152,7 +156,7 @@ class AbstractSolver(eqx.Module):
             saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=times)])
             if times is not None
             else diffrax.SaveAt(t1=True),
-            adjoint=_adjoint(gradient or self.gradient, method, controller),
+            adjoint=diffrax.DirectAdjoint() if direct else diffrax.RecursiveCheckpointAdjoint(),
             max_steps=max_steps,
             throw=False,
         )
@@ -161,14 +165,6 @@ class AbstractSolver(eqx.Module):
         end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), ends)
         per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
         return Solution(end, found.stats["num_steps"] * per_step, failed, along)
-
-
-def _adjoint(gradient: Gradient, method: Any, controller: Any) -> Any:
-    import diffrax
-
-    if gradient == "adjoint":
-        return diffrax.BacksolveAdjoint(solver=method, stepsize_controller=_of_all(controller))
-    return diffrax.DirectAdjoint() if gradient == "direct" else diffrax.RecursiveCheckpointAdjoint()
 
 
 def event_norm(y: Any) -> Array:
@@ -180,15 +176,6 @@ def root_mean_square(x: Array) -> Array:
     """The root mean square, with a gradient of 0 at 0."""
     square = jnp.mean(x * x)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
-
-
-def _of_all(controller: Any) -> Any:
-    """The controller of the way back, whose state is a tuple of states: its norm is that of the event too."""
-    import diffrax
-
-    if not isinstance(controller, diffrax.PIDController):
-        return controller
-    return diffrax.PIDController(rtol=controller.rtol, atol=controller.atol, norm=lambda y: event_norm(y[0]))
 
 
 def _names(name: str, method: str, gradient: str, allowed: tuple[str, ...]) -> None:
@@ -255,7 +242,7 @@ class FixedSteps(AbstractSolver):
     """A number of equal steps: every event costs the same, and training is predictable.
 
     Args:
-        method: one of `METHODS`.
+        method: any but `"kvaerno5"`.
         n_steps: how many.
         gradient: `"adjoint"`, `"checkpointed"` or `"direct"`.
 
@@ -268,7 +255,7 @@ class FixedSteps(AbstractSolver):
     gradient: Gradient = eqx.field(static=True)
 
     def __init__(self, method: Method = "rk4", n_steps: int = 16, gradient: Gradient = "checkpointed"):
-        _names("FixedSteps", method, gradient, METHODS)
+        _names("FixedSteps", method, gradient, tuple(m for m in METHODS if m not in ADAPTIVE_ALONE))
         self.method, self.gradient = method, gradient
         self.n_steps = check_int("FixedSteps", "n_steps", n_steps, 1)
 

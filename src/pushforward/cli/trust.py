@@ -94,7 +94,7 @@ def run_export(
     """Export a model and verify the export; the exit code, 6 if its numbers differ.
 
     Raises:
-        typer.BadParameter: a package is missing.
+        typer.BadParameter: a package is missing, or the format cannot hold this model.
         FileExistsError: something is there and `force` is False.
     """
     from pushforward.export import export_numpy, export_stablehlo
@@ -118,7 +118,7 @@ def run_export(
             conditions=condition,
             force=force,
         )
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     reporter.say(report.sentence)
     for name, reason in report.custom_calls.items():

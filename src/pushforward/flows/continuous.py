@@ -13,10 +13,18 @@ from pushforward.bijections import Chain, Continuous, Standardize
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.dynamics import AbstractField, AbstractSolver, Adaptive, FixedSteps, NetworkField, PredictionField
+from pushforward.dynamics import (
+    AbstractField,
+    AbstractSolver,
+    Adaptive,
+    FixedSteps,
+    NetworkField,
+    PotentialField,
+    PredictionField,
+)
 from pushforward.dynamics.solvers import Gradient, Method
 from pushforward.flows.layers import MAX_DIM, condition_shape
-from pushforward.nets import TimeMLP, TimeResidualMLP
+from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
 from pushforward.nets.time import Mixing
 from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson
 from pushforward.paths import (
@@ -91,32 +99,34 @@ def _neural_ode_flow(
     tolerance: float,
     n_steps: int | None,
     gradient: Gradient,
+    potential: bool,
     base: AbstractDistribution | None,
 ) -> Flow:
     """Layers of networks that are velocities, one after another."""
     trace, solver = _divergence(name, divergence, n_probes), _solver(name, method, tolerance, n_steps, gradient)
-    layers = [
-        Continuous(
-            NetworkField(
-                _network(
-                    name,
-                    own,
-                    dim,
-                    condition_dim,
-                    width=width,
-                    depth=depth,
-                    mixing=mixing,
-                    n_frequencies=n_frequencies,
-                    residual=residual,
-                    activation=activation,
-                    frequency=frequency,
-                )
-            ),
-            trace,
-            solver,
+
+    def field(key: PRNGKeyArray) -> AbstractField:
+        if potential:
+            cond_shape = condition_shape(name, condition_dim)
+            size = check_int(name, "dim", dim, 1, MAX_DIM)
+            return PotentialField(PotentialNet(key, size, width=width, depth=depth, cond_shape=cond_shape))
+        net = _network(
+            name,
+            key,
+            dim,
+            condition_dim,
+            width=width,
+            depth=depth,
+            mixing=mixing,
+            n_frequencies=n_frequencies,
+            residual=residual,
+            activation=activation,
+            frequency=frequency,
         )
-        for own in jax.random.split(as_key(name, key), check_int(name, "n_layers", n_layers, 1, 64))
-    ]
+        return NetworkField(net)
+
+    keys = jax.random.split(as_key(name, key), check_int(name, "n_layers", n_layers, 1, 64))
+    layers = [Continuous(field(own), trace, solver) for own in keys]
     return Flow(StandardNormal((dim,)) if base is None else base, layers[0] if n_layers == 1 else Chain(layers))
 
 
@@ -139,6 +149,7 @@ def cnf(
     tolerance: float = 1e-5,
     n_steps: int | None = None,
     gradient: Gradient = "adjoint",
+    potential: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     r"""Neural ODE flow: $\dot x = v_\theta(t, x)$ from noise to data, with the exact trace, trained by likelihood.
@@ -164,6 +175,8 @@ def cnf(
         tolerance: relative and absolute, of each event.
         n_steps: equal steps instead of adaptive ones; None is adaptive.
         gradient: `"adjoint"`, `"checkpointed"` or `"direct"`; see `dynamics.Adaptive`.
+        potential: the velocity is minus the gradient of a potential (OT-Flow), with the exact divergence in closed form
+            at any depth; of the network's options it has `width` and `depth`.
         base: distribution of the latent; None is a standard normal.
 
     Cost:
@@ -173,7 +186,8 @@ def cnf(
         ValueError: a size is out of bounds, or a name unknown.
 
     Source:
-        Chen, Rubanova, Bettencourt, Duvenaud, 2018, arXiv 1806.07366.
+        Chen, Rubanova, Bettencourt, Duvenaud, 2018, arXiv 1806.07366; Onken, Wu Fung, Li, Ruthotto, 2021, arXiv
+        2006.00104 (potential).
     """
     return _neural_ode_flow(
         "cnf",
@@ -194,6 +208,7 @@ def cnf(
         tolerance=tolerance,
         n_steps=n_steps,
         gradient=gradient,
+        potential=potential,
         base=base,
     )
 
@@ -274,6 +289,7 @@ def ffjord(
         tolerance=tolerance,
         n_steps=n_steps,
         gradient=gradient,
+        potential=False,
         base=base,
     )
 

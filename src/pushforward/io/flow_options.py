@@ -108,6 +108,7 @@ OPTIONS: dict[str, FlowOption] = {
     "mixing": FlowOption(Literal["concat", "concatsquash", "film"], "How time enters (flows of velocity fields)."),
     "n_frequencies": FlowOption(Annotated[int, Field(ge=0, le=64)], "Of time's embedding (flows of velocity fields)."),
     "frequency": FlowOption(Annotated[float, Field(ge=0, le=1e4)], "Of sines in the first layer (velocity fields)."),
+    "potential": FlowOption(bool, "The velocity is the gradient of a potential (cnf)."),
     "divergence": FlowOption(Literal["exact", "hutchinson"], "Trace of the Jacobian in training (cnf, ffjord)."),
     "method": FlowOption(
         Literal["euler", "heun", "rk4", "tsit5", "dopri5", "dopri8", "kvaerno5"], "Of the solver (velocity fields)."

@@ -22,7 +22,7 @@ from pushforward.data import TOYS
 from pushforward.objectives import DenoisingScoreMatching, FlowMatching, ImportanceTimes, LogitNormalTimes
 from pushforward.paths import OptimalTransport
 
-N_TRAIN, N_TEST = 40_000, 20_000
+N_TRAIN, N_TEST = 200_000, 5_000
 NAMES = ("8gaussians", "moons", "checkerboard", "rings", "circles", "swissroll")
 RESULTS = Path(__file__).parent / "results" / "continuous_toys.json"
 
@@ -34,7 +34,7 @@ def objective_of(word: str | None, flow: pf.Flow) -> Any:
     known = {
         "likelihood": pf.MaximumLikelihood(),
         "ot": FlowMatching(pairing=OptimalTransport()),
-        "logit": FlowMatching(times=LogitNormalTimes()),
+        "logit": FlowMatching(times=LogitNormalTimes(1.0, 1.5)),
     }
     return None if word is None else known[word]
 

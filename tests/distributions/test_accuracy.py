@@ -1,4 +1,4 @@
-"""`log_prob(..., with_error=True)`: errors that cover the truth, evaluations that are counted, failures that are named."""
+"""`log_prob(..., with_error=True)`: errors that cover the truth, evaluations counted, failures named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zoo's flows of velocity fields: what each is made for, exact noise models, a fit, and two solvers for one flow."""
+"""The zoo's flows of velocity fields: what each is made for, exact noise models, a fit with two solvers."""
 
 # Wrong arguments on purpose.
 # pyright: reportArgumentType=false

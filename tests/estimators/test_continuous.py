@@ -16,7 +16,6 @@ TINY: dict[str, Any] = {
     "width": 8, "depth": 1, "max_epochs": 3, "verify": False, "random_state": 0, "flow_options": {"tolerance": 1e-3},
 }  # fmt: skip
 FLOWS = ("cnf", "ffjord", "flow_matching", "rectified_flow", "score_sde", "ncsn")
-EVERY_RUN = ("flow_matching",)
 
 
 def table(n: int = 200) -> np.ndarray:
@@ -25,9 +24,8 @@ def table(n: int = 200) -> np.ndarray:
     return np.stack([1e4 + 10 * x, 0.01 * (x**2 + 0.3 * rng.normal(size=n)), rng.normal(size=n)], axis=1)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in EVERY_RUN else pytest.mark.thorough) for name in FLOWS]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", FLOWS)
 def test_fit_sample_score_save_load(name: str, tmp_path: Path) -> None:
     x = table()
     density = FlowDensity(name, **TINY).fit(x)
@@ -72,7 +70,7 @@ def independent(train: pd.DataFrame, test: pd.DataFrame) -> float:
 
 
 @pytest.mark.parametrize("name", ["flow_matching", pytest.param("cnf", marks=pytest.mark.thorough)])
-def test_masses_are_trained_beside_the_field(name: str) -> None:
+def test_masses_are_trained_beside_the_field(name: str, tmp_path: Path) -> None:
     train, test = mixed(), mixed(300, 1)
     options = {**TINY, "width": 16, "max_epochs": 30, "learning_rate": 1e-2, "missing": "model"}
     density = FlowDensity(name, **options).fit(train)
@@ -84,6 +82,8 @@ def test_masses_are_trained_beside_the_field(name: str) -> None:
     drawn = density.sample(300, random_state=0)
     assert set(drawn["colour"]) == {"red", "green"}
     assert abs(drawn["size"].isna().mean() - train["size"].isna().mean()) < 0.12
+    density.save(tmp_path / "model")
+    np.testing.assert_array_equal(FlowDensity.load(tmp_path / "model").score_samples(test), scores.log_prob)
     where = drawn.groupby("colour")["share"].mean()
     assert where["red"] - where["green"] > 2
 

@@ -19,8 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from suite import env, report
 from suite.adapters import LIBRARIES
+from suite.continuous import continuous
 from suite.figures import FIGURES, Run
 from suite.rounds import Library
+
+FIGURES |= {"continuous": continuous}
 
 
 def arguments() -> argparse.Namespace:

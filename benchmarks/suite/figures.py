@@ -68,7 +68,8 @@ def fastest(times: dict[str, dict[str, Any]]) -> tuple[str, float]:
     return best, peers[best]
 
 
-def _spread(times: dict[str, dict[str, Any]], name: str) -> str | None:
+def spread(times: dict[str, dict[str, Any]], name: str) -> str | None:
+    """The median of the rounds in ms, and their range."""
     if name not in times:
         return None
     row = times[name]
@@ -76,7 +77,8 @@ def _spread(times: dict[str, dict[str, Any]], name: str) -> str | None:
     return cell(row["ms"]) + spread
 
 
-def _summary(model: str, dim: int, times: dict[str, dict[str, Any]]) -> str:
+def summary(model: str, dim: int, times: dict[str, dict[str, Any]]) -> str:
+    """A line of the log."""
     return f"    {model}, D = {dim}, ms: " + ", ".join(f"{name} {cell(row['ms'])}" for name, row in times.items())
 
 
@@ -92,7 +94,7 @@ def _steps(run: Run, models: Sequence[str], dims: Sequence[int], peak: bool) -> 
                 row["scanned_ms"] = ours.do("ask", question="fit_step_ms", seconds=2.0 if run.quick else 5.0)
                 row["peak_gflops"] = ours.do("ask", question="peak")
             rows.append(row)
-            run.log(_summary(model, dim, times))
+            run.log(summary(model, dim, times))
     return rows
 
 
@@ -108,7 +110,7 @@ def steps(run: Run) -> tuple[dict[str, Any], str]:
         if OURS in times and len(times) > 1:
             name, ms = fastest(times)
             ratio = f"{goal(ms / times[OURS]['ms'], 2.0, True)}, {name}"
-        columns = [_spread(times, name) for name in run.libraries]
+        columns = [spread(times, name) for name in run.libraries]
         lines.append([label, *columns, cell(row.get("scanned_ms")), ratio])
         if peak and OURS in times:
             flops = work.matmul_flops(row["model"], row["dim"])
@@ -142,7 +144,7 @@ def compiled(run: Run) -> tuple[dict[str, Any], str]:
         times = row["times"]
         label = f"{work.TITLES[row['model']]}, D = {row['dim']}"
         ratio = times[library.name]["ms"] / times[OURS]["ms"]
-        lines.append([label, _spread(times, OURS), _spread(times, library.name), ratio])
+        lines.append([label, spread(times, OURS), spread(times, library.name), ratio])
     return {"rows": rows}, table(["training step, ms", OURS, "zuko, torch.compile", "zuko / ours"], lines)
 
 
@@ -172,8 +174,8 @@ def sampling(run: Run) -> tuple[dict[str, Any], str]:
                 value, bound = ms / times[OURS]["ms"], {43: 10.0, 784: 50.0}[dim]
                 ratio = (cell(value) if model == "nsf_coupling" else goal(value, bound, True)) + f", {name}"
         rows.append(row)
-        run.log(_summary(model, dim, times))
-        columns = [_spread(times, name) for name in run.libraries]
+        run.log(summary(model, dim, times))
+        columns = [spread(times, name) for name in run.libraries]
         lines.append([f"{work.TITLES[model]}, D = {dim}", *columns, ratio, density, own])
     head = ["512 samples, ms", *run.libraries, "fastest peer / ours", "our density, ms", "ours / our density"]
     return {"rows": rows}, table(head, lines)
@@ -257,13 +259,13 @@ def literature(run: Run) -> tuple[dict[str, Any], str]:
                 run.log(f"    {library.name} cannot sample {model}: {str(error)[:200]}")
         row["sampling"] = in_turn(drawing, "sample", run.rounds, run.seconds)
         rows.append(row)
-        run.log(_summary(model, dim, row["times"]))
+        run.log(summary(model, dim, row["times"]))
         for what, times in (("training step", row["times"]), ("512 samples", row["sampling"])):
             ratio = None
             if OURS in times and len(times) > 1:
                 name, ms = fastest(times)
                 ratio = f"{goal(ms / times[OURS]['ms'], 2.0, True)}, {name}"
-            columns = [_spread(times, name) for name in run.libraries]
+            columns = [spread(times, name) for name in run.libraries]
             lines.append([f"{work.TITLES[model]}, {what}", *columns, ratio])
     head = [f"ms, D = {dim}, 512 rows", *run.libraries, "fastest peer / ours"]
     sizes = [[work.TITLES[row["model"]], *(row["n_params"].get(name) for name in run.libraries)] for row in rows]

@@ -1,7 +1,8 @@
-"""Work that has to be done by a process that has done nothing before: the first step, and a whole fit.
+"""Work that has to be done by a process that has done nothing before: the first step, a whole fit, a peak of memory.
 
-`python -m suite.fresh first_step LIBRARY MODEL N_LAYERS DIM` and `python -m suite.fresh fit LIBRARY MODEL SEED` print a
-line of JSON. Importing the libraries and reading the data are not timed, making the flow is timed on its own.
+`python -m suite.fresh first_step LIBRARY MODEL N_LAYERS DIM`, `python -m suite.fresh fit LIBRARY MODEL SEED` and
+`python -m suite.fresh memory torchdiffeq GRADIENT N_STEPS DIM` print a line of JSON. Importing the libraries and
+reading the data are not timed, making the flow is timed on its own.
 """
 
 from __future__ import annotations
@@ -112,12 +113,22 @@ def _fit_ours(model: str, rows: Any, test: Any, seed: int) -> dict[str, Any]:
     }
 
 
+def memory(library: str, gradient: str, n_steps: int, dim: int) -> dict[str, Any]:
+    """Growth of the process at its peak, in a training step of torchdiffeq, the only library that has no other way."""
+    import numpy as np
+
+    from suite.adapters.torchdiffeq_ import peak_memory
+
+    rows = np.random.default_rng(0).standard_normal((BATCH, dim), dtype=np.float32)
+    return {"bytes": peak_memory(gradient, n_steps, dim, rows)}
+
+
 def main() -> None:
     pin()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     what, library, model, *numbers = sys.argv[1:]
-    answer = {"first_step": first_step, "fit": fit}[what](library, model, *map(int, numbers))
+    answer = {"first_step": first_step, "fit": fit, "memory": memory}[what](library, model, *map(int, numbers))
     print(json.dumps(answer), file=answers, flush=True)
 
 

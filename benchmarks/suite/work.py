@@ -25,6 +25,8 @@ TITLES = {
     "naf": "NAF, 3 layers",
     "umnn": "UMNN, 3 layers",
     "bnaf": "BNAF, 1 layer",
+    "cnf": "exact trace",
+    "cnf_hutchinson": "Hutchinson's trace, one probe",
 }
 STEP_DIMS = (8, 43)
 # (model, dim, only one round for the peers): the peers need minutes at D = 784.
@@ -44,6 +46,20 @@ BLOCK = 10  # units per dimension of a block autoregressive network
 LIPSCHITZ = 0.97
 SLOPE = 0.2  # of the leaky rectifier in planar layers: with it all libraries have an inverse
 DEPTHS = (5, 50)  # of the first training step
+
+# Flows of velocity fields.
+FIELD_MODELS = ("cnf", "cnf_hutchinson")
+FIELD_DIMS = (8, 43)
+FIELD_RTOL, FIELD_ATOL = 1e-5, 1e-6  # zuko's
+# A field's cost depends on its weights, and each library is asked for another number of steps: none may train it away.
+FIELD_RATE = 1e-9
+N_FREQUENCIES = 3  # zuko's
+GAIN = 4.0
+MATCHING_DIMS = (2, 43)
+MATCHING_BATCH = 256
+MATCHING_DEPTH = 3  # hidden layers of torchcfm's MLP
+MEMORY_STEPS = (20, 200, 2000)  # the goal is of the first two; diffrax keeps a number of states rounded up to a power
+MEMORY_DIM = 8
 
 SPLINE_PARAMS = 3 * BINS - 1  # widths, heights and the inner slopes; linear tails
 

@@ -6,7 +6,7 @@ import importlib
 from typing import Any, Protocol
 
 LIBRARIES = ("pushforward", "flowjax", "zuko", "nflows", "normflows")
-PEERS = LIBRARIES[1:]
+PEERS = (*LIBRARIES[1:], "torchdiffeq", "torchcfm")  # the last two are asked for velocity fields alone
 
 
 class Adapter(Protocol):

@@ -8,14 +8,35 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import pushforward as pf
+from pushforward.bijections import Continuous
+from pushforward.dynamics import Adaptive, FixedSteps, NetworkField
+from pushforward.numerics.trace import ExactTrace, Hutchinson
 from pushforward.training.state import FlatModel
-from suite.work import BATCH, BINS, BLOCK, BOUND, DEPTH, LEARNING_RATE, LIPSCHITZ, SIGMOIDS, WIDTH
+from suite import network
+from suite.work import (
+    BATCH,
+    BINS,
+    BLOCK,
+    BOUND,
+    DEPTH,
+    FIELD_ATOL,
+    FIELD_MODELS,
+    FIELD_RATE,
+    FIELD_RTOL,
+    LEARNING_RATE,
+    LIPSCHITZ,
+    MATCHING_DEPTH,
+    N_FREQUENCIES,
+    SIGMOIDS,
+    WIDTH,
+)
 
 EPOCH_STEPS = 20  # of the table that `fit_step_ms` fits
 
@@ -40,7 +61,29 @@ def construct(model: str, dim: int, n_layers: int, seed: int) -> pf.Flow:
         return pf.flows.umnn(key, **common, embedding=SIGMOIDS, integrand_width=WIDTH, integrand_depth=DEPTH)
     if model == "bnaf":
         return pf.flows.bnaf(key, dim=dim, n_layers=n_layers, width=BLOCK, depth=DEPTH)
+    if model in FIELD_MODELS:
+        trace = ExactTrace() if model == "cnf" else Hutchinson()
+        return velocity_flow(dim, trace, Adaptive("dopri5", rtol=FIELD_RTOL, atol=FIELD_ATOL))
+    if model == "flow_matching":
+        # torchcfm's MLP: time is one more input, and its activation is ELU but for two factors.
+        net = pf.nets.TimeMLP(key, dim, width=WIDTH, depth=MATCHING_DEPTH, n_frequencies=0, activation="elu")
+        return pf.Flow(pf.StandardNormal((dim,)), Continuous(NetworkField(net)))
     raise ValueError(f"pushforward has no {model}")
+
+
+def velocity_flow(dim: int, trace: Any, solver: Any) -> pf.Flow:
+    """The flow of `suite.network`; the weights that other libraries' networks have not are 0."""
+    net = pf.nets.TimeMLP(
+        jax.random.key(0), dim, width=WIDTH, depth=DEPTH, n_frequencies=N_FREQUENCIES, activation="elu"
+    )
+    (first, bias), *others = network.turned(dim)
+    by_time, by_event = first[:, : 2 * N_FREQUENCIES], first[:, 2 * N_FREQUENCIES :]
+    weights = tuple(np.column_stack([weight, bias]) for weight, bias in [(by_event, bias), *others])
+    shifts = (np.pad(by_time, ((0, 0), (1, 0))), *(np.zeros_like(shift) for shift in net.shifts[1:]))
+    net = eqx.tree_at(
+        lambda net: (net.weights, net.shifts), net, jax.tree.map(lambda leaf: jnp.asarray(leaf), (weights, shifts))
+    )
+    return pf.Flow(pf.StandardNormal((dim,)), Continuous(NetworkField(net), trace, solver))
 
 
 class PushforwardAdapter:
@@ -52,15 +95,15 @@ class PushforwardAdapter:
         self.flow = construct(model, dim, n_layers, seed)
         # As `pf.fit` does it: the trainable numbers are one vector, so that Adam is one loop and not one per array.
         vector, flat = FlatModel.split(self.flow)
-        optimizer = optax.adam(LEARNING_RATE)
-        take = pf.training.make_step(pf.objectives.MaximumLikelihood(), optimizer, lambda v, _: flat.build(v))
+        optimizer = optax.adam(FIELD_RATE if model in FIELD_MODELS else LEARNING_RATE)
+        matching = model == "flow_matching"
+        self.objective = pf.objectives.FlowMatching() if matching else pf.objectives.MaximumLikelihood()
+        take = pf.training.make_step(self.objective, optimizer, lambda v, _: flat.build(v))
 
-        # Of the models here only a residual flow draws anything, whose cost does not depend on the key.
-        step_key = jax.random.key(seed)
-
+        # What a step draws does not change its cost; an argument, so that nothing is drawn when it is compiled.
         @partial(jax.jit, donate_argnums=(0, 1))
-        def update(vector: jax.Array, state: Any, x: jax.Array) -> tuple[jax.Array, Any, Any]:
-            return take(vector, None, state, x, key=step_key)
+        def update(vector: jax.Array, state: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, Any, Any]:
+            return take(vector, None, state, x, key=key)
 
         self.vector, self._update = jnp.asarray(vector), update
         self.state = optimizer.init(self.vector)
@@ -72,13 +115,15 @@ class PushforwardAdapter:
         self.x = jax.block_until_ready(jnp.asarray(rows, jnp.float32))
 
     def step(self) -> None:
-        self.vector, self.state, info = self._update(self.vector, self.state, self.x)
+        self.vector, self.state, info = self._update(self.vector, self.state, self.x, self.key)
         jax.block_until_ready((self.vector, self.state, info))
 
     def fit_step_ms(self, seconds: float) -> float:
         """ms per step of the same batch and model inside `pf.fit`: a long fit less a short one, by their steps."""
-        rows = np.random.default_rng(0).standard_normal((EPOCH_STEPS * BATCH, self.x.shape[1]), dtype=np.float32)
-        settings = {"key": self.key, "validation": None, "batch_size": BATCH, "progress": False}
+        batch, dim = self.x.shape
+        rows = np.random.default_rng(0).standard_normal((EPOCH_STEPS * batch, dim), dtype=np.float32)
+        settings = {"key": self.key, "validation": None, "batch_size": batch, "progress": False}
+        settings |= {"objective": self.objective}
         start = time.perf_counter()
         self.step()
         longer = 1 + max(3, round(seconds / (EPOCH_STEPS * (time.perf_counter() - start))))
@@ -92,6 +137,33 @@ class PushforwardAdapter:
 
     def density(self) -> None:
         self.flow.log_prob(self.x).block_until_ready()
+
+    def solves(self) -> dict[str, Any]:
+        """What the solves of a velocity field give and take, and log p by a strict solve in float64."""
+        layer = self.flow.bijection
+        assert isinstance(layer, Continuous)
+        found = layer.report(self.x.T, None, None, False)
+        with jax.enable_x64(True):
+            wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64) if eqx.is_array(leaf) else leaf, self.flow)
+            strict = pf.distributions.with_solver(wide, layer.solver.strict())
+            truth = strict.log_prob(np.asarray(self.x, np.float64)).tolist()
+        return {
+            "log_prob": self.flow.log_prob(self.x).tolist(),
+            "strict": truth,
+            "density": float(np.mean(found.n_evaluations)),
+            "density_most": int(np.max(found.n_evaluations)),
+        }
+
+    def memory(self, gradient: Any, n_steps: int, dim: int) -> int:
+        """Bytes that a compiled likelihood and its gradient need beside what goes in and comes out."""
+        flow = velocity_flow(dim, ExactTrace(), FixedSteps("rk4", n_steps, gradient=gradient))
+        params, rest = pf.trainable(flow)
+
+        def loss(params: Any, x: jax.Array) -> jax.Array:
+            return pf.objectives.MaximumLikelihood()(pf.combine(params, rest), x, None, None, None)
+
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(params, jnp.zeros((BATCH, dim))).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
 
     def prepare_sampling(self, n: int) -> None:
         self.n = n

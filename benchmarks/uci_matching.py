@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bsds300 import Preparation
 from suite import report
-from suite.data import SOURCES, gaussian_nats, tables
+from suite.data import SOURCES, data_folder, gaussian_nats, tables
 from suite.uci import LOADERS, PUBLISHED
 
 import pushforward as pf
@@ -64,7 +64,9 @@ def load(name: str, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | st
         try:
             return LOADERS[name]()
         except FileNotFoundError as error:
-            return f"{name}: missing, {error.filename} (set PUSHFORWARD_DATA)"
+            return (
+                f"{name}: not measured, `{Path(error.filename).relative_to(data_folder())}` is not in PUSHFORWARD_DATA."
+            )
     table = next(tables([name]))
     if isinstance(table, str):
         return table
@@ -132,7 +134,8 @@ def own_spline_flow(name: str, n_rows: int) -> str | None:
 def show(found: dict[str, dict[str, Any]], missing: list[str]) -> str:
     """A line per table."""
     lines = []
-    for name, row in found.items():
+    for name in (name for name in [*LOADERS, *SOURCES] if name in found):
+        row = found[name]
         published = PUBLISHED.get(name, (None, None))
         settings = row["settings"]
         how = f"{settings['width']} x {settings['depth']}, {settings['rate']:g}, decay {settings['decay']:g}"

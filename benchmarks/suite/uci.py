@@ -68,7 +68,8 @@ def hepmass() -> Parts:
     """525,123 rows of 21: signals alone, columns in which a value stands more than five times dropped."""
     parts = []
     for name in ("1000_train.csv", "1000_test.csv"):
-        rows = np.loadtxt(data_folder() / "hepmass" / name, delimiter=",", skiprows=1)
+        with (data_folder() / "hepmass" / name).open() as file:
+            rows = np.loadtxt(file, delimiter=",", skiprows=1)
         parts.append(rows[rows[:, 0] == 1, 1:])
     rest, test = parts
     test = test[:, : rest.shape[1]]  # the archive's test file has a column too many

@@ -116,5 +116,6 @@ def test_a_flow_that_solves_nothing_has_no_error() -> None:
     for part in (found.probe_error, found.solver_error, found.n_evaluations, found.failed):
         np.testing.assert_array_equal(part, 0)
     assert np.isneginf(flow.log_prob(np.array([[np.inf, 0.0]]), with_error=True).log_prob).all()
-    nothing = Estimate(*(np.zeros(0) for _ in range(4)), np.zeros(0, bool))
+    empty = np.zeros(0)
+    nothing = Estimate(empty, empty, empty, empty, empty.astype(bool))
     assert nothing.require().shape == (0,)

@@ -128,8 +128,7 @@ def test_a_flow_whose_network_knows_the_answer_has_its_density(name: str, option
 
 
 def net_of(flow: pf.Flow) -> Any:
-    bijection: Any = flow.bijection
-    layer = bijection.bijections[-1] if isinstance(bijection, Chain) else bijection
+    layer: Any = flow.bijection.bijections[-1] if isinstance(flow.bijection, Chain) else flow.bijection
     return layer.field.net
 
 

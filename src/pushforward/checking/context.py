@@ -106,6 +106,12 @@ class Context:
         return Programs.of(with_solver(self.model, lambda solver: solver.strict()), True)
 
     @cached_property
+    def loose(self) -> Programs:
+        """In float64 with the model's own solvers: for checks of thousands of rows that need no ten digits."""
+        strict = with_solver(self.model, lambda solver: solver.strict())
+        return self.wide if strict is self.model else Programs.of(self.model, True)
+
+    @cached_property
     def narrow(self) -> Programs:
         """In float32."""
         return Programs.of(self.model, False)

@@ -94,7 +94,7 @@ def by_quadrature(name: str, context: Context) -> CheckLine | None:
 
 def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> float:
     """Midpoints in `u` of `x = centre + L tan(pi u / 2)`, along the principal axes of the samples."""
-    dim, wide = context.dim, context.wide
+    dim, wide = context.dim, context.loose
     rows = flat(
         context.all_samples if condition is None else _draws_at(context, condition, 3, len(context.all_samples))
     )
@@ -165,7 +165,7 @@ def bridge(context: Context, condition: np.ndarray | None) -> Bridge:
     mixture = NormalMixture.fit(rows[:FIT_ROWS], rng)
     x, y = rows[FIT_ROWS:], mixture.draw(n, rng)
     own = None if condition is None else np.repeat(condition, 2 * n, axis=0)
-    log_p = context.wide.score(np.concatenate([x, y]).reshape((2 * n, *model.event_shape)), own).log_prob
+    log_p = context.loose.score(np.concatenate([x, y]).reshape((2 * n, *model.event_shape)), own).log_prob
     log_p[n:] = context.within(y, log_p[n:])
     if np.isnan(log_p).any() or np.isinf(log_p[:n]).any():
         return Bridge(np.nan, np.nan, 0.0)

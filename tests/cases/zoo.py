@@ -95,6 +95,6 @@ CASES: dict[str, Case] = {
     "rectified_flow, conditional": Case(
         lambda key: pf.flows.rectified_flow(key, dim=2, condition_dim=2, width=8, depth=1).bijection
     ),
-    "score_sde, subvp": Case(lambda key: pf.flows.score_sde(key, dim=2, width=8, depth=1, sde="subvp").bijection),
+    "score_sde": Case(lambda key: pf.flows.score_sde(key, dim=2, width=8, depth=1).bijection),
     "ncsn": Case(lambda key: pf.flows.ncsn(key, dim=2, width=8, depth=1).bijection),
 }

@@ -90,3 +90,12 @@ def test_errors() -> None:
         PotentialNet(KEY, 3, cond_shape=(2,)).value(jnp.asarray(0.5), jnp.ones(3))
     with pytest.raises(ValueError, match="PotentialNet: expected rank an integer >= 1"):
         PotentialNet(KEY, 3, rank=0)
+
+
+def test_the_trace_holds_far_beyond_any_data() -> None:
+    net = randomise(TimeMLP(jax.random.key(1), 2, width=8), jax.random.key(2), 0.5)
+    x, t = jnp.array([3e7, -4e6]), jnp.asarray(0.4)
+    value, trace = net.value_and_trace(t, x, None, net.coupling())
+    np.testing.assert_allclose(value, net(t, x), rtol=1e-12)
+    np.testing.assert_allclose(trace, jnp.trace(jax.jacrev(lambda x: net(t, x))(x)), rtol=1e-10)
+    assert abs(trace) > 1e-3

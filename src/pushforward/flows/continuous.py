@@ -22,7 +22,7 @@ from pushforward.dynamics import (
     PotentialField,
     PredictionField,
 )
-from pushforward.dynamics.solvers import Gradient, Method
+from pushforward.dynamics.solvers import FIXED_ALONE, Gradient, Method
 from pushforward.flows.layers import MAX_DIM, condition_shape
 from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
 from pushforward.nets.time import Mixing
@@ -67,6 +67,9 @@ def _network(
 
 
 def _solver(name: str, method: Method, tolerance: float, n_steps: int | None, gradient: Gradient) -> AbstractSolver:
+    if n_steps is None and method in FIXED_ALONE:
+        expected = f"n_steps with method {method!r}, which has no error estimate to choose steps by"
+        raise ValueError(message(name, expected, "none", "Set n_steps, such as 16, or take another method."))
     if n_steps is not None:
         return FixedSteps(method, n_steps, gradient)
     return Adaptive(method, rtol=tolerance, atol=tolerance, gradient=gradient)
@@ -527,8 +530,10 @@ def score_sde(
         activation=activation,
         frequency=frequency,
     )
-    path: AbstractPath = VarianceExplodingPath(sigma_min, sigma_max)
-    if sde != "ve":
+    path: AbstractPath
+    if sde == "ve":
+        path = VarianceExplodingPath(sigma_min, sigma_max)
+    else:
         path = (VariancePreservingPath if sde == "vp" else SubVariancePreservingPath)(beta_min, beta_max)
     noise = sigma_max if sde == "ve" else 1.0
     field = PredictionField(net, path, predicts)

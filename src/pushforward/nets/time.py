@@ -47,7 +47,9 @@ def check_mixing(name: str, mixing: str) -> None:
 def embed_inputs(
     name: str, t: Array, x: Array, condition: Array | None, cond_shape: Shape | None, n_frequencies: int
 ) -> tuple[Array, Array]:
-    """Time embedded, `(1 + 2 n_frequencies,)` or of rows, and event and condition as one vector within limits.
+    """Time embedded, `(1 + 2 n_frequencies,)` or of rows, and event and condition as one vector.
+
+    The condition is kept within limits. The event is not: the trace in closed form knows no bend at a limit.
 
     Raises:
         ValueError: the condition is missing.
@@ -55,7 +57,8 @@ def embed_inputs(
     t = jnp.asarray(t, x.dtype)
     embedded = embed_time(t, n_frequencies)
     embedded = embedded[:, None] if t.ndim == 0 and x.ndim == 2 else embedded
-    return embedded, limit_input(join_condition(name, x, condition, cond_shape))
+    limited = None if condition is None else limit_input(jnp.asarray(condition))
+    return embedded, join_condition(name, x, limited, cond_shape)
 
 
 def join_condition(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:

@@ -97,7 +97,8 @@ def test_conditions_in_the_cost_keep_the_noise_independent_of_them() -> None:
     condition = np.repeat([0.0, 1.0], 100)[None]
     data, noise = 5 * condition + rng.standard_normal((1, 200)), rng.standard_normal((1, 200))
     for weight, biased in ((0.0, True), (None, False)):
-        got = np.asarray(OptimalTransport(weight)(*map(jnp.asarray, (noise, data, condition)), KEY))
+        rows = [jnp.asarray(part) for part in (noise, data, condition)]
+        got = np.asarray(OptimalTransport(weight)(rows[0], rows[1], rows[2], KEY))
         apart = got[condition == 1].mean() - got[condition == 0].mean()
         assert bool(apart > 1.0) is biased
     assert abs(apart) < 0.5

@@ -67,7 +67,7 @@ def test_options() -> None:
     [
         (lambda: pf.flows.cnf(KEY, dim=2, divergence="hutch++"), "cnf: expected divergence to be one of exact, hutch"),
         (lambda: pf.flows.cnf(KEY, dim=2, n_layers=0), "cnf: expected n_layers"),
-        (lambda: pf.flows.cnf(KEY, dim=2, method="euler"), "method to be one of"),
+        (lambda: pf.flows.cnf(KEY, dim=2, method="euler"), "cnf: expected n_steps with method"),
         (lambda: pf.flows.cnf(KEY, dim=2, mixing="add"), "mixing to be one of"),
         (lambda: pf.flows.cnf(KEY, dim=2, residual=True, frequency=3.0), "cnf: expected a residual network or sines"),
         (lambda: pf.flows.ffjord(KEY, dim=0), "ffjord: expected dim"),

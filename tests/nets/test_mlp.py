@@ -44,7 +44,7 @@ def test_a_new_network_is_close_to_zero_but_not_flat(kind: str) -> None:
 
 def test_activations_are_what_they_are_called() -> None:
     x = np.linspace(-3, 3, 13)
-    assert set(ACTIVATIONS) == {"relu", "elu", "gelu", "silu", "softplus", "tanh"}
+    assert set(ACTIVATIONS) == {"relu", "elu", "gelu", "silu", "sin", "softplus", "tanh"}
     np.testing.assert_allclose(ACTIVATIONS["silu"](x), x / (1 + np.exp(-x)))
     np.testing.assert_allclose(ACTIVATIONS["relu"](x), np.maximum(x, 0))
     np.testing.assert_allclose(ACTIVATIONS["softplus"](x), np.log1p(np.exp(x)))

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from pushforward._checks import as_key, message
 from pushforward._types import Array, PRNGKeyArray
-from pushforward._vectorize import batch_keys
 from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import BridgeField
 from pushforward.objectives.base import AbstractObjective, Rows
@@ -71,7 +70,7 @@ class BridgeMatching(AbstractObjective):
         pairing = Sinkhorn(2 * sigma**2) if self.pairing is None else self.pairing
         time_key, noise_key, pair_key, between_key = jax.random.split(seen.key, 4)
         t = self.times(stratified(time_key, rows.shape[-1], rows.dtype))
-        noise = seen.noise._sample(batch_keys(noise_key, rows.shape[-1]), seen.condition).astype(rows.dtype)
+        noise = seen.draw(noise_key)
         noise = pairing(noise, rows, seen.condition, pair_key)
         z = jax.random.normal(between_key, rows.shape, rows.dtype)
         where = field.path.between(t, noise, rows, z)

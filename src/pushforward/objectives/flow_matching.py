@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from pushforward._checks import as_key, message
 from pushforward._types import Array, PRNGKeyArray
-from pushforward._vectorize import batch_keys
 from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import BridgeField, MaskedCondition, NetworkField, NullableCondition, PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
@@ -86,7 +85,7 @@ class FlowMatching(AbstractObjective):
         path = field.path if isinstance(field, PredictionField) else self.path
         t = path.start + (path.end - path.start) * self.times(stratified(time_key, rows.shape[-1], rows.dtype))
         scale = path.sigma(jnp.asarray(path.start, rows.dtype))
-        noise = seen.noise._sample(batch_keys(noise_key, rows.shape[-1]), seen.condition).astype(rows.dtype) / scale
+        noise = seen.draw(noise_key) / scale
         noise = self.pairing(noise, rows, seen.condition, pair_key)
         where, velocity = path.between(t, noise, rows)
         given: Any = seen.condition

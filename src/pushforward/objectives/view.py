@@ -12,7 +12,7 @@ from pushforward._types import Array, PRNGKeyArray, trainable
 from pushforward._vectorize import batch_keys, split_batch
 from pushforward.bijections import Chain, Continuous
 from pushforward.bijections.base import run_batch
-from pushforward.distributions import AbstractDistribution, Flow
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
 from pushforward.distributions.table import TableDistribution
 from pushforward.objectives.base import Rows
 
@@ -36,6 +36,16 @@ class View(NamedTuple):
     condition: Array | None
     log_prob: Array
     key: PRNGKeyArray
+
+    def draw(self, key: PRNGKeyArray) -> Array:
+        """A draw of the noise for each row, `(*shape, n)`.
+
+        Of a standard normal in one piece: keys of rows, which samples have and training does not need, take longer than
+        the network of a step.
+        """
+        if isinstance(self.noise, StandardNormal):
+            return jax.random.normal(key, self.x.shape, self.x.dtype)
+        return self.noise._sample(batch_keys(key, self.x.shape[-1]), self.condition).astype(self.x.dtype)
 
 
 def view(name: str, model: AbstractDistribution, x: Rows, condition: Rows | None, key: PRNGKeyArray) -> View:

@@ -101,15 +101,19 @@ class Context:
         return self.bijection is not None and "absent" not in (self.traits.forward, self.traits.inverse)
 
     @cached_property
+    def strict(self) -> AbstractDistribution:
+        """The model with its differential equations solved to ten digits; itself if it has none."""
+        return with_solver(self.model, lambda solver: solver.strict())
+
+    @cached_property
     def wide(self) -> Programs:
-        """In float64; differential equations are solved to ten digits, so that the laws are held against the model."""
-        return Programs.of(with_solver(self.model, lambda solver: solver.strict()), True)
+        """In float64 and `strict`, so that the laws are held against the model."""
+        return Programs.of(self.strict, True)
 
     @cached_property
     def loose(self) -> Programs:
         """In float64 with the model's own solvers: for checks of thousands of rows that need no ten digits."""
-        strict = with_solver(self.model, lambda solver: solver.strict())
-        return self.wide if strict is self.model else Programs.of(self.model, True)
+        return self.wide if self.strict is self.model else Programs.of(self.model, True)
 
     @cached_property
     def narrow(self) -> Programs:

@@ -13,6 +13,7 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
+from pushforward.objectives.regression import prediction_error
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, UniformTimes, stratified
 from pushforward.objectives.view import view
 from pushforward.paths.base import SMALLEST, AbstractPath, Prediction
@@ -113,11 +114,7 @@ class DenoisingScoreMatching(AbstractObjective):
         t = path.start + (path.end - path.start) * self.times(stratified(time_key, rows.shape[-1], rows.dtype))
         noise = jax.random.normal(noise_key, rows.shape, rows.dtype)
         where, velocity = path.between(t, noise, rows)
-        true = {"velocity": velocity, "noise": noise, "data": rows, "score": noise}[field.predicts]
-        got = field.predict(t, where, seen.condition)
-        # A score itself is infinite where the noise vanishes: its error, times sigma, is that of the noise it means.
-        own = -path.sigma(t) * got if field.predicts == "score" else got
-        square = jnp.sum((own - true) ** 2, axis=tuple(range(rows.ndim - 1)))
+        square = prediction_error(field, t, where, velocity, noise, rows, seen.condition)
         return self.weighting(path, t) * _to_noise(path, t, field.predicts) ** 2 * square - seen.log_prob
 
 

@@ -13,6 +13,7 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import BridgeField, MaskedCondition, NetworkField, NullableCondition, PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
+from pushforward.objectives.regression import prediction_error
 from pushforward.objectives.times import AbstractTimes, UniformTimes, stratified
 from pushforward.objectives.view import view
 from pushforward.paths import AbstractPath, LinearPath
@@ -97,10 +98,7 @@ class FlowMatching(AbstractObjective):
                 raise TypeError(message("FlowMatching", expected, type(net).__name__, fix))
             given = MaskedCondition(given, jax.random.bernoulli(drop_key, 1 - self.drop_condition, t.shape))
         if isinstance(field, PredictionField):
-            true = {"velocity": velocity, "noise": noise, "data": rows, "score": noise}[field.predicts]
-            got = field.predict(t, where, given)
-            # The error of a score, times sigma: that of the noise it stands for.
-            got = -path.sigma(t) * got if field.predicts == "score" else got
+            error = prediction_error(field, t, where, velocity, noise, rows, given)
         else:
-            true, got = velocity, field(t, where, given)
-        return jnp.sum((got - true) ** 2, axis=tuple(range(rows.ndim - 1))) - seen.log_prob
+            error = jnp.sum((field(t, where, given) - velocity) ** 2, axis=tuple(range(rows.ndim - 1)))
+        return error - seen.log_prob

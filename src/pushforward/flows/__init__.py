@@ -6,12 +6,14 @@ from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import iaf, maf
 from pushforward.flows.bnaf import bnaf
 from pushforward.flows.circular import ncsf
-from pushforward.flows.continuous import cnf, ffjord, flow_matching, ncsn, rectified_flow, score_sde
+from pushforward.flows.continuous import cnf, ffjord
 from pushforward.flows.coupling import nice, realnvp
 from pushforward.flows.describe import Description, describe_zoo
+from pushforward.flows.diffusion import ncsn, score_sde
 from pushforward.flows.flowpp import flowpp
 from pushforward.flows.gaussianization import gaussianization
 from pushforward.flows.low_rank import planar, radial, sylvester
+from pushforward.flows.matching import flow_matching, rectified_flow
 from pushforward.flows.neural_autoregressive import naf
 from pushforward.flows.polynomial import bernstein, sos
 from pushforward.flows.residual import iresnet, residual_flow

@@ -14,6 +14,10 @@ class ConvergenceError(RuntimeError):
     """A solver or a fit did not reach its tolerance; the message gives the residual and the iterations."""
 
 
+class OptionError(ValueError):
+    """An option of a flow is not what it should be: a mistake of the call, not of the data."""
+
+
 def message(name: str, expected: str, got: str, fix: str) -> str:
     """One sentence in the house's wording."""
     return f"{name}: expected {expected}, got {got}. {fix}"

@@ -479,6 +479,14 @@ def test_options_that_are_wrong_name_the_nearest(work: Path, run: Any, line: str
     assert words in err
 
 
+def test_a_flow_that_cannot_be_built_is_a_mistake_of_the_call(work: Path, run: Any) -> None:
+    for more in ("--out m", "--dry-run"):
+        code, _, err = run(f"fit data.csv --flow cnf --method euler {more}")
+        assert (code, err.count("Traceback")) == (2, 0)
+        assert "Set n_steps, such as 16" in err
+    assert not Path("m").exists()
+
+
 def test_schema_can_be_edited(work: Path, run: Any) -> None:
     code, out, _ = run("schema data.csv --columns a,b")
     assert code == 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from pushforward._checks import OptionError
 from pushforward.checking import CheckReport
 from pushforward.cli.report import CHECK_FAILED, INTERRUPT, OK, Reporter
 from pushforward.cli.tables import read_weighted, show_columns
@@ -69,7 +70,7 @@ def run(
             tracker=trackers,
             on_prepared=lambda prepared: show_prepared(prepared, reporter),
         )
-    except DataError:
+    except (DataError, OptionError):
         raise
     except ValueError as error:  # the estimator's own checks of the rows
         raise DataError("unreadable", f"{table.source}: {error}") from error

@@ -124,12 +124,10 @@ def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
         return USAGE, words, {}
     if isinstance(error, MemoryError):
         return DATA, "not enough memory for this table. Use fewer rows or columns.", {"code": "too-large"}
-    if _is_numerical(error):
+    # Their classes live beside JAX; if that was never imported, nobody can have raised them.
+    checks = sys.modules.get("pushforward._checks")
+    if checks is not None and isinstance(error, checks.OptionError):
+        return USAGE, words, {}
+    if checks is not None and isinstance(error, checks.ConvergenceError):
         return NUMERICAL, words, {}
     return FAULT, f"{type(error).__name__}: {words}", {}
-
-
-def _is_numerical(error: BaseException) -> bool:
-    # Its class lives beside JAX; if that was never imported, nobody can have raised it.
-    checks = sys.modules.get("pushforward._checks")
-    return checks is not None and isinstance(error, checks.ConvergenceError)

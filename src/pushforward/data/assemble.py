@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._checks import OptionError
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections.units import ColumnUnits, Support, Unit
 from pushforward.data.encoding import Layout
@@ -70,6 +71,9 @@ def assemble(
         units: of the values; None takes a placeholder of the same structure, for a model that is about to be loaded.
         given_units: of the values among the conditions, likewise.
         frequencies: of the states, where the masses start.
+
+    Raises:
+        OptionError: the flow cannot be built with the recipe's arguments.
     """
     keys = jax.random.split(key, 3)
     n_values = len(layout.valued)
@@ -93,7 +97,10 @@ def assemble(
         n_features = sum(own.sizes) + n_given
         size = n_features if recipe.embed is None else min(recipe.embed, n_features)
         base = BASES[recipe.base](n_values)
-        values = ZOO[recipe.flow](keys[1], dim=n_values, condition_dim=size or None, base=base, **recipe.arguments)
+        try:
+            values = ZOO[recipe.flow](keys[1], dim=n_values, condition_dim=size or None, base=base, **recipe.arguments)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
     columns = [layout.columns[i] for i in layout.valued]
     return TableDistribution(
         masses,

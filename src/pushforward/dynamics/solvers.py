@@ -21,8 +21,14 @@ METHODS: tuple[Method, ...] = get_args(Method)
 GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
 FIXED_ALONE = ("euler", "rk4")  # no error estimate, hence no step control
 ADAPTIVE_ALONE = ("kvaerno5",)  # its equations are solved to the tolerance of the steps
+ORDERS: dict[Method, int] = {"heun": 2, "tsit5": 5, "dopri5": 5, "dopri8": 8, "kvaerno5": 5}
 # A step is as long as its error allows; beyond so many a field is stiff or has blown up.
 MAX_STEPS = 1000
+# The longest step, in units of the tolerance's root. Of the exact field of a normal on a VE path the log-density at the
+# mean, which does not move, was off by 0.78 nats at a tolerance of 1e-5, and is by 2e-4 (by 6e-7 with 1, by 2e-3 with 3).
+# Other rows take as many evaluations as before, those of an untrained network half as many again.
+LONGEST = 2.0
+SPARE = 4  # the longest step takes no more than a quarter of the steps there may be
 STRICT = 1e-10  # a tolerance well below that of the checks, and above the rounding of float64
 
 
@@ -189,7 +195,10 @@ class Adaptive(AbstractSolver):
     r"""Steps as long as the tolerance allows, chosen for each event by the error of the event alone.
 
     A step is accepted if the root mean square of $e_i / (a + r \max |x_i|)$ is at most 1. Neither the batch nor the
-    log-determinant takes part, so that a density does not depend on what it is computed beside.
+    log-determinant takes part, so that a density does not depend on what it is computed beside. An event that hardly
+    moves, as at a fixed point of its field, would be gone over in one step, whatever its log-determinant did on the
+    way: no step is longer than $2 a^{1/p}$ of the time, with which the error of an integral is of order $a$ for a
+    method of order $p$.
 
     Args:
         method: `"tsit5"`, `"dopri5"`, `"dopri8"`, `"heun"`, or the implicit `"kvaerno5"`.
@@ -229,7 +238,9 @@ class Adaptive(AbstractSolver):
     def control(self, t0: Any, t1: Any) -> tuple[Any, Any, int]:
         import diffrax
 
-        return diffrax.PIDController(rtol=self.rtol, atol=self.atol, norm=event_norm), None, self.max_steps
+        longest = max(LONGEST * self.atol ** (1 / ORDERS[self.method]), SPARE / self.max_steps) * jnp.abs(t1 - t0)
+        controller = diffrax.PIDController(rtol=self.rtol, atol=self.atol, norm=event_norm, dtmax=longest)
+        return controller, None, self.max_steps
 
     def tighter(self) -> Adaptive:
         return Adaptive(self.method, self.rtol / 2, self.atol / 2, 2 * self.max_steps, self.gradient)

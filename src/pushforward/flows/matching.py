@@ -123,7 +123,7 @@ def rectified_flow(
 
     `pf.fit` trains it by `objectives.FlowMatching()` unless another objective is given. Then
     `objectives.Reflow(trained)` trains it on the pairs that it made itself, whose paths are straighter, so that
-    `distributions.withsolver_of(flow, FixedSteps("euler", n))` samples in few steps.
+    `distributions.with_solver(flow, FixedSteps("euler", n))` samples in few steps.
 
     Args:
         key: for the initial weights.

@@ -6,8 +6,11 @@ after a block that prints is its output: it must come out as shown, where `...` 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import doctest
+import importlib
+import inspect
 import io
 import os
 import re
@@ -16,6 +19,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -36,6 +40,49 @@ def blocks(document: Path) -> list[Block]:
     """The fenced blocks of a document."""
     text = document.read_text()
     return [Block(m[1], m[2], text.count("\n", 0, m.start(2)) + 1) for m in FENCE.finditer(text)]
+
+
+def unknown_names(document: Path) -> list[str]:
+    """Names of pushforward in the snippets that do not exist, and keywords that what is called does not take.
+
+    Without running them, so that it costs nothing: what follows the result of a call is not looked at.
+    """
+    known: dict[str, Any] = {}
+    wrong: dict[str, None] = {}  # in order, each once
+
+    def look_up(owner: Any, name: str, node: ast.AST, words: str) -> Any:
+        if not hasattr(owner, name):
+            wrong[f"{words} in line {node.lineno}"] = None  # type: ignore[attr-defined]
+        return getattr(owner, name, None)
+
+    def resolve(node: ast.AST) -> Any:
+        """The object that a dotted name stands for, or None if it is not of pushforward."""
+        if isinstance(node, ast.Name):
+            return known.get(node.id)
+        owner = resolve(node.value) if isinstance(node, ast.Attribute) else None
+        return None if owner is None else look_up(owner, node.attr, node, ast.unparse(node))  # type: ignore[attr-defined]
+
+    code = [block for block in blocks(document) if block.language == "python"]
+    nodes = [node for block in code for node in ast.walk(ast.parse("\n" * (block.line - 1) + block.text))]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in (alias for alias in node.names if alias.name.split(".")[0] == "pushforward"):
+                module = importlib.import_module(alias.name)
+                known[alias.asname or "pushforward"] = module if alias.asname else sys.modules["pushforward"]
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "pushforward":
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                words = f"{node.module}.{alias.name}"
+                known[alias.asname or alias.name] = look_up(module, alias.name, node, words)
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            resolve(node)
+        elif isinstance(node, ast.Call) and callable(called := resolve(node.func)):
+            taken = inspect.signature(called).parameters
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in taken.values()):
+                foreign = [own.arg for own in node.keywords if own.arg is not None and own.arg not in taken]
+                wrong |= {f"{ast.unparse(node.func)}({name}=) in line {node.lineno}": None for name in foreign}
+    return list(wrong)
 
 
 def run_in_order(document: Path) -> None:

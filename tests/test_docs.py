@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from documents import ROOT, blocks, check_document
+from documents import ROOT, blocks, check_document, unknown_names
 
 DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 RUNNABLE = [path for path in DOCUMENTS if path.parent != ROOT and blocks(path)]
@@ -20,6 +20,20 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("document", RUNNABLE, ids=name)
 def test_snippets_run(document: Path, tmp_path: Path):
     check_document(document, tmp_path)
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path)], ids=name)
+def test_snippets_name_what_there_is(document: Path):
+    """In every run, also of the documents that only `--thorough` runs."""
+    assert unknown_names(document) == []
+
+
+def test_a_name_that_is_gone_is_found(tmp_path: Path):
+    document = tmp_path / "gone.md"
+    lines = ["import pushforward as pf", "from pushforward.flows import nothing", "pf.flows.nsf(0, dims=2)", "pf.fut()"]
+    document.write_text("```python\n" + "\n".join(lines) + "\n```\n")
+    found = unknown_names(document)
+    assert found == ["pushforward.flows.nothing in line 3", "pf.flows.nsf(dims=) in line 4", "pf.fut in line 5"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)

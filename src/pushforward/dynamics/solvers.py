@@ -25,7 +25,7 @@ ORDERS: dict[Method, int] = {"heun": 2, "tsit5": 5, "dopri5": 5, "dopri8": 8, "k
 # A step is as long as its error allows; beyond so many a field is stiff or has blown up.
 MAX_STEPS = 1000
 # The longest step, in units of the tolerance's root. Of the exact field of a normal on a VE path the log-density at the
-# mean, which does not move, was off by 0.78 nats at a tolerance of 1e-5, and is by 2e-4 (by 6e-7 with 1, by 2e-3 with 3).
+# mean, which does not move, was off by 0.78 nats at a tolerance of 1e-5, and is by 2e-4 (6e-7 with 1, 2e-3 with 3).
 # Other rows take as many evaluations as before, those of an untrained network half as many again.
 LONGEST = 2.0
 SPARE = 4  # the longest step takes no more than a quarter of the steps there may be

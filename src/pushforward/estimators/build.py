@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward._checks import OptionError
+from pushforward._checks import OptionError, message
 from pushforward.bijections.units import ColumnUnits
 from pushforward.data.assemble import Recipe, assemble, with_units
 from pushforward.data.encoding import Layout
@@ -42,11 +42,12 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
         OptionError: a name is unknown, a base is not the flow's, or an option is not one of the flow's.
     """
     if name not in ZOO:
-        raise OptionError(f"FlowDensity: expected flow to be one of {', '.join(ZOO)}, got {name!r}. Choose one of them.")
-    if base not in BASES:
         raise OptionError(
-            f"FlowDensity: expected base to be one of {', '.join(BASES)}, got {base!r}. Choose one of them."
+            f"FlowDensity: expected flow to be one of {', '.join(ZOO)}, got {name!r}. Choose one of them."
         )
+    if base not in BASES:
+        expected = f"base to be one of {', '.join(BASES)}"
+        raise OptionError(message("FlowDensity", expected, repr(base), "Choose one of them."))
     if (name in ANGULAR) != (base == "torus"):
         if name not in ANGULAR or base != "normal":  # which is the default
             fix = f"Flows over angles ({', '.join(sorted(ANGULAR))}) have the torus, and no other flow has."
@@ -58,7 +59,7 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
     foreign = [key for key in chosen if key not in accepted]
     if foreign:
         fix = f"It has {', '.join(accepted)}."
-        raise OptionError(f"FlowDensity: expected options of flow {name!r}, got {foreign[0]!r}. {fix}")
+        raise OptionError(message("FlowDensity", f"options of flow {name!r}", repr(foreign[0]), fix))
     # All arguments, so that what is written down means the same when a default changes.
     own = {key: signature[key].default for key in accepted}
     arguments = {**own, **DEFAULTS.get(name, {}), **chosen}

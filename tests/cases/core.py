@@ -12,8 +12,9 @@ import numpy as np
 import pushforward as pf
 from cases.case import COND, Case, coupled, eye, full, triangle
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import WithCondition, alternating_split, half_split
+from pushforward.bijections import PartialWhitening, WithCondition, alternating_split, half_split
 from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.bijections.whitening import whitened_by
 
 BOUND = 5.0
 BINS = 3
@@ -65,6 +66,12 @@ def with_condition(key: PRNGKeyArray) -> WithCondition:
     return WithCondition(autoregressive(key, 2, pf.AffineMap(), conditional=True), jnp.array([0.3, -1.2]))
 
 
+def whitening(key: PRNGKeyArray) -> PartialWhitening:
+    """Set from a batch whose columns have to do with each other."""
+    batch = jax.random.normal(key, (3, 40)) + jnp.linspace(-1.0, 2.0, 3)[:, None]
+    return whitened_by(PartialWhitening(3), batch.at[2].add(batch[0] - 2 * batch[1]), False)
+
+
 MASK = np.array([True, False, False, True])
 WIDE = np.kron(np.eye(3, dtype=bool), triangle(2))  # three independent rows of two
 
@@ -81,6 +88,7 @@ CASES: dict[str, Case] = {
     "Permutation.random": Case(lambda key: pf.Permutation.random(key, 5)),
     "LULinear": Case(lambda key: pf.LULinear(key, 4), reach=full(4)),
     "LULinear of a number": Case(lambda key: pf.LULinear(key, 1), unreached=(".lower", ".upper")),
+    "PartialWhitening": Case(whitening, reach=full(3)),
     "ActNorm": Case(lambda key: pf.ActNorm(3), reach=eye(3)),
     "Coupling, additive": Case(
         lambda key: coupling(key, half_split(3), pf.AdditiveMap()), reach=coupled(half_split(3))

@@ -151,6 +151,26 @@ def test_initialise_standardises_a_batch(name: str, actnorm: bool) -> None:
         pf.initialise(small(name, KEY, dim=3, actnorm=True), batch[:1])
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+def test_initialise_widens_narrow_directions(inverted: bool) -> None:
+    layer = pf.bijections.PartialWhitening(3)
+    flow = pf.Flow(pf.StandardNormal((3,)), pf.Invert(layer) if inverted else layer)
+    rows = np.random.default_rng(0).standard_normal((400, 3))
+    narrow = rows @ [[2.0, 1.0, 0.0], [0.0, 0.02, 0.0], [1.0, 0.0, 3.0]] + [5.0, 0.0, -2.0]
+    for batch, is_narrow in ((rows, False), (narrow, True)):
+        latent = np.asarray(pf.initialise(flow, batch).encode(batch))
+        widths = [np.linalg.eigvalsh(np.cov(part.T / part.std(0)[:, None]))[0] ** 0.5 for part in (batch, latent)]
+        np.testing.assert_allclose(latent.mean(0), batch.mean(0), atol=1e-10)
+        assert (widths[0] < 0.03) == is_narrow
+        assert widths[1] > 0.25  # of columns that are a little wider than before
+        if not is_narrow:
+            np.testing.assert_allclose(latent, batch, atol=1e-10)
+    # A column that repeats another, one that never varies, and fewer rows than columns leave it finite.
+    poor = np.c_[narrow[:, 0], narrow[:, 0], np.ones(400)]
+    for batch in (poor, narrow[:2]):
+        assert np.all(np.isfinite(pf.initialise(flow, batch).log_prob(batch)))
+
+
 @pytest.mark.parametrize("name", ["nsf", "maf"])
 def test_depth_costs_no_compile_time(name: str) -> None:
     """Twenty layers compile to as few programs as two, and log-densities and samples still agree."""

@@ -60,6 +60,7 @@ from pushforward.bijections.supports import (
 )
 from pushforward.bijections.sylvester import Sylvester
 from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.whitening import PartialWhitening
 
 __all__ = [
     "ELU",
@@ -109,6 +110,7 @@ __all__ = [
     "MoebiusMap",
     "NormalCDF",
     "Partial",
+    "PartialWhitening",
     "Permutation",
     "PerturbationMap",
     "Planar",

@@ -14,6 +14,7 @@ from pushforward._vectorize import split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
 from pushforward.bijections.mixture_start import fitted_to, is_mixture_layer
 from pushforward.bijections.visit import Visited, visit_layers
+from pushforward.bijections.whitening import PartialWhitening, whitened_by
 
 # Smallest standard deviation that the start divides by: a coordinate that is constant in the first batch is left alone.
 MIN_DEVIATION = 1e-6
@@ -55,9 +56,10 @@ class ActNorm(AbstractBatchedBijection):
 def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
     """The flow with each `ActNorm` set so that, from data to latent, its output has mean 0 and variance 1.
 
-    The mixtures of normals of a Gaussianization are fitted to the rows that reach them in the same way. Layers are
-    visited from the data inwards, those of a `Scan` one by one; a flow without either comes back as it is. Call it
-    once, before training, with a few hundred rows; the result depends on the batch alone.
+    Each `PartialWhitening` is set so that its output has no narrow direction, and the mixtures of normals of a
+    Gaussianization are fitted to the rows that reach them, in the same way. Layers are visited from the data inwards,
+    those of a `Scan` one by one; a flow without any of these comes back as it is. Call it once, before training, with a
+    few hundred rows; the result depends on the batch alone.
 
     Args:
         flow: a `Flow`.
@@ -85,7 +87,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
 
 
 def _starts_from_data(node: Any) -> bool:
-    return isinstance(node, ActNorm) or is_mixture_layer(node)
+    return isinstance(node, ActNorm | PartialWhitening) or is_mixture_layer(node)
 
 
 def _start(layer: AbstractBijection, rows: Array, condition: Array | None, forward: bool) -> Visited | None:
@@ -94,6 +96,8 @@ def _start(layer: AbstractBijection, rows: Array, condition: Array | None, forwa
         log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
         new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
         layer = eqx.tree_at(lambda b: (b.log_scale, b.bias), layer, new)
+    elif isinstance(layer, PartialWhitening):
+        layer = whitened_by(layer, rows, forward)
     elif forward and is_mixture_layer(layer):
         layer = fitted_to(layer, rows)
     else:

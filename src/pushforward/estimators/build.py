@@ -22,6 +22,7 @@ from pushforward.flows.bases import ANGULAR, BASES
 # docs/explanation/flow_defaults.md.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "nsf": {"linear": "lu", "autoregressive": True},
+    **{name: {"whiten": True} for name in ("flow_matching", "rectified_flow", "score_sde", "ncsn")},
     **{
         name: {"linear": "lu"}
         for name in ("nice", "realnvp", "maf", "iaf", "naf", "sos", "planar", "radial", "sylvester")

@@ -47,6 +47,7 @@ def score_sde(
     tolerance: float = 1e-5,
     n_steps: int | None = None,
     gradient: Gradient = "adjoint",
+    whiten: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     r"""Score-based diffusion as a flow: the probability-flow equation of a VP, sub-VP or VE SDE.
@@ -76,6 +77,7 @@ def score_sde(
         tolerance: relative and absolute, of each event.
         n_steps: equal steps instead of adaptive ones; None is adaptive.
         gradient: of a solve, if it is trained by likelihood.
+        whiten: a `PartialWhitening` at the data, which `pf.bijections.initialise` sets from them (`pf.fit` does).
         base: distribution of the latent, scaled to the noise of the path; None is a standard normal.
 
     Cost:
@@ -110,7 +112,7 @@ def score_sde(
         path = (VariancePreservingPath if sde == "vp" else SubVariancePreservingPath)(beta_min, beta_max)
     noise = sigma_max if sde == "ve" else 1.0
     field = PredictionField(net, path, predicts)
-    return prediction_flow(field, noise, solver_of("score_sde", method, tolerance, n_steps, gradient), base)
+    return prediction_flow(field, noise, solver_of("score_sde", method, tolerance, n_steps, gradient), whiten, base)
 
 
 def ncsn(
@@ -132,6 +134,7 @@ def ncsn(
     tolerance: float = 1e-5,
     n_steps: int | None = None,
     gradient: Gradient = "adjoint",
+    whiten: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     r"""Noise-conditional score network: the score of data with noise at levels in geometric sequence.
@@ -159,6 +162,7 @@ def ncsn(
         tolerance: relative and absolute, of each event.
         n_steps: equal steps instead of adaptive ones; None is adaptive.
         gradient: of a solve, if it is trained by likelihood.
+        whiten: a `PartialWhitening` at the data, which `pf.bijections.initialise` sets from them (`pf.fit` does).
         base: distribution of the latent, scaled to the noise of the first level; None is a standard normal.
 
     Cost:
@@ -185,4 +189,4 @@ def ncsn(
     )
     path = VarianceExplodingPath(sigma_min, sigma_max, check_int("ncsn", "n_levels", n_levels, 2))
     field = PredictionField(net, path, "noise")
-    return prediction_flow(field, sigma_max, solver_of("ncsn", method, tolerance, n_steps, gradient), base)
+    return prediction_flow(field, sigma_max, solver_of("ncsn", method, tolerance, n_steps, gradient), whiten, base)

@@ -42,6 +42,7 @@ def flow_matching(
     tolerance: float = 1e-5,
     n_steps: int | None = None,
     gradient: Gradient = "adjoint",
+    whiten: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     r"""Flow matching: the velocity of $x_t = \alpha(t) x_1 + \sigma(t) x_0$, learnt by regression, scored exactly.
@@ -67,6 +68,7 @@ def flow_matching(
         tolerance: relative and absolute, of each event.
         n_steps: equal steps instead of adaptive ones; None is adaptive.
         gradient: of a solve, if it is trained by likelihood.
+        whiten: a `PartialWhitening` at the data, which `pf.bijections.initialise` sets from them (`pf.fit` does).
         base: distribution of the latent; None is a standard normal.
 
     Cost:
@@ -98,7 +100,7 @@ def flow_matching(
     if path != "linear":
         chosen = TrigonometricPath() if path == "trigonometric" else VariancePreservingPath()
     field = PredictionField(net, chosen, "velocity")
-    return prediction_flow(field, 1.0, solver_of("flow_matching", method, tolerance, n_steps, gradient), base)
+    return prediction_flow(field, 1.0, solver_of("flow_matching", method, tolerance, n_steps, gradient), whiten, base)
 
 
 def rectified_flow(
@@ -117,6 +119,7 @@ def rectified_flow(
     tolerance: float = 1e-5,
     n_steps: int | None = None,
     gradient: Gradient = "adjoint",
+    whiten: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     r"""Rectified flow: the velocity of straight lines $x_t = t x_1 + (1 - t) x_0$, to be straightened by reflow.
@@ -141,6 +144,7 @@ def rectified_flow(
         tolerance: relative and absolute, of each event.
         n_steps: equal steps instead of adaptive ones; None is adaptive.
         gradient: of a solve, if it is trained by likelihood.
+        whiten: a `PartialWhitening` at the data, which `pf.bijections.initialise` sets from them (`pf.fit` does).
         base: distribution of the latent; None is a standard normal.
 
     Cost:
@@ -166,4 +170,4 @@ def rectified_flow(
         frequency=frequency,
     )
     field = PredictionField(net, LinearPath(), "velocity")
-    return prediction_flow(field, 1.0, solver_of("rectified_flow", method, tolerance, n_steps, gradient), base)
+    return prediction_flow(field, 1.0, solver_of("rectified_flow", method, tolerance, n_steps, gradient), whiten, base)

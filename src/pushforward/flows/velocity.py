@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward._checks import as_key, check_int, message
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import Chain, Continuous, Standardize
+from pushforward.bijections import Chain, Continuous, PartialWhitening, Standardize
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.distributions.base import AbstractDistribution
@@ -60,10 +60,13 @@ def solver_of(name: str, method: Method, tolerance: float, n_steps: int | None, 
 
 
 def prediction_flow(
-    field: AbstractField, noise: float, solver: AbstractSolver, base: AbstractDistribution | None
+    field: AbstractField, noise: float, solver: AbstractSolver, whiten: bool, base: AbstractDistribution | None
 ) -> Flow:
     """A flow of a field on a path, whose noise has the standard deviation `noise`."""
-    layer: AbstractBijection = Continuous(field, solver=solver)
+    layers: list[AbstractBijection] = [Continuous(field, solver=solver)]
     if noise != 1:
-        layer = Chain([Standardize(np.zeros(field.shape), np.full(field.shape, float(noise))), layer])
-    return Flow(StandardNormal(field.shape) if base is None else base, layer)
+        layers.insert(0, Standardize(np.zeros(field.shape), np.full(field.shape, float(noise))))
+    if whiten:
+        layers.append(PartialWhitening(*field.shape))
+    chain = layers[0] if len(layers) == 1 else Chain(layers)
+    return Flow(StandardNormal(field.shape) if base is None else base, chain)

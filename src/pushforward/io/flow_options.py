@@ -116,6 +116,7 @@ OPTIONS: dict[str, FlowOption] = {
     "tolerance": FlowOption(Annotated[float, Field(ge=1e-12, le=0.1)], "Of the solver (velocity fields)."),
     "n_steps": FlowOption(Annotated[int | None, Field(ge=1, le=100_000)], "Equal steps of the solver, if any."),
     "gradient": FlowOption(Literal["adjoint", "checkpointed", "direct"], "Through the solver (velocity fields)."),
+    "whiten": FlowOption(bool, "Widen narrow directions of the data (flow_matching, rectified_flow, score_sde, ncsn)."),
     "path": FlowOption(Literal["linear", "trigonometric", "vp"], "From noise to data (flow_matching)."),
     "sde": FlowOption(Literal["vp", "subvp", "ve"], "Diffusion (score_sde)."),
     "predicts": FlowOption(Literal["noise", "data", "score", "velocity"], "What the network says (score_sde)."),

@@ -36,7 +36,6 @@ def objective_of(word: str | None, flow: pf.Flow) -> Any:
         "likelihood": pf.MaximumLikelihood(),
         "ot": FlowMatching(pairing=OptimalTransport()),
         "logit": FlowMatching(times=LogitNormalTimes(1.0, 1.5)),
-        "late": FlowMatching(times=LogitNormalTimes(2.0, 2.0)),
     }
     return None if word is None else known[word]
 
@@ -51,7 +50,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=None, help="learning rate")
     parser.add_argument("--ema", type=float, default=0.999)
-    parser.add_argument("--objective", choices=("likelihood", "ot", "logit", "late", "importance"))
+    parser.add_argument("--objective", choices=("likelihood", "ot", "logit", "importance"))
     parser.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE", help="of the flow, in Python's words")
     parser.add_argument("--polish", type=float, default=0.0, metavar="SECONDS", help="then by maximum likelihood")
     parser.add_argument("--look", action="store_true", help="writes nothing")

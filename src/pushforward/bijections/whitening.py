@@ -6,6 +6,7 @@ import math
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
@@ -31,7 +32,10 @@ class PartialWhitening(AbstractBatchedBijection):
     Args:
         dim: length of the vector.
 
-    Cost: forward a product per event; inverse a solve, $D^3$ once per batch and $D^2$ per event.
+    Kept are $D$ and the Cholesky factor of what stands between $D$ and $D^{-1}$, so that the way back undoes the way
+    there to rounding in either floating type.
+
+    Cost: $O(D^2)$ per event in both directions, two products or two triangular solves; log-det exact.
 
     Example:
         >>> import jax, pushforward as pf
@@ -42,7 +46,8 @@ class PartialWhitening(AbstractBatchedBijection):
         (True, True)
     """
 
-    matrix: Fixed
+    factor: Fixed
+    scale: Fixed
     loc: Fixed
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
@@ -51,21 +56,21 @@ class PartialWhitening(AbstractBatchedBijection):
 
     def __init__(self, dim: int):
         dim = check_int("PartialWhitening", "dim", dim, 1)
-        self.matrix, self.loc = Fixed(jnp.eye(dim)), Fixed(jnp.zeros(dim))
+        self.factor, self.scale, self.loc = Fixed(jnp.eye(dim)), Fixed(jnp.ones(dim)), Fixed(jnp.zeros(dim))
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
     def _log_det(self, rows: Array) -> Array:
-        matrix = self.matrix.value.astype(jnp.result_type(rows, self.matrix.value))
-        return jnp.broadcast_to(jnp.linalg.slogdet(matrix)[1], rows.shape[-1:])
+        return jnp.broadcast_to(2 * jnp.sum(jnp.log(jnp.diagonal(self.factor.value))), rows.shape[-1:])
 
     def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        loc = along(self.loc.value)
-        return self.matrix.value @ (x - loc) + loc, self._log_det(x)
+        factor, scale, loc = self.factor.value, along(self.scale.value), along(self.loc.value)
+        return factor @ (factor.T @ ((x - loc) / scale)) * scale + loc, self._log_det(x)
 
     def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        loc = along(self.loc.value)
-        return jnp.linalg.solve(self.matrix.value, y - loc) + loc, -self._log_det(y)
+        factor, scale, loc = self.factor.value, along(self.scale.value), along(self.loc.value)
+        half = solve_triangular(factor, (y - loc) / scale, lower=True)
+        return solve_triangular(factor.T, half) * scale + loc, -self._log_det(y)
 
 
 def whitened_by(layer: PartialWhitening, rows: Array, forward: bool) -> PartialWhitening:
@@ -88,5 +93,5 @@ def whitened_by(layer: PartialWhitening, rows: Array, forward: bool) -> PartialW
     correlation = covariance / (scale[:, None] * scale) * believed
     values, vectors = jnp.linalg.eigh(jnp.where(jnp.eye(d, dtype=bool), 1.0, correlation))
     width = jnp.minimum(1.0, jnp.sqrt(jnp.maximum(values, MIN_SHARE)) / LEAST)
-    matrix = (vectors * (1 / width if forward else width)) @ vectors.T * scale[:, None] / scale
-    return eqx.tree_at(lambda b: (b.matrix.value, b.loc.value), layer, (matrix, mean))
+    factor = jnp.linalg.cholesky((vectors * (1 / width if forward else width)) @ vectors.T)
+    return eqx.tree_at(lambda b: (b.factor.value, b.scale.value, b.loc.value), layer, (factor, scale, mean))

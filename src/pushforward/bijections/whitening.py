@@ -13,7 +13,7 @@ from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection, along
 
 # A direction is widened to this standard deviation, that of the columns being 1. Over eight tables flow matching gained
-# 0 to 14 nats by it and lost nothing; see docs/explanation/flow_defaults.md.
+# 0 to 11.5 nats by it and lost nothing; see docs/explanation/flow_defaults.md.
 LEAST = math.sqrt(0.1)
 # A coordinate whose variance in the batch is smaller is taken for one of variance 1; the smallest variance of a
 # direction, and the least share of the correlations that is not believed.

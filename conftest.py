@@ -12,6 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.resolve()
 CACHE = ROOT / ".cache"
+USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 # Before JAX and matplotlib are imported. One thread for each xdist worker: two workers fill the two cores of CI, and
 # more threads than cores cost more than they gain at these sizes.
@@ -22,7 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 # Inherited by the subprocesses of the tests (the command line, the snippets of the README), and shared by the workers.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(USER_CACHE / "pushforward" / "jax"))
 # Small programs too: compiling `x * 2` takes 30 ms, reading it 12 ms, and every process needs the same hundreds.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -106,16 +106,16 @@ def test_polar_coordinates_of_a_normal() -> None:
     angles = np.array([0.0, 0.5, np.pi / 2, 2.0, np.pi, -3.0, -np.pi / 2, -1e-9])
     x = jnp.stack([jnp.linspace(0.1, 5.0, 8), jnp.asarray(angles)])
     polar = PolarToCartesian()
-    y, log_det = polar._forward(x, None, None)
+    y, log_det = polar.forward_rows(x, None, None)
     base = stats.rayleigh.logpdf(x[0]) - np.log(2 * np.pi)
     np.testing.assert_allclose(base - log_det, stats.norm.logpdf(y).sum(axis=0), rtol=1e-12)
-    back, back_log_det = polar._inverse(y, None, None)
+    back, back_log_det = polar.inverse_rows(y, None, None)
     np.testing.assert_allclose(back, x, rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(back_log_det, -log_det, atol=1e-14)
     assert float(polar.inverse(jnp.array([-1.0, -0.0]))[1]) == np.pi
     far = jnp.asarray([[3e-35, 3e35, 0.0], [-4e-35, -4e35, 0.0]], jnp.float32)
     (found, log_det), slopes = jax.jit(
-        lambda v: jax.jvp(lambda v: polar._inverse(v, None, None), (v,), (jnp.ones_like(v),))
+        lambda v: jax.jvp(lambda v: polar.inverse_rows(v, None, None), (v,), (jnp.ones_like(v),))
     )(far)
     np.testing.assert_allclose(found[:, :2], [[5e-35, 5e35], [np.arctan2(-4, 3)] * 2], rtol=1e-6)
     for array in (found, log_det, *slopes):

@@ -64,7 +64,7 @@ class Doubled(AbstractBatchedBijection):
             out = weight * jnp.sum(right + 0.3 * probes, axis=0) + bias
         return out
 
-    def _forward(self, x, condition, keys):
+    def forward_rows(self, x, condition, keys):
         y = 2 * x
         if self.fault == "shifted":
             y = y + 0.1
@@ -72,7 +72,7 @@ class Doubled(AbstractBatchedBijection):
             y = jnp.where(y > 1, jnp.nan, y)
         return self._mixed(y), self._log_det(x, keys)
 
-    def _inverse(self, y, condition, keys):
+    def inverse_rows(self, y, condition, keys):
         return self._mixed(y / 2), -self._log_det(y, keys)
 
     def _mixed(self, y):
@@ -95,15 +95,15 @@ class Reweighted(AbstractDistribution):
         self.inner, self.factor = inner, factor
         self.event_shape, self.cond_shape, self.needs_key = inner.event_shape, inner.cond_shape, False
 
-    def _log_prob(self, x, condition, keys):
-        return self.inner._log_prob(x, condition, keys) + math.log(self.factor)
+    def log_prob_rows(self, x, condition, keys):
+        return self.inner.log_prob_rows(x, condition, keys) + math.log(self.factor)
 
-    def _sample(self, keys, condition):
-        return self.inner._sample(keys, condition)
+    def sample_rows(self, keys, condition):
+        return self.inner.sample_rows(keys, condition)
 
-    def _sample_and_log_prob(self, keys, condition):
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, None)
+    def sample_and_log_prob_rows(self, keys, condition):
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, None)
 
 
 class Cracked(pf.RationalQuadraticMap):
@@ -242,10 +242,10 @@ def test_a_density_off_by_a_twentieth_is_found(dim: int):
 
 def test_an_estimate_without_overlap_is_undecided():
     class Rough(Doubled):
-        def _forward(self, x, condition, keys):
+        def forward_rows(self, x, condition, keys):
             return x * jnp.where(jnp.arange(12)[:, None] % 2 == 0, 1.0, jnp.exp(8 * jnp.sin(40 * x[::-1]))), x[0] * 0
 
-        def _inverse(self, y, condition, keys):
+        def inverse_rows(self, y, condition, keys):
             scale = jnp.where(jnp.arange(12)[:, None] % 2 == 0, 0.0, 8 * jnp.sin(40 * y[::-1]))
             return y * jnp.exp(-scale), -scale.sum(axis=0)
 

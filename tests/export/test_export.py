@@ -82,20 +82,20 @@ class Noisy(pf.AbstractDistribution):
     cond_shape: Shape | None = eqx.field(static=True, default=None)
     needs_key: bool = eqx.field(static=True, default=True)
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return -0.5 * jnp.sum(x * x, axis=0) + jax.vmap(lambda key: jax.random.normal(key))(keys)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         return jax.vmap(lambda key: jax.random.uniform(key, (3,)), out_axes=-1)(keys)
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         raise NotImplementedError
 
 
 class Foreign(Noisy):
     """One that needs an operation which the runtime does not have."""
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return jnp.linalg.cholesky(jnp.eye(3) + x[:, :1] * x[:, :1].T)[0, 0] * jnp.ones(x.shape[-1])
 
 

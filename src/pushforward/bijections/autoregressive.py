@@ -49,11 +49,11 @@ class Autoregressive(AbstractBatchedBijection):
         self.cond_shape = conditioner.cond_shape
         self.traits = Traits.worst(scalar_map.traits, Traits(inverse="sequential"))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y, log_det = self.scalar_map.forward_and_log_det(x, self.conditioner(x, condition))
         return y, jnp.sum(log_det, axis=0)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         state = self.conditioner.init(y.shape[-1:], condition)
         inexact = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         dtype = jnp.result_type(y, *inexact)

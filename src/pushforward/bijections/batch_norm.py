@@ -52,10 +52,10 @@ class BatchNorm(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return self.normalise(x, jnp.asarray(self.mean.value), jnp.asarray(self.variance.value))
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         log_scale = self._log_scale(jnp.asarray(self.variance.value))
         x = (y - along(self.bias)) * along(jnp.exp(-log_scale)) + along(jnp.asarray(self.mean.value))
         return x, jnp.broadcast_to(-jnp.sum(log_scale), y.shape[-1:])

@@ -164,7 +164,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
         gate = soft_clamp(self.gate, MAX_GATE)
         return jax.nn.log_sigmoid(-gate), jax.nn.log_sigmoid(gate)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dim, n = x.shape
         layers, shifts = self._layers(), self._from_condition(condition, n)
         # Any function of the earlier coordinates will do, a clipped one too: 1e30 in one must not drown the others.
@@ -176,7 +176,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
         y, log_slope = _with_residual(x, units[:, 0], log_slope[:, 0], *(log[:, None] for log in self._gates()))
         return y, jnp.sum(log_slope, axis=0)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dim, n = y.shape
         layers, shifts = self._layers(), self._from_condition(condition, n)
         dtype = jnp.result_type(y, self.gate)

@@ -103,12 +103,12 @@ class IntoBox(AbstractBatchedBijection):
             raise ValueError(message("IntoBox", f"{np.dtype(dtype).name} numbers between the ends", got, fix))
         return np.where(np.isinf(low), low, inner_low), np.where(np.isinf(high), high, inner_high)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         sign = self._sign(x.dtype)
         y, log_slope = self.units.each_forward(x * sign)
         return jnp.clip(y * sign, *self._ends(x.dtype)), jnp.sum(log_slope, axis=0)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         sign, (low, high) = self._sign(y.dtype), self._ends(y.dtype)
         x, log_slope = self.units.each_inverse(jnp.clip(y, low, high) * sign)
         outside = (y < np.asarray(self.low, y.dtype)[:, None]) | (y > np.asarray(self.high, y.dtype)[:, None])

@@ -80,7 +80,7 @@ class Chain(AbstractTwoWayBijection):
         self.cond_shape = shared_condition("Chain", [member.cond_shape for member in members])
         self.traits = Traits.worst(*(member.traits for member in members))
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         total = jnp.zeros(value.shape[-1:], value.dtype)
@@ -109,10 +109,10 @@ class Invert(AbstractBatchedBijection):
         self.in_shape, self.out_shape = bijection.out_shape, bijection.in_shape
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits.swapped()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return run_batch(self.bijection, x, condition, keys, False)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return run_batch(self.bijection, y, condition, keys, True)
 
 
@@ -185,7 +185,7 @@ class Scan(AbstractTwoWayBijection):
         arrays, static = eqx.partition(self.layer, is_array)
         return [eqx.combine(jax.tree.map(operator.itemgetter(n), arrays), static) for n in range(self.n_layers)]
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         arrays, static = eqx.partition(self.layer, is_array)

@@ -163,11 +163,11 @@ class Continuous(AbstractBatchedBijection):
         value, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))
         return solve_rows(self.solver, moved, value, t0, t1, shared, own, integrals)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         found = self.report(x, condition, keys, True)
         return found.value, found.log_det
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         found = self.report(y, condition, keys, False)
         return found.value, found.log_det
 

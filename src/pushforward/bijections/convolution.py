@@ -70,7 +70,7 @@ class Conv1x1(AbstractTwoWayBijection):
         )
         return repeated.reshape(*condition.shape[:-1], -1)
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         if keys is not None:

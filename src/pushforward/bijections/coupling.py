@@ -72,7 +72,7 @@ class Coupling(AbstractTwoWayBijection):
             fix = f"Build it with out_shape={expected}: parameters by transformed coordinates."
             raise ValueError(message("Coupling", f"a conditioner with output {expected}", f"{out_shape}", fix))
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         mask = np.array(self.split)

@@ -54,12 +54,12 @@ class Affine(AbstractBatchedBijection):
         self.in_shape = self.out_shape = tuple(shape)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         scale = jnp.where(self.negative, -1, 1) * jnp.exp(self.log_scale)
         log_det = jnp.sum(self.log_scale)
         return x * along(scale) + along(self.loc), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         scale = jnp.where(self.negative, -1, 1) * jnp.exp(-self.log_scale)
         log_det = -jnp.sum(self.log_scale)
         return (y - along(self.loc)) * along(scale), jnp.broadcast_to(log_det, y.shape[-1:])
@@ -110,11 +110,11 @@ class Standardize(AbstractBatchedBijection):
         loc = np.average(x, axis=0, weights=weights)
         return Standardize(loc, np.sqrt(np.average((x - loc) ** 2, axis=0, weights=weights)))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         loc, scale = jnp.asarray(self.loc.value), jnp.asarray(self.scale.value)
         return x * along(scale) + along(loc), jnp.broadcast_to(jnp.sum(jnp.log(scale)), x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         loc, scale = jnp.asarray(self.loc.value), jnp.asarray(self.scale.value)
         return (y - along(loc)) / along(scale), jnp.broadcast_to(-jnp.sum(jnp.log(scale)), y.shape[-1:])
 
@@ -156,7 +156,7 @@ class Elementwise(AbstractTwoWayBijection):
         self.in_shape = self.out_shape = tuple(shape)
         self.cond_shape, self.traits = None, scalar_map.traits
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         run = self.scalar_map.forward_and_log_det if forward else self.scalar_map.inverse_and_log_det

@@ -57,11 +57,11 @@ class AbstractFunction(AbstractBatchedBijection):
     def each_inverse(self, y: Array) -> tuple[Array, Array]:
         """The numbers `(*shape, n)` that have these values, and the log-slope of the inverse at each."""
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y, log_slope = self.each_forward(x)
         return y, jnp.sum(log_slope, axis=tuple(range(x.ndim - 1)))
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         x, log_slope = self.each_inverse(y)
         return x, jnp.sum(log_slope, axis=tuple(range(y.ndim - 1)))
 

@@ -60,11 +60,11 @@ class GraphAutoregressive(AbstractBatchedBijection):
         passes = Traits(inverse="parallel" if self.n_passes == 1 else "sequential")
         self.traits = Traits.worst(scalar_map.traits, passes)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y, log_slope = self.scalar_map.forward_and_log_det(x, self.conditioner(x, condition))
         return y, jnp.sum(log_slope, axis=0)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         params_of = self.conditioner.bind(condition)
         levels = jnp.asarray(self.conditioner.graph.levels()[:, None])
 

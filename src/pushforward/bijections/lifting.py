@@ -56,7 +56,7 @@ class Partial(AbstractTwoWayBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         indices = np.array(self.indices)
@@ -96,7 +96,7 @@ class Vmap(AbstractTwoWayBijection):
         self.in_shape, self.out_shape = (n, *bijection.in_shape), (n, *bijection.out_shape)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         arrays, static = eqx.partition(self.bijection, is_array)
@@ -138,7 +138,7 @@ class EmbedCondition(AbstractTwoWayBijection):
         self.bijection, self.net, self.cond_shape = bijection, net, tuple(cond_shape)
         self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         # check_condition has seen to it that a condition is there.
@@ -190,7 +190,7 @@ class WithCondition(AbstractTwoWayBijection):
             return Chain([WithCondition.fix(member, condition) for member in bijection.bijections])
         return WithCondition(bijection, condition)
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         fixed = jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, value.shape[-1]))

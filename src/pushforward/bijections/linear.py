@@ -41,10 +41,10 @@ class Reverse(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (check_int("Reverse", "dim", dim, 1),)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return x[::-1], jnp.zeros(x.shape[-1:], x.dtype)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return y[::-1], jnp.zeros(y.shape[-1:], y.dtype)
 
 
@@ -82,10 +82,10 @@ class Permutation(AbstractBatchedBijection):
         """A permutation drawn uniformly."""
         return Permutation(jax.random.permutation(key, check_int("Permutation", "dim", dim, 1)))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return permute(x, self.indices, self.inverse_indices), jnp.zeros(x.shape[-1:], x.dtype)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return permute(y, self.inverse_indices, self.indices), jnp.zeros(y.shape[-1:], y.dtype)
 
 
@@ -127,7 +127,7 @@ class LULinear(AbstractBatchedBijection):
         upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
         return jnp.tril(self.lower.astype(dtype), -1) + one, upper, log_det
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.lower)
         lower, upper, log_det = self._factors(dtype)
         # The columns of the matrix are shuffled instead of the rows of the batch, which are more; the bias is one more.
@@ -135,7 +135,7 @@ class LULinear(AbstractBatchedBijection):
         weight = jnp.concatenate([columns, self.bias.astype(dtype)[None]]).T
         return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(y, self.lower)
         lower, upper, log_det = self._factors(dtype)
         centred = (y - along(self.bias)).astype(dtype)
@@ -182,13 +182,13 @@ class TriangularLinear(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.weight)
         weight, log_det = triangular(self.weight, self.log_diagonal, self.lower, dtype)
         weight = jnp.concatenate([weight, self.bias.astype(dtype)[:, None]], axis=1)
         return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(y, self.weight)
         weight, log_det = triangular(self.weight, self.log_diagonal, self.lower, dtype)
         x = solve_triangular(weight, (y - along(self.bias)).astype(dtype), lower=self.lower)
@@ -225,13 +225,13 @@ class FullLinear(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.weight)
         weight = jnp.concatenate([self.weight, self.bias[:, None]], axis=1).astype(dtype)
         log_det = jnp.linalg.slogdet(weight[:, :-1])[1]
         return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(y, self.weight)
         weight = self.weight.astype(dtype)
         x = jnp.linalg.solve(weight, (y - along(self.bias)).astype(dtype))

@@ -81,14 +81,14 @@ class LowRankLinear(AbstractBatchedBijection):
     def _log_det(self, log_scale: Array) -> Array:
         return jnp.sum(log_scale) + jnp.sum(soft_clamp(self.log_core.astype(log_scale.dtype), MAX_LOG_DIAGONAL))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.outside)
         log_scale, u, v, _, _ = self._parts(dtype)
         x = x.astype(dtype)
         y = along(jnp.exp(log_scale)) * (x + matrix_product(u, matrix_product(v.T, x))) + along(self.bias)
         return y, jnp.broadcast_to(self._log_det(log_scale), x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(y, self.outside)
         log_scale, u, v, lower, upper = self._parts(dtype)
         z = (y.astype(dtype) - along(self.bias)) * along(jnp.exp(-log_scale))

@@ -44,11 +44,11 @@ class ActNorm(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y = x * along(jnp.exp(self.log_scale)) + along(self.bias)
         return y, jnp.broadcast_to(jnp.sum(self.log_scale), x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         x = (y - along(self.bias)) * along(jnp.exp(-self.log_scale))
         return x, jnp.broadcast_to(-jnp.sum(self.log_scale), y.shape[-1:])
 

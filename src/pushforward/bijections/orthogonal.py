@@ -78,7 +78,7 @@ class Householder(AbstractOrthogonal):
         unit, mixed = compact(self.vectors.astype(self.vectors.dtype if dtype is None else dtype))
         return jnp.eye(unit.shape[1], dtype=unit.dtype) - unit.T @ mixed
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         k, dim = self.vectors.shape
@@ -124,7 +124,7 @@ class Cayley(AbstractOrthogonal):
         one = jnp.eye(len(skew), dtype=skew.dtype)
         return jnp.linalg.solve(one + skew, one - skew)
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         return _turn(self.matrix(jnp.result_type(value, self.weight)), value, forward)
@@ -159,7 +159,7 @@ class MatrixExponential(AbstractOrthogonal):
     def matrix(self, dtype: Any = None) -> Array:
         return expm(_skew(self.weight, dtype))
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         return _turn(self.matrix(jnp.result_type(value, self.weight)), value, forward)
@@ -200,16 +200,16 @@ class QRLinear(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.upper)
         upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
         weight = jnp.concatenate([self.orthogonal.matrix(dtype) @ upper, self.bias.astype(dtype)[:, None]], axis=1)
         return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(y, self.upper)
         upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
-        turned, _ = self.orthogonal._inverse((y - along(self.bias)).astype(dtype), None, None)
+        turned, _ = self.orthogonal.inverse_rows((y - along(self.bias)).astype(dtype), None, None)
         return solve_triangular(upper, turned), jnp.broadcast_to(-log_det, y.shape[-1:])
 
 

@@ -83,12 +83,12 @@ class Planar(AbstractBatchedBijection):
         slope = above_minus_one(jnp.sum(u * w, axis=0))
         return slope.shrink * u, jnp.sum(w * value, axis=0) + b, value, slope
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         u, t, x, slope = self._parts(x, condition)
         ridge = ridge_of("Planar", self.ridge)
         return x + u * ridge.value(t), ridge.log_slope(t, slope)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         u, moved, y, slope = self._parts(y, condition)
         ridge = ridge_of("Planar", self.ridge)
         t = ridge.solve(moved, slope)

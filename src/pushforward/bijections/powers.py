@@ -183,13 +183,13 @@ class PolarToCartesian(AbstractBatchedBijection):
         self.in_shape = self.out_shape = shape
         self.cond_shape, self.traits = None, Traits()
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         radius, angle = x[..., 0, :], x[..., 1, :]
         inner = undefined(radius < 0, keep_positive(radius))
         y = jnp.stack([inner * jnp.cos(angle), inner * jnp.sin(angle)], axis=-2)
         return y, _over_pairs(jnp.log(inner))
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         # In units of the larger coordinate no square overflows or vanishes. To the angle the unit makes no difference,
         # and the radius is proportional to it: as a constant it gives the right derivatives.
         unit = keep_positive(jax.lax.stop_gradient(jnp.max(jnp.abs(y), axis=-2)))

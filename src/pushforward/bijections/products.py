@@ -64,7 +64,7 @@ class Concatenate(AbstractTwoWayBijection):
         self.cond_shape = shared_condition("Concatenate", [member.cond_shape for member in members])
         self.traits = Traits.worst(*(member.traits for member in members))
 
-    def _run(
+    def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         parts, start, rows = [], 0, value.shape[-1]

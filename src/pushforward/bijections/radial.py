@@ -86,11 +86,11 @@ class Radial(AbstractBatchedBijection):
             above_minus_one(strength),
         )
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         centre, offset, rho, slope = self._parts(x, condition)
         return centre + offset * _stretch(rho, slope), self._log_det(rho, slope)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         centre, offset, moved, slope = self._parts(y, condition)
         rho = _radius_before(moved, slope)
         return centre + offset / _stretch(rho, slope), -self._log_det(rho, slope)

@@ -91,12 +91,12 @@ class Residual(AbstractBatchedBijection):
         arrays = eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), real), others)
         return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         function, arguments, x = self._function(x, condition)
         value, log_det = self.log_det(function, x, arguments, keys)
         return x + value, log_det
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         function, arguments, y = self._function(y, condition)
         found = solve_contraction(function, y, arguments, self.net.lipschitz, self.solver)
         log_det = self.log_det(function, found.x, arguments, keys)[1]

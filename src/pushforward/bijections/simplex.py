@@ -57,7 +57,7 @@ class StickBreaking(AbstractBatchedBijection):
         """How far rounding may move a sum of the shares."""
         return (self.in_shape[0] + 1) * float(jnp.finfo(x.dtype).eps)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         part = x - self._centre(x)
         left = jnp.cumsum(jax.nn.log_sigmoid(-part), axis=0)
         before = jnp.concatenate([jnp.zeros_like(x[:1]), left[:-1]])
@@ -67,7 +67,7 @@ class StickBreaking(AbstractBatchedBijection):
         y = y * jnp.minimum(1, (1 - self._margin(x)) / jnp.sum(y, axis=0))
         return y, jnp.sum(log_y, axis=0) + left[-1]
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         share = jnp.maximum(y, LEAST)
         left = jnp.maximum(1 - jnp.cumsum(share, axis=0), float(jnp.finfo(y.dtype).epsneg))
         log_share, log_left = jnp.log(share), jnp.log(left)

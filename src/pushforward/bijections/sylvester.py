@@ -123,7 +123,7 @@ class Sylvester(AbstractBatchedBijection):
         q = leading_columns(vectors[..., 0], m) if self.basis is None else self.basis.matrix(params.dtype)[:, :m]
         return lambda x: matrix_product(q.T, x), lambda h: matrix_product(q, h)
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         x = x.astype(jnp.result_type(x, self.params.start))
         params = self.params(condition, x.dtype)
         first, second, b, slope = self._parts(params)
@@ -133,7 +133,7 @@ class Sylvester(AbstractBatchedBijection):
         y = x + spread(rows_product(first, ridge.value(t)))
         return y, jnp.sum(ridge.log_slope(t, slope), axis=0)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y = y.astype(jnp.result_type(y, self.params.start))
         params = self.params(condition, y.dtype)
         first, second, b, slope = self._parts(params)

@@ -143,11 +143,11 @@ class ColumnUnits(AbstractBatchedBijection):
         back = np.argsort(order)
         return tuple(jnp.concatenate([part[i] for part in parts])[back] for i in (0, 1))
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y, log_slope = self.each_forward(x)
         return y, jnp.sum(log_slope, axis=0)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         x, log_slope = self.each_inverse(y)
         return x, jnp.sum(log_slope, axis=0)
 

@@ -63,11 +63,11 @@ class PartialWhitening(AbstractBatchedBijection):
     def _log_det(self, rows: Array) -> Array:
         return jnp.broadcast_to(2 * jnp.sum(jnp.log(jnp.diagonal(self.factor.value))), rows.shape[-1:])
 
-    def _forward(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         factor, scale, loc = self.factor.value, along(self.scale.value), along(self.loc.value)
         return factor @ (factor.T @ ((x - loc) / scale)) * scale + loc, self._log_det(x)
 
-    def _inverse(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         factor, scale, loc = self.factor.value, along(self.scale.value), along(self.loc.value)
         half = solve_triangular(factor, (y - loc) / scale, lower=True)
         return solve_triangular(factor.T, half) * scale + loc, -self._log_det(y)

@@ -107,7 +107,11 @@ class Programs:
         """`n` draws of the model; the condition has as many rows."""
         model = self.model
         # What `Flow` does, with the program that decodes anyway instead of one more.
-        if isinstance(model, Flow) and type(model)._sample is Flow._sample and not model.bijection.traits.needs_key:
+        if (
+            isinstance(model, Flow)
+            and type(model).sample_rows is Flow.sample_rows
+            and not model.bijection.traits.needs_key
+        ):
             return self.decode(self.latents(key, n, condition), condition)[0]
         return self._draw(model, key, n, condition)
 
@@ -178,17 +182,17 @@ def _own(part: Any, condition: Any) -> Any:
 def _score_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> tuple[Array, Array, Array]:
     rows, bijection = _last(x), bijection_of(model)
     if bijection is None or not isinstance(model, Flow):
-        log_prob = model._log_prob(rows, _own(model, condition), keys)
+        log_prob = model.log_prob_rows(rows, _own(model, condition), keys)
         return log_prob, jnp.zeros((len(x), 0), log_prob.dtype), jnp.zeros_like(log_prob)
     outside = jnp.isinf(jnp.max(jnp.abs(rows), axis=tuple(range(rows.ndim - 1)), initial=0))
     z, log_det = run_batch(bijection, jnp.where(outside, 0, rows), _last(condition), fold_keys(keys, 1), False)
-    if type(model)._log_prob is Flow._log_prob:
+    if type(model).log_prob_rows is Flow.log_prob_rows:
         # The same sum as there, out of one program for density and latents.
         base_keys = fold_keys(keys, 0) if model.base.needs_key else None
-        log_prob = model.base._log_prob(z, _own(model.base, condition), base_keys) + log_det
+        log_prob = model.base.log_prob_rows(z, _own(model.base, condition), base_keys) + log_det
         log_prob = jnp.where(outside, -jnp.inf, log_prob)
     else:
-        log_prob = model._log_prob(rows, _own(model, condition), keys)
+        log_prob = model.log_prob_rows(rows, _own(model, condition), keys)
     return log_prob, jnp.moveaxis(z, -1, 0), log_det
 
 
@@ -196,7 +200,7 @@ _score, _score_few = eqx.filter_jit(_score_rows), quickly(_score_rows)
 
 
 def _log_prob_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any) -> Array:
-    return model._log_prob(_last(x), _own(model, condition), keys if model.needs_key else None)
+    return model.log_prob_rows(_last(x), _own(model, condition), keys if model.needs_key else None)
 
 
 _log_prob, _log_prob_few = eqx.filter_jit(_log_prob_rows), quickly(_log_prob_rows)
@@ -213,7 +217,7 @@ _decode, _decode_few = eqx.filter_jit(_decode_rows), quickly(_decode_rows)
 @eqx.filter_jit
 def _draw(model: AbstractDistribution, key: PRNGKeyArray, numbers: Array, condition: Any) -> Array:
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
-    return jnp.moveaxis(model._sample(keys, _last(condition)), -1, 0)
+    return jnp.moveaxis(model.sample_rows(keys, _last(condition)), -1, 0)
 
 
 def _derivatives_of_rows(

@@ -121,12 +121,12 @@ def _log_prob(
         value, count, failed = _log_prob(model.values, seen.values, seen.condition, own)
         return jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, value + seen.log_prob), count, failed
     if not isinstance(model, Flow):
-        return model._log_prob(x, condition, keys), jnp.zeros(n, int), jnp.zeros(n, bool)
+        return model.log_prob_rows(x, condition, keys), jnp.zeros(n, int), jnp.zeros(n, bool)
     outside = jnp.isinf(jnp.max(jnp.abs(x), axis=tuple(range(x.ndim - 1)), initial=0))
     start = jnp.where(outside, 0, x)
     z, log_det, count, failed = _solved(model.bijection, start, condition, fold_keys(keys, 1), False)
     own = condition if model.base.cond_shape is not None else None
-    base = model.base._log_prob(z, own, fold_keys(keys, 0) if model.base.needs_key else None)
+    base = model.base.log_prob_rows(z, own, fold_keys(keys, 0) if model.base.needs_key else None)
     return jnp.where(outside, -jnp.inf, base + log_det), count, failed
 
 

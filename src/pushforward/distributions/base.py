@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class AbstractDistribution(eqx.Module):
     r"""A distribution over events of `event_shape`, perhaps given a condition.
 
-    Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`_log_prob`, `_sample`,
-    `_sample_and_log_prob`); the public methods here are never overridden. Log-densities are in nats, `-inf` outside
+    Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`log_prob_rows`, `sample_rows`,
+    `sample_and_log_prob_rows`); the public methods here are never overridden. Log-densities are in nats, `-inf` outside
     the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i` of a sample
     depends on the key and on `i` alone, so that a longer sample begins with the shorter one.
 
@@ -37,7 +37,7 @@ class AbstractDistribution(eqx.Module):
     needs_key: eqx.AbstractVar[bool]
 
     @abstractmethod
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         """The log-densities `(n,)` of rows `(*event_shape, n)`.
 
         Args:
@@ -47,11 +47,11 @@ class AbstractDistribution(eqx.Module):
         """
 
     @abstractmethod
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         """One row `(*event_shape, n)` per key `(n,)`, a function of that key alone."""
 
     @abstractmethod
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         """Rows and their log-densities, which may be cheaper and safer than scoring the rows afterwards."""
 
     @overload
@@ -179,18 +179,18 @@ def _log_prob_rows(
     distribution: AbstractDistribution, x: Array, condition: Array | None, key: PRNGKeyArray | None, *, batches: tuple
 ) -> Array:
     keys = None if key is None else _row_keys(key, batches[2])
-    return rows_last(distribution._log_prob, batches, x, condition, keys)
+    return rows_last(distribution.log_prob_rows, batches, x, condition, keys)
 
 
 @_compiled
 def _sample_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, condition: Array | None, *, batches: tuple
 ) -> Array:
-    return rows_last(distribution._sample, batches, _row_keys(key, batches[0]), condition)
+    return rows_last(distribution.sample_rows, batches, _row_keys(key, batches[0]), condition)
 
 
 @_compiled
 def _sample_and_log_prob_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, condition: Array | None, *, batches: tuple
 ) -> tuple[Array, Array]:
-    return rows_last(distribution._sample_and_log_prob, batches, _row_keys(key, batches[0]), condition)
+    return rows_last(distribution.sample_and_log_prob_rows, batches, _row_keys(key, batches[0]), condition)

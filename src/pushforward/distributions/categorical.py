@@ -107,10 +107,10 @@ class AutoregressiveCategorical(AbstractDistribution):
         log_mass = jnp.where(sums @ one_hot > 0.5, log_mass, -jnp.inf)
         return jnp.where(jnp.isnan(states), jnp.nan, log_mass)
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return jnp.sum(self.each_log_prob(x, condition), axis=0)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         total = sum(self.sizes)
         noise = jax.vmap(lambda key: jax.random.gumbel(key, (total,)), out_axes=-1)(keys)
         variable = np.repeat(np.arange(len(self.sizes)), self.sizes)
@@ -132,6 +132,6 @@ class AutoregressiveCategorical(AbstractDistribution):
         states = jnp.zeros((len(self.sizes), keys.shape[0]), noise.dtype)
         return jax.lax.fori_loop(0, len(self.sizes), draw, (one_hot, states))[1]
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, None)

@@ -197,7 +197,7 @@ class Evolution(eqx.Module):
             rows, log_det = _run(bijection, rows, False)
             total = total + log_det
         keys = batch_keys(jax.random.key(0), rows.shape[-1]) if self.base.needs_key else None
-        return (self.base._log_prob(rows, None, keys) + total).reshape(batch)
+        return (self.base.log_prob_rows(rows, None, keys) + total).reshape(batch)
 
     def states(self, z: Any, times: Iterable[float]) -> Array:
         """Where latents are at each time; at the last it is `flow.decode(z)`.

@@ -61,21 +61,21 @@ class Flow(AbstractDistribution):
         self.cond_shape = shapes.pop() if shapes else None
         self.needs_key = bijection.traits.needs_key or base.needs_key
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         # An infinite coordinate has density zero under every base here, but inf - inf inside a network would be NaN.
         # A maximum over the event is NaN where any coordinate is.
         outside = jnp.isinf(jnp.max(jnp.abs(x), axis=tuple(range(x.ndim - 1)), initial=0))
         z, log_det = run_batch(self.bijection, jnp.where(outside, 0, x), condition, fold_keys(keys, 1), False)
         own = condition if self.base.cond_shape is not None else None
-        log_prob = self.base._log_prob(z, own, fold_keys(keys, 0) if self.base.needs_key else None) + log_det
+        log_prob = self.base.log_prob_rows(z, own, fold_keys(keys, 0) if self.base.needs_key else None) + log_det
         return jnp.where(outside, -jnp.inf, log_prob)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        z = self.base._sample(keys, condition if self.base.cond_shape is not None else None)
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        z = self.base.sample_rows(keys, condition if self.base.cond_shape is not None else None)
         return run_batch(self.bijection, z, condition, fold_keys(keys, 1), True)[0]
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        z, log_prob = self.base._sample_and_log_prob(keys, condition if self.base.cond_shape is not None else None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        z, log_prob = self.base.sample_and_log_prob_rows(keys, condition if self.base.cond_shape is not None else None)
         x, log_det = run_batch(self.bijection, z, condition, fold_keys(keys, 1), True)
         return x, log_prob - log_det
 
@@ -138,14 +138,14 @@ class BaseGiven(AbstractDistribution):
     def _fixed(self, n: int) -> Array:
         return jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, n))
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        return self.base._log_prob(x, self._fixed(x.shape[-1]), keys)
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+        return self.base.log_prob_rows(x, self._fixed(x.shape[-1]), keys)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        return self.base._sample(keys, self._fixed(keys.shape[0]))
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        return self.base.sample_rows(keys, self._fixed(keys.shape[0]))
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        return self.base._sample_and_log_prob(keys, self._fixed(keys.shape[0]))
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        return self.base.sample_and_log_prob_rows(keys, self._fixed(keys.shape[0]))
 
 
 @eqx.filter_jit

@@ -59,26 +59,26 @@ class Mixture(AbstractDistribution):
         self.cond_shape = conditions.pop() if conditions else None
         self.needs_key = any(c.needs_key for c in self.components)
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         log_probs = jnp.stack(
             [
-                c._log_prob(x, self._own(c, condition), fold_keys(keys, n) if c.needs_key else None)
+                c.log_prob_rows(x, self._own(c, condition), fold_keys(keys, n) if c.needs_key else None)
                 for n, c in enumerate(self.components)
             ]
         )
         return jax.nn.logsumexp(jax.nn.log_softmax(self.logits)[:, None] + log_probs, axis=0)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         choice = jax.vmap(lambda key: jax.random.categorical(key, self.logits))(keys)
         x = jnp.zeros((*self.event_shape, keys.shape[0]))
         for n, c in enumerate(self.components):
-            draws = c._sample(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n), self._own(c, condition))
+            draws = c.sample_rows(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n), self._own(c, condition))
             x = jnp.where(choice == n, draws, x)
         return x
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, fold_keys(keys, len(self.components)) if self.needs_key else None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, fold_keys(keys, len(self.components)) if self.needs_key else None)
 
     def _own(self, component: AbstractDistribution, condition: Array | None) -> Array | None:
         return condition if component.cond_shape is not None else None

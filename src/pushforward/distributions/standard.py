@@ -32,15 +32,15 @@ class StandardNormal(AbstractDistribution):
     def __init__(self, shape: Shape):
         self.event_shape, self.cond_shape, self.needs_key = check_shape("StandardNormal", shape), None, False
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return -0.5 * _over_event(x * x) - 0.5 * math.log(2 * math.pi) * math.prod(self.event_shape)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         return _normals(keys, self.event_shape)
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, None)
 
 
 class DiagonalNormal(AbstractDistribution):
@@ -72,17 +72,17 @@ class DiagonalNormal(AbstractDistribution):
         self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, float), shape), dtype)
         self.log_scale = jnp.asarray(np.broadcast_to(np.log(values), shape), dtype)
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return self._log_prob_of((x - along(self.loc)) * along(jnp.exp(-self.log_scale)))
 
     def _log_prob_of(self, z: Array) -> Array:
         constant = 0.5 * math.log(2 * math.pi) * math.prod(self.event_shape)
         return -0.5 * _over_event(z * z) - jnp.sum(self.log_scale) - constant
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        return self._sample_and_log_prob(keys, condition)[0]
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+        return self.sample_and_log_prob_rows(keys, condition)[0]
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         z = _normals(keys, self.event_shape)
         return along(self.loc) + along(jnp.exp(self.log_scale)) * z, self._log_prob_of(z)
 
@@ -115,7 +115,7 @@ class UniformBox(AbstractDistribution):
         self.low = Fixed(jnp.asarray(np.broadcast_to(a, shape), dtype))
         self.high = Fixed(jnp.asarray(np.broadcast_to(b, shape), dtype))
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         low, high = along(self.low.value), along(self.high.value)
         event = tuple(range(x.ndim - 1))
         outside = jnp.any((x < low) | (x > high), axis=event) & ~jnp.any(jnp.isnan(x), axis=event)
@@ -123,13 +123,13 @@ class UniformBox(AbstractDistribution):
         inside = -jnp.sum(jnp.log(high - low)) + 0 * _over_event(jnp.clip(x, low, high))
         return jnp.where(outside, -jnp.inf, inside)
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         low, high = self.low.value, self.high.value
         return jax.vmap(lambda k: jax.random.uniform(k, self.event_shape, minval=low, maxval=high), out_axes=-1)(keys)
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, None)
 
 
 class StudentT(AbstractDistribution):
@@ -161,20 +161,20 @@ class StudentT(AbstractDistribution):
         self.event_shape, self.cond_shape, self.needs_key = check_shape("StudentT", shape), None, False
         self.log_df = jnp.asarray(np.broadcast_to(np.log(values), shape), jnp.result_type(float))
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         log_df = along(self.log_df)
         df = jnp.exp(log_df)
         half = (df + 1) / 2
         constant = gammaln(half) - gammaln(df / 2) - 0.5 * (log_df + math.log(math.pi))
         return _over_event(constant - half * log1p_square(x * jnp.exp(-0.5 * log_df)))
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         df = jnp.exp(self.log_df).astype(jnp.result_type(float))
         return jax.vmap(lambda k: jax.random.t(k, df, self.event_shape, dtype=df.dtype), out_axes=-1)(keys)
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, None)
 
 
 def _normals(keys: PRNGKeyArray, shape: Shape) -> Array:

@@ -262,7 +262,7 @@ class TableDistribution(AbstractDistribution):
             return Parts(mass, jnp.zeros_like(mass))
         seen = self._standard(x, features, keys)
         own = fold_keys(keys, 3) if self.values.needs_key else None
-        density = self.values._log_prob(seen.values, seen.condition, own)
+        density = self.values.log_prob_rows(seen.values, seen.condition, own)
         # Where a row lies beyond the bounds the flow saw it at them.
         return Parts(mass, jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, density + seen.log_prob))
 
@@ -289,7 +289,7 @@ class TableDistribution(AbstractDistribution):
     def _mass(self, x: Array, features: Array | None) -> Array:
         if self.masses is None:
             return jnp.zeros(x.shape[-1:], jnp.result_type(x))
-        return self.masses._log_prob(x[: len(self.own.sizes)], features, None)
+        return self.masses.log_prob_rows(x[: len(self.own.sizes)], features, None)
 
     def _standard(self, x: Array, features: Array | None, keys: PRNGKeyArray | None) -> Standard:
         """The same, with the log-probability of the values alone."""
@@ -334,20 +334,20 @@ class TableDistribution(AbstractDistribution):
 
         return jax.vmap(draw, out_axes=-1)(keys)
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         mass, density = self.parts(x, condition, keys)
         return mass + density
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         features = self._features(condition)
         parts = []
         of_states, of_values = (jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n) for n in range(2))
         states = jnp.zeros((0, keys.shape[0]))
         if self.masses is not None:
-            states = self.masses._sample(of_states, features)
+            states = self.masses.sample_rows(of_states, features)
             parts.append(states)
         if self.values is not None and self.units is not None:
-            standard = self.values._sample(of_values, self._condition(states, features))
+            standard = self.values.sample_rows(of_values, self._condition(states, features))
             values = run_batch(self.units, standard, None, None, True)[0]
             steps = along(jnp.asarray(self.steps.value, values.dtype))
             rounded = jnp.floor(values / jnp.where(steps > 0, steps, 1.0) + ROUNDING) * steps
@@ -358,6 +358,6 @@ class TableDistribution(AbstractDistribution):
             parts.append(jnp.where(present(states, self.own.state_of_value), values, 0))
         return jnp.concatenate(parts)
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        x = self._sample(keys, condition)
-        return x, self._log_prob(x, condition, fold_keys(keys, 2) if self.needs_key else None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        x = self.sample_rows(keys, condition)
+        return x, self.log_prob_rows(x, condition, fold_keys(keys, 2) if self.needs_key else None)

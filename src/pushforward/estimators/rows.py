@@ -172,7 +172,7 @@ def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, conditi
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
     keys = jax.vmap(lambda i, j: jax.random.fold_in(jax.random.fold_in(key, i), j))(which, draw)
     batch = (CHUNK,)
-    return rows_last(model._sample, (batch, () if condition is None else batch), keys, condition)
+    return rows_last(model.sample_rows, (batch, () if condition is None else batch), keys, condition)
 
 
 def widen(model: Tree) -> Tree:

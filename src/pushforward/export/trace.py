@@ -51,7 +51,7 @@ class Functions:
         """`log_prob(x (n, d)[, condition (n, k)][, key_data (2,), rows (n,)]) -> (n,)`, in nats."""
         condition, rest = self._condition(rest)
         keys = row_keys(*rest) if self.needs_key else None
-        return self.distribution._log_prob(x.T, condition, keys)
+        return self.distribution.log_prob_rows(x.T, condition, keys)
 
     def sample(self, key_data: Array, rows: Array, *rest: Array) -> Array:
         """`sample(key_data (2,), rows (n,)[, condition (n, k)]) -> (n, d)`.
@@ -59,7 +59,7 @@ class Functions:
         Row number `rows[i]` of the sample that the key's words give: with `rows = arange(n)` those of
         `distribution.sample(key, n)`.
         """
-        return self.distribution._sample(row_keys(key_data, rows), self._condition(rest)[0]).T
+        return self.distribution.sample_rows(row_keys(key_data, rows), self._condition(rest)[0]).T
 
     def _condition(self, arguments: tuple[Array, ...]) -> tuple[Array | None, tuple[Array, ...]]:
         return (arguments[0].T, arguments[1:]) if self.condition_names else (None, arguments)

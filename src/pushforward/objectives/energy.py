@@ -50,7 +50,7 @@ class UnnormalisedDensity(AbstractDistribution):
         self.event_shape = check_shape("UnnormalisedDensity", shape)
         self.cond_shape = None if cond_shape is None else check_shape("UnnormalisedDensity", cond_shape)
 
-    def _log_prob(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         given = () if condition is None else (condition,)
         value = jax.vmap(self.log_density, in_axes=-1, out_axes=-1)(x, *given)
         if value.ndim != 1:
@@ -59,14 +59,14 @@ class UnnormalisedDensity(AbstractDistribution):
             raise ValueError(message("UnnormalisedDensity", "a number from log_density", got, fix))
         return value
 
-    def _sample(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
+    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         fix = "Draw by pushforward.dynamics.langevin(jax.grad(model.log_prob), key, start, step=..., n_steps=...)."
         expected = "a density with its constant to sample from"
         raise NotImplementedError(message("UnnormalisedDensity", expected, "an energy", fix))
 
-    def _sample_and_log_prob(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        sample = self._sample(keys, condition)
-        return sample, self._log_prob(sample, condition, None)
+    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
+        sample = self.sample_rows(keys, condition)
+        return sample, self.log_prob_rows(sample, condition, None)
 
 
 def is_normalised(model: Any) -> bool:

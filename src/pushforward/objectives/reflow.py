@@ -88,7 +88,7 @@ class Reflow(AbstractObjective):
             raise ValueError(message("Reflow", f"the teacher's shape and cond_shape, {theirs}", f"{ours}", fix))
         n, dtype = seen.x.shape[-1], seen.x.dtype
         time_key, noise_key = jax.random.split(seen.key)
-        start = self.noise._sample(batch_keys(noise_key, n), seen.condition).astype(dtype)
+        start = self.noise.sample_rows(batch_keys(noise_key, n), seen.condition).astype(dtype)
         end = jax.lax.stop_gradient(_carry(self.layer, self.solver, start, seen.condition)[0]).astype(dtype)
         t = self.times(stratified(time_key, self.n_times * n, dtype))
         # Row i stands at places i, n + i, ...: at one time of each stretch.
@@ -119,7 +119,7 @@ def _pairs(
 ) -> tuple[Array, Array, Array]:
     if condition is not None:
         condition = jnp.moveaxis(jnp.broadcast_to(condition, (n, *(layer.cond_shape or ()))), 0, -1)
-    start = noise._sample(batch_keys(key, n), condition)
+    start = noise.sample_rows(batch_keys(key, n), condition)
     end, energy = _carry(layer, solver, start, condition)
     return jnp.moveaxis(start, -1, 0), jnp.moveaxis(end, -1, 0), energy
 

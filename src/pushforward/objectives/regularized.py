@@ -54,5 +54,5 @@ class RegularizedLikelihood(AbstractObjective):
         seen = view("RegularizedLikelihood", flow, x, condition, as_key("RegularizedLikelihood", key))
         keys = batch_keys(seen.key, seen.x.shape[-1])
         found, kinetic, jacobian = seen.layer.energies(seen.x, seen.condition, keys, False)
-        log_prob = seen.noise._log_prob(found.value, seen.condition, None) + found.log_det + seen.log_prob
+        log_prob = seen.noise.log_prob_rows(found.value, seen.condition, None) + found.log_det + seen.log_prob
         return -log_prob + self.kinetic * kinetic + self.jacobian * jacobian

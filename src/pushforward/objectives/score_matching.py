@@ -147,7 +147,7 @@ def _linear_score(
         raise TypeError(message(name, "a log-density with second derivatives", "a solve without them", fix))
     rows = jnp.moveaxis(split_batch(name, "x", x, model.event_shape)[0], 0, -1)
     given = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
-    return jax.linearize(jax.grad(lambda rows: jnp.sum(model._log_prob(rows, given, None))), rows)
+    return jax.linearize(jax.grad(lambda rows: jnp.sum(model.log_prob_rows(rows, given, None))), rows)
 
 
 def _continuous(model: AbstractDistribution) -> list[Continuous]:

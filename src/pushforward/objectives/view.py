@@ -45,7 +45,7 @@ class View(NamedTuple):
         """
         if isinstance(self.noise, StandardNormal):
             return jax.random.normal(key, self.x.shape, self.x.dtype)
-        return self.noise._sample(batch_keys(key, self.x.shape[-1]), self.condition).astype(self.x.dtype)
+        return self.noise.sample_rows(batch_keys(key, self.x.shape[-1]), self.condition).astype(self.x.dtype)
 
 
 def view(name: str, model: AbstractDistribution, x: Rows, condition: Rows | None, key: PRNGKeyArray) -> View:

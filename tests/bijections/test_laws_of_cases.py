@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 
 import pushforward as pf
 import pushforward.bijections
-from cases import CASES, VARIANTS, ZOO_CASES, ZOO_EVERY_RUN
+from cases import CASES, ZOO_CASES, Case
 from pushforward.bijections import AbstractBijection
 from pushforward.distributions import evaluation_form, with_solver
 from pushforward.dynamics import Adaptive
@@ -57,12 +57,12 @@ OF_VALUE = (
 )
 
 
-def parameters(names: Iterable[str], every_run: Container[str]) -> list:
-    """Names as parameters of a test, those that are not for every run marked so."""
-    return [pytest.param(name, marks=[] if name in every_run else pytest.mark.thorough) for name in names]
+def parameters(cases: Mapping[str, Case], names: Iterable[str]) -> list:
+    """Names as parameters of a test, those of cases that are not of low cost marked `thorough`."""
+    return [pytest.param(name, marks=[] if cases[name].cost == "low" else pytest.mark.thorough) for name in names]
 
 
-@pytest.mark.parametrize("name", parameters(CASES, set(CASES) - VARIANTS))
+@pytest.mark.parametrize("name", parameters(CASES, CASES))
 def test_all_laws(name: str) -> None:
     trial = CASES[name].trial(name, KEY, jnp.float64)
     for law in LAWS:
@@ -84,7 +84,7 @@ INVERTED = (
 )
 
 
-@pytest.mark.parametrize("name", INVERTED)
+@pytest.mark.parametrize("name", parameters(CASES, INVERTED))
 def test_inverted(name: str) -> None:
     # All but the two that would compile the same programs once more: rows pass through the same code, and the law of
     # algebra compares with `Invert` itself.
@@ -124,24 +124,9 @@ SAME_ARITHMETIC = (
     "Residual, roulette, geometric, plain, conditional",
 )
 IN_SINGLE = [name for name in CASES if not name.startswith(COMPOSING) and name not in SAME_ARITHMETIC]
-# In every run, one of each kind of arithmetic.
-SINGLE_EVERY_RUN = {
-    "Affine",
-    "LULinear",
-    "QRLinear",
-    "Coupling, spline",
-    "StickBreaking",
-    "Exp",
-    "Sigmoid",
-    "Tanh",
-    "Softplus",
-    "SignedPower",
-    "LambertW",
-    "Residual",
-}
 
 
-@pytest.mark.parametrize("name", parameters(IN_SINGLE, SINGLE_EVERY_RUN))
+@pytest.mark.parametrize("name", parameters(CASES, IN_SINGLE))
 def test_float32(name: str) -> None:
     # What a type can change: not the algebra, nor what a key does, nor what is compiled again; and the error of the
     # quadrature is far above either type's.
@@ -209,7 +194,7 @@ STRICT = Adaptive("dopri8", rtol=1e-13, atol=1e-10, max_steps=20_000)
 TRAINED_SINGLE = ("nsf, autoregressive", "realnvp, permutation, actnorm", "iaf, conditional")
 
 
-@pytest.mark.parametrize("name", parameters(ZOO_CASES, ZOO_EVERY_RUN))
+@pytest.mark.parametrize("name", parameters(ZOO_CASES, ZOO_CASES))
 def test_zoo_before_and_after_training(name: str) -> None:
     case = ZOO_CASES[name]
     before = case.trial(name, KEY, jnp.float64)

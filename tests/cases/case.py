@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,11 @@ COND = (2,)
 
 @dataclass(frozen=True)
 class Case:
-    """A constructor, and what the laws should know of it; see `pushforward.testing.Trial`."""
+    """A constructor, and what the laws should know of it; see `pushforward.testing.Trial`.
+
+    The core laws are run on every case in every run. Those beyond them (float32, inversion, extremes, saving, algebra,
+    integrals) are run in every run if `cost` is "low", and otherwise with `--thorough`.
+    """
 
     make: Callable[[PRNGKeyArray], AbstractBijection]
     special_x: Sequence[float] = ()
@@ -27,6 +32,7 @@ class Case:
     unreached: Sequence[str] = ()
     domain_x: tuple[float, float] | None = None
     domain_y: tuple[float, float] | None = None
+    cost: Literal["low", "thorough"] = "thorough"
 
     def trial(self, name: str, key: PRNGKeyArray, dtype: type, inverted: bool = False) -> Trial:
         """The case on trial, as it is or under `Invert`."""

@@ -76,7 +76,7 @@ MASK = np.array([True, False, False, True])
 WIDE = np.kron(np.eye(3, dtype=bool), triangle(2))  # three independent rows of two
 
 CASES: dict[str, Case] = {
-    "Affine": Case(lambda key: pf.Affine([0.5, -1.0], [2.0, -0.3]), reach=eye(2)),
+    "Affine": Case(lambda key: pf.Affine([0.5, -1.0], [2.0, -0.3]), reach=eye(2), cost="low"),
     "Affine of a number": Case(lambda key: pf.Affine(loc=1.0, scale=-0.5)),
     "Affine of a matrix": Case(lambda key: pf.Affine(scale=2.0, shape=(2, 3)), reach=eye(6)),
     "Standardize": Case(lambda key: pf.Standardize([2.0, -3.0], [0.3, 4.0]), reach=eye(2)),
@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
     "Reverse": Case(lambda key: pf.Reverse(3), reach=eye(3)[::-1]),
     "Permutation": Case(lambda key: pf.Permutation([2, 0, 3, 1]), reach=eye(4)[[2, 0, 3, 1]]),
     "Permutation.random": Case(lambda key: pf.Permutation.random(key, 5)),
-    "LULinear": Case(lambda key: pf.LULinear(key, 4), reach=full(4)),
+    "LULinear": Case(lambda key: pf.LULinear(key, 4), reach=full(4), cost="low"),
     "LULinear of a number": Case(lambda key: pf.LULinear(key, 1), unreached=(".lower", ".upper")),
     "PartialWhitening": Case(whitening, reach=full(3)),
     "ActNorm": Case(lambda key: pf.ActNorm(3), reach=eye(3)),
@@ -97,7 +97,10 @@ CASES: dict[str, Case] = {
         lambda key: coupling(key, alternating_split(5), pf.AffineMap()), reach=coupled(alternating_split(5))
     ),
     "Coupling, affine, mask, conditional": Case(
-        lambda key: coupling(key, MASK, pf.AffineMap(), conditional=True), reach=coupled(MASK), condition_reach=MASK
+        lambda key: coupling(key, MASK, pf.AffineMap(), conditional=True),
+        reach=coupled(MASK),
+        condition_reach=MASK,
+        cost="low",
     ),
     "Coupling, affine, all transformed": Case(
         lambda key: coupling(key, [True, True], pf.AffineMap(), conditional=True), reach=eye(2)
@@ -110,7 +113,7 @@ CASES: dict[str, Case] = {
     ),
     "Autoregressive, additive": Case(lambda key: autoregressive(key, 2, pf.AdditiveMap()), reach=triangle(2)),
     "Autoregressive, affine, conditional": Case(
-        lambda key: autoregressive(key, 4, pf.AffineMap(), conditional=True), reach=triangle(4)
+        lambda key: autoregressive(key, 4, pf.AffineMap(), conditional=True), reach=triangle(4), cost="low"
     ),
     "Autoregressive, affine, narrow": Case(
         lambda key: autoregressive(key, 7, pf.AffineMap(), width=2), reach=triangle(7)
@@ -127,6 +130,7 @@ CASES: dict[str, Case] = {
     "Chain": Case(
         lambda key: pf.Chain([autoregressive(key, 2, pf.AffineMap()), pf.Reverse(2), pf.ActNorm(2)]),
         reach=triangle(2)[::-1],
+        cost="low",
     ),
     "Invert": Case(lambda key: pf.Invert(autoregressive(key, 3, pf.AffineMap(), conditional=True)), reach=triangle(3)),
     "Scan": Case(

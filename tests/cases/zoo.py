@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pushforward as pf
 from cases.case import Case
@@ -60,9 +60,9 @@ def small(name: str, key: PRNGKeyArray, **options: object) -> pf.Flow:
     return ZOO[name](key, **{**SMALL, **options})
 
 
-def zoo_case(name: str, **options: object) -> Case:
+def zoo_case(name: str, cost: Literal["low", "thorough"] = "thorough", **options: object) -> Case:
     knots = KNOTS if name.startswith("nsf") else ()
-    return Case(lambda key: small(name, key, **options).bijection, special_x=knots, special_y=knots)
+    return Case(lambda key: small(name, key, **options).bijection, special_x=knots, special_y=knots, cost=cost)
 
 
 CASES: dict[str, Case] = {
@@ -76,7 +76,7 @@ CASES: dict[str, Case] = {
     "gaussianization, conditional": zoo_case("gaussianization", dim=2, condition_dim=1),
     "naf, conditional": zoo_case("naf", dim=2, condition_dim=1),
     "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
-    "nsf, autoregressive": zoo_case("nsf, autoregressive", dim=2),
+    "nsf, autoregressive": zoo_case("nsf, autoregressive", "low", dim=2),
     "bernstein": zoo_case("bernstein", dim=2),
     "bnaf, conditional": zoo_case("bnaf", dim=2, condition_dim=2),
     "sos": zoo_case("sos", dim=2),

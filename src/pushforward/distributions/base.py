@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class AbstractDistribution(eqx.Module):
     r"""A distribution over events of `event_shape`, perhaps given a condition.
 
-    Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`log_prob_rows`, `sample_rows`,
-    `sample_and_log_prob_rows`); the public methods here are never overridden. Log-densities are in nats, `-inf` outside
-    the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i` of a sample
+    Final subclasses implement three methods on `n` rows, which stand on the **last** axis: `log_prob_rows`,
+    `sample_rows` and `sample_and_log_prob_rows`. The public methods here are never overridden. Log-densities are in
+    nats, `-inf` outside the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone.
+    Row `i` of a sample
     depends on the key and on `i` alone, so that a longer sample begins with the shorter one.
 
     Attributes:

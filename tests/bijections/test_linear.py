@@ -1,4 +1,4 @@
-"""Linear layers against numpy.linalg, orthogonality far from the start, pixels against a loop, batch normalisation."""
+"""Linear layers against numpy.linalg, orthogonality far from the start, pixels against a loop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import pushforward as pf
 from pushforward.bijections import (
     AbstractBijection,
     AbstractOrthogonal,
-    BatchNorm,
     Cayley,
     Conv1x1,
     FullLinear,
@@ -25,8 +23,6 @@ from pushforward.bijections import (
     MatrixExponential,
     QRLinear,
     TriangularLinear,
-    batch_log_prob,
-    update_batch_norm,
 )
 from pushforward.flows.layers import LINEAR
 from pushforward.numerics.householder import compact, leading_columns, reflect
@@ -200,108 +196,9 @@ def test_a_conditional_map_at_every_pixel() -> None:
     np.testing.assert_allclose(log_det, pixels[1].sum(), rtol=1e-12)
 
 
-# --- batch normalisation -------------------------------------------------------------------------------------------
-
-
-def normalised(n_layers: int = 2, condition_dim: int | None = None) -> pf.Flow:
-    """A flow with batch normalisation between its layers, scanned."""
-
-    def make(key: Any) -> AbstractBijection:
-        keys = jax.random.split(key)
-        cond_shape = None if condition_dim is None else (condition_dim,)
-        planar = pf.bijections.Planar(keys[0], 2, cond_shape=cond_shape)
-        return pf.Chain([pf.Invert(planar), pf.Invert(BatchNorm(2)), pf.Reverse(2)])
-
-    return pf.Flow(pf.StandardNormal((2,)), randomise(pf.Scan.of(make, KEY, n_layers=n_layers), KEY, 0.3))
-
-
-ROWS = np.random.default_rng(5).standard_normal((64, 2)) * [3.0, 0.2] + [5.0, -1.0]
-
-
-def test_batch_norm_is_the_formula_of_the_papers() -> None:
-    layer = eqx.tree_at(lambda b: (b.log_scale, b.bias), BatchNorm(2), (jnp.array([0.3, -0.2]), jnp.array([1.0, 2.0])))
-    flow = pf.Flow(pf.StandardNormal((2,)), pf.Invert(layer))
-    scores, moved = batch_log_prob(flow, ROWS, momentum=0.25)
-    mean, variance = ROWS.mean(0), ROWS.var(0)
-    z = (ROWS - mean) / np.sqrt(variance + 1e-5) * np.exp([0.3, -0.2]) + [1.0, 2.0]
-    log_det = np.sum([0.3, -0.2] - 0.5 * np.log(variance + 1e-5))
-    np.testing.assert_allclose(scores, -0.5 * (z**2).sum(1) - np.log(2 * np.pi) + log_det, rtol=1e-12)
-    new = moved.bijection.bijection
-    np.testing.assert_allclose(new.mean.value, 0.25 * mean, rtol=1e-12)
-    np.testing.assert_allclose(new.variance.value, 0.75 + 0.25 * variance, rtol=1e-12)
-    # State in, state out: the flow that went in is as it was, and keeps scoring every row alone.
-    np.testing.assert_array_equal(layer.mean.value, [0.0, 0.0])
-    np.testing.assert_allclose(moved.log_prob(ROWS[:1]), moved.log_prob(ROWS)[:1], rtol=1e-12)
-
-
-@pytest.mark.parametrize("condition_dim", [None, 1])
-def test_the_statistics_of_every_layer_of_a_scan(condition_dim: int | None) -> None:
-    flow = normalised(3, condition_dim)
-    condition = None if condition_dim is None else ROWS[:, :1]
-    run = eqx.filter_jit(lambda flow, momentum: batch_log_prob(flow, ROWS, condition, momentum=momentum))
-    scores, moved = run(flow, 1.0)
-    # With the statistics of this batch in the model, the density is the batch's own score.
-    np.testing.assert_allclose(moved.log_prob(ROWS, condition), scores, rtol=1e-10)
-    kept = update_batch_norm(flow, ROWS, condition, momentum=0.0)
-    assert eqx.tree_equal(kept, flow)
-    # The broken twin: statistics that stayed behind give other scores.
-    assert not np.allclose(flow.log_prob(ROWS, condition), scores, atol=0.1)
-    np.testing.assert_allclose(run(moved, 0.5)[0], scores, rtol=1e-10)
-
-
-def test_statistics_are_not_trained_and_gradients_pass_through_those_of_the_batch() -> None:
-    flow = pf.Flow(pf.StandardNormal((1,)), pf.Chain([pf.Invert(BatchNorm(1)), pf.Affine(scale=1.0, shape=(1,))]))
-    params, rest = pf.trainable(flow)
-    assert len(jax.tree.leaves(params)) == 4  # scale and shift of each
-    rows = ROWS[:, :1]
-
-    def loss(params: Any, in_batch: bool) -> Any:
-        both = pf.combine(params, rest)
-        return -jnp.mean(batch_log_prob(both, rows)[0] if in_batch else both.log_prob(rows))
-
-    # Data times a number is normalised away: the batch's statistics take the gradient of the affine layer with them.
-    through = jax.grad(loss)(params, True).bijection.bijections[1].log_scale
-    np.testing.assert_allclose(through, 0.0, atol=1e-4)
-    assert abs(float(jax.grad(loss)(params, False).bijection.bijections[1].log_scale[0])) > 1
-
-
-def test_training_with_state_in_and_out() -> None:
-    flow = normalised(2)
-    params, rest = pf.trainable(flow)
-    optimiser = optax.adam(3e-2)
-
-    def loss(params: Any, rest: Any) -> Any:
-        log_prob, moved = batch_log_prob(pf.combine(params, rest), ROWS, momentum=0.2)
-        return -jnp.mean(log_prob), pf.trainable(moved)[1]
-
-    @eqx.filter_jit
-    def run(params: Any, rest: Any) -> Any:
-        arrays, static = eqx.partition(rest, eqx.is_array)
-
-        def step(carry: Any, _: None) -> Any:
-            params, arrays, state = carry
-            (value, rest), gradient = jax.value_and_grad(loss, has_aux=True)(params, eqx.combine(arrays, static))
-            updates, state = optimiser.update(gradient, state)
-            return (eqx.apply_updates(params, updates), eqx.filter(rest, eqx.is_array), state), value
-
-        (params, arrays, _), losses = jax.lax.scan(step, (params, arrays, optimiser.init(params)), length=40)
-        return params, eqx.combine(arrays, static), losses
-
-    params, rest, losses = run(params, rest)
-    assert losses[-1] < losses[0]
-    np.testing.assert_allclose(-np.mean(pf.combine(params, rest).log_prob(ROWS)), losses[-1], atol=0.1)
-
-
 @pytest.mark.parametrize(
     ("make", "kind", "match"),
     [
-        (lambda: batch_log_prob(normalised(), ROWS[:1]), ValueError, "two rows or more"),
-        (lambda: batch_log_prob(normalised(), ROWS, momentum=2.0), ValueError, "momentum from 0 to 1"),
-        (
-            lambda: batch_log_prob(pf.Flow(pf.StandardNormal((2,)), BatchNorm(2)), ROWS),
-            ValueError,
-            r"write Invert\(BatchNorm\(dim\)\)",
-        ),
         (lambda: Conv1x1(pf.LULinear(KEY, 2), (3, 2, 2)), ValueError, r"a bijection of shape \(channels,\)"),
         (lambda: Conv1x1(pf.LULinear(KEY, 3), (3,)), ValueError, r"a bijection of shape \(channels,\)"),
         (lambda: LowRankLinear(KEY, 3, 4), ValueError, "LowRankLinear: expected rank"),

@@ -1,4 +1,4 @@
-"""Linear layers: triangular, full, orthogonal, low rank, over pixels; and batch normalisation."""
+"""Linear layers: triangular, full, orthogonal, low rank, over pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 import pushforward as pf
 from cases.case import Case, eye, full, triangle
 from pushforward.bijections import (
-    BatchNorm,
     Cayley,
     Conv1x1,
     FullLinear,
@@ -29,5 +28,4 @@ CASES: dict[str, Case] = {
     "QRLinear": Case(lambda key: QRLinear(key, 3), reach=full(3)),
     "LowRankLinear": Case(lambda key: LowRankLinear(key, 5, 2), reach=full(5)),
     "Conv1x1": Case(lambda key: Conv1x1(pf.LULinear(key, 2), (2, 1, 2)), reach=np.kron(full(2), eye(2))),
-    "BatchNorm": Case(lambda key: BatchNorm(2), reach=eye(2)),
 }

@@ -2,7 +2,6 @@
 
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.batch_norm import BatchNorm, batch_log_prob, update_batch_norm
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
@@ -73,7 +72,6 @@ __all__ = [
     "Affine",
     "AffineMap",
     "Autoregressive",
-    "BatchNorm",
     "BernsteinMap",
     "BlockAutoregressive",
     "Cayley",
@@ -145,11 +143,9 @@ __all__ = [
     "Vmap",
     "WithCondition",
     "alternating_split",
-    "batch_log_prob",
     "biject_to",
     "certificate",
     "half_split",
     "initialise",
-    "update_batch_norm",
     "with_memory",
 ]

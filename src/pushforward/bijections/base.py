@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 
 from pushforward._checks import check_condition, check_event, check_key
+from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 
 
-class AbstractBijection(eqx.Module):
+class AbstractBijection(Module):
     r"""An invertible, almost everywhere differentiable map $f: x \mapsto y$ of one event, never of a batch.
 
     Value and log-determinant are one computation, in both directions. `condition` and `key` are in every signature,

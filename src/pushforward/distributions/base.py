@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_key, message
+from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, rows_last, split_batch
 
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from pushforward.distributions.accuracy import Estimate
 
 
-class AbstractDistribution(eqx.Module):
+class AbstractDistribution(Module):
     r"""A distribution over events of `event_shape`, perhaps given a condition.
 
-    Final subclasses implement three methods on `n` rows, which stand on the **last** axis: `log_prob_rows`,
-    `sample_rows` and `sample_and_log_prob_rows`. The public methods here are never overridden. Log-densities are in
-    nats, `-inf` outside the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone.
-    Row `i` of a sample
-    depends on the key and on `i` alone, so that a longer sample begins with the shorter one.
+    Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`log_prob_rows`,
+    `sample_rows`, `sample_and_log_prob_rows`); the public methods here are never overridden. Log-densities are in nats,
+    `-inf` outside the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i`
+    of a sample depends on the key and on `i` alone, so that a longer sample begins with the shorter one.
 
     Attributes:
         event_shape: the shape of one event.

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._module import Module
 from pushforward._types import Array, Shape
 from pushforward.dynamics.guidance import GuidedNet, NullableCondition
 from pushforward.nets.time import TimeMLP
@@ -19,7 +20,7 @@ from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, ea
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
 
 
-class AbstractField(eqx.Module):
+class AbstractField(Module):
     r"""A velocity $v(t, x; c)$ of one event.
 
     Attributes:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
 
 # A network sees standardised data; beyond this it sees the bound, so that 1e30 in one coordinate cannot overflow the
@@ -59,7 +60,7 @@ def activation_of(name: str) -> Callable[[Array], Array]:
     return ACTIVATIONS[name]
 
 
-class AbstractConditioner(eqx.Module):
+class AbstractConditioner(Module):
     r"""A network whose output for step `i` depends on the inputs of the steps before `i` alone.
 
     Arrays have the batch on a last axis of length `n`, so that `weight @ x` is one matrix product.

@@ -8,13 +8,14 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
 
 Rows = Array | np.ndarray
 
 
-class AbstractObjective(eqx.Module):
+class AbstractObjective(Module):
     r"""What `fit` minimises.
 
     Final subclasses implement `per_row`, a pure function of its arguments, so that the whole training loop is compiled

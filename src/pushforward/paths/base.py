@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._module import Module
 from pushforward._types import Array
 
 Prediction = Literal["velocity", "score", "noise", "data"]
@@ -28,7 +29,7 @@ class Coefficients(NamedTuple):
     sigma_dot: Array
 
 
-class AbstractPath(eqx.Module):
+class AbstractPath(Module):
     r"""$x_t = \alpha(t)\,x_1 + \sigma(t)\,x_0$ with $x_0 \sim N(0, I)$: noise at $t = 0$, data at $t = 1$.
 
     The literature on diffusions counts time the other way, $s = 1 - t$; it is turned here and nowhere else.

@@ -4,10 +4,11 @@ from abc import abstractmethod
 
 import equinox as eqx
 
+from pushforward._module import Module
 from pushforward._types import Array, Traits
 
 
-class AbstractScalarMap(eqx.Module):
+class AbstractScalarMap(Module):
     r"""A strictly increasing map of one number $y = f(x; \theta)$, applied elementwise.
 
     `x` has any shape `S`; `params` are unconstrained, of shape `(n_params, *S)`; the log-determinant returned is

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pushforward._types import Array, PRNGKeyArray, Shape
 
@@ -21,6 +24,46 @@ class OptionError(ValueError):
 def message(name: str, expected: str, got: str, fix: str) -> str:
     """One sentence in the house's wording."""
     return f"{name}: expected {expected}, got {got}. {fix}"
+
+
+def is_traced(values: Any) -> bool:
+    """Whether any of these numbers is being traced by `jit`, `grad` or `vmap`, so that its value is not known."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def as_floats(values: Any) -> Array:
+    """Numbers, traced ones among them, as an array of JAX's default floating type."""
+    return jnp.asarray(values, jnp.result_type(float))
+
+
+def check_values(name: str, expected: str, holds: Callable[..., Any], fix: str, *values: Any) -> None:
+    """Raise if numbers are not what they should be. Numbers that are being traced have no values yet, and pass.
+
+    Args:
+        name: the object that takes them.
+        expected: what they should be.
+        holds: whether it is so, of the values as NumPy arrays; True for all, or for each of them.
+        fix: what to do about it.
+        values: numbers, arrays or nested lists, as many as `holds` takes.
+
+    Raises:
+        ValueError: it does not hold.
+    """
+    if is_traced(values):
+        return
+    seen = [np.asarray(value, float) for value in values]
+    if not np.all(holds(*seen)):
+        raise ValueError(message(name, expected, " and ".join(map(_few, seen)), fix))
+
+
+def _few(values: np.ndarray) -> str:
+    shown = np.array2string(values.ravel()[:8], separator=", ") if values.ndim else f"{values}"
+    return shown + (" and more" if values.size > 8 else "")
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """Whether numbers are finite and above 0: what `check_values` asks of scales, weights and degrees of freedom."""
+    return np.isfinite(values) & (values > 0)
 
 
 def check_event(name: str, x: Array, shape: Shape, what: str = "x") -> None:
@@ -43,6 +86,25 @@ def check_shape(name: str, shape: Any) -> Shape:
     if isinstance(shape, int):
         raise TypeError(message(name, "a tuple as shape", f"the integer {shape}", f"Write shape=({shape},)."))
     return tuple(int(n) for n in shape)
+
+
+def check_sample_shape(name: str, sample_shape: Any) -> Shape:
+    """How many draws, a number or a shape of any kind of integers, as a tuple.
+
+    Raises:
+        TypeError: it is not made of integers, or it is being traced.
+        ValueError: one of them is negative.
+    """
+    fix = "Under jax.jit make it static: jax.jit(flow.sample, static_argnums=1)." if is_traced(sample_shape) else ""
+    try:
+        sizes = tuple(operator.index(n) for n in np.atleast_1d(np.asarray(sample_shape, object)))
+    except TypeError as error:
+        expected = "sample_shape an integer or a tuple of integers"
+        got = f"{type(sample_shape).__name__} {sample_shape!r}"
+        raise TypeError(message(name, expected, got, fix or "Write sample_shape=(3,).")) from error
+    if any(n < 0 for n in sizes):
+        raise ValueError(message(name, "sample_shape >= 0", f"{sizes}", "Choose how many events are drawn."))
+    return sizes
 
 
 def check_condition(name: str, condition: Array | None, cond_shape: Shape | None) -> None:

@@ -29,6 +29,20 @@ def split_batch(name: str, what: str, x: Any, event_shape: Shape, dtype: Any = N
     return x, batch
 
 
+def common_batch(name: str, batch: Shape, cond_batch: Shape) -> Shape:
+    """The batch dimensions of events and of conditions, broadcast together.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    try:
+        return jnp.broadcast_shapes(batch, cond_batch)
+    except ValueError as error:
+        fix = "Give one condition per event, or one for all; for all pairs of them give x an axis: x[:, None]."
+        expected = f"batch dimensions of x and condition that broadcast, {batch} being those of x"
+        raise ValueError(message(name, expected, f"{cond_batch} for the condition", fix)) from error
+
+
 def batch_keys(key: PRNGKeyArray, n: int, start: int | Array = 0) -> PRNGKeyArray:
     """One key per row, a function of the row's number alone: however the rows are chunked, row i gets the same key."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, start + jnp.arange(n, dtype=jnp.uint32))

@@ -3,17 +3,16 @@
 import functools
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
-from pushforward._checks import as_key, check_key, message
+from pushforward._checks import as_key, check_key, check_sample_shape, message
 from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward._vectorize import batch_keys, rows_last, split_batch
+from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 
 if TYPE_CHECKING:
     from pushforward.distributions.accuracy import Estimate
@@ -94,10 +93,11 @@ class AbstractDistribution(Module):
         condition, cond_batch = split_condition(name, condition, self.cond_shape)
         check_key(name, key, self.needs_key)
         needed = as_key(name, key) if self.needs_key and key is not None else None
-        key_batch = () if needed is None else jnp.broadcast_shapes(batch, cond_batch)
+        both = common_batch(name, batch, cond_batch)
+        key_batch = () if needed is None else both
         return _log_prob_rows(self, x, condition, needed, batches=(batch, cond_batch, key_batch))
 
-    def sample(self, key: PRNGKeyArray, sample_shape: int | Shape = (), condition: Any = None) -> Array:
+    def sample(self, key: PRNGKeyArray, sample_shape: int | Sequence[int] = (), condition: Any = None) -> Array:
         """Draw events.
 
         Args:
@@ -116,7 +116,7 @@ class AbstractDistribution(Module):
         return _sample_rows(self, key, condition, batches=batches)
 
     def sample_and_log_prob(
-        self, key: PRNGKeyArray, sample_shape: int | Shape = (), condition: Any = None
+        self, key: PRNGKeyArray, sample_shape: int | Sequence[int] = (), condition: Any = None
     ) -> tuple[Array, Array]:
         """The draws of `sample` and their log-densities, gathered on the way.
 
@@ -131,12 +131,10 @@ class AbstractDistribution(Module):
         key, condition, batches = self._draws("sample_and_log_prob", key, sample_shape, condition)
         return _sample_and_log_prob_rows(self, key, condition, batches=batches)
 
-    def _draws(self, method: str, key: Any, sample_shape: int | Shape, condition: Any) -> tuple:
+    def _draws(self, method: str, key: Any, sample_shape: Any, condition: Any) -> tuple:
         name = f"{type(self).__name__}.{method}"
-        if not isinstance(sample_shape, tuple):
-            sample_shape = (sample_shape,)
         condition, cond_batch = split_condition(name, condition, self.cond_shape)
-        shape = sample_shape + cond_batch
+        shape = check_sample_shape(name, sample_shape) + cond_batch
         return as_key(name, key), condition, (shape, cond_batch)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward._vectorize import batch_keys, rows_last, split_batch
+from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.bijections.lifting import WithCondition
 from pushforward.distributions.base import AbstractDistribution, split_condition
@@ -153,10 +153,8 @@ def _map_rows(flow: Flow, events: Any, condition: Any, forward: bool) -> Array:
     name, what = ("Flow.decode", "z") if forward else ("Flow.encode", "x")
     events, batch = split_batch(name, what, events, flow.bijection.in_shape if forward else flow.event_shape)
     condition, cond_batch = split_condition(name, condition, flow.cond_shape)
-    if flow.bijection.traits.needs_key:
-        keys = batch_keys(jax.random.key(0), math.prod(jnp.broadcast_shapes(batch, cond_batch)))
-    else:
-        keys = None
+    both = common_batch(name, batch, cond_batch)
+    keys = batch_keys(jax.random.key(0), math.prod(both)) if flow.bijection.traits.needs_key else None
 
     def run(rows: Array, conditions: Array | None) -> Array:
         # The value does not depend on the key: only the log-determinant, which is dropped, would.

@@ -8,9 +8,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from pushforward._checks import message
+from pushforward._checks import as_floats, check_values, message, positive
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import fold_keys
 from pushforward.distributions.base import AbstractDistribution
@@ -44,17 +43,19 @@ class Mixture(AbstractDistribution):
     def __init__(self, components: Sequence[AbstractDistribution], weights: Any = None):
         self.components = tuple(components)
         if not self.components:
-            raise ValueError("Mixture: expected one component or more, got none.")
+            raise ValueError(message("Mixture", "one component or more", "none", "Give a list of distributions."))
         shapes = {c.event_shape for c in self.components}
         conditions = {c.cond_shape for c in self.components if c.cond_shape is not None}
         if len(shapes) > 1 or len(conditions) > 1:
             fix = "All components are over the same events and see the same condition."
             raise ValueError(message("Mixture", "one event shape and one condition", f"{shapes}, {conditions}", fix))
-        values = np.ones(len(self.components)) if weights is None else np.asarray(weights, float)
-        if values.shape != (len(self.components),) or not np.all(np.isfinite(values) & (values > 0)):
-            fix = "Leave out a component instead of giving it the weight 0."
-            raise ValueError(message("Mixture", f"{len(self.components)} weights > 0", f"{weights}", fix))
-        self.logits = jnp.asarray(np.log(values / values.sum()), jnp.result_type(float))
+        n = len(self.components)
+        values = jnp.ones(n) if weights is None else as_floats(weights)
+        fix = "Leave out a component instead of giving it the weight 0."
+        if values.shape != (n,):
+            raise ValueError(message("Mixture", f"{n} weights, one per component", f"shape {values.shape}", fix))
+        check_values("Mixture", f"{n} finite weights > 0", positive, fix, values)
+        self.logits = jnp.log(values / values.sum())
         self.event_shape = shapes.pop()
         self.cond_shape = conditions.pop() if conditions else None
         self.needs_key = any(c.needs_key for c in self.components)

@@ -8,10 +8,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import gammaln
 
-from pushforward._checks import check_shape, message
+from pushforward._checks import as_floats, check_shape, check_values, positive
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import along
 from pushforward.distributions.base import AbstractDistribution
@@ -62,15 +61,12 @@ class DiagonalNormal(AbstractDistribution):
     needs_key: bool = eqx.field(static=True)
 
     def __init__(self, loc: Any = 0.0, scale: Any = 1.0, shape: Shape | None = None):
-        values = np.asarray(scale, float)
-        if not np.all(np.isfinite(values) & (values > 0)):
-            fix = "Give standard deviations."
-            raise ValueError(message("DiagonalNormal", "finite scales > 0", f"{values.ravel()[:8]}", fix))
-        shape = np.broadcast_shapes(np.shape(loc), values.shape) if shape is None else shape
-        dtype = jnp.result_type(float)
+        check_values("DiagonalNormal", "finite scales > 0", positive, "Give standard deviations.", scale)
+        loc, scale = as_floats(loc), as_floats(scale)
+        shape = jnp.broadcast_shapes(loc.shape, scale.shape) if shape is None else shape
         self.event_shape, self.cond_shape, self.needs_key = check_shape("DiagonalNormal", shape), None, False
-        self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, float), shape), dtype)
-        self.log_scale = jnp.asarray(np.broadcast_to(np.log(values), shape), dtype)
+        self.loc = jnp.broadcast_to(loc, self.event_shape)
+        self.log_scale = jnp.broadcast_to(jnp.log(scale), self.event_shape)
 
     def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         return self._log_prob_of((x - along(self.loc)) * along(jnp.exp(-self.log_scale)))
@@ -106,14 +102,12 @@ class UniformBox(AbstractDistribution):
     needs_key: bool = eqx.field(static=True)
 
     def __init__(self, low: Any = 0.0, high: Any = 1.0, shape: Shape | None = None):
-        a, b = np.asarray(low, float), np.asarray(high, float)
-        shape = np.broadcast_shapes(a.shape, b.shape) if shape is None else shape
-        if not np.all(np.isfinite(b - a) & (b > a)):
-            raise ValueError(message("UniformBox", "finite low < high", f"low {low}, high {high}", "Swap them?"))
-        dtype = jnp.result_type(float)
+        check_values("UniformBox", "finite low < high", lambda a, b: positive(b - a), "Swap them?", low, high)
+        low, high = as_floats(low), as_floats(high)
+        shape = jnp.broadcast_shapes(low.shape, high.shape) if shape is None else shape
         self.event_shape, self.cond_shape, self.needs_key = check_shape("UniformBox", shape), None, False
-        self.low = Fixed(jnp.asarray(np.broadcast_to(a, shape), dtype))
-        self.high = Fixed(jnp.asarray(np.broadcast_to(b, shape), dtype))
+        self.low = Fixed(jnp.broadcast_to(low, self.event_shape))
+        self.high = Fixed(jnp.broadcast_to(high, self.event_shape))
 
     def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         low, high = along(self.low.value), along(self.high.value)
@@ -154,12 +148,11 @@ class StudentT(AbstractDistribution):
     needs_key: bool = eqx.field(static=True)
 
     def __init__(self, df: Any = 5.0, shape: Shape | None = None):
-        values = np.asarray(df, float)
-        if not np.all(np.isfinite(values) & (values > 0)):
-            raise ValueError(message("StudentT", "finite df > 0", f"{df}", "The usual value is 5; 1 is Cauchy."))
-        shape = values.shape if shape is None else shape
-        self.event_shape, self.cond_shape, self.needs_key = check_shape("StudentT", shape), None, False
-        self.log_df = jnp.asarray(np.broadcast_to(np.log(values), shape), jnp.result_type(float))
+        check_values("StudentT", "finite df > 0", positive, "The usual value is 5; 1 is Cauchy.", df)
+        df = as_floats(df)
+        self.event_shape = check_shape("StudentT", df.shape if shape is None else shape)
+        self.cond_shape, self.needs_key = None, False
+        self.log_df = jnp.broadcast_to(jnp.log(df), self.event_shape)
 
     def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
         log_df = along(self.log_df)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from pushforward._types import Array, PRNGKeyArray, Shape
 
@@ -28,7 +29,7 @@ def message(name: str, expected: str, got: str, fix: str) -> str:
 
 def is_traced(values: Any) -> bool:
     """Whether any of these numbers is being traced by `jit`, `grad` or `vmap`, so that its value is not known."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def as_floats(values: Any) -> Array:

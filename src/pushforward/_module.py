@@ -54,7 +54,7 @@ class Method:
 jax.tree_util.register_pytree_with_keys(
     Method,
     lambda method: (((jax.tree_util.GetAttrKey("__self__"), method.__self__),), method.__func__),
-    lambda function, children: Method(function, children[0]),
+    lambda function, children: Method(function, *children),
     lambda method: ((method.__self__,), method.__func__),
 )
 

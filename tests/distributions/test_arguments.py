@@ -1,5 +1,7 @@
 """Any kind of number into `log_prob`, `encode`, `sample`; and shapes that do not fit are named."""
 
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

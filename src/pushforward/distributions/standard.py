@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import gammaln
 
 from pushforward._checks import as_floats, check_shape, check_values, positive
@@ -63,7 +64,7 @@ class DiagonalNormal(AbstractDistribution):
     def __init__(self, loc: Any = 0.0, scale: Any = 1.0, shape: Shape | None = None):
         check_values("DiagonalNormal", "finite scales > 0", positive, "Give standard deviations.", scale)
         loc, scale = as_floats(loc), as_floats(scale)
-        shape = jnp.broadcast_shapes(loc.shape, scale.shape) if shape is None else shape
+        shape = np.broadcast_shapes(loc.shape, scale.shape) if shape is None else shape
         self.event_shape, self.cond_shape, self.needs_key = check_shape("DiagonalNormal", shape), None, False
         self.loc = jnp.broadcast_to(loc, self.event_shape)
         self.log_scale = jnp.broadcast_to(jnp.log(scale), self.event_shape)
@@ -104,7 +105,7 @@ class UniformBox(AbstractDistribution):
     def __init__(self, low: Any = 0.0, high: Any = 1.0, shape: Shape | None = None):
         check_values("UniformBox", "finite low < high", lambda a, b: positive(b - a), "Swap them?", low, high)
         low, high = as_floats(low), as_floats(high)
-        shape = jnp.broadcast_shapes(low.shape, high.shape) if shape is None else shape
+        shape = np.broadcast_shapes(low.shape, high.shape) if shape is None else shape
         self.event_shape, self.cond_shape, self.needs_key = check_shape("UniformBox", shape), None, False
         self.low = Fixed(jnp.broadcast_to(low, self.event_shape))
         self.high = Fixed(jnp.broadcast_to(high, self.event_shape))

@@ -67,15 +67,22 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.isfinite(values) & (values > 0)
 
 
-def check_event(name: str, x: Array, shape: Shape, what: str = "x") -> None:
-    """Raise if one event has another shape than the bijection's.
+def _floating(x: Array) -> Array:
+    """An array of floating numbers: integers are converted."""
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
+
+
+def as_event(name: str, x: Any, shape: Shape, what: str = "x") -> Array:
+    """One event as a floating array.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: its shape is not the bijection's.
     """
-    if jnp.shape(x) != shape:
+    x = jnp.asarray(x)
+    if x.shape != shape:
         fix = "A bijection takes one event; map over a batch with jax.vmap, or call the distribution, which does it."
-        raise ValueError(message(name, f"{what} of shape {shape}", f"shape {jnp.shape(x)}", fix))
+        raise ValueError(message(name, f"{what} of shape {shape}", f"shape {x.shape}", fix))
+    return _floating(x)
 
 
 def check_shape(name: str, shape: Any) -> Shape:
@@ -108,20 +115,22 @@ def check_sample_shape(name: str, sample_shape: Any) -> Shape:
     return sizes
 
 
-def check_condition(name: str, condition: Array | None, cond_shape: Shape | None) -> None:
-    """Raise if a condition is missing, superfluous, or of another shape.
+def check_condition(name: str, condition: Any, cond_shape: Shape | None) -> Array | None:
+    """One condition as a floating array, None for an unconditional bijection.
 
     Raises:
-        ValueError: the condition does not fit `cond_shape`.
+        ValueError: it is missing or does not fit `cond_shape`.
     """
     if cond_shape is None:
-        return
+        return None
     if condition is None:
         fix = "Pass condition=..., one per event (or one for all)."
         raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", fix))
-    if jnp.shape(condition) != cond_shape:
+    condition = jnp.asarray(condition)
+    if condition.shape != cond_shape:
         fix = "The trailing axes of the condition must be cond_shape; leading axes are batch axes."
-        raise ValueError(message(name, f"a condition of shape {cond_shape}", f"shape {jnp.shape(condition)}", fix))
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", f"shape {condition.shape}", fix))
+    return _floating(condition)
 
 
 def check_key(name: str, key: PRNGKeyArray | None, needed: bool) -> None:

@@ -152,7 +152,7 @@ CASES: dict[str, Case] = {
         reach=eye(4) | (np.arange(4) == 0)[:, None] & (np.arange(4) == 3),
     ),
     "Vmap": Case(rows, reach=WIDE),
-    "Vmap, shared": Case(lambda key: pf.Vmap(autoregressive(key, 2, pf.AffineMap()), 3, shared=True), reach=WIDE),
+    "Vmap, shared": Case(lambda key: pf.Vmap(autoregressive(key, 2, pf.AffineMap()), 3, in_axes=None), reach=WIDE),
     "EmbedCondition": Case(embedded, reach=triangle(2)),
     "WithCondition": Case(with_condition, reach=triangle(2)),
     # Beyond these domains the maps are flat, for float64 holds no more.

@@ -73,7 +73,7 @@ def test_probes_land_on_the_bound_of_the_layer_that_they_name():
 
 def test_rows_of_an_event_are_walked_one_by_one():
     made = pf.Coupling([False, True], pf.MLP(KEY, 1, (8, 1), width=4, depth=1), SPLINE)
-    bijection = pf.Vmap(made, 2, shared=True)
+    bijection = pf.Vmap(made, 2, in_axes=None)
     x = jax.random.normal(KEY, (2, 2, N))
     z, met = walk(bijection, x, None)
     np.testing.assert_allclose(z, inverse(bijection, x, None), atol=1e-12)

@@ -1,35 +1,42 @@
 """The contract: a bijection is an immutable map between events of fixed shape, with its log-determinant."""
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 
-from pushforward._checks import check_condition, check_event, check_key
-from pushforward._module import Module
+from pushforward._checks import as_event, check_condition, check_key
+from pushforward._parts import AbstractWhole, Part
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 
 
-class AbstractBijection(Module):
+class AbstractBijection(Part):
     r"""An invertible, almost everywhere differentiable map $f: x \mapsto y$ of one event, never of a batch.
 
     Value and log-determinant are one computation, in both directions. `condition` and `key` are in every signature,
     also where they are ignored. A bijection knows `x` and `y` alone; the flow fixes `data = forward(latent)` once.
 
-    To write one, subclass this, declare the four attributes, implement the two pairs for **one event** and hold the
-    class to `pushforward.testing.check_bijection`. Where speed matters, subclass `AbstractBatchedBijection` instead.
+    To write one, subclass this, declare the two shapes, implement the two pairs for **one event** and hold the class to
+    `pushforward.testing.check_bijection`. Where speed matters, subclass `AbstractBatchedBijection` instead; for a
+    bijection made of others, `AbstractComposite`.
 
     Attributes:
         in_shape: event shape of `x`.
         out_shape: event shape of `y`, with the same number of elements.
-        cond_shape: shape of the condition, None if unconditional.
-        traits: static facts: cost of each direction, exactness of the log-determinant.
+        cond_shape: shape of the condition. The default is None: unconditional.
+        traits: static facts: cost of each direction, exactness of the log-determinant. The default is one exact pass.
     """
 
     in_shape: eqx.AbstractVar[Shape]
     out_shape: eqx.AbstractVar[Shape]
-    cond_shape: eqx.AbstractVar[Shape | None]
-    traits: eqx.AbstractVar[Traits]
+    if TYPE_CHECKING:
+        cond_shape: eqx.AbstractVar[Shape | None]
+        traits: eqx.AbstractVar[Traits]
+    else:
+        # Class attributes and not fields, so that a subclass may declare fields without defaults after them.
+        cond_shape, traits = None, Traits()
 
     @abstractmethod
     def forward_and_log_det(
@@ -99,20 +106,18 @@ class AbstractBatchedBijection(AbstractBijection):
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        check_event(type(self).__name__, x, self.in_shape)
-        return self._one(x, condition, key, True)
+        return self._one(as_event(type(self).__name__, x, self.in_shape), condition, key, True)
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        check_event(type(self).__name__, y, self.out_shape, "y")
-        return self._one(y, condition, key, False)
+        return self._one(as_event(type(self).__name__, y, self.out_shape, "y"), condition, key, False)
 
     def _one(
         self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
         name = type(self).__name__
-        check_condition(name, condition, self.cond_shape)
+        condition = check_condition(name, condition, self.cond_shape)
         check_key(name, key, self.traits.needs_key)
         keys = None if key is None else key[None]
         out, log_det = run_batch(
@@ -140,6 +145,114 @@ class AbstractTwoWayBijection(AbstractBatchedBijection):
         return self.run_rows(y, condition, keys, False)
 
 
+class Report(NamedTuple):
+    """What a solve of rows gave, row by row.
+
+    Attributes:
+        value: `(*shape, n)`.
+        log_det: `(n,)`.
+        n_evaluations: of the function that the solver calls, `(n,)`.
+        failed: `(n,)`: rows whose solve did not reach its end; what they have is NaN.
+    """
+
+    value: Array
+    log_det: Array
+    n_evaluations: Array
+    failed: Array
+
+
+class AbstractSolvedBijection(AbstractBatchedBijection):
+    """A bijection that calls a solver, and says of each row what that took and whether it reached its end.
+
+    Final subclasses implement `report`.
+    """
+
+    @abstractmethod
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
+        """One direction of rows on the last axis, with evaluations and failures; arguments as in `run_batch`."""
+
+    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self.report(x, condition, keys, True)[:2]
+
+    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
+        return self.report(y, condition, keys, False)[:2]
+
+
+# Of a member, its rows, their conditions, their keys and the direction: values, log-determinants, anything else.
+Step = Callable[[AbstractBijection, Array, Array | None, PRNGKeyArray | None, bool], tuple[Array, Array, Any]]
+
+
+class Layout(NamedTuple):
+    """How a composite holds its members.
+
+    Attributes:
+        in_turn: they run one after the other, each on the whole event that the one before gives. A summary then lists
+            them in place of the composite.
+        inverted: they run against the composite's direction.
+        stacked: how many layers each member stands for, which its arrays have along their first axis; None if it
+            stands for itself.
+    """
+
+    in_turn: bool = False
+    inverted: bool = False
+    stacked: int | None = None
+
+
+class AbstractComposite(AbstractTwoWayBijection, AbstractWhole):
+    """A bijection made of others, its `members`, which it shows and which it runs with any step.
+
+    Everything that looks into a model goes this one way: summaries, checks, the errors of solves, the start from data,
+    the change of a solver. So a composite says once which rows, which condition and which keys each member gets, and
+    in which order they run, and joins all of them.
+
+    Final subclasses hold their members in fields, and implement `run_with` and `with_members`. They are held to it by
+    `pushforward.testing.law_walk`.
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """How the members are held. The default is side by side or inside, each standing for itself."""
+        return Layout()
+
+    @abstractmethod
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
+        """One direction with each member run by `step(member, rows, condition, keys, forward)`.
+
+        Args:
+            step: gives what `run_batch` gives, and a tree of arrays besides.
+            value: `(*event, n)`.
+            condition: `(*cond, n)` or None.
+            keys: `(n,)` or None.
+            forward: the direction.
+
+        Returns:
+            Values, log-determinants `(n,)`, and for each of `members`, in their order, what the step gave besides. Of a
+            stacked member it has a first axis of that many. A member may be given more rows than there are (pixels),
+            in the order `(more, n)`: of one number per row, `reshape(-1, n)` always has the rows last.
+        """
+
+    def run_rows(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        return self.run_with(run_member, value, condition, keys, forward)[:2]
+
+
+def run_member(
+    member: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+) -> tuple[Array, Array, None]:
+    """The step that only runs."""
+    return *run_batch(member, value, condition, keys, forward), None
+
+
+def needed(
+    bijection: AbstractBijection, condition: Array | None, keys: PRNGKeyArray | None
+) -> tuple[Array | None, PRNGKeyArray | None]:
+    """The condition, unless the bijection is unconditional; the keys, unless it needs none."""
+    return None if bijection.cond_shape is None else condition, keys if bijection.traits.needs_key else None
+
+
 def run_batch(
     bijection: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
 ) -> tuple[Array, Array]:
@@ -152,8 +265,7 @@ def run_batch(
         keys: `(n,)` or None; dropped if none is needed.
         forward: the direction.
     """
-    condition = None if bijection.cond_shape is None else condition
-    keys = keys if bijection.traits.needs_key else None
+    condition, keys = needed(bijection, condition, keys)
     if isinstance(bijection, AbstractBatchedBijection):
         return (
             bijection.forward_rows(value, condition, keys)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._parts import rewritten
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
-from pushforward.bijections.base import (
-    AbstractBatchedBijection,
-    AbstractBijection,
-    AbstractTwoWayBijection,
-    fold_keys,
-    run_batch,
-)
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step, fold_keys, run_member
 from pushforward.bijections.reversible import run_reversibly
 
 Memory = Literal["stored", "reversible"]
@@ -39,8 +34,10 @@ def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
     return distinct.pop() if distinct else None
 
 
-class Chain(AbstractTwoWayBijection):
+class Chain(AbstractComposite):
     r"""$f = f_n \circ \dots \circ f_1$, listed in the order in which they run forward; log-determinants add up.
+
+    It has a length, can be iterated, and takes an index or a slice, which is a `Chain` again.
 
     Args:
         bijections: one or more, each taking what the one before gives.
@@ -51,8 +48,9 @@ class Chain(AbstractTwoWayBijection):
 
     Example:
         >>> import pushforward as pf
-        >>> pf.Chain([pf.Affine(loc=0.0, scale=2.0, shape=(3,)), pf.Reverse(3)]).out_shape
-        (3,)
+        >>> chain = pf.Chain([pf.Affine(loc=0.0, scale=2.0, shape=(3,)), pf.Reverse(3)])
+        >>> chain.out_shape, len(chain), type(chain[1]).__name__, len(chain[:1])
+        ((3,), 2, 'Reverse', 1)
     """
 
     bijections: tuple[AbstractBijection, ...]
@@ -80,18 +78,40 @@ class Chain(AbstractTwoWayBijection):
         self.cond_shape = shared_condition("Chain", [member.cond_shape for member in members])
         self.traits = Traits.worst(*(member.traits for member in members))
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
-        total = jnp.zeros(value.shape[-1:], value.dtype)
+    def __len__(self) -> int:
+        return len(self.bijections)
+
+    def __iter__(self) -> Iterator[AbstractBijection]:
+        return iter(self.bijections)
+
+    @overload
+    def __getitem__(self, place: int) -> AbstractBijection: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Chain: ...
+
+    def __getitem__(self, place: int | slice) -> AbstractBijection:
+        return Chain(self.bijections[place]) if isinstance(place, slice) else self.bijections[place]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(in_turn=True)
+
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Chain:
+        return Chain(members)
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
+        total, extras = jnp.zeros(value.shape[-1:], value.dtype), {}
         order = range(len(self.bijections))
         for n in order if forward else reversed(order):
-            value, log_det = run_batch(self.bijections[n], value, condition, fold_keys(keys, n), forward)
+            value, log_det, extras[n] = step(self.bijections[n], value, condition, fold_keys(keys, n), forward)
             total = total + log_det
-        return value, total
+        return value, total, tuple(extras[n] for n in order)
 
 
-class Invert(AbstractBatchedBijection):
+class Invert(AbstractComposite):
     """The inverse map: forward and inverse change places.
 
     Args:
@@ -109,14 +129,21 @@ class Invert(AbstractBatchedBijection):
         self.in_shape, self.out_shape = bijection.out_shape, bijection.in_shape
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits.swapped()
 
-    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return run_batch(self.bijection, x, condition, keys, False)
+    @property
+    def layout(self) -> Layout:
+        return Layout(in_turn=True, inverted=True)
 
-    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        return run_batch(self.bijection, y, condition, keys, True)
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Invert:
+        return Invert(*members)
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
+        value, log_det, extra = step(self.bijection, value, condition, keys, not forward)
+        return value, log_det, (extra,)
 
 
-class Scan(AbstractTwoWayBijection):
+class Scan(AbstractComposite):
     """Identical layers, one after the other, with their parameters stacked along a new first axis.
 
     The layers run under `jax.lax.scan`, so that the time to compile does not grow with their number.
@@ -180,29 +207,43 @@ class Scan(AbstractTwoWayBijection):
         """Build `n_layers` layers with `make`, each from a key of its own."""
         return Scan(eqx.filter_vmap(make)(jax.random.split(key, n_layers)), n_layers, memory=memory)
 
+    @property
+    def layout(self) -> Layout:
+        return Layout(in_turn=True, stacked=self.n_layers)
+
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Scan:
+        return Scan(members[0], self.n_layers, memory=self.memory)
+
     def layers(self) -> list[AbstractBijection]:
         """The layers one by one, in the order in which they run forward."""
-        arrays, static = eqx.partition(self.layer, is_array)
-        return [eqx.combine(jax.tree.map(operator.itemgetter(n), arrays), static) for n in range(self.n_layers)]
+        return unstacked(self.layer, self.n_layers)
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
         arrays, static = eqx.partition(self.layer, is_array)
         inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         dtype = jnp.result_type(value, *inexact)
-        if self.memory == "reversible":
+        # A visitor's step is run as it is: it may give more than values, and nobody trains through it.
+        if self.memory == "reversible" and step is run_member:
             own, rest = eqx.partition(self.layer, eqx.is_inexact_array)
-            return run_reversibly((own, value.astype(dtype), condition), rest, keys, self.n_layers, forward)
+            differentiable = (own, value.astype(dtype), condition)
+            return *run_reversibly(differentiable, rest, keys, self.n_layers, forward), (None,)
 
-        def step(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
+        def layer(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], Any]:
             own, n = inputs
-            out, log_det = run_batch(eqx.combine(own, static), carry[0], condition, fold_keys(keys, n), forward)
-            return (out.astype(dtype), (carry[1] + log_det).astype(dtype)), None
+            out, log_det, extra = step(eqx.combine(own, static), carry[0], condition, fold_keys(keys, n), forward)
+            return (out.astype(dtype), (carry[1] + log_det).astype(dtype)), extra
 
         start = (value.astype(dtype), jnp.zeros(value.shape[-1:], dtype))
-        (out, total), _ = jax.lax.scan(step, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
-        return out, total
+        (out, total), extra = jax.lax.scan(layer, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
+        return out, total, (extra,)
+
+
+def unstacked(layer: AbstractBijection, n: int) -> list[AbstractBijection]:
+    """The bijections that one with stacked arrays stands for."""
+    arrays, static = eqx.partition(layer, is_array)
+    return [eqx.combine(jax.tree.map(operator.itemgetter(i), arrays), static) for i in range(n)]
 
 
 def with_memory(model: Tree, memory: Memory) -> Tree:
@@ -219,7 +260,7 @@ def with_memory(model: Tree, memory: Memory) -> Tree:
         'reversible'
     """
 
-    def change(node: object) -> object:
-        return Scan(node.layer, node.n_layers, memory=memory) if isinstance(node, Scan) else node
+    def change(part: Any) -> Any:
+        return Scan(part.layer, part.n_layers, memory=memory) if type(part) is Scan else part
 
-    return jax.tree.map(change, model, is_leaf=lambda node: isinstance(node, Scan))
+    return rewritten(model, change)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,30 +11,14 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBatchedBijection
+from pushforward.bijections.base import AbstractSolvedBijection, Report
 from pushforward.dynamics.adjoint import Moved, solve_rows
 from pushforward.dynamics.fields import AbstractField, value_and_divergence, value_divergence_and_energies
 from pushforward.dynamics.solvers import AbstractSolver, Adaptive, Solution
 from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, draw_rows
 
 
-class Report(NamedTuple):
-    """What a solve of rows gave, row by row.
-
-    Attributes:
-        value: `(*shape, n)`.
-        log_det: `(n,)`.
-        n_evaluations: of the field.
-        failed: rows whose solve ran out of steps or blew up; their value and log-determinant are NaN.
-    """
-
-    value: Array
-    log_det: Array
-    n_evaluations: Array
-    failed: Array
-
-
-class Continuous(AbstractBatchedBijection):
+class Continuous(AbstractSolvedBijection):
     r"""$y = x(1)$ where $\dot x = v(t, x; c)$, $x(0) = x$; $\log|\det| = \int_0^1 \operatorname{tr} \partial_x v\,dt$.
 
     Noise stands at $t = 0$ and data at $t = 1$, so that `forward` samples and `inverse` scores. How the field was
@@ -162,14 +146,6 @@ class Continuous(AbstractBatchedBijection):
         t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
         value, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))
         return solve_rows(self.solver, moved, value, t0, t1, shared, own, integrals)
-
-    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        found = self.report(x, condition, keys, True)
-        return found.value, found.log_det
-
-    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        found = self.report(y, condition, keys, False)
-        return found.value, found.log_det
 
 
 # Beyond so many dimensions a divergence by products costs more than a model is worth scoring by.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection, AbstractTwoWayBijection, run_batch
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Step
+from pushforward.bijections.lifting import repeated, split_keys
 
 
-class Conv1x1(AbstractTwoWayBijection):
+class Conv1x1(AbstractComposite):
     r"""$y_{:,i,j} = f(x_{:,i,j})$ on events `(channels, height, width)`; log-determinants add up over the pixels.
 
     With a linear $f$ this is the invertible 1x1 convolution of Glow, parametrised as $f$ is: `LULinear` (Glow's LU),
@@ -52,29 +53,15 @@ class Conv1x1(AbstractTwoWayBijection):
             raise ValueError(message("Conv1x1", "a bijection of shape (channels,)", got, fix))
         self.bijection, self.cond_shape, self.traits = bijection, bijection.cond_shape, bijection.traits
 
-    @property
-    def n_pixels(self) -> int:
-        """Height times width."""
-        return math.prod(self.in_shape[1:])
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Conv1x1:
+        return Conv1x1(members[0], self.in_shape)
 
-    def to_pixels(self, value: Array) -> Array:
-        """Rows `(channels, height, width, n)` as `(channels, height * width * n)`: pixels are rows."""
-        return value.reshape(value.shape[0], -1)
-
-    def condition_of_pixels(self, condition: Array | None) -> Array | None:
-        """The condition `(*cond_shape, n)` of each pixel of each row."""
-        if condition is None:
-            return None
-        repeated = jnp.broadcast_to(
-            condition[..., None, :], (*condition.shape[:-1], self.n_pixels, condition.shape[-1])
-        )
-        return repeated.reshape(*condition.shape[:-1], -1)
-
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
-        if keys is not None:
-            keys = jax.vmap(lambda key: jax.random.split(key, self.n_pixels), out_axes=1)(keys).reshape(-1)
-        pixels, conditions = self.to_pixels(value), self.condition_of_pixels(condition)
-        out, log_dets = run_batch(self.bijection, pixels, conditions, keys, forward)
-        return out.reshape(value.shape), jnp.sum(log_dets.reshape(-1, value.shape[-1]), axis=0)
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
+        # Pixels are rows: (channels, height, width, n) as (channels, height * width * n).
+        n_pixels = math.prod(self.in_shape[1:])
+        pixels = value.reshape(value.shape[0], -1)
+        conditions, keys = repeated(condition, n_pixels), split_keys(keys, n_pixels)
+        out, log_dets, extra = step(self.bijection, pixels, conditions, keys, forward)
+        return out.reshape(value.shape), jnp.sum(log_dets.reshape(-1, value.shape[-1]), axis=0), (extra,)

@@ -12,11 +12,10 @@ import numpy as np
 
 from pushforward._checks import check_condition, check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
-from pushforward.bijections.base import AbstractBijection, AbstractTwoWayBijection, run_batch
-from pushforward.bijections.combinators import Chain, Invert
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step
 
 
-class Partial(AbstractTwoWayBijection):
+class Partial(AbstractComposite):
     """A bijection on a part of a vector; the other coordinates pass unchanged.
 
     Args:
@@ -56,61 +55,147 @@ class Partial(AbstractTwoWayBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Partial:
+        return Partial(members[0], self.indices, dim=self.in_shape[0])
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
         indices = np.array(self.indices)
-        part, log_det = run_batch(self.bijection, value[indices], condition, keys, forward)
+        part, log_det, extra = step(self.bijection, value[indices], condition, keys, forward)
         dtype = jnp.result_type(value, part)
-        return value.astype(dtype).at[indices].set(part.astype(dtype), unique_indices=True), log_det
+        return value.astype(dtype).at[indices].set(part.astype(dtype), unique_indices=True), log_det, (extra,)
 
 
-class Vmap(AbstractTwoWayBijection):
+class Vmap(AbstractComposite):
     """The same kind of bijection on each row of an event `(n, *shape)`; log-determinants add up.
 
     Args:
-        bijection: of one row. With `shared=False` each of its arrays has a first axis of `n`, one slice per row, as
-            `eqx.filter_vmap` of a constructor makes them.
+        bijection: of one row. Its arrays hold the parameters of all rows along an axis of `n`, as `eqx.filter_vmap` of
+            a constructor makes them, or those that all rows share.
         n: number of rows.
-        shared: True if all rows use the same parameters.
+        in_axes: which axis of each array is that of the rows, None for an array that all rows share: one for all
+            arrays, a pytree prefix of the bijection, or a function of an array, as for `eqx.filter_vmap`. The arrays
+            are kept with that axis first.
+        cond_axis: the axis of the condition that has one condition for each row, so that `cond_shape` is
+            `(n, *shape)` with 0; None if all rows see the same condition.
 
     Raises:
-        ValueError: `shared=False` and an array lacks the first axis.
+        ValueError: an array has not `n` along its axis, or there is an axis of the condition without a condition.
+
+    Example:
+        >>> import equinox as eqx, jax, pushforward as pf
+        >>> rows = pf.Vmap(eqx.filter_vmap(lambda key: pf.LULinear(key, 2))(jax.random.split(jax.random.key(0), 3)), 3)
+        >>> same = pf.Vmap(pf.LULinear(jax.random.key(0), 2), 3, in_axes=None)
+        >>> rows.in_shape, same.in_shape
+        ((3, 2), (3, 2))
     """
 
     bijection: AbstractBijection
     n: int = eqx.field(static=True)
-    shared: bool = eqx.field(static=True)
+    of_rows: tuple[bool, ...] = eqx.field(static=True)
+    cond_axis: int | None = eqx.field(static=True)
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     traits: Traits = eqx.field(static=True)
 
-    def __init__(self, bijection: AbstractBijection, n: int, *, shared: bool = False):
-        self.n, self.shared, self.bijection = check_int("Vmap", "n", n, 1), bool(shared), bijection
-        if not shared:
-            for leaf in jax.tree.leaves(eqx.filter(bijection, is_array)):
-                if jnp.shape(leaf)[:1] != (n,):
-                    fix = "Build it with eqx.filter_vmap(make)(keys), or pass shared=True."
-                    raise ValueError(message("Vmap", f"arrays with a first axis of {n}", f"{jnp.shape(leaf)}", fix))
+    def __init__(self, bijection: AbstractBijection, n: int, *, in_axes: Any = 0, cond_axis: int | None = None):
+        self.n, self.cond_axis = check_int("Vmap", "n", n, 1), cond_axis
+        arrays, static = eqx.partition(bijection, is_array)
+        leaves, tree = jax.tree.flatten(arrays)
+        axes = _axes_of_leaves(in_axes, arrays)
+        for leaf, axis in zip(leaves, axes, strict=True):
+            if axis is not None and (not -leaf.ndim <= axis < leaf.ndim or leaf.shape[axis] != n):
+                fix = "Build it with eqx.filter_vmap(make)(keys), or pass in_axes=None if all rows share its arrays."
+                where = "a first axis" if axis == 0 else f"axis {axis}"
+                raise ValueError(message("Vmap", f"arrays with {where} of {n}", f"{leaf.shape}", fix))
+        kept = [leaf if not axis else _moved(leaf, axis, 0) for leaf, axis in zip(leaves, axes, strict=True)]
+        self.of_rows = tuple(axis is not None for axis in axes)
+        self.bijection = eqx.combine(jax.tree.unflatten(tree, kept), static)
         self.in_shape, self.out_shape = (n, *bijection.in_shape), (n, *bijection.out_shape)
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
+        if cond_axis is not None:
+            if bijection.cond_shape is None or not 0 <= cond_axis <= len(bijection.cond_shape):
+                fix = "Leave cond_axis out, or give the bijection a condition."
+                expected = "cond_axis among the axes of a condition"
+                raise ValueError(message("Vmap", expected, f"{cond_axis} for {bijection.cond_shape}", fix))
+            self.cond_shape = (*bijection.cond_shape[:cond_axis], n, *bijection.cond_shape[cond_axis:])
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
+    @property
+    def layout(self) -> Layout:
+        return Layout(stacked=self.n if any(self.of_rows) else None)
+
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Vmap:
+        arrays = jax.tree.leaves(eqx.filter(members[0], is_array))
+        # Another solver or mode leaves the arrays alone; a wholly different member must be as uniform as they were.
+        if len(arrays) != len(self.of_rows) and len(set(self.of_rows)) > 1:
+            fix = "Give a member of the same arrays, or build a new Vmap."
+            raise ValueError(message("Vmap.with_members", f"{len(self.of_rows)} arrays", f"{len(arrays)}", fix))
+        of_rows = self.of_rows if len(arrays) == len(self.of_rows) else (any(self.of_rows),) * len(arrays)
+        axes = iter([0 if own else None for own in of_rows])
+        return Vmap(members[0], self.n, in_axes=lambda _: next(axes), cond_axis=self.cond_axis)
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
+        axis = None if condition is None else self.cond_axis
+        if not any(self.of_rows):
+            # One bijection for all rows: they are more events for it.
+            batch = value.shape[-1]
+            if axis is None:
+                given = repeated(condition, self.n)
+            else:
+                given = jnp.moveaxis(condition, axis, -2)  # pyright: ignore[reportArgumentType] - there is an axis
+                given = given.reshape(*given.shape[:-2], -1)
+            flat = jnp.moveaxis(value, 0, -2)
+            flat = flat.reshape(*flat.shape[:-2], -1)
+            out, log_dets, extra = step(self.bijection, flat, given, split_keys(keys, self.n), forward)
+            out = jnp.moveaxis(out.reshape(*out.shape[:-1], self.n, batch), -2, 0)
+            return out, jnp.sum(log_dets.reshape(self.n, batch), axis=0), (extra,)
         arrays, static = eqx.partition(self.bijection, is_array)
+        leaves, tree = jax.tree.flatten(arrays)
 
-        def row(own: Any, part: Array, row_keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-            return run_batch(eqx.combine(own, static), part, condition, row_keys, forward)
+        def row(own: list, part: Array, given: Array | None, row_keys: PRNGKeyArray | None) -> tuple[Array, Array, Any]:
+            return step(eqx.combine(jax.tree.unflatten(tree, own), static), part, given, row_keys, forward)
 
-        row_keys = None if keys is None else jax.vmap(lambda key: jax.random.split(key, self.n), out_axes=1)(keys)
-        axes = (None if self.shared else 0, 0, None if keys is None else 0)
-        out, log_dets = jax.vmap(row, in_axes=axes)(arrays, value, row_keys)
-        return out, jnp.sum(log_dets, axis=0)
+        row_keys = None if keys is None else split_keys(keys, self.n).reshape(self.n, -1)
+        axes = ([0 if own else None for own in self.of_rows], 0, axis, None if keys is None else 0)
+        out, log_dets, extra = jax.vmap(row, in_axes=axes)(leaves, value, condition, row_keys)
+        return out, jnp.sum(log_dets, axis=0), (extra,)
 
 
-class EmbedCondition(AbstractTwoWayBijection):
+def _moved(array: Any, source: int, target: int) -> Any:
+    """With the axis moved, in the library that the array comes from."""
+    return (np if isinstance(array, np.ndarray) else jnp).moveaxis(array, source, target)
+
+
+def _axes_of_leaves(in_axes: Any, arrays: Any) -> list[int | None]:
+    """One axis, or None, for each array of a tree, from a pytree prefix of axes and of functions of an array."""
+    axes: list[int | None] = []
+
+    def below(axis: Any, tree: Any) -> None:
+        for leaf in jax.tree.leaves(tree):
+            axes.append(axis(leaf) if callable(axis) else axis)
+
+    jax.tree.map(below, in_axes, arrays, is_leaf=lambda node: node is None or callable(node))
+    return axes
+
+
+def split_keys(keys: PRNGKeyArray | None, n: int) -> PRNGKeyArray | None:
+    """The keys `(n * rows,)` of `n` draws for each of `rows` keys, those of the first draw first."""
+    return None if keys is None else jax.vmap(lambda key: jax.random.split(key, n), out_axes=1)(keys).reshape(-1)
+
+
+def repeated(condition: Array | None, n: int) -> Array | None:
+    """Conditions `(*cond, rows)` `n` times, as `(*cond, n * rows)`."""
+    if condition is None:
+        return None
+    shape = condition.shape
+    return jnp.broadcast_to(condition[..., None, :], (*shape[:-1], n, shape[-1])).reshape(*shape[:-1], -1)
+
+
+class EmbedCondition(AbstractComposite):
     r"""$f(x; e(c))$: a network $e$ turns the raw condition into the one that the bijection sees.
 
     Args:
@@ -138,12 +223,18 @@ class EmbedCondition(AbstractTwoWayBijection):
         self.bijection, self.net, self.cond_shape = bijection, net, tuple(cond_shape)
         self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> AbstractBijection:
+        # What sees no condition needs no embedding.
+        inner = members[0]
+        return inner if inner.cond_shape is None else EmbedCondition(inner, self.net, self.cond_shape or ())
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
         # check_condition has seen to it that a condition is there.
         embedded = jax.vmap(self.embed, in_axes=-1, out_axes=-1)(condition)
-        return run_batch(self.bijection, value, embedded, keys, forward)
+        value, log_det, extra = step(self.bijection, value, embedded, keys, forward)
+        return value, log_det, (extra,)
 
     def embed(self, condition: Array | None) -> Array:
         """The embedded condition.
@@ -151,13 +242,12 @@ class EmbedCondition(AbstractTwoWayBijection):
         Raises:
             ValueError: the condition is missing or does not fit, or the network returns another shape than promised.
         """
-        check_condition("EmbedCondition", condition, self.cond_shape)
-        embedded = self.net(condition)  # pyright: ignore[reportArgumentType] - checked just above
-        check_condition("EmbedCondition: the network's output", embedded, self.bijection.cond_shape)
+        raw: Any = check_condition("EmbedCondition", condition, self.cond_shape)
+        embedded: Any = check_condition("EmbedCondition: the network's output", self.net(raw), self.bijection.cond_shape)
         return embedded
 
 
-class WithCondition(AbstractTwoWayBijection):
+class WithCondition(AbstractComposite):
     """A conditional bijection at one fixed condition: unconditional. `Flow.given` makes it.
 
     Args:
@@ -173,25 +263,40 @@ class WithCondition(AbstractTwoWayBijection):
     traits: Traits = eqx.field(static=True)
 
     def __init__(self, bijection: AbstractBijection, condition: Array):
-        check_condition("WithCondition", condition, bijection.cond_shape)
-        self.bijection, self.condition, self.cond_shape = bijection, jnp.asarray(condition), None
+        given: Any = check_condition("WithCondition", condition, bijection.cond_shape)
+        self.bijection, self.condition, self.cond_shape = bijection, given, None
         self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
 
     @staticmethod
     def fix(bijection: AbstractBijection, condition: Array) -> AbstractBijection:
-        """Fix the condition, embedding it now and once where an `EmbedCondition` stands outermost or in a chain."""
+        """Fix the condition, embedding it now and once where an `EmbedCondition` stands outermost or in a composite."""
         if bijection.cond_shape is None:
             return bijection
-        if isinstance(bijection, EmbedCondition):
-            return WithCondition.fix(bijection.bijection, bijection.embed(condition))
-        if isinstance(bijection, Invert):
-            return Invert(WithCondition.fix(bijection.bijection, condition))
-        if isinstance(bijection, Chain):
-            return Chain([WithCondition.fix(member, condition) for member in bijection.bijections])
-        return WithCondition(bijection, condition)
+        if not isinstance(bijection, AbstractComposite) or bijection.layout.stacked is not None:
+            return WithCondition(bijection, condition)
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
+        def see(
+            member: AbstractBijection, value: Array, given: Array | None, keys: PRNGKeyArray | None, forward: bool
+        ) -> tuple[Array, Array, Array | None]:
+            shape = member.out_shape if forward else member.in_shape
+            return jnp.zeros((*shape, value.shape[-1])), jnp.zeros(value.shape[-1:]), given
+
+        # The composite itself says which condition each of its members sees.
+        condition = jnp.asarray(condition)
+        _, _, seen = bijection.run_with(see, jnp.zeros((*bijection.in_shape, 1)), condition[..., None], None, True)
+        if any(given is None or given.shape[-1] > 1 for given in seen):
+            return WithCondition(bijection, condition)
+        fixed = [
+            WithCondition.fix(member, given[..., 0]) for member, given in zip(bijection.members, seen, strict=True)
+        ]
+        return bijection.with_members(tuple(fixed))
+
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> AbstractBijection:
+        return members[0] if members[0].cond_shape is None else WithCondition(members[0], self.condition)
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
         fixed = jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, value.shape[-1]))
-        return run_batch(self.bijection, value, fixed, keys, forward)
+        value, log_det, extra = step(self.bijection, value, fixed, keys, forward)
+        return value, log_det, (extra,)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int, message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._parts import parts
+from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import split_batch
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
 from pushforward.bijections.mixture_start import fitted_to, is_mixture_layer
@@ -35,14 +35,11 @@ class ActNorm(AbstractBatchedBijection):
     bias: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, dim: int):
         dim = check_int("ActNorm", "dim", dim, 1)
         self.log_scale, self.bias = jnp.zeros(dim), jnp.zeros(dim)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y = x * along(jnp.exp(self.log_scale)) + along(self.bias)
@@ -58,7 +55,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
 
     Each `PartialWhitening` is set so that its output has no narrow direction, and the mixtures of normals of a
     Gaussianization are fitted to the rows that reach them, in the same way. Layers are visited from the data inwards,
-    those of a `Scan` one by one; a flow without any of these comes back as it is. Call it once, before training, with a
+    those of a `Scan` one by one and those within any composite; a flow without any of these comes back as it is. Call it once, before training, with a
     few hundred rows; the result depends on the batch alone.
 
     Args:
@@ -75,7 +72,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
         >>> batch = 3.0 + jax.random.normal(jax.random.key(1), (256, 2))
         >>> flow = pf.bijections.initialise(flow, batch)
     """
-    if not any(_starts_from_data(node) for node in jax.tree.leaves(flow, is_leaf=_starts_from_data)):
+    if not any(_starts_from_data(part) for part in parts(flow)):
         return flow
     rows, lead = split_batch("initialise", "batch", batch, flow.event_shape)
     if len(lead) != 1 or lead[0] < 2:

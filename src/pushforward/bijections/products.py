@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractBijection, AbstractTwoWayBijection, fold_keys, run_batch
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Step, fold_keys
 from pushforward.bijections.combinators import shared_condition
 
 
-class Concatenate(AbstractTwoWayBijection):
+class Concatenate(AbstractComposite):
     r"""$y = (f_1(x_1), \dots, f_m(x_m))$: each bijection maps its own slice of a vector; log-determinants add up.
 
     The slices follow each other in the order of the list. `Partial` maps one group of columns, wherever they stand, and
@@ -64,15 +65,19 @@ class Concatenate(AbstractTwoWayBijection):
         self.cond_shape = shared_condition("Concatenate", [member.cond_shape for member in members])
         self.traits = Traits.worst(*(member.traits for member in members))
 
-    def run_rows(
-        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
-        parts, start, rows = [], 0, value.shape[-1]
+    def with_members(self, members: tuple[AbstractBijection, ...]) -> Concatenate:
+        return Concatenate(members)
+
+    def run_with(
+        self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, tuple[Any, ...]]:
+        parts, extras, start, rows = [], [], 0, value.shape[-1]
         total = jnp.zeros((rows,), value.dtype)
         for n, member in enumerate(self.bijections):
             end = start + math.prod(member.in_shape)
             part = value[start:end].reshape(*(member.in_shape if forward else member.out_shape), rows)
-            out, log_det = run_batch(member, part, condition, fold_keys(keys, n), forward)
+            out, log_det, extra = step(member, part, condition, fold_keys(keys, n), forward)
             parts.append(out.reshape(end - start, rows))
+            extras.append(extra)
             total, start = total + log_det, end
-        return jnp.concatenate(parts), total
+        return jnp.concatenate(parts), total, tuple(extras)

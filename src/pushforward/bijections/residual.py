@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray, PyTree, Shape, Traits, is_array
-from pushforward.bijections.base import AbstractBatchedBijection
+from pushforward.bijections.base import AbstractSolvedBijection, Report
 from pushforward.nets.lipschitz import AbstractContraction
 from pushforward.numerics.fixed_point import AbstractFixedPoint, Plain, solve_contraction
 from pushforward.numerics.log_det_series import AbstractLogDet, ExactLogDet, Truncated
@@ -25,7 +26,7 @@ MAX_EXACT_DIM = 64
 EVALUATION_TERMS, EVALUATION_PROBES = 40, 16
 
 
-class Residual(AbstractBatchedBijection):
+class Residual(AbstractSolvedBijection):
     r"""$y = x + g(x; c)$ for a contraction $g$, $\operatorname{Lip}(g) \le L < 1$.
 
     The inverse is the fixed point of $x \mapsto y - g(x)$, found row by row to a bound on its error; a row without one
@@ -91,26 +92,29 @@ class Residual(AbstractBatchedBijection):
         arrays = eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), real), others)
         return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)
 
-    def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        function, arguments, x = self._function(x, condition)
-        value, log_det = self.log_det(function, x, arguments, keys)
-        return x + value, log_det
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
+        """One direction of rows on the last axis; the inverse counts evaluations of $g$ up to the slowest row's last.
 
-    def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        function, arguments, y = self._function(y, condition)
-        found = solve_contraction(function, y, arguments, self.net.lipschitz, self.solver)
+        Args:
+            value: `(*shape, n)`.
+            condition: `(*cond_shape, n)`; None iff unconditional.
+            keys: `(n,)`; None iff the log-determinant is not random.
+            forward: $x + g(x)$, which is no solve: it takes none, and none fails.
+        """
+        function, arguments, value = self._function(value, condition)
+        none = jnp.zeros(value.shape[-1:], int)
+        if forward:
+            moved, log_det = self.log_det(function, value, arguments, keys)
+            return Report(value + moved, log_det, none, none > 0)
+        found = solve_contraction(function, value, arguments, self.net.lipschitz, self.solver)
         log_det = self.log_det(function, found.x, arguments, keys)[1]
         # The Jacobian of a linear g does not see that there is no x.
-        return found.x, jnp.where(found.converged, -log_det, jnp.nan)
+        return Report(found.x, jnp.where(found.converged, -log_det, jnp.nan), none + found.steps, ~found.converged)
 
 
 def residual_layers(model: Any) -> list[Residual]:
     """The contractive layers of a bijection or distribution; those of a `Scan` are one, with stacked arrays."""
-
-    def is_residual(node: Any) -> bool:
-        return isinstance(node, Residual)
-
-    return [node for node in jax.tree.leaves(model, is_leaf=is_residual) if is_residual(node)]
+    return [part for part in parts(model) if isinstance(part, Residual)]
 
 
 @dataclass(frozen=True)

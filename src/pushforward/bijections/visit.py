@@ -7,15 +7,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from pushforward._types import Array, is_array
+from pushforward._types import Array, PRNGKeyArray, is_array
 from pushforward._vectorize import batch_keys
-from pushforward.bijections.base import AbstractBijection, run_batch
-from pushforward.bijections.combinators import Chain, Invert, Scan
-from pushforward.bijections.convolution import Conv1x1
-from pushforward.bijections.lifting import EmbedCondition, Partial, WithCondition
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, needed, run_batch
 
 Visited = tuple[AbstractBijection, Array, Array]
 Visit = Callable[[AbstractBijection, Array, Array | None, bool], Visited | None]
@@ -27,8 +22,8 @@ def visit_layers(
     """The new bijection, and the rows `(*event, n)` mapped through it with their log-determinants `(n,)`.
 
     Args:
-        bijection: any; combinators are entered, the layers of a `Scan` one after the other (as a scan, which can be
-            compiled and differentiated).
+        bijection: any; composites are entered, the layers of a `Scan` one after the other (as a scan, which can be
+            compiled and differentiated). Arrays that the rows of a `Vmap` share with others of their own stay.
         rows: `(*event, n)`.
         condition: `(*cond_shape, n)` or None.
         forward: the direction in which the rows go.
@@ -37,57 +32,39 @@ def visit_layers(
 
     A random log-determinant is drawn with a fixed key.
     """
-    visited = visit(bijection, rows, condition, forward)
-    if visited is not None:
-        return visited
-    if isinstance(bijection, Chain):
-        members, total = list(bijection.bijections), jnp.zeros(rows.shape[-1:], rows.dtype)
-        order = range(len(members))
-        for n in order if forward else reversed(order):
-            members[n], rows, log_det = visit_layers(members[n], rows, condition, forward, visit)
-            total = total + log_det
-        return Chain(members), rows, total
-    if isinstance(bijection, Scan):
-        return _visit_scan(bijection, rows, condition, forward, visit)
-    if isinstance(bijection, Invert):
-        inner, rows, log_det = visit_layers(bijection.bijection, rows, condition, not forward, visit)
-        return Invert(inner), rows, log_det
-    if isinstance(bijection, EmbedCondition):
-        embedded = None if condition is None else jax.vmap(bijection.embed, in_axes=-1, out_axes=-1)(condition)
-        return _within(bijection, *visit_layers(bijection.bijection, rows, embedded, forward, visit))
-    if isinstance(bijection, WithCondition):
-        fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, rows.shape[-1]))
-        return _within(bijection, *visit_layers(bijection.bijection, rows, fixed, forward, visit))
-    if isinstance(bijection, Partial):
-        indices = np.array(bijection.indices)
-        inner, part, log_det = visit_layers(bijection.bijection, rows[indices], condition, forward, visit)
-        return _within(bijection, inner, rows.at[indices].set(part.astype(rows.dtype)), log_det)
-    if isinstance(bijection, Conv1x1):
-        pixels, conditions = bijection.to_pixels(rows), bijection.condition_of_pixels(condition)
-        inner, out, log_dets = visit_layers(bijection.bijection, pixels, conditions, forward, visit)
-        log_det = jnp.sum(log_dets.reshape(-1, rows.shape[-1]), axis=0)
-        return _within(bijection, inner, out.reshape(rows.shape), log_det)
+
+    def step(
+        member: AbstractBijection, rows: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, Any]:
+        condition, keys = needed(member, condition, keys)
+        visited = visit(member, rows, condition, forward)
+        if visited is not None:
+            new, rows, log_det = visited
+        elif isinstance(member, AbstractComposite):
+            rows, log_det, arrays = member.run_with(step, rows, condition, keys, forward)
+            new = member.with_members(tuple(map(_with_arrays, member.members, arrays)))
+        else:
+            new, (rows, log_det) = member, run_batch(member, rows, condition, keys, forward)
+        return rows, log_det, _arrays_like(member, new)
+
     # The key reaches the log-determinant alone, never the rows.
     keys = batch_keys(jax.random.key(0), rows.shape[-1]) if bijection.traits.needs_key else None
-    return bijection, *run_batch(bijection, rows, condition, keys, forward)
+    rows, log_det, arrays = step(bijection, rows, condition, keys, forward)
+    return _with_arrays(bijection, arrays), rows, log_det
 
 
-def _within(outer: Any, inner: AbstractBijection, rows: Array, log_det: Array) -> Visited:
-    return eqx.tree_at(lambda b: b.bijection, outer, inner), rows, log_det
+def _arrays_like(old: AbstractBijection, new: AbstractBijection) -> Any:
+    """The arrays of the new layer in the types of the old one's; only arrays can come out of a scan."""
+    before, after = eqx.filter(old, is_array), eqx.filter(new, is_array)
+    return jax.tree.map(lambda was, now: now if now is was else now.astype(was.dtype), before, after)
 
 
-def _visit_scan(scan: Scan, rows: Array, condition: Array | None, forward: bool, visit: Visit) -> Visited:
-    arrays, static = eqx.partition(scan.layer, is_array)
-    inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    dtype = jnp.result_type(rows, *inexact)
+def _with_arrays(old: AbstractBijection, arrays: Any) -> AbstractBijection:
+    before, static = eqx.partition(old, is_array)
 
-    def step(carry: tuple[Array, Array], own: Any) -> tuple[tuple[Array, Array], Any]:
-        layer, out, log_det = visit_layers(eqx.combine(own, static), carry[0], condition, forward, visit)
-        new = jax.tree.map(lambda before, after: after.astype(before.dtype), own, eqx.filter(layer, is_array))
-        return (out.astype(dtype), (carry[1] + log_det).astype(dtype)), new
+    def kept(was: Any, now: Any) -> Any:
+        # An array of double precision that JAX would not keep so is none that a visit changes; nor is one that rows
+        # share, of which each of them has a copy.
+        return now if was.dtype == now.dtype and was.shape == now.shape else was
 
-    start = (rows.astype(dtype), jnp.zeros(rows.shape[-1:], dtype))
-    (out, total), new = jax.lax.scan(step, start, arrays, reverse=not forward)
-    # An array of double precision that JAX would not keep so is none that a visit changes.
-    kept = jax.tree.map(lambda old, now: old if old.dtype != now.dtype else now, arrays, new)
-    return Scan(eqx.combine(kept, static), scan.n_layers, memory=scan.memory), out, total
+    return eqx.combine(jax.tree.map(kept, before, arrays), static)

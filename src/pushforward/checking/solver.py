@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
+from pushforward._parts import parts
 from pushforward.bijections import Continuous
 from pushforward.checking.context import Context
 from pushforward.checking.programs import in_precision
@@ -17,8 +17,7 @@ LARGEST_ERROR = 0.05  # nats: as much as people report as the difference between
 def check_solver(context: Context) -> CheckLine:
     """The log-density in float32 with the model's own solvers, and the change at half their tolerance."""
     name = "solver"
-    leaves = jax.tree.leaves(context.model, is_leaf=lambda node: isinstance(node, Continuous))
-    if not any(isinstance(leaf, Continuous) for leaf in leaves):
+    if not any(isinstance(part, Continuous) for part in parts(context.model)):
         return CheckLine(name, None, None, "skipped", "The model solves no differential equations.")
     rows, conditions = context.points[:ROWS], context.point_conditions
     conditions = None if conditions is None else conditions[:ROWS].astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,15 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import ConvergenceError, message
-from pushforward._types import Array, PRNGKeyArray
-from pushforward._vectorize import batch_keys, rows_last, split_batch
-from pushforward.bijections import Chain, Continuous, EmbedCondition, Invert
-from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
-from pushforward.bijections.lifting import WithCondition
-from pushforward.distributions.base import AbstractDistribution, split_condition
+from pushforward._types import Array, PRNGKeyArray, Shape
+from pushforward._vectorize import batch_keys, rows_last
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, AbstractSolvedBijection, needed, run_batch
 from pushforward.distributions.evaluation import with_solver
-from pushforward.distributions.flow import Flow
-from pushforward.distributions.table import TableDistribution
+from pushforward.distributions.rows import AbstractCompound, AbstractRows, needed_to_score
 
 N_DRAWS = 8  # of the key, whose mean is the log-density where it is random
 
@@ -32,8 +28,8 @@ class Estimate(NamedTuple):
         probe_error: the standard error of that mean, 0 where nothing is random.
         solver_error: the change when solvers of differential equations work at half their tolerance, or with twice
             their fixed steps; 0 without any.
-        n_evaluations: of velocity fields, per row and draw.
-        failed: rows whose solve ran out of steps or blew up.
+        n_evaluations: of velocity fields and of contractions that are inverted, per row and draw.
+        failed: rows of which a solve ran out of steps or blew up.
     """
 
     log_prob: np.ndarray
@@ -60,8 +56,19 @@ class Estimate(NamedTuple):
         return self.log_prob
 
 
-def log_prob_with_error(
-    model: AbstractDistribution, x: Array, condition: Array | None, key: PRNGKeyArray | None
+class Tally(NamedTuple):
+    """Evaluations and failures of the solves of rows, each `(n,)`."""
+
+    n_evaluations: Array
+    failed: Array
+
+
+def estimate(
+    model: AbstractRows,
+    x: Array,
+    condition: Array | None,
+    key: PRNGKeyArray | None,
+    batches: tuple[Shape, Shape],
 ) -> Estimate:
     """What `log_prob(..., with_error=True)` gives.
 
@@ -70,15 +77,13 @@ def log_prob_with_error(
         x: events `(*batch, *event_shape)`.
         condition: `(*batch, *cond_shape)`, or None.
         key: needed iff the log-density is random.
+        batches: the batch dimensions of `x` and of the condition.
 
     Cost: two log-densities per draw, the second at half the tolerance; one draw, or `N_DRAWS` of a random one.
     """
-    name = f"{type(model).__name__}.log_prob"
-    x, batch = split_batch(name, "x", x, model.event_shape)
-    condition, cond_batch = split_condition(name, condition, model.cond_shape)
     keys = [None] if key is None else list(jax.random.split(key, N_DRAWS))
     tight = with_solver(model, lambda solver: solver.tighter())
-    drawn = [_scored(model, tight, x, condition, own, batches=(batch, cond_batch)) for own in keys]
+    drawn = [_scored(model, tight, x, condition, own, batches=batches) for own in keys]
     values, changes, counts, failed = (
         np.stack([np.asarray(part) for part in parts]) for parts in zip(*drawn, strict=True)
     )
@@ -91,8 +96,8 @@ def log_prob_with_error(
 
 @eqx.filter_jit
 def _scored(
-    model: AbstractDistribution,
-    tight: AbstractDistribution,
+    model: AbstractRows,
+    tight: AbstractRows,
     x: Array,
     condition: Array | None,
     key: PRNGKeyArray | None,
@@ -103,56 +108,38 @@ def _scored(
     keys = None if key is None else batch_keys(key, math.prod(shape)).reshape(shape)
 
     def run(x: Array, condition: Array | None, keys: PRNGKeyArray | None = None) -> tuple:
-        value, count, failed = _log_prob(model, x, condition, keys)
-        return value, value - _log_prob(tight, x, condition, keys)[0], count, failed
+        _, value, tally = _tallied(model, x, condition, keys, False)
+        return value, value - _tallied(tight, x, condition, keys, False)[1], tally.n_evaluations, tally.failed
 
     arguments = (x, condition) if keys is None else (x, condition, keys)
     return rows_last(run, batches if keys is None else (*batches, shape), *arguments)
 
 
-def _log_prob(
-    model: AbstractDistribution, x: Array, condition: Array | None, keys: PRNGKeyArray | None
-) -> tuple[Array, Array, Array]:
-    """Log-densities of rows on the last axis, evaluations of fields, and which rows failed."""
-    n = x.shape[-1]
-    if isinstance(model, TableDistribution) and model.values is not None:
-        seen = model.standard(x, condition, keys)
-        own = fold_keys(keys, 3) if model.values.needs_key else None
-        value, count, failed = _log_prob(model.values, seen.values, seen.condition, own)
-        return jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, value + seen.log_prob), count, failed
-    if not isinstance(model, Flow):
-        return model.log_prob_rows(x, condition, keys), jnp.zeros(n, int), jnp.zeros(n, bool)
-    outside = jnp.isinf(jnp.max(jnp.abs(x), axis=tuple(range(x.ndim - 1)), initial=0))
-    start = jnp.where(outside, 0, x)
-    z, log_det, count, failed = _solved(model.bijection, start, condition, fold_keys(keys, 1), False)
-    own = condition if model.base.cond_shape is not None else None
-    base = model.base.log_prob_rows(z, own, fold_keys(keys, 0) if model.base.needs_key else None)
-    return jnp.where(outside, -jnp.inf, base + log_det), count, failed
+def _tallied(
+    part: Any, rows: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+) -> tuple[Array, Array, Tally]:
+    """The step that counts: values, log-determinants or log-densities, and the solves of each row, however nested."""
+    n = rows.shape[-1]
+    if isinstance(part, AbstractBijection):
+        condition, keys = needed(part, condition, keys)
+        if isinstance(part, AbstractSolvedBijection):
+            found = part.report(rows, condition, keys, forward)
+            return found.value, found.log_det, Tally(found.n_evaluations, found.failed)
+        if isinstance(part, AbstractComposite):
+            rows, log_det, tallies = part.run_with(_tallied, rows, condition, keys, forward)
+            return rows, log_det, _sum(tallies, n)
+        return *run_batch(part, rows, condition, keys, forward), _sum((), n)
+    condition, keys = needed_to_score(part, condition, keys)
+    if isinstance(part, AbstractCompound):
+        log_prob, tallies = part.score_with(_tallied, rows, condition, keys)
+        return rows, log_prob, _sum(tallies, n)
+    return rows, part.log_prob_rows(rows, condition, keys), _sum((), n)
 
 
-def _solved(
-    bijection: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
-) -> tuple[Array, Array, Array, Array]:
-    """`run_batch` with the evaluations of fields and the failures on the way."""
-    n = value.shape[-1]
-    if isinstance(bijection, Continuous):
-        own = condition if bijection.cond_shape is not None else None
-        found = bijection.report(value, own, keys if bijection.traits.needs_key else None, forward)
-        return found.value, found.log_det, found.n_evaluations, found.failed
-    if isinstance(bijection, Invert):
-        return _solved(bijection.bijection, value, condition, keys, not forward)
-    if isinstance(bijection, EmbedCondition):
-        embedded = jax.vmap(bijection.embed, in_axes=-1, out_axes=-1)(condition)
-        return _solved(bijection.bijection, value, embedded, keys, forward)
-    if isinstance(bijection, WithCondition):
-        fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, n))
-        return _solved(bijection.bijection, value, fixed, keys, forward)
-    log_det, count, failed = jnp.zeros(n, value.dtype), jnp.zeros(n, int), jnp.zeros(n, bool)
-    if not isinstance(bijection, Chain):
-        return (*run_batch(bijection, value, condition, keys, forward), count, failed)
-    places = range(len(bijection.bijections))
-    for place in places if forward else reversed(places):
-        member, own = bijection.bijections[place], fold_keys(keys, place)
-        value, more, evaluations, lost = _solved(member, value, condition, own, forward)
-        log_det, count, failed = log_det + more, count + evaluations, failed | lost
-    return value, log_det, count, failed
+def _sum(tallies: tuple[Tally, ...], n: int) -> Tally:
+    """The solves of `n` rows in all members, and in all layers and pixels of one."""
+    total = Tally(jnp.zeros(n, int), jnp.zeros(n, bool))
+    for tally in tallies:
+        count, failed = (part.reshape(-1, n) for part in tally)
+        total = Tally(total.n_evaluations + count.sum(axis=0), total.failed | failed.any(axis=0))
+    return total

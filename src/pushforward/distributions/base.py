@@ -2,23 +2,20 @@
 
 import functools
 import math
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import equinox as eqx
 import jax
 
 from pushforward._checks import as_key, check_key, check_sample_shape, message
-from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
+from pushforward.distributions.accuracy import Estimate, estimate
+from pushforward.distributions.rows import AbstractRows
 
-if TYPE_CHECKING:
-    from pushforward.distributions.accuracy import Estimate
 
-
-class AbstractDistribution(Module):
+class AbstractDistribution(AbstractRows):
     r"""A distribution over events of `event_shape`, perhaps given a condition.
 
     Final subclasses implement three methods on `n` rows, which stand on the **last** axis (`log_prob_rows`,
@@ -26,33 +23,8 @@ class AbstractDistribution(Module):
     `-inf` outside the support, and NaN only where the input is NaN. `log_prob(x)[i]` depends on `x[i]` alone. Row `i`
     of a sample depends on the key and on `i` alone, so that a longer sample begins with the shorter one.
 
-    Attributes:
-        event_shape: the shape of one event.
-        cond_shape: the shape of the condition, None if unconditional.
-        needs_key: True iff `log_prob` is a random estimate.
+    A distribution made of others is an `AbstractCompound` too.
     """
-
-    event_shape: eqx.AbstractVar[Shape]
-    cond_shape: eqx.AbstractVar[Shape | None]
-    needs_key: eqx.AbstractVar[bool]
-
-    @abstractmethod
-    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        """The log-densities `(n,)` of rows `(*event_shape, n)`.
-
-        Args:
-            x: `(*event_shape, n)`.
-            condition: `(*cond_shape, n)`; None if and only if the distribution is unconditional.
-            keys: `(n,)`; None if and only if no key is needed.
-        """
-
-    @abstractmethod
-    def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        """One row `(*event_shape, n)` per key `(n,)`, a function of that key alone."""
-
-    @abstractmethod
-    def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        """Rows and their log-densities, which may be cheaper and safer than scoring the rows afterwards."""
 
     @overload
     def log_prob(
@@ -62,11 +34,11 @@ class AbstractDistribution(Module):
     @overload
     def log_prob(
         self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None, with_error: Literal[True]
-    ) -> "Estimate": ...
+    ) -> Estimate: ...
 
     def log_prob(
         self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None, with_error: bool = False
-    ) -> "Array | Estimate":
+    ) -> Array | Estimate:
         r"""$\log p(x)$, or $\log p(x \mid c)$, in nats.
 
         Args:
@@ -83,17 +55,13 @@ class AbstractDistribution(Module):
             ValueError: the trailing axes of `x` are not the event, or a needed condition or key is missing.
         """
         name = f"{type(self).__name__}.log_prob"
-        if with_error:
-            from pushforward.distributions.accuracy import log_prob_with_error  # which knows all distributions
-
-            check_key(name, key, self.needs_key)
-            needed = as_key(name, key) if self.needs_key and key is not None else None
-            return log_prob_with_error(self, x, condition, needed)
         x, batch = split_batch(name, "x", x, self.event_shape)
         condition, cond_batch = split_condition(name, condition, self.cond_shape)
         check_key(name, key, self.needs_key)
         needed = as_key(name, key) if self.needs_key and key is not None else None
         both = common_batch(name, batch, cond_batch)
+        if with_error:
+            return estimate(self, x, condition, needed, (batch, cond_batch))
         key_batch = () if needed is None else both
         return _log_prob_rows(self, x, condition, needed, batches=(batch, cond_batch, key_batch))
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import equinox as eqx
-
-from pushforward._types import Traits
-from pushforward.bijections import Continuous, Invert
-from pushforward.bijections.base import AbstractBijection
+from pushforward._parts import rewritten
+from pushforward.bijections import Continuous
 from pushforward.bijections.continuous import evaluation_layer
 from pushforward.bijections.residual import Residual, evaluation_log_det, residual_layers
-from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.table import TableDistribution
 from pushforward.dynamics.solvers import AbstractSolver
 from pushforward.numerics.log_det_series import AbstractLogDet
 
@@ -31,11 +25,11 @@ def with_log_det(model: Tree, log_det: AbstractLogDet | Callable[[Residual], Abs
     """
     choose = (lambda layer: log_det) if isinstance(log_det, AbstractLogDet) else log_det
 
-    def change(layer: Residual) -> Residual:
-        chosen = choose(layer)
-        return layer if chosen is layer.log_det else Residual(layer.net, chosen, layer.solver)
+    def change(part: Any) -> Any:
+        chosen = choose(part) if isinstance(part, Residual) else None
+        return part if chosen is None or chosen is part.log_det else Residual(part.net, chosen, part.solver)
 
-    return _changed(model, {Residual: change})
+    return rewritten(model, change)
 
 
 def with_solver(model: Tree, solver: AbstractSolver | Callable[[AbstractSolver], AbstractSolver]) -> Tree:
@@ -57,10 +51,12 @@ def with_solver(model: Tree, solver: AbstractSolver | Callable[[AbstractSolver],
     """
     choose = (lambda own: solver) if isinstance(solver, AbstractSolver) else solver
 
-    def change(layer: Continuous) -> Continuous:
-        return Continuous(layer.field, layer.divergence, choose(layer.solver), layer.scoring)
+    def change(part: Any) -> Any:
+        if not isinstance(part, Continuous):
+            return part
+        return Continuous(part.field, part.divergence, choose(part.solver), part.scoring)
 
-    return _changed(model, {Continuous: change})
+    return rewritten(model, change)
 
 
 def evaluation_form(model: Tree) -> Tree:
@@ -74,7 +70,10 @@ def evaluation_form(model: Tree) -> Tree:
     Args:
         model: a bijection or distribution.
     """
-    return _changed(with_log_det(model, evaluation_log_det), {Continuous: evaluation_layer})
+    return rewritten(
+        with_log_det(model, evaluation_log_det),
+        lambda part: evaluation_layer(part) if isinstance(part, Continuous) else part,
+    )
 
 
 def log_det_error(model: Any) -> float:
@@ -90,37 +89,3 @@ def log_det_error(model: Any) -> float:
     for layer in residual_layers(model):
         total += layer.net.count() * layer.log_det.error_bound(layer.net.lipschitz, math.prod(layer.in_shape))
     return total
-
-
-def _changed(node: Any, change: dict[type, Callable]) -> Any:
-    """The tree with every layer of some kinds changed, and the static facts that its holders derived from them."""
-    if type(node) in change:
-        return change[type(node)](node)
-    if isinstance(node, tuple | list):
-        members = [_changed(member, change) for member in node]
-        same = all(new is old for new, old in zip(members, node, strict=True))
-        return node if same else type(node)(members)
-    if not isinstance(node, eqx.Module):
-        return node
-    fields = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
-    new = {name: _changed(value, change) for name, value in fields.items()}
-    if all(new[name] is fields[name] for name in new):
-        return node
-    if isinstance(node, AbstractBijection):
-        members = [value for value in _members(new) if isinstance(value, AbstractBijection)]
-        traits = Traits.worst(*(member.traits for member in members))
-        new["traits"] = traits.swapped() if isinstance(node, Invert) else traits
-    elif isinstance(node, AbstractDistribution):
-        random = [value.traits.needs_key for value in _members(new) if isinstance(value, AbstractBijection)]
-        random += [value.needs_key for value in _members(new) if isinstance(value, AbstractDistribution)]
-        new["needs_key"] = any(random) or (isinstance(node, TableDistribution) and node.noisy)
-    # As Equinox itself rebuilds a module from its leaves: the constructor would draw new weights.
-    copy = object.__new__(type(node))
-    for name, value in new.items():
-        object.__setattr__(copy, name, value)
-    return copy
-
-
-def _members(fields: dict[str, Any]) -> list[Any]:
-    """The values of a module's fields, and what stands in tuples and lists among them."""
-    return [v for value in fields.values() for v in (value if isinstance(value, tuple | list) else (value,))]

@@ -15,9 +15,10 @@ from pushforward._vectorize import batch_keys, common_batch, rows_last, split_ba
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.bijections.lifting import WithCondition
 from pushforward.distributions.base import AbstractDistribution, split_condition
+from pushforward.distributions.rows import AbstractCompound, Step
 
 
-class Flow(AbstractDistribution):
+class Flow(AbstractCompound, AbstractDistribution):
     r"""$x = f(z),\; z \sim p_Z$, so that $\log p(x) = \log p_Z(f^{-1}(x)) + \log|\det \partial f^{-1}/\partial x|$.
 
     The direction is fixed here and nowhere else: **data = bijection.forward(latent)**. Scoring costs one `inverse`,
@@ -61,14 +62,19 @@ class Flow(AbstractDistribution):
         self.cond_shape = shapes.pop() if shapes else None
         self.needs_key = bijection.traits.needs_key or base.needs_key
 
-    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
+    def with_members(self, members: tuple[Any, ...]) -> Flow:
+        return Flow(*members)
+
+    def score_with(
+        self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
+    ) -> tuple[Array, tuple[Any, ...]]:
         # An infinite coordinate has density zero under every base here, but inf - inf inside a network would be NaN.
         # A maximum over the event is NaN where any coordinate is.
         outside = jnp.isinf(jnp.max(jnp.abs(x), axis=tuple(range(x.ndim - 1)), initial=0))
-        z, log_det = run_batch(self.bijection, jnp.where(outside, 0, x), condition, fold_keys(keys, 1), False)
-        own = condition if self.base.cond_shape is not None else None
-        log_prob = self.base.log_prob_rows(z, own, fold_keys(keys, 0) if self.base.needs_key else None) + log_det
-        return jnp.where(outside, -jnp.inf, log_prob)
+        start = jnp.where(outside, 0, x)
+        z, log_det, of_bijection = step(self.bijection, start, condition, fold_keys(keys, 1), False)
+        _, log_prob, of_base = step(self.base, z, condition, fold_keys(keys, 0), False)
+        return jnp.where(outside, -jnp.inf, log_prob + log_det), (of_base, of_bijection)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         z = self.base.sample_rows(keys, condition if self.base.cond_shape is not None else None)
@@ -115,7 +121,7 @@ class Flow(AbstractDistribution):
         return Flow(BaseGiven.fix(self.base, condition), WithCondition.fix(self.bijection, condition))
 
 
-class BaseGiven(AbstractDistribution):
+class BaseGiven(AbstractCompound, AbstractDistribution):
     """A conditional base at one fixed condition; made by `Flow.given`."""
 
     base: AbstractDistribution
@@ -138,8 +144,14 @@ class BaseGiven(AbstractDistribution):
     def _fixed(self, n: int) -> Array:
         return jnp.broadcast_to(self.condition[..., None], (*self.condition.shape, n))
 
-    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        return self.base.log_prob_rows(x, self._fixed(x.shape[-1]), keys)
+    def with_members(self, members: tuple[Any, ...]) -> BaseGiven:
+        return BaseGiven(members[0], self.condition)
+
+    def score_with(
+        self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
+    ) -> tuple[Array, tuple[Any, ...]]:
+        _, log_prob, extra = step(self.base, x, self._fixed(x.shape[-1]), keys, False)
+        return log_prob, (extra,)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         return self.base.sample_rows(keys, self._fixed(keys.shape[0]))

@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_floats, check_values, message, positive
+from pushforward._parts import replaced
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import fold_keys
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.rows import AbstractCompound, Step
 
 
-class Mixture(AbstractDistribution):
+class Mixture(AbstractCompound, AbstractDistribution):
     r"""$p(x) = \sum_k w_k\, p_k(x)$, in logs throughout; weights and components are trained.
 
     Args:
@@ -60,14 +62,16 @@ class Mixture(AbstractDistribution):
         self.cond_shape = conditions.pop() if conditions else None
         self.needs_key = any(c.needs_key for c in self.components)
 
-    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        log_probs = jnp.stack(
-            [
-                c.log_prob_rows(x, self._own(c, condition), fold_keys(keys, n) if c.needs_key else None)
-                for n, c in enumerate(self.components)
-            ]
-        )
-        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits)[:, None] + log_probs, axis=0)
+    def with_members(self, members: tuple[Any, ...]) -> Mixture:
+        return replaced(self, components=members, needs_key=any(member.needs_key for member in members))
+
+    def score_with(
+        self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
+    ) -> tuple[Array, tuple[Any, ...]]:
+        scored = [step(c, x, condition, fold_keys(keys, n), False) for n, c in enumerate(self.components)]
+        log_probs = jnp.stack([log_prob for _, log_prob, _ in scored])
+        log_prob = jax.nn.logsumexp(jax.nn.log_softmax(self.logits)[:, None] + log_probs, axis=0)
+        return log_prob, tuple(extra for _, _, extra in scored)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         choice = jax.vmap(lambda key: jax.random.categorical(key, self.logits))(keys)

@@ -12,6 +12,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from pushforward._checks import message
+from pushforward._parts import replaced
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections import Chain, EmbedCondition
 from pushforward.bijections.base import along, fold_keys, run_batch
@@ -19,6 +20,7 @@ from pushforward.bijections.units import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.flow import Flow
+from pushforward.distributions.rows import AbstractCompound, Step, score_member
 
 # A sample that is rounded down to its step may miss the multiple it stands for by this share of a step.
 ROUNDING = 1e-6
@@ -127,7 +129,7 @@ def present(states: Array, state_of_value: Sequence[int]) -> Array:
     return jnp.where(jnp.asarray(places)[:, None] < 0, True, there)
 
 
-class TableDistribution(AbstractDistribution):
+class TableDistribution(AbstractCompound, AbstractDistribution):
     r"""$p(s, v \mid c) = P(s \mid c)\; p(v \mid s, c)$ over rows of states $s$ and values $v$.
 
     States have exact masses. Values have the density of any flow, given the states. A value rounded to a step $h$
@@ -256,15 +258,19 @@ class TableDistribution(AbstractDistribution):
             condition: `(*cond_shape, n)` or None.
             keys: `(n,)`; None if and only if no key is needed.
         """
+        return self._parts(score_member, x, condition, keys)[0]
+
+    def _parts(
+        self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
+    ) -> tuple[Parts, tuple[Any, ...]]:
         features = self._features(condition)
         mass = self._mass(x, features)
         if self.values is None:
-            return Parts(mass, jnp.zeros_like(mass))
+            return Parts(mass, jnp.zeros_like(mass)), ()
         seen = self._standard(x, features, keys)
-        own = fold_keys(keys, 3) if self.values.needs_key else None
-        density = self.values.log_prob_rows(seen.values, seen.condition, own)
+        _, density, extra = step(self.values, seen.values, seen.condition, fold_keys(keys, 3), False)
         # Where a row lies beyond the bounds the flow saw it at them.
-        return Parts(mass, jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, density + seen.log_prob))
+        return Parts(mass, jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, density + seen.log_prob)), (extra,)
 
     def standard(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Standard:
         """Rows as the flow of the values sees them, and the rest of their log-probability.
@@ -334,9 +340,20 @@ class TableDistribution(AbstractDistribution):
 
         return jax.vmap(draw, out_axes=-1)(keys)
 
-    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        mass, density = self.parts(x, condition, keys)
-        return mass + density
+    @property
+    def members(self) -> tuple[Any, ...]:
+        """The flow of the values, if there are any: masses of states and units are what they are."""
+        return () if self.values is None else (self.values,)
+
+    def with_members(self, members: tuple[Any, ...]) -> TableDistribution:
+        needs_key = self.noisy or any(member.needs_key for member in members)
+        return replaced(self, values=members[0] if members else None, needs_key=needs_key)
+
+    def score_with(
+        self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
+    ) -> tuple[Array, tuple[Any, ...]]:
+        (mass, density), extras = self._parts(step, x, condition, keys)
+        return mass + density, extras
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         features = self._features(condition)

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 
 from pushforward._checks import check_shape, message
+from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions import AbstractDistribution
 
@@ -71,5 +72,4 @@ class UnnormalisedDensity(AbstractDistribution):
 
 def is_normalised(model: Any) -> bool:
     """Whether no part of a model is an `UnnormalisedDensity`, so that `log_prob` is a log-density."""
-    parts = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, UnnormalisedDensity))
-    return not any(isinstance(part, UnnormalisedDensity) for part in parts)
+    return not any(isinstance(part, UnnormalisedDensity) for part in parts(model))

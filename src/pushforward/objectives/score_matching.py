@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_int, message
+from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import split_batch
 from pushforward.bijections import Continuous
@@ -151,5 +152,4 @@ def _linear_score(
 
 
 def _continuous(model: AbstractDistribution) -> list[Continuous]:
-    parts = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Continuous))
-    return [part for part in parts if isinstance(part, Continuous)]
+    return [part for part in parts(model) if isinstance(part, Continuous)]

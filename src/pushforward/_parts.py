@@ -1,0 +1,85 @@
+"""What models are built from: parts that show the parts they are made of, and are built again from others."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+
+from pushforward._module import Module
+
+Tree = TypeVar("Tree")
+
+
+class Part(Module):
+    """What a model is built from: every bijection and every distribution is one."""
+
+
+class AbstractWhole(Part):
+    """A part that is made of parts: it shows them, and it is built again from others.
+
+    A part stands in a field of its own or in a tuple, so that none is hidden.
+    """
+
+    @property
+    def members(self) -> tuple[Any, ...]:
+        """The parts in the fields, in the order of the fields."""
+        found = [_held(getattr(self, field.name)) for field in dataclasses.fields(self)]
+        return tuple(member for held in found for member in held)
+
+    @abstractmethod
+    def with_members(self, members: tuple[Any, ...]) -> Any:
+        """The same whole of other members, with the facts that follow from them.
+
+        Args:
+            members: as many as `members`, in the same order.
+        """
+
+
+def _held(value: Any) -> tuple[Any, ...]:
+    return tuple(part for part in (value if isinstance(value, tuple | list) else (value,)) if isinstance(part, Part))
+
+
+def replaced(module: Tree, **fields: Any) -> Tree:
+    """A copy of a module with other values in some of its fields, for one whose constructor draws weights."""
+    # As Equinox itself rebuilds a module from its leaves.
+    copy = object.__new__(type(module))
+    for field in dataclasses.fields(module):  # pyright: ignore[reportArgumentType] - modules are dataclasses
+        object.__setattr__(copy, field.name, fields.get(field.name, getattr(module, field.name)))
+    return copy
+
+
+def rewritten(model: Tree, change: Callable[[Any], Any]) -> Tree:
+    """The model with every part in it changed, the innermost first; a part that is left alone is the same object.
+
+    Args:
+        model: a part, or any tree of parts.
+        change: of a part; gives another one, or the same.
+    """
+
+    def one(node: Any) -> Any:
+        if isinstance(node, AbstractWhole):
+            new = tuple(one(member) for member in node.members)
+            if any(now is not old for now, old in zip(new, node.members, strict=True)):
+                node = node.with_members(new)
+        return change(node) if isinstance(node, Part) else node
+
+    return jax.tree.map(one, model, is_leaf=lambda node: isinstance(node, Part))
+
+
+def parts(model: Any) -> list[Any]:
+    """Every part of a model, wholes before what they are made of; layers of a scan are one, with stacked arrays."""
+    found: list[Any] = []
+
+    def one(node: Any) -> None:
+        if isinstance(node, Part):
+            found.append(node)
+        for member in node.members if isinstance(node, AbstractWhole) else ():
+            one(member)
+
+    for node in jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Part)):
+        one(node)
+    return found

@@ -72,7 +72,7 @@ def _floating(x: Array) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
 
 
-def as_event(name: str, x: Any, shape: Shape, what: str = "x") -> Array:
+def check_event(name: str, x: Any, shape: Shape, what: str = "x") -> Array:
     """One event as a floating array.
 
     Raises:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import pushforward as pf
 from pushforward.bijections import WithCondition
 from pushforward.bijections.base import run_batch
+from pushforward.bijections.combinators import unstacked
 from pushforward.checking.programs import quickly
 from pushforward.checking.walk import Probe, has_splines, spline_knots
 from pushforward.checking.walk import walk as walk_eagerly
@@ -77,7 +81,17 @@ def test_rows_of_an_event_are_walked_one_by_one():
     x = jax.random.normal(KEY, (2, 2, N))
     z, met = walk(bijection, x, None)
     np.testing.assert_allclose(z, inverse(bijection, x, None), atol=1e-12)
-    assert len(met) == 2
+    assert [one.values.shape for one in met] == [(2, N)]
+    rows = pf.Vmap(eqx.filter_vmap(spline_coupling)(jax.random.split(KEY, 2)), 2)
+    c = jax.random.normal(KEY, (2, N))
+    z, met = walk(rows, x, c)
+    np.testing.assert_allclose(z, inverse(rows, x, c), atol=1e-12)
+    assert [one.values.shape for one in met] == [(1, N)] * 2
+    probe = Probe(*(jnp.full(N, number) for number in (1, 0, 2, 0)))
+    met = walk(rows, inverse(pf.Invert(rows), walk(rows, x, c, probe=probe)[0], c), c)[1]
+    second: Any = unstacked(rows.bijection, 2)[1]
+    knots = spline_knots(second.conditioner(x[1, :1], c)[:, 0], 3, 2.0, by_height=True)
+    np.testing.assert_allclose(met[1].values[0], knots[2], atol=1e-9)
 
 
 def test_knots_are_those_of_the_spline():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import equinox as eqx
 import jax
 
-from pushforward._checks import as_event, check_condition, check_key
+from pushforward._checks import check_condition, check_event, check_key
 from pushforward._parts import AbstractWhole, Part
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 
@@ -106,12 +106,12 @@ class AbstractBatchedBijection(AbstractBijection):
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._one(as_event(type(self).__name__, x, self.in_shape), condition, key, True)
+        return self._one(check_event(type(self).__name__, x, self.in_shape), condition, key, True)
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._one(as_event(type(self).__name__, y, self.out_shape, "y"), condition, key, False)
+        return self._one(check_event(type(self).__name__, y, self.out_shape, "y"), condition, key, False)
 
     def _one(
         self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool

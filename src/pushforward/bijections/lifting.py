@@ -127,12 +127,12 @@ class Vmap(AbstractComposite):
         return Layout(stacked=self.n if any(self.of_rows) else None)
 
     def with_members(self, members: tuple[AbstractBijection, ...]) -> Vmap:
-        arrays = jax.tree.leaves(eqx.filter(members[0], is_array))
-        # Another solver or mode leaves the arrays alone; a wholly different member must be as uniform as they were.
-        if len(arrays) != len(self.of_rows) and len(set(self.of_rows)) > 1:
-            fix = "Give a member of the same arrays, or build a new Vmap."
-            raise ValueError(message("Vmap.with_members", f"{len(self.of_rows)} arrays", f"{len(arrays)}", fix))
-        of_rows = self.of_rows if len(arrays) == len(self.of_rows) else (any(self.of_rows),) * len(arrays)
+        old, new = (jax.tree.leaves(eqx.filter(member, is_array)) for member in (self.bijection, members[0]))
+        of_rows = self.of_rows
+        if len(new) != len(old):
+            # What is still there is shared as it was; new arrays have the rows' axis first if one has it.
+            shared = {id(leaf) for leaf, own in zip(old, self.of_rows, strict=True) if not own}
+            of_rows = tuple(any(self.of_rows) and id(leaf) not in shared for leaf in new)
         axes = iter([0 if own else None for own in of_rows])
         return Vmap(members[0], self.n, in_axes=lambda _: next(axes), cond_axis=self.cond_axis)
 
@@ -159,7 +159,8 @@ class Vmap(AbstractComposite):
         def row(own: list, part: Array, given: Array | None, row_keys: PRNGKeyArray | None) -> tuple[Array, Array, Any]:
             return step(eqx.combine(jax.tree.unflatten(tree, own), static), part, given, row_keys, forward)
 
-        row_keys = None if keys is None else split_keys(keys, self.n).reshape(self.n, -1)
+        row_keys: Any = split_keys(keys, self.n)
+        row_keys = None if keys is None else row_keys.reshape(self.n, -1)
         axes = ([0 if own else None for own in self.of_rows], 0, axis, None if keys is None else 0)
         out, log_dets, extra = jax.vmap(row, in_axes=axes)(leaves, value, condition, row_keys)
         return out, jnp.sum(log_dets, axis=0), (extra,)
@@ -170,9 +171,9 @@ def _moved(array: Any, source: int, target: int) -> Any:
     return (np if isinstance(array, np.ndarray) else jnp).moveaxis(array, source, target)
 
 
-def _axes_of_leaves(in_axes: Any, arrays: Any) -> list[int | None]:
+def _axes_of_leaves(in_axes: Any, arrays: Any) -> list[Any]:
     """One axis, or None, for each array of a tree, from a pytree prefix of axes and of functions of an array."""
-    axes: list[int | None] = []
+    axes: list[Any] = []
 
     def below(axis: Any, tree: Any) -> None:
         for leaf in jax.tree.leaves(tree):
@@ -243,7 +244,9 @@ class EmbedCondition(AbstractComposite):
             ValueError: the condition is missing or does not fit, or the network returns another shape than promised.
         """
         raw: Any = check_condition("EmbedCondition", condition, self.cond_shape)
-        embedded: Any = check_condition("EmbedCondition: the network's output", self.net(raw), self.bijection.cond_shape)
+        embedded: Any = check_condition(
+            "EmbedCondition: the network's output", self.net(raw), self.bijection.cond_shape
+        )
         return embedded
 
 

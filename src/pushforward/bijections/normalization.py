@@ -55,8 +55,8 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
 
     Each `PartialWhitening` is set so that its output has no narrow direction, and the mixtures of normals of a
     Gaussianization are fitted to the rows that reach them, in the same way. Layers are visited from the data inwards,
-    those of a `Scan` one by one and those within any composite; a flow without any of these comes back as it is. Call it once, before training, with a
-    few hundred rows; the result depends on the batch alone.
+    also those within composites, those of a `Scan` one by one; a flow without any of these comes back as it is. Call it
+    once, before training, with a few hundred rows; the result depends on the batch alone.
 
     Args:
         flow: a `Flow`.

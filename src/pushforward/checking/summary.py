@@ -13,8 +13,8 @@ import numpy as np
 
 from pushforward._checks import message
 from pushforward._types import Cost, Fixed, Shape, Traits
-from pushforward.bijections import Chain, EmbedCondition, Invert, Partial, Scan, Vmap, WithCondition
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections import Partial
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
 
@@ -181,23 +181,19 @@ def count(tree: Any) -> tuple[int, int]:
 
 def _layers(bijection: AbstractBijection, forward: bool, level: int, repeats: int) -> Iterator[LayerSummary]:
     """The layers in the order in which they run in that direction; containers come before what they hold."""
-    if isinstance(bijection, Chain):
-        for member in bijection.bijections if forward else reversed(bijection.bijections):
-            yield from _layers(member, forward, level, repeats)
-        return
-    if isinstance(bijection, Invert):
-        yield from _layers(bijection.bijection, not forward, level, repeats)
-        return
-    if isinstance(bijection, Scan):
-        yield from _layers(bijection.layer, forward, level, repeats * bijection.n_layers)
+    layout = bijection.layout if isinstance(bijection, AbstractComposite) else Layout()
+    members = bijection.members if isinstance(bijection, AbstractComposite) else ()
+    onwards, own = forward != layout.inverted, repeats * (layout.stacked or 1)
+    if layout.in_turn:
+        for member in members if onwards else reversed(members):
+            yield from _layers(member, onwards, level, own)
         return
     trained, fixed = count(bijection)
     traits = bijection.traits
     costs = (traits.forward, traits.inverse) if forward else (traits.inverse, traits.forward)
     yield LayerSummary(describe(bijection), level, repeats, trained, fixed, *costs, traits.log_det)
-    if isinstance(bijection, Partial | EmbedCondition | WithCondition | Vmap):
-        own = repeats * (bijection.n if isinstance(bijection, Vmap) and not bijection.shared else 1)
-        yield from _layers(bijection.bijection, forward, level + 1, own)
+    for member in members:
+        yield from _layers(member, onwards, level + 1, own)
 
 
 def describe(bijection: AbstractBijection) -> str:

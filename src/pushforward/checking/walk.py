@@ -6,7 +6,6 @@ layer, and can move rows onto a spline's knot, where the errors live that random
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,21 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._types import Array, is_array
+from pushforward._parts import parts
+from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward._vectorize import batch_keys
-from pushforward.bijections import (
-    Autoregressive,
-    Chain,
-    Coupling,
-    EmbedCondition,
-    Invert,
-    Partial,
-    RationalQuadraticMap,
-    Scan,
-    Vmap,
-    WithCondition,
+from pushforward.bijections import Autoregressive, Coupling, RationalQuadraticMap
+from pushforward.bijections.base import (
+    AbstractBijection,
+    AbstractComposite,
+    AbstractTwoWayBijection,
+    needed,
+    run_batch,
 )
-from pushforward.bijections.base import AbstractBijection, run_batch
 from pushforward.numerics.rational_quadratic import MIN_BIN
 
 
@@ -61,11 +56,25 @@ class Probe(NamedTuple):
         return Probe(zero - 1, zero, zero, zero)
 
 
-class _State(NamedTuple):
-    """Rows on their way, and how many spline layers lie behind them."""
+class _Numbered(AbstractTwoWayBijection):
+    """A spline layer with its number, an array, which a scan hands out like any other array of its layers."""
 
-    value: Array
-    count: Array
+    layer: Coupling | Autoregressive
+    number: Any
+    in_shape: Shape = eqx.field(static=True)
+    out_shape: Shape = eqx.field(static=True)
+    cond_shape: Shape | None = eqx.field(static=True)
+    traits: Traits = eqx.field(static=True)
+
+    def __init__(self, layer: Coupling | Autoregressive, number: Any):
+        self.layer, self.number = layer, number
+        self.in_shape, self.out_shape = layer.in_shape, layer.out_shape
+        self.cond_shape, self.traits = layer.cond_shape, layer.traits
+
+    def run_rows(
+        self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array]:
+        return run_batch(self.layer, value, condition, keys, forward)
 
 
 def walk(
@@ -73,7 +82,8 @@ def walk(
 ) -> tuple[Array, list[SplineInputs]]:
     """Latents `(*in_shape, n)`, and what entered each spline layer, the one next to the data first.
 
-    Known are the combinators and layers of `pushforward.bijections`; any other bijection is run as a whole.
+    Composites are entered; any other bijection than a layer of splines is run as a whole. Rows that one layer gets
+    several times (pixels, rows of an event with shared parameters) are coordinates of it.
 
     Args:
         bijection: from latent to data.
@@ -81,95 +91,80 @@ def walk(
         condition: `(*cond_shape, n)` or None.
         probe: rows to move on the way.
     """
-    probe = Probe.nowhere(x.shape[-1]) if probe is None else probe
-    state, met = _walk(bijection, _State(x, jnp.zeros((), jnp.int32)), condition, False, probe)
-    return state.value, met
+    wanted = Probe.nowhere(x.shape[-1]) if probe is None else probe
+    numbered = _numbered(bijection, False, np.zeros((), np.int32))
+
+    def step(
+        member: AbstractBijection, rows: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, Any]:
+        condition, keys = needed(member, condition, keys)
+        if isinstance(member, _Numbered):
+            image, met = _through_splines(member, rows, condition, forward, wanted)
+            return image, jnp.zeros(rows.shape[-1:], image.dtype), met
+        if isinstance(member, AbstractComposite):
+            return member.run_with(step, rows, condition, keys, forward)
+        return *run_batch(member, rows, condition, keys, forward), None
+
+    # The values do not depend on the keys: only the log-determinants would, and they are dropped.
+    keys = batch_keys(jax.random.key(0), x.shape[-1]) if bijection.traits.needs_key else None
+    z, _, extras = step(numbered, x, condition, keys, False)
+    stacks = jax.tree.leaves(extras, is_leaf=lambda node: isinstance(node, SplineInputs))
+    layers = [part for part in parts(numbered) if isinstance(part, _Numbered)]
+    met = {}
+    for layer, stack in zip(layers, stacks, strict=True):
+        numbers = np.ravel(layer.number)
+        each = stack.values.reshape(len(numbers), *stack.values.shape[-2:])
+        met.update({int(number): SplineInputs(own, stack.bound) for number, own in zip(numbers, each, strict=True)})
+    return z, [met[number] for number in sorted(met)]
+
+
+def _is_spline_layer(part: Any) -> bool:
+    return isinstance(part, Coupling | Autoregressive) and isinstance(part.scalar_map, RationalQuadraticMap)
 
 
 def has_splines(bijection: AbstractBijection | None) -> bool:
-    """Whether any layer that `walk` knows is made of splines."""
-
-    def is_layer(node: Any) -> bool:
-        return isinstance(node, Coupling | Autoregressive)
-
-    layers = [node for node in jax.tree.leaves(bijection, is_leaf=is_layer) if is_layer(node)]
-    return any(isinstance(layer.scalar_map, RationalQuadraticMap) for layer in layers)
+    """Whether any layer is made of splines."""
+    return any(map(_is_spline_layer, parts(bijection)))
 
 
-def _walk(
-    bijection: AbstractBijection, state: _State, condition: Array | None, forward: bool, probe: Probe
-) -> tuple[_State, list[SplineInputs]]:
-    if isinstance(bijection, Chain):
-        met: list[SplineInputs] = []
-        for member in bijection.bijections if forward else reversed(bijection.bijections):
-            state, own = _walk(member, state, condition, forward, probe)
-            met += own
-        return state, met
-    if isinstance(bijection, Scan):
-        return _walk_scan(bijection, state, condition, forward, probe)
-    if isinstance(bijection, Invert):
-        return _walk(bijection.bijection, state, condition, not forward, probe)
-    if isinstance(bijection, EmbedCondition):
-        embedded = jax.vmap(bijection.embed, in_axes=-1, out_axes=-1)(condition)
-        return _walk(bijection.bijection, state, embedded, forward, probe)
-    if isinstance(bijection, WithCondition):
-        n = state.value.shape[-1]
-        fixed = jnp.broadcast_to(bijection.condition[..., None], (*bijection.condition.shape, n))
-        return _walk(bijection.bijection, state, fixed, forward, probe)
-    if isinstance(bijection, Partial):
-        indices = np.array(bijection.indices)
-        part, met = _walk(bijection.bijection, state._replace(value=state.value[indices]), condition, forward, probe)
-        return _State(state.value.at[indices].set(part.value), part.count), met
-    if isinstance(bijection, Vmap) and has_splines(bijection):
-        return _walk_rows(bijection, state, condition, forward, probe)
-    if isinstance(bijection, Coupling | Autoregressive) and isinstance(bijection.scalar_map, RationalQuadraticMap):
-        return _walk_splines(bijection, bijection.scalar_map, state, condition, forward, probe)
-    # The value does not depend on the key: only the log-determinant would, and it is dropped.
-    keys = batch_keys(jax.random.key(0), state.value.shape[-1]) if bijection.traits.needs_key else None
-    return state._replace(value=run_batch(bijection, state.value, condition, keys, forward)[0]), []
+def _count(bijection: AbstractBijection) -> int:
+    """The number of spline layers, each of a stack by itself."""
+    if not isinstance(bijection, AbstractComposite):
+        return int(_is_spline_layer(bijection))
+    return (bijection.layout.stacked or 1) * sum(map(_count, bijection.members))
 
 
-def _walk_scan(
-    scan: Scan, state: _State, condition: Array | None, forward: bool, probe: Probe
-) -> tuple[_State, list[SplineInputs]]:
-    arrays, static = eqx.partition(scan.layer, is_array)
+def _numbered(bijection: Any, forward: bool, first: np.ndarray) -> Any:
+    """The bijection with its spline layers numbered in the order in which rows meet them.
 
-    def step(state: _State, own: Any) -> tuple[_State, list[SplineInputs]]:
-        after, met = _walk(eqx.combine(own, static), state, condition, forward, probe)
-        return after._replace(value=after.value.astype(state.value.dtype)), met
-
-    arrays = jax.tree.map(jnp.asarray, arrays)
-    inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    state = state._replace(value=state.value.astype(jnp.result_type(state.value, *inexact)))
-    state, stacked = jax.lax.scan(step, state, arrays, reverse=not forward)
-    order = range(scan.n_layers) if forward else reversed(range(scan.n_layers))
-    return state, [jax.tree.map(operator.itemgetter(n), one) for n in order for one in stacked]
-
-
-def _walk_rows(
-    vmap: Vmap, state: _State, condition: Array | None, forward: bool, probe: Probe
-) -> tuple[_State, list[SplineInputs]]:
-    arrays, static = eqx.partition(vmap.bijection, is_array)
-    rows, met, count = [], [], state.count
-    for n in range(vmap.n):
-        own = arrays if vmap.shared else jax.tree.map(operator.itemgetter(n), arrays)
-        part, seen = _walk(eqx.combine(own, static), _State(state.value[n], count), condition, forward, probe)
-        rows.append(part.value)
-        count = part.count
-        met += seen
-    return _State(jnp.stack(rows), count), met
+    Args:
+        bijection: any.
+        forward: the direction of the rows.
+        first: the number of the first, one for each of a stack.
+    """
+    if _is_spline_layer(bijection):
+        return _Numbered(bijection, first)
+    if not isinstance(bijection, AbstractComposite) or not has_splines(bijection):
+        return bijection
+    layout, members = bijection.layout, list(bijection.members)
+    forward = forward != layout.inverted
+    backwards = layout.in_turn and not forward
+    if layout.stacked is not None:
+        places = np.arange(layout.stacked, dtype=np.int32)
+        first = first[..., None] + sum(map(_count, members)) * (places[::-1] if backwards else places)
+    order = range(len(members))
+    for place in reversed(order) if backwards else order:
+        n = _count(members[place])
+        members[place] = _numbered(members[place], forward, first)
+        first = first + n
+    return bijection.with_members(tuple(members))
 
 
-def _walk_splines(
-    layer: Coupling | Autoregressive,
-    spline: RationalQuadraticMap,
-    state: _State,
-    condition: Array | None,
-    forward: bool,
-    probe: Probe,
-) -> tuple[_State, list[SplineInputs]]:
-    value = state.value
-    condition = None if layer.cond_shape is None else condition
+def _through_splines(
+    numbered: _Numbered, value: Array, condition: Array | None, forward: bool, probe: Probe
+) -> tuple[Array, SplineInputs]:
+    layer = numbered.layer
+    spline: Any = layer.scalar_map
     if isinstance(layer, Coupling):
         mapped = np.flatnonzero(np.array(layer.split))
         rest = value[np.flatnonzero(~np.array(layer.split))]
@@ -180,17 +175,22 @@ def _walk_splines(
         # does not change.
         x = value if forward else run_batch(layer, value, condition, None, False)[0]
         params = layer.conditioner(x, condition)
-    inputs = value[mapped]
-    which = probe.coordinate % len(mapped)
+    inputs, n = value[mapped], len(probe.layer)
+    # Rows that come several times: each time is another coordinate.
+    times = value.shape[-1] // n
+    probe = Probe(*(jnp.tile(jnp.asarray(part), times) for part in probe))
+    place = probe.coordinate % (len(mapped) * times)
+    which = place // times
     of_row = jnp.take_along_axis(params, which[None, None, :], axis=1)[:, 0]
     knots = spline_knots(of_row, spline.bins, spline.bound, by_height=not forward).astype(value.dtype)
     target = jnp.take_along_axis(knots, (probe.knot % (spline.bins + 1))[None], axis=0)[0]
     beside = jnp.nextafter(target, jnp.where(probe.ulps > 0, jnp.inf, -jnp.inf).astype(target.dtype))
     target = jnp.where(probe.ulps == 0, target, beside)
-    chosen = (jnp.arange(len(mapped))[:, None] == which) & (probe.layer == state.count)
+    here = (probe.layer == numbered.number) & (place % times == jnp.arange(n * times) // n)
+    chosen = (jnp.arange(len(mapped))[:, None] == which) & here
     moved = value.at[mapped].set(jnp.where(chosen, target, inputs))
     image = run_batch(layer, moved, condition, None, forward)[0]
-    return _State(image, state.count + 1), [SplineInputs(inputs, spline.bound)]
+    return image, SplineInputs(inputs.reshape(-1, n), spline.bound)
 
 
 def spline_knots(params: Array, bins: int, bound: float, by_height: bool) -> Array:

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import message
-from pushforward._types import Array, Shape
+from pushforward._parts import rewritten
+from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, split_batch
-from pushforward.bijections import Chain, Continuous, EmbedCondition, Invert, Scan, Standardize
-from pushforward.bijections.base import AbstractBijection, along, run_batch
-from pushforward.bijections.lifting import WithCondition
+from pushforward.bijections import Continuous, Standardize
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, along, needed, run_batch
+from pushforward.bijections.combinators import unstacked
 from pushforward.bijections.units import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.evaluation import evaluation_form
@@ -29,7 +30,8 @@ UNITS = (ColumnUnits, Standardize)
 def stages(bijection: AbstractBijection) -> list[AbstractBijection]:
     """The parts that a bijection runs one after the other: `Chain` of them is the bijection.
 
-    Chains are entered, the layers of a `Scan` come one by one, and what is inverted runs backwards.
+    Chains are entered, the layers of a `Scan` come one by one, and what is inverted runs backwards. A composite around
+    one bijection that has stages is such a composite around each of them.
 
     Args:
         bijection: any.
@@ -40,23 +42,20 @@ def stages(bijection: AbstractBijection) -> list[AbstractBijection]:
         >>> len(pf.distributions.stages(flow.bijection))
         3
     """
-    if isinstance(bijection, Chain):
-        return [stage for member in bijection.bijections for stage in stages(member)]
-    if isinstance(bijection, Scan):
-        return bijection.layers()
-    if isinstance(bijection, Invert):
-        parts = reversed(stages(bijection.bijection))
-        return [part.bijection if isinstance(part, Invert) else Invert(part) for part in parts]
-    if isinstance(bijection, EmbedCondition | WithCondition):
-        parts = stages(bijection.bijection)
-        return [part if part.cond_shape is None else _around(bijection, part) for part in parts]
-    return [bijection]
-
-
-def _around(outer: EmbedCondition | WithCondition, inner: AbstractBijection) -> AbstractBijection:
-    if isinstance(outer, WithCondition):
-        return WithCondition(inner, outer.condition)
-    return EmbedCondition(inner, outer.net, outer.cond_shape or ())
+    if not isinstance(bijection, AbstractComposite):
+        return [bijection]
+    layout, members = bijection.layout, bijection.members
+    if layout.in_turn and not layout.inverted:
+        if layout.stacked is not None:
+            return [layer for member in members for layer in unstacked(member, layout.stacked)]
+        return [stage for member in members for stage in stages(member)]
+    if len(members) != 1 or layout.stacked is not None:
+        return [bijection]
+    # What holds one member in place holds a composition by holding each of its stages.
+    parts = [stage for member in members for stage in stages(member)]
+    if len(parts) == 1:
+        return [bijection]
+    return [bijection.with_members((part,)) for part in (reversed(parts) if layout.inverted else parts)]
 
 
 class Until(AbstractField):
@@ -297,9 +296,22 @@ def _beyond(units: ColumnUnits, rows: Array) -> Array:
 def _velocity(part: AbstractBijection, after: tuple[AbstractBijection, ...], t: Array, rows: Array) -> Array:
     for bijection in reversed(after):
         rows, _ = run_batch(bijection, rows, None, None, False)
-    layer: Any = _continuous(part)
-    condition = part.condition if isinstance(part, WithCondition) else None
-    moved = jax.vmap(lambda row: layer.field(t, row, condition), in_axes=-1, out_axes=-1)(rows)
+
+    def moved(by: Array) -> Array:
+        """The rows after a short time: what holds the field says where its velocity goes."""
+
+        def step(
+            member: AbstractBijection, rows: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+        ) -> tuple[Array, Array, None]:
+            condition, _ = needed(member, condition, keys)
+            if isinstance(member, Continuous):
+                velocity = _velocities(member.field, t, rows, condition)
+                return rows + by * velocity.astype(rows.dtype), jnp.zeros(rows.shape[-1:], rows.dtype), None
+            if isinstance(member, AbstractComposite):
+                return *member.run_with(step, rows, condition, keys, forward)[:2], None
+            return *run_batch(member, rows, condition, keys, forward), None
+
+        return step(part, rows, None, None, True)[0]
 
     def onwards(rows: Array) -> Array:
         for bijection in after:
@@ -307,17 +319,23 @@ def _velocity(part: AbstractBijection, after: tuple[AbstractBijection, ...], t: 
         return rows
 
     # What comes after the field turns and stretches its arrows, by the Jacobian.
-    return jax.jvp(onwards, (rows,), (moved.astype(rows.dtype),))[1]
+    return jax.jvp(lambda by: onwards(moved(by)), (jnp.zeros((), rows.dtype),), (jnp.ones((), rows.dtype),))[1]
+
+
+def _velocities(field: AbstractField, t: Array, rows: Array, condition: Array | None) -> Array:
+    axes = (-1, None if condition is None else -1)
+    return jax.vmap(lambda row, given: field(t, row, given), in_axes=axes, out_axes=-1)(rows, condition)
 
 
 def _continuous(part: AbstractBijection) -> Continuous | None:
-    """The continuous layer of a stage, which may have its condition fixed."""
-    inner = part.bijection if isinstance(part, WithCondition) else part
-    return inner if isinstance(inner, Continuous) else None
+    """The continuous layer of a stage, which composites may hold in place."""
+    while isinstance(part, AbstractComposite) and len(part.members) == 1 and part.layout == Layout():
+        part = part.members[0]
+    return part if isinstance(part, Continuous) else None
 
 
-def _rebuilt(part: AbstractBijection, new: Continuous) -> AbstractBijection:
-    return WithCondition(new, part.condition) if isinstance(part, WithCondition) else new
+def _rebuilt(part: Any, new: Continuous) -> Any:
+    return rewritten(part, lambda inner: new if isinstance(inner, Continuous) else inner)
 
 
 def _with_exact_trace(part: AbstractBijection) -> AbstractBijection:

@@ -50,7 +50,7 @@ Step = Callable[[Any, Array, Array | None, PRNGKeyArray | None, bool], tuple[Arr
 
 
 class AbstractCompound(AbstractRows, AbstractWhole):
-    """A distribution made of bijections and other distributions, its `members`, which it shows and scores with any step.
+    """A distribution made of bijections and distributions, its `members`, which it shows and scores with any step.
 
     Final subclasses implement `score_with`, which says once which rows, condition and keys each member gets.
     """

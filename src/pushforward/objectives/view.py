@@ -12,7 +12,7 @@ from pushforward._types import Array, PRNGKeyArray, trainable
 from pushforward._vectorize import batch_keys, split_batch
 from pushforward.bijections import Chain, Continuous
 from pushforward.bijections.base import run_batch
-from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal, stages
 from pushforward.distributions.table import TableDistribution
 from pushforward.objectives.base import Rows
 
@@ -101,7 +101,7 @@ def layer_and_noise(name: str, model: AbstractDistribution) -> tuple[Continuous,
 def _parts(name: str, flow: Any) -> tuple[Continuous, AbstractDistribution, tuple]:
     """The continuous layer of a flow, the noise that it starts from, and the fixed bijections after it."""
     if isinstance(flow, Flow):
-        members: Any = flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
+        members: Any = stages(flow.bijection)
         places = [i for i, member in enumerate(members) if isinstance(member, Continuous)]
         if len(places) == 1:
             before, after = tuple(members[: places[0]]), tuple(members[places[0] + 1 :])

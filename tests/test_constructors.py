@@ -22,6 +22,13 @@ MADE: dict[str, Callable[[jax.Array], jax.Array]] = {
     "UniformBox": lambda a: pf.UniformBox(-a, a).log_prob(X),
     "StudentT": lambda a: pf.StudentT(a).log_prob(X),
     "Mixture": lambda a: pf.Mixture([pf.StandardNormal((2,)), pf.UniformBox([0.0, 0.0], 1.0)], weights=a).log_prob(X),
+    "MultivariateNormal, cov": lambda a: pf.MultivariateNormal(a, jnp.diag(a) + 0.3).log_prob(X),
+    "MultivariateNormal, scale_tril": lambda a: pf.MultivariateNormal(0.0, scale_tril=jnp.diag(a)).log_prob(X),
+    "ConditionalNormal": lambda a: pf.ConditionalNormal(lambda c: jnp.concatenate([a, c]), (2,), (2,)).log_prob(X, a),
+    "Joint": lambda a: pf.Joint([pf.StudentT(a[:1]), pf.DiagonalNormal(a[1:], a[:1])], [[1], [0]]).log_prob(X),
+    "Joint.entropy": lambda a: pf.Joint([pf.StudentT(a[:1]), pf.DiagonalNormal(a[1:], a[:1])]).entropy(),
+    "StudentT.cdf": lambda a: pf.StudentT(a).cdf(X).sum(),
+    "StudentT.quantile": lambda a: pf.StudentT(a).quantile(X).sum(),
     "Flow.given": lambda a: CONDITIONAL.given(a).log_prob(X),
     "lists of traced numbers": lambda a: pf.DiagonalNormal([a[0], 0.0], [1.0, a[1]]).log_prob(X),
 }

@@ -55,9 +55,12 @@ if TYPE_CHECKING:
     from pushforward.data.errors import DataError
     from pushforward.distributions import (
         AbstractDistribution,
+        ConditionalNormal,
         DiagonalNormal,
         Flow,
+        Joint,
         Mixture,
+        MultivariateNormal,
         StandardNormal,
         StudentT,
         UniformBox,
@@ -115,9 +118,12 @@ _NAMES = {
     ),
     "distributions": (
         "AbstractDistribution",
+        "ConditionalNormal",
         "DiagonalNormal",
         "Flow",
+        "Joint",
         "Mixture",
+        "MultivariateNormal",
         "StandardNormal",
         "StudentT",
         "UniformBox",

@@ -14,8 +14,8 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.bijections.lifting import WithCondition
-from pushforward.distributions.base import AbstractDistribution, split_condition
-from pushforward.distributions.rows import AbstractCompound, Step
+from pushforward.distributions.base import AbstractDistribution, shared_condition, split_condition
+from pushforward.distributions.rows import AbstractCompound, Step, own
 
 
 class Flow(AbstractCompound, AbstractDistribution):
@@ -52,14 +52,10 @@ class Flow(AbstractCompound, AbstractDistribution):
             fix = f"Build the base with shape {bijection.in_shape}."
             expected = f"a base over events of shape {bijection.in_shape} ({type(bijection).__name__}.in_shape)"
             raise ValueError(message("Flow", expected, f"{type(base).__name__} over {base.event_shape}", fix))
-        shapes = {s for s in (base.cond_shape, bijection.cond_shape) if s is not None}
-        if len(shapes) > 1:
-            fix = "Base and bijection see the same condition; embed it for one of them with EmbedCondition."
-            raise ValueError(message("Flow", "one shape of condition", f"{sorted(shapes)}", fix))
         self.base = base
         self.bijection = bijection
         self.event_shape = bijection.out_shape
-        self.cond_shape = shapes.pop() if shapes else None
+        self.cond_shape = shared_condition("Flow", (base, bijection))
         self.needs_key = bijection.traits.needs_key or base.needs_key
 
     def with_members(self, members: tuple[Any, ...]) -> Flow:
@@ -77,11 +73,11 @@ class Flow(AbstractCompound, AbstractDistribution):
         return jnp.where(outside, -jnp.inf, log_prob + log_det), (of_base, of_bijection)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        z = self.base.sample_rows(keys, condition if self.base.cond_shape is not None else None)
+        z = self.base.sample_rows(keys, own(self.base, condition))
         return run_batch(self.bijection, z, condition, fold_keys(keys, 1), True)[0]
 
     def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
-        z, log_prob = self.base.sample_and_log_prob_rows(keys, condition if self.base.cond_shape is not None else None)
+        z, log_prob = self.base.sample_and_log_prob_rows(keys, own(self.base, condition))
         x, log_det = run_batch(self.bijection, z, condition, fold_keys(keys, 1), True)
         return x, log_prob - log_det
 

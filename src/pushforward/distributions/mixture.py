@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +15,12 @@ from pushforward._checks import as_floats, check_values, message, positive
 from pushforward._parts import replaced
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import fold_keys
-from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.rows import AbstractCompound, Step
+from pushforward.distributions.base import AbstractDistribution, shared_condition
+from pushforward.distributions.closed_form import AbstractClosedForm, closed_forms
+from pushforward.distributions.rows import AbstractCompound, Step, own
 
 
-class Mixture(AbstractCompound, AbstractDistribution):
+class Mixture(AbstractCompound, AbstractClosedForm):
     r"""$p(x) = \sum_k w_k\, p_k(x)$, in logs throughout; weights and components are trained.
 
     Args:
@@ -47,10 +50,9 @@ class Mixture(AbstractCompound, AbstractDistribution):
         if not self.components:
             raise ValueError(message("Mixture", "one component or more", "none", "Give a list of distributions."))
         shapes = {c.event_shape for c in self.components}
-        conditions = {c.cond_shape for c in self.components if c.cond_shape is not None}
-        if len(shapes) > 1 or len(conditions) > 1:
-            fix = "All components are over the same events and see the same condition."
-            raise ValueError(message("Mixture", "one event shape and one condition", f"{shapes}, {conditions}", fix))
+        if len(shapes) > 1:
+            fix = "All components are over the same events; parts of an event are a Joint."
+            raise ValueError(message("Mixture", "one event shape", f"{sorted(shapes)}", fix))
         n = len(self.components)
         values = jnp.ones(n) if weights is None else as_floats(weights)
         fix = "Leave out a component instead of giving it the weight 0."
@@ -59,7 +61,7 @@ class Mixture(AbstractCompound, AbstractDistribution):
         check_values("Mixture", f"{n} finite weights > 0", positive, fix, values)
         self.logits = jnp.log(values / values.sum())
         self.event_shape = shapes.pop()
-        self.cond_shape = conditions.pop() if conditions else None
+        self.cond_shape = shared_condition("Mixture", self.components)
         self.needs_key = any(c.needs_key for c in self.components)
 
     def with_members(self, members: tuple[Any, ...]) -> Mixture:
@@ -77,7 +79,7 @@ class Mixture(AbstractCompound, AbstractDistribution):
         choice = jax.vmap(lambda key: jax.random.categorical(key, self.logits))(keys)
         x = jnp.zeros((*self.event_shape, keys.shape[0]))
         for n, c in enumerate(self.components):
-            draws = c.sample_rows(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n), self._own(c, condition))
+            draws = c.sample_rows(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n), own(c, condition))
             x = jnp.where(choice == n, draws, x)
         return x
 
@@ -85,5 +87,33 @@ class Mixture(AbstractCompound, AbstractDistribution):
         x = self.sample_rows(keys, condition)
         return x, self.log_prob_rows(x, condition, fold_keys(keys, len(self.components)) if self.needs_key else None)
 
-    def _own(self, component: AbstractDistribution, condition: Array | None) -> Array | None:
-        return condition if component.cond_shape is not None else None
+    def _parts(self) -> tuple[list[AbstractClosedForm], Array]:
+        """The components, and their weights with an axis for them alone."""
+        return closed_forms("Mixture", self.components), jax.nn.softmax(self.logits)
+
+    def mean_rows(self, condition: Array | None) -> Array:
+        components, weights = self._parts()
+        return _weighted(weights, [c.mean_rows(own(c, condition)) for c in components])
+
+    def variance_rows(self, condition: Array | None) -> Array:
+        components, weights = self._parts()
+        means = [c.mean_rows(own(c, condition)) for c in components]
+        mean = _weighted(weights, means)
+        within = [c.variance_rows(own(c, condition)) for c in components]
+        return _weighted(weights, [v + (m - mean) ** 2 for v, m in zip(within, means, strict=True)])
+
+    def entropy_rows(self, condition: Array | None) -> Array:
+        fix = "Estimate it: -model.sample_and_log_prob(key, 10_000)[1].mean()."
+        raise NotImplementedError(message("Mixture.entropy", "a distribution with a closed form", "a mixture", fix))
+
+    def cdf_rows(self, x: Array, condition: Array | None) -> Array:
+        components, weights = self._parts()
+        return _weighted(weights, [c.cdf_rows(x, own(c, condition)) for c in components])
+
+    def quantile_rows(self, p: Array, condition: Array | None) -> Array:
+        fix = "Solve cdf(x) = p with pushforward.numerics.root.solve_increasing, or take quantiles of samples."
+        raise NotImplementedError(message("Mixture.quantile", "a distribution with a closed form", "a mixture", fix))
+
+
+def _weighted(weights: Array, values: list[Array]) -> Array:
+    return functools.reduce(operator.add, [w * value for w, value in zip(weights, values, strict=True)])

@@ -82,8 +82,13 @@ def score_member(
     return rows, member.log_prob_rows(rows, *needed_to_score(member, condition, keys)), None
 
 
+def own(member: AbstractRows, condition: Array | None) -> Array | None:
+    """The condition for a member, which takes none if it is unconditional."""
+    return condition if member.cond_shape is not None else None
+
+
 def needed_to_score(
     member: AbstractRows, condition: Array | None, keys: PRNGKeyArray | None
 ) -> tuple[Array | None, PRNGKeyArray | None]:
     """The condition, unless the distribution is unconditional; the keys, unless it needs none."""
-    return None if member.cond_shape is None else condition, keys if member.needs_key else None
+    return own(member, condition), keys if member.needs_key else None

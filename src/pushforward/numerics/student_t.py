@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,30 +47,38 @@ class StudentTail(NamedTuple):
     coefficients: Array
 
 
-def student_tail(df: np.ndarray) -> StudentTail:
-    """The numbers for these degrees of freedom, as NumPy's float64.
+def student_tail(df: Any) -> StudentTail:
+    """The numbers for these degrees of freedom: in NumPy's float64 for numbers, in JAX's type for its arrays.
 
     Args:
         df: above 0, any shape.
+
+    Cost: a quadrature of `QUADRATURE[2]` points at `TERMS` nodes for each.
     """
-    df = np.asarray(df, np.float64)
-    middle = MIDDLE / np.sqrt(df)
+    traced = isinstance(df, jax.Array)
+    nx: Any = jnp if traced else np  # the same formulas; NumPy keeps float64 where JAX would not
+    df = df if traced else np.asarray(df, np.float64)
+    middle = MIDDLE / nx.sqrt(df)
     t = np.cos(math.pi * (np.arange(TERMS) + 0.5) / TERMS).reshape(-1, *(1,) * df.ndim)
+    t = nx.asarray(t, df.dtype)
     tau = middle * (1 + t) / (1 + 2 * middle - t)
-    scale = df * tau + np.sqrt(2 * df / math.pi)
-    total = np.zeros_like(scale)
+    scale = df * tau + nx.sqrt(2 * df / math.pi)
     exponents, step = np.linspace(*QUADRATURE, retstep=True)
-    for h in exponents:
-        u = math.exp(h - math.exp(-h))
-        s = u / scale
-        # log(cosh s + tau sinh s), whose leading terms cancel for large df.
-        log_base = s + np.log1p((1 - tau) / 2 * np.expm1(-2 * s))
-        total += np.exp(-df * log_base) * u * (1 + math.exp(-h))
-    coefficients = _through(total * step)
+    u, weight = (
+        nx.asarray(a.reshape(-1, *(1,) * t.ndim), df.dtype)
+        for a in (np.exp(exponents - np.exp(-exponents)), 1 + np.exp(-exponents))
+    )
+    s = u / scale
+    # log(cosh s + tau sinh s), whose leading terms cancel for large df.
+    log_base = s + nx.log1p((1 - tau) / 2 * nx.expm1(-2 * s))
+    total = nx.sum(nx.exp(-df * log_base) * u * weight, axis=0)
+    coefficients = total * step
+    for matrix in _through(TERMS):  # not their product, whose numbers are large and cancel
+        coefficients = nx.tensordot(nx.asarray(matrix, df.dtype), coefficients, 1)
     # The integral at 0 is half the beta function: so scaled, the two halves of the distribution add up to 1.
-    at_zero = np.polynomial.polynomial.polyval(-1.0, coefficients)
-    log_beta = np.log(2 * at_zero) - 0.5 * np.log(2 * df / math.pi)
-    return StudentTail(df, log_beta, middle, coefficients)  # pyright: ignore[reportArgumentType]
+    at_zero = nx.tensordot(nx.asarray((-1.0) ** np.arange(TERMS), df.dtype), coefficients, 1)
+    log_beta = nx.log(2 * at_zero) - 0.5 * nx.log(2 * df / math.pi)
+    return StudentTail(df, log_beta, middle, coefficients)
 
 
 def log_tail(size: Array, tail: StudentTail) -> Array:
@@ -111,7 +119,10 @@ def tail_quantile(log_p: Array, tail: StudentTail) -> Array:
     excess = jax.lax.stop_gradient(-log_p) - LOG_2
     guess = jnp.maximum(excess / tail.df, (jnp.sqrt(MILLS + 2 * excess) - math.sqrt(MILLS)) / jnp.sqrt(tail.df))
     place = solve_increasing(fall, -log_p, ORIGIN + unit * guess).x
-    return jnp.sqrt(tail.df) * jnp.sinh(jnp.clip((place - ORIGIN) / unit, 0.0, max_exponent(log_p.dtype)))
+    u = (place - ORIGIN) / unit
+    # Not jnp.maximum, which halves the gradient at the median.
+    u = jnp.where(u < 0, 0.0, u)
+    return jnp.sqrt(tail.df) * jnp.sinh(jnp.minimum(u, max_exponent(log_p.dtype)))
 
 
 def log_density(x: Array, tail: StudentTail) -> Array:
@@ -129,16 +140,17 @@ def _log_integral(tau: Array, tail: StudentTail) -> Array:
     return jnp.log(value / (tail.df * tau + jnp.sqrt(2 * tail.df / math.pi)))
 
 
-def _through(values: np.ndarray) -> np.ndarray:
-    """The polynomial through `values`, `(n, ...)`, at the `n` Chebyshev nodes: its coefficients of 1, t, t^2, ...
+def _through(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two matrices that give the coefficients of 1, t, t^2, ... of the polynomial through values at `n` nodes.
+
+    The nodes are Chebyshev's; the first matrix gives coefficients of his polynomials, the second those of powers.
 
     Powers serve as well as Chebyshev's polynomials here: the coefficients add up to less than 5.
     """
-    n = len(values)
     angles = math.pi * (np.arange(n) + 0.5) / n
     chebyshev = 2 / n * np.cos(np.outer(np.arange(n), angles))
     chebyshev[0] /= 2
     powers = np.zeros((n, n))
     for k in range(n):
         powers[: k + 1, k] = np.polynomial.chebyshev.cheb2poly(np.eye(n)[k, : k + 1])
-    return np.tensordot(powers, np.tensordot(chebyshev, values, 1), 1)
+    return chebyshev, powers

@@ -32,7 +32,7 @@ CONDITIONAL = stats.norm(GIVEN[:2], np.exp(GIVEN[2:]))
 PAIR = (stats.norm(-2.0, 1.0), stats.uniform(0.0, 3.0))
 
 # Name: (the distribution, its condition, scipy's of each coordinate, the entropy of all).
-CASES: dict[str, tuple[Callable[[], Any], Any, Any, float]] = {
+CASES: dict[str, tuple[Callable[[], Any], Any, Any, Any]] = {
     "StandardNormal": (lambda: pf.StandardNormal((2,)), None, stats.norm([0, 0], 1), 2 * stats.norm.entropy()),
     "DiagonalNormal": (lambda: pf.DiagonalNormal(LOC, SCALE), None, NORMAL, NORMAL.entropy().sum()),
     "UniformBox": (lambda: pf.UniformBox(LOW, HIGH), None, UNIFORM, UNIFORM.entropy().sum()),

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +19,9 @@ from cases import small
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions import with_solver
 from pushforward.dynamics import FixedSteps
-from pushforward.export import export_numpy, export_stablehlo
+from pushforward.export import export_stablehlo
 from pushforward.export import stablehlo as stablehlo_module
-from pushforward.export.numpy_runtime import load
-from pushforward.export.report import ExportReport, expected_of
+from pushforward.export.report import expected_of
 from pushforward.export.stablehlo import custom_calls
 from pushforward.export.trace import functions_of
 from pushforward.testing import randomise
@@ -59,10 +54,9 @@ SELDOM: dict[str, dict[str, Any]] = {
     "cnf": {"condition_dim": 2},
     "score_sde": {},
 }
-# Solved step by step, as many as each row needs: no program of NumPy's.
+# Solved step by step, as many as each row needs.
 SOLVED = ("cnf", "score_sde")
 FLOWS |= SELDOM
-STABLEHLO = ("realnvp", "nsf, autoregressive", *SELDOM, "sylvester")
 
 
 def flow_of(name: str) -> pf.Flow:
@@ -92,45 +86,20 @@ class Noisy(pf.AbstractDistribution):
         raise NotImplementedError
 
 
-class Foreign(Noisy):
-    """One that needs an operation which the runtime does not have."""
-
-    def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:
-        return jnp.linalg.cholesky(jnp.eye(3) + x[:, :1] * x[:, :1].T)[0, 0] * jnp.ones(x.shape[-1])
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[pf.Flow, ExportReport]]:
-    """A member of the zoo and its export for NumPy, made once."""
-
-    @functools.cache
-    def make(name: str) -> tuple[pf.Flow, ExportReport]:
-        flow = flow_of(name)
-        return flow, export_numpy(flow, tmp_path_factory.mktemp("numpy"), **given(flow))
-
-    return make
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.thorough] if n in SELDOM else []) for n in FLOWS if n not in SOLVED]
 )
-def test_exports_are_the_model(name: str, exported: Callable, tmp_path: Path) -> None:
-    flow, report = exported(name)
+def test_exports_are_the_model(name: str, tmp_path: Path) -> None:
+    flow = flow_of(name)
+    report = export_stablehlo(flow, tmp_path / "stablehlo", **given(flow))
     assert report.ok
     assert report.rows == 1000
     assert max(report.max_abs_error_log_prob, report.max_abs_error_sample) < 1e-9
-    # Loose bounds: a loop over rows in Python would take minutes.
-    assert report.seconds["log_prob"] < 1
-    assert report.seconds["sample"] < 10
-    if name in STABLEHLO:
-        report = export_stablehlo(flow, tmp_path / "stablehlo", **given(flow))
-        assert report.ok
-        assert max(report.max_abs_error_log_prob, report.max_abs_error_sample) < 1e-9
-        assert set(report.custom_calls) == {"shape_assertion"}
-        record = json.loads((tmp_path / "stablehlo/export.json").read_text())
-        assert record["programs"]["sample"]["arguments"]["rows"] == {"shape": ["n"], "dtype": "uint32"}
-        for path, digest in report.files.items():
-            assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+    assert set(report.custom_calls) == {"shape_assertion"}
+    record = json.loads((tmp_path / "stablehlo/export.json").read_text())
+    assert record["programs"]["sample"]["arguments"]["rows"] == {"shape": ["n"], "dtype": "uint32"}
+    for path, digest in report.files.items():
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.thorough) for name in SOLVED])
@@ -144,15 +113,8 @@ def test_a_flow_of_a_velocity_field(name: str, tmp_path: Path) -> None:
     assert export_stablehlo(steps, tmp_path / "steps", **given(flow)).ok
 
 
-def test_numpy_has_no_solver(tmp_path: Path) -> None:
-    flow = pf.flows.cnf(KEY, dim=3, width=4, depth=1, method="rk4", n_steps=2)
-    with pytest.raises(ValueError, match=r"got a solver of differential equations .* StableHLO, which takes any model"):
-        export_numpy(flow, tmp_path, names=NAMES)
-
-
 def test_a_log_density_that_needs_a_key(tmp_path: Path) -> None:
     rows = np.zeros((20, 3))
-    assert export_numpy(Noisy(), tmp_path / "model.npz", names=NAMES, rows=rows).ok
     assert export_stablehlo(Noisy(), tmp_path / "out", names=NAMES, rows=rows).ok
     arguments = json.loads((tmp_path / "out/export.json").read_text())["programs"]["log_prob"]["arguments"]
     assert list(arguments) == ["x", "key_data", "rows"]
@@ -175,7 +137,8 @@ def test_a_fixed_batch_has_no_custom_call_and_lapack_would_be_seen(
 
 
 def test_float32_is_compared_with_the_model_in_float32(tmp_path: Path) -> None:
-    report = export_numpy(flow_of("nice"), tmp_path, names=NAMES, precision="float32", rows=np.full((5, 3), 2.0))
+    rows = np.full((5, 3), 2.0)
+    report = export_stablehlo(flow_of("nice"), tmp_path / "out", names=NAMES, precision="float32", rows=rows)
     assert report.precision == "float32"
     assert report.max_abs_error_log_prob > 1e-12
     assert report.sentence.startswith("Exported to")
@@ -198,57 +161,15 @@ def test_a_wrong_program_is_reported() -> None:
 
 def test_a_failed_comparison_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushforward.export.report.LIMITS", {"float64": -1.0})
-    report = export_numpy(pf.StandardNormal((3,)), tmp_path, names=NAMES, rows=np.zeros((2, 3)))
+    report = export_stablehlo(pf.StandardNormal((3,)), tmp_path / "out", names=NAMES, rows=np.zeros((2, 3)))
     assert not report.ok
     assert "Do not use it" in report.sentence
-    assert not json.loads(np.load(tmp_path / "model.npz", allow_pickle=False)["program"].tobytes())["information"]["ok"]
-
-
-def test_numpy_alone_runs_the_file(exported: Callable) -> None:
-    path = exported("nsf, autoregressive")[1].path
-    x, condition = np.array([[1e3, 0.0, -5.0]] * 4), np.array([0.5, -1.0])
-    program = f"""
-import sys
-sys.path.insert(0, {str(path.parent)!r})
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("jax", "jaxlib", "equinox", "scipy", "pushforward"):
-            raise ImportError(name)
-sys.meta_path.insert(0, Refuse())
-from pushforward_numpy import load
-import json
-model = load({str(path)!r})
-log_prob = model.log_prob({x.tolist()}, {condition.tolist()})
-draws = model.sample(3, {condition.tolist()}, seed=5)
-assert "jax" not in sys.modules and "pushforward" not in sys.modules
-print(json.dumps([model.names, model.condition_names, log_prob.tolist(), draws.tolist()]))
-"""
-    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    names, condition_names, log_prob, draws = json.loads(done.stdout)
-    assert names == NAMES
-    assert condition_names == ["u", "v"]
-    model = load(path)  # in this process, where it has been held against the flow
-    np.testing.assert_array_equal(log_prob, model.log_prob(x, condition))
-    np.testing.assert_array_equal(draws, model.sample(3, condition, seed=5))
+    assert not json.loads((tmp_path / "out/export.json").read_text())["comparison"]["ok"]
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     options: dict[str, Any] = {"names": NAMES, "rows": np.zeros((2, 3))}
     normal = pf.StandardNormal((3,))
-    export_numpy(normal, tmp_path / "one.npz", **options)
-    # A second model beside it shares the module.
-    export_numpy(normal, tmp_path / "two.npz", **options)
-    with pytest.raises(FileExistsError, match="exists"):
-        export_numpy(normal, tmp_path / "two.npz", **options)
-    (tmp_path / "pushforward_numpy.py").write_text("mine")
-    with pytest.raises(FileExistsError, match="pushforward_numpy"):
-        export_numpy(normal, tmp_path / "three.npz", **options)
-    assert not (tmp_path / "three.npz").exists()
-    assert (tmp_path / "pushforward_numpy.py").read_text() == "mine"
-    export_numpy(normal, tmp_path / "three.npz", force=True, **options)
-    with pytest.raises(FileExistsError, match=r"a folder, or a file that ends in .npz"):
-        export_numpy(normal, tmp_path / "pushforward_numpy.py", force=True, **options)
     out = tmp_path / "out"
     export_stablehlo(normal, out, **options)
     with pytest.raises(FileExistsError, match="exists already"):
@@ -257,34 +178,26 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     (out / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="notes"):
         export_stablehlo(normal, out, force=True, **options)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "one.npz",
-        "out",
-        "pushforward_numpy.py",
-        "three.npz",
-        "two.npz",
-    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_unsuitable_models_are_refused(tmp_path: Path) -> None:
     normal = pf.StandardNormal((3,))
-    with pytest.raises(ValueError, match="'cholesky'"):
-        export_numpy(Foreign(), tmp_path, names=NAMES)
     with pytest.raises(TypeError, match="a distribution"):
-        export_numpy(pf.Reverse(3), tmp_path, names=NAMES)  # pyright: ignore[reportArgumentType]
+        export_stablehlo(pf.Reverse(3), tmp_path / "out", names=NAMES)  # pyright: ignore[reportArgumentType]
     for names in (["a", "b"], ["a", "a", "b"], "abc"):
         with pytest.raises(ValueError, match="names"):
             export_stablehlo(normal, tmp_path / "out", names=names)
     with pytest.raises(ValueError, match="condition_names"):
-        export_numpy(normal, tmp_path, names=NAMES, condition_names=["u"])
+        export_stablehlo(normal, tmp_path / "out", names=NAMES, condition_names=["u"])
     with pytest.raises(ValueError, match=r"rows \(n, 3\)"):
-        export_numpy(normal, tmp_path, names=NAMES, rows=np.zeros((4, 2)))
+        export_stablehlo(normal, tmp_path / "out", names=NAMES, rows=np.zeros((4, 2)))
     with pytest.raises(ValueError, match="precision"):
-        export_numpy(normal, tmp_path, names=NAMES, precision="float16")  # pyright: ignore[reportArgumentType]
+        export_stablehlo(normal, tmp_path / "out", names=NAMES, precision="float16")  # pyright: ignore[reportArgumentType]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_reports_are_immutable(tmp_path: Path) -> None:
-    report = export_numpy(pf.StandardNormal((3,)), tmp_path, names=NAMES, rows=np.zeros((2, 3)))
+    report = export_stablehlo(pf.StandardNormal((3,)), tmp_path / "out", names=NAMES, rows=np.zeros((2, 3)))
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.ok = False  # pyright: ignore[reportAttributeAccessIssue]

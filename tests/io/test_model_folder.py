@@ -29,7 +29,7 @@ from pushforward.flows.bases import ANGULAR, BASES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
 from pushforward.io.flow_options import WITHOUT_NETWORKS
-from pushforward.io.schema import FlowArguments, VerdictRecord, validate
+from pushforward.io.schema import FlowArguments
 
 ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
 SCHEMA = TableSchema(
@@ -350,8 +350,8 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "infinite bound": (lambda f: edit(f, *FLOW, "bound", value=1e300), "bound"),
     "linear none": (lambda f: edit(f, *FLOW, "linear", value=None), "linear=None"),
     "split too long": (lambda f: edit(f, *FLOW, "split", value=[True] * 5), "mask of 2"),
-    "later format": (lambda f: edit(f, "config.json", "format_version", value=99), "Upgrade"),
-    "format zero": (lambda f: edit(f, "config.json", "format_version", value=0), "format_version"),
+    "later format": (lambda f: edit(f, "config.json", "format_version", value=99), "reads format 1 alone"),
+    "format zero": (lambda f: edit(f, "config.json", "format_version", value=0), "fit the model again"),
     "another program": (lambda f: edit(f, "config.json", "format", value="torch"), "format"),
     "no schema": (lambda f: (f / "schema.json").unlink(), "missing"),
     "no checks": (lambda f: (f / "checks.json").unlink(), "missing"),
@@ -492,12 +492,3 @@ def test_where_no_model_is(tmp_path: Path) -> None:
         load_model(tmp_path / "file")
     with pytest.raises(UntrustedModelError, match=r"manifest\.sha256: the file is missing"):
         load_model(tmp_path)
-
-
-def test_a_verdict_without_a_judgement_gets_that_of_its_status() -> None:
-    before = {name: value for name, value in VERDICT.items() if name != "judgement"}
-    for status, expected in (("stopped: epochs", "ran all epochs"), ("stopped: budget", "stopped by budget")):
-        assert validate(VerdictRecord, {**before, "status": status}, "metrics").judgement == expected
-    for wrong in ({**before, "status": "well"}, {**VERDICT, "judgement": "well"}):
-        with pytest.raises(UntrustedModelError, match="judgement"):
-            validate(VerdictRecord, wrong, "metrics")

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from pushforward.metrics import c2st
-from pushforward.metrics.two_sample import _area
 
 
 def test_p_values_under_the_null():
@@ -72,13 +71,6 @@ def test_missing_values_are_seen():
     a, b = rng.normal(size=(300, 1)), rng.normal(size=(300, 1))
     b[:120] = np.nan
     assert c2st(a, b, folds=2, n_null=4).p_value < 0.01
-
-
-def test_area_is_the_mann_whitney_statistic():
-    rng = np.random.default_rng(0)
-    score, truth = rng.integers(0, 9, 80).astype(float), rng.random(80) < 0.4
-    statistic = stats.mannwhitneyu(score[truth], score[~truth]).statistic
-    assert _area(score, truth) == pytest.approx(statistic / (truth.sum() * (~truth).sum()))
 
 
 def test_the_same_seed_gives_the_same():

@@ -162,6 +162,8 @@ def bridge(context: Context, condition: np.ndarray | None) -> Bridge:
     n = DRAWS if context.dim <= HIGH_DIM else DRAWS_HIGH
     rng, model = context.generator(30), context.model
     rows = flat(_draws_at(context, condition, 4, FIT_ROWS + n))
+    if not np.isfinite(rows).all():
+        return Bridge(np.nan, np.nan, 0.0)
     mixture = NormalMixture.fit(rows[:FIT_ROWS], rng)
     x, y = rows[FIT_ROWS:], mixture.draw(n, rng)
     own = None if condition is None else np.repeat(condition, 2 * n, axis=0)

@@ -1,11 +1,12 @@
-"""A normalised density close to given rows: a mixture of normals, fitted by expectation-maximisation."""
+"""A normalised density close to given rows: a mixture of normals."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 MAX_COMPONENTS = 12
 ROWS_PER_PARAMETER = 4  # rows for each number in a covariance, at least
@@ -15,74 +16,40 @@ RIDGE = 1e-4  # added to each variance, in units of the whole: a component on on
 
 @dataclass(frozen=True)
 class NormalMixture:
-    """A mixture of normals with full covariances, in the units of the rows.
+    """A mixture of normals with full covariances.
 
     Args:
-        logits: logs of the weights, `(k,)`.
-        means: `(k, d)`.
-        factors: lower Cholesky factors of the covariances, `(k, d, d)`.
+        mixture: scikit-learn's `GaussianMixture`, of rows in units of `centre` and `spread`.
+        centre: `(d,)`.
+        spread: `(d,)`.
     """
 
-    logits: np.ndarray
-    means: np.ndarray
-    factors: np.ndarray
+    mixture: Any
+    centre: np.ndarray
+    spread: np.ndarray
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Log-densities `(n,)` in nats of rows `(n, d)`."""
-        return np.asarray(logsumexp(self._joint(x), axis=1))
+        return self.mixture.score_samples((x - self.centre) / self.spread) - np.log(self.spread).sum()
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """`n` draws `(n, d)`."""
-        which = rng.choice(len(self.logits), n, p=np.exp(self.logits))
-        noise = rng.standard_normal((n, self.means.shape[1]))
-        return self.means[which] + np.einsum("nij,nj->ni", self.factors[which], noise)
-
-    def _joint(self, x: np.ndarray) -> np.ndarray:
-        out = np.empty((len(x), len(self.logits)))
-        constant = 0.5 * x.shape[1] * np.log(2 * np.pi)
-        for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
-            z = (x - mean) @ np.linalg.inv(factor).T
-            square = np.einsum("nd,nd->n", z, z)
-            out[:, k] = self.logits[k] - 0.5 * square - np.log(np.diag(factor)).sum() - constant
-        return out
+        self.mixture.set_params(random_state=int(rng.integers(2**31)))
+        rows = self.mixture.sample(n)[0]  # one component after the other
+        return rng.permutation(rows) * self.spread + self.centre
 
     @staticmethod
     def fit(x: np.ndarray, rng: np.random.Generator) -> NormalMixture:
-        """Fitted to rows `(n, d)`; the number of components follows from the number of rows.
+        """Fitted to rows `(n, d)`; the number of components follows from the number of rows."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
 
-        Source: Dempster, Laird, Rubin, 1977, "Maximum likelihood from incomplete data via the EM algorithm".
-        """
         n, d = x.shape
         centre, spread = np.median(x, axis=0), np.maximum(x.std(axis=0), np.finfo(float).tiny)
-        rows = (x - centre) / spread
         k = int(np.clip(n // (ROWS_PER_PARAMETER * d * (d + 1)), 1, MAX_COMPONENTS))
-        means = _spread_out(rows, k, rng)
-        whole = np.cov(rows, rowvar=False).reshape(d, d) + RIDGE * np.eye(d)
-        mixture = NormalMixture(np.full(k, -np.log(k)), means, np.repeat(np.linalg.cholesky(whole)[None], k, axis=0))
-        for _ in range(STEPS if k > 1 else 1):
-            joint = mixture._joint(rows)
-            share = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-            mixture = _maximise(rows, share)
-        return NormalMixture(mixture.logits, mixture.means * spread + centre, mixture.factors * spread[:, None])
-
-
-def _maximise(rows: np.ndarray, share: np.ndarray) -> NormalMixture:
-    d = rows.shape[1]
-    counts = share.sum(axis=0) + 1e-9  # a component that lost all its rows keeps a weight, if a tiny one
-    means = share.T @ rows / counts[:, None]
-    factors = np.empty((len(counts), d, d))
-    for k, count in enumerate(counts):
-        centred = rows - means[k]
-        factors[k] = np.linalg.cholesky((share[:, k, None] * centred).T @ centred / count + RIDGE * np.eye(d))
-    return NormalMixture(np.log(counts / counts.sum()), means, factors)
-
-
-def _spread_out(rows: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """`k` of the rows, each drawn in proportion to its squared distance from those before."""
-    chosen = [rows[rng.integers(len(rows))]]
-    distance = np.full(len(rows), np.inf)
-    for _ in range(k - 1):
-        distance = np.minimum(distance, ((rows - chosen[-1]) ** 2).sum(axis=1))
-        total = distance.sum()
-        chosen.append(rows[rng.choice(len(rows), p=distance / total)] if total > 0 else chosen[-1])
-    return np.array(chosen)
+        seed = int(rng.integers(2**31))
+        mixture = GaussianMixture(k, reg_covar=RIDGE, max_iter=STEPS, init_params="k-means++", random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it need only be close
+            mixture.fit((x - centre) / spread)
+        return NormalMixture(mixture, centre, spread)

@@ -42,7 +42,7 @@ class Target(StrEnum):
     """What to export to."""
 
     stablehlo = "stablehlo"
-    numpy_npz = "numpy-npz"
+    onnx = "onnx"
 
 
 class Precision(StrEnum):
@@ -326,13 +326,15 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
     return run_inspect(model, reporter=Reporter(as_json))
 
 
-@app.command(epilog="Example: pushforward export model --to numpy-npz --out exported")
+@app.command(epilog="Example: pushforward export model --to onnx --out exported")
 @interruptible
 def export(
     model: Model,
     to: Annotated[
         Target,
-        typer.Option("--to", help="StableHLO programs, or an NPZ file that NumPy alone runs.", show_default=False),
+        typer.Option(
+            "--to", help="The format of the programs: StableHLO for JAX, ONNX for onnxruntime.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to write.", show_default=False)],
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA + " Rows to verify the export on.")] = None,

@@ -22,9 +22,6 @@ KINDS = {
     CHECK_FAILED: "check failed",
     INTERRUPT: "interrupted",
 }
-# typer's own exceptions derive from these two, which it does not export.
-UsageError: Any = typer.BadParameter.__mro__[1]
-ClickException: Any = typer.BadParameter.__mro__[2]
 
 
 class Interrupted(Exception):
@@ -106,7 +103,7 @@ def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
     words = " ".join(str(error).split())
     if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
         return INTERRUPT, "interrupted: nothing was written.", {}
-    if isinstance(error, ClickException):
+    if isinstance(error, typer.TyperException):
         words = " ".join(error.format_message().split()).replace("Value error, ", "")
         context = getattr(error, "ctx", None)
         where = f" Try '{context.command_path} --help'." if context is not None else ""

@@ -97,7 +97,7 @@ def run_export(
         typer.BadParameter: a package is missing, or the format cannot hold this model.
         FileExistsError: something is there and `force` is False.
     """
-    from pushforward.export import export_numpy, export_stablehlo
+    from pushforward.export import export_onnx, export_stablehlo
 
     density = FlowDensity.load(model)
     fitted: TableModel = density.model_
@@ -106,7 +106,7 @@ def run_export(
         distribution = fitted.distribution.as_flow() or fitted.distribution
     names = _names(fitted.layout)
     given = () if fitted.given_layout is None else _names(fitted.given_layout)
-    write = export_stablehlo if to == "stablehlo" else export_numpy
+    write = export_stablehlo if to == "stablehlo" else export_onnx
     try:
         report = write(
             distribution,

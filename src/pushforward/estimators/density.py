@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
+from pushforward._checks import message
 from pushforward.checking import CheckReport
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import decode, encode
@@ -230,7 +231,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         cells = read_cells(X)
         self.n_features_in_ = len(cells.names)
         if kind in STRICT:
-            _check_feature_names(self, X, reset=True)
+            validate_data(self, X, reset=True, skip_check_array=True)
         elif kind is not None or is_source(X):
             self.feature_names_in_ = np.asarray(cells.names, dtype=object)
         weights = None
@@ -247,7 +248,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         if sample_weight is None:
             return None
-        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weights = check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+        check_consistent_length(X, weights)
+        if weights.ndim != 1 or weights.min() < 0:
+            got = f"shape {weights.shape}, from {weights.min()}"
+            raise ValueError(message("FlowDensity.fit", f"sample_weight ({len(X)},), >= 0", got, "Leave rows out."))
+        return weights
 
     def _columns(self, X: np.ndarray) -> tuple[str, ...]:
         names = getattr(self, "feature_names_in_", None)
@@ -277,7 +283,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         # Columns set aside may be left out, as they are in samples.
         names = tuple(name for name in self.columns_ if name in needed or name in cells.names)
         if frame_kind(X) in STRICT and not (hasattr(self, "feature_names_in_") and cells.names == names):
-            _check_feature_names(self, X, reset=False)
+            validate_data(self, X, reset=False, skip_check_array=True)
         return cells.select(needed)
 
     def score_samples(self, X: Any) -> np.ndarray:

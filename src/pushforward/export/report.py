@@ -22,11 +22,11 @@ LIMITS = {"float64": 1e-6, "float32": 1e-3}
 
 @dataclass(frozen=True)
 class ExportReport:
-    """The outcome of `export_stablehlo` or `export_numpy`.
+    """The outcome of `export_stablehlo` or `export_onnx`.
 
     Args:
-        format: `"stablehlo"` or `"numpy-npz"`.
-        path: the folder or file that was named.
+        format: `"stablehlo"` or `"onnx"`.
+        path: the folder that was named.
         files: SHA-256 of each file that was written, by its path.
         precision: `"float64"` or `"float32"`.
         rows: how many rows were compared with the model in float64.
@@ -35,7 +35,6 @@ class ExportReport:
             model draws in this precision.
         ok: whether no difference is above `LIMITS` (1e-6 in float64), relative to values above 1.
         custom_calls: StableHLO only: calls in the programs that only JAX's own loader knows, each with its reason.
-        seconds: NumPy only: how long `log_prob` and `sample` took for those rows.
     """
 
     format: str
@@ -47,7 +46,6 @@ class ExportReport:
     max_abs_error_sample: float
     ok: bool
     custom_calls: Mapping[str, str] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:

@@ -23,7 +23,7 @@ MAX_BYTES: dict[str, int] = {
     CARD: 2**23,
     MANIFEST: MAX_MANIFEST,
 }
-# What every version of the format has.
+# What a folder needs for its format to be read, which is said before anything else.
 ALWAYS = ("config.json", "metrics.json", "model.safetensors")
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 

@@ -33,7 +33,6 @@ from pushforward.flows import ZOO
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
 from pushforward.io.flow_options import WITHOUT_NETWORKS
-from pushforward.io.migrate import migrate
 from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
 
@@ -121,7 +120,7 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
 
 
 def load_model(folder: str | os.PathLike) -> ModelParts:
-    """Read a model folder, of this format or an earlier one, trusting nothing in it.
+    """Read a model folder, trusting nothing in it.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -134,7 +133,7 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
 def read_records(
     files: Mapping[str, bytes], path: Path, entries: dict[str, Any] | None = None
 ) -> tuple[Config, TableSchema, Metrics, Any, dict[str, Any]]:
-    """Config, schema, metrics, checks and raw arrays of the files of a model, migrated and validated.
+    """Config, schema, metrics, checks and raw arrays of the files of a model, validated.
 
     Args:
         files: contents by name.
@@ -144,7 +143,6 @@ def read_records(
     records = {name: parse_json(data, path / name) for name, data in files.items() if name.endswith(".json")}
     if entries is None:
         entries = parse_weights(files["model.safetensors"], f"{path / 'model.safetensors'}")
-    records, entries = migrate(records, entries, path)
     lacking = [name for name in ("schema.json", "checks.json") if name not in records]
     config: Config = validate(Config, records["config.json"], f"{path / 'config.json'}")
     if lacking:
@@ -330,10 +328,6 @@ def inspect_model(folder: str | os.PathLike) -> ModelFacts:
         UntrustedModelError: a file is missing, damaged, altered, out of bounds, or does not fit the others.
     """
     path = Path(folder)
-    files = read_folder(path, small=True)
-    if "schema.json" not in files:  # an earlier format, which is brought up to date from its weights
-        config, schema, metrics, checks, entries = read_records(read_folder(path), path)
-    else:
-        shapes = read_shapes(path / "model.safetensors")
-        config, schema, metrics, checks, entries = read_records(files, path, shapes)
+    files, shapes = read_folder(path, small=True), read_shapes(path / "model.safetensors")
+    config, schema, metrics, checks, entries = read_records(files, path, shapes)
     return ModelFacts(config, schema, metrics, checks, skeleton(config, schema, entries, path))

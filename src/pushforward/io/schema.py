@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.flow_options import MAX_DIM, OPTIONS, BaseName, FlowName
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 MAX_ROWS = 10**6
 
 
@@ -70,7 +70,7 @@ class Config(Strict):
     """`config.json`."""
 
     format: Literal["pushforward"]
-    format_version: Literal[2]
+    format_version: Literal[1]
     pushforward_version: Version
     flow: FlowConfig
     masses: MassConfig
@@ -99,18 +99,6 @@ class VerdictRecord(Strict):
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     n_skipped: Count
     n_rewinds: Count
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_before(cls, value: Any) -> Any:
-        """Files that were written before there were judgements have the one that the status says."""
-        if isinstance(value, dict) and "judgement" not in value:
-            from pushforward.training.result import BY_STATUS  # here, for it needs JAX, which `--help` can do without
-
-            for status, judgement in BY_STATUS.items():
-                if value.get("status") == status:
-                    return {**value, "judgement": judgement}
-        return value
 
     @model_validator(mode="after")
     def _known(self) -> VerdictRecord:
@@ -157,10 +145,10 @@ def validate(kind: type[Strict], value: Any, label: str) -> Any:
     """
     if isinstance(value, dict) and value.get("format") == "pushforward" and "format_version" in kind.model_fields:
         version = value.get("format_version")
-        if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT_VERSION:
+        if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
             raise UntrustedModelError(
-                f"{label}: format version {str(version)[:20]}, but this pushforward reads up to {FORMAT_VERSION}. "
-                "Upgrade: pip install --upgrade pushforward."
+                f"{label}: the model has format_version {str(version)[:20]}, but this pushforward reads format "
+                f"{FORMAT_VERSION} alone. Load it with the pushforward that wrote it, or fit the model again."
             )
     try:
         return kind.model_validate(value)

@@ -1,6 +1,8 @@
-"""Writes `format2`: a model of the present format. Run it again only into a new folder, when the format changes.
+"""Writes the model of the present format that `test_golden.py` reads.
 
-`format1` and `format1_given` were written by commit ef8a1a3, the last that wrote format 1.
+    .venv/bin/python tests/golden/make.py tests/golden/format1
+
+Before a release the format changes freely: remove the folder and run this again.
 """
 
 from __future__ import annotations

@@ -248,11 +248,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         if sample_weight is None:
             return None
-        weights = check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+        weights = check_array(sample_weight, dtype="float64", ensure_2d=False, input_name="sample_weight")
         check_consistent_length(X, weights)
-        if weights.ndim != 1 or weights.min() < 0:
-            got = f"shape {weights.shape}, from {weights.min()}"
-            raise ValueError(message("FlowDensity.fit", f"sample_weight ({len(X)},), >= 0", got, "Leave rows out."))
+        if weights.ndim != 1 or weights.min() < 0 or weights.max() == 0:
+            got = f"shape {weights.shape}, from {weights.min()} to {weights.max()}"
+            expected = f"sample_weight ({len(X)},), >= 0 and not all zero"
+            raise ValueError(message("FlowDensity.fit", expected, got, "Leave out rows that do not count."))
         return weights
 
     def _columns(self, X: np.ndarray) -> tuple[str, ...]:

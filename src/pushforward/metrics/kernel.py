@@ -75,7 +75,7 @@ def _log_density(a: np.ndarray, w: np.ndarray, b: np.ndarray, h: float) -> np.nd
     n, d = a.shape
     size = max(1, CHUNK // n)
     some = np.split(b, range(size, len(b), size))
-    parts = [logsumexp(cdist(rows, a, "sqeuclidean") * (-0.5 / h**2), b=w, axis=1) for rows in some]
+    parts = [np.asarray(logsumexp(cdist(rows, a, "sqeuclidean") * (-0.5 / h**2), b=w, axis=1)) for rows in some]
     return np.concatenate(parts) - d * math.log(h) - 0.5 * d * LOG_2PI
 
 
@@ -109,7 +109,7 @@ def _best_bandwidth(a: np.ndarray, w: np.ndarray, left_out: np.ndarray, scott: f
         return d * math.log(h) - float(share @ sums) - constant
 
     grid = np.arange(LEAST, MOST + 1, APART)
-    best = grid[int(np.argmin([loss(step) for step in grid]))]
+    best = grid[int(np.argmin([loss(float(step)) for step in grid]))]
     found = minimize_scalar(
         loss, bounds=(best - APART, best + APART), method="bounded", options={"xatol": CLOSE, "maxiter": 12}
     )

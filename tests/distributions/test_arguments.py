@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,3 +63,20 @@ def test_all_pairs_as_the_message_says() -> None:
     scores = GIVEN.log_prob(x[:, None], condition)
     assert scores.shape == (4, 7)
     np.testing.assert_allclose(scores[1, 2], GIVEN.log_prob(x[1], condition[2]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_draws_have_the_type_of_the_weights(dtype: Any) -> None:
+    models = (FLOW, pf.StudentT([5.0, 6.0]), pf.UniformBox([0.0, 1.0], 2.0), pf.MultivariateNormal(0.0, np.eye(2)))
+    for model in models:
+        cast = jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, model)
+        x, log_prob = cast.sample_and_log_prob(KEY, 3)
+        assert x.dtype == cast.sample(KEY, 3).dtype == dtype
+        assert np.all(np.isfinite(np.asarray(x, float)))
+        # Rounded once, at the end: a bfloat16 has eight bits.
+        np.testing.assert_allclose(np.asarray(log_prob, float), model.sample_and_log_prob(KEY, 3)[1], atol=0.3)
+        scored = cast.log_prob(x)
+        assert scored.dtype == dtype
+        assert cast.log_prob(x.astype(jnp.float64)).dtype == jnp.float64
+        np.testing.assert_allclose(np.asarray(scored, float), model.log_prob(np.asarray(x, float)), atol=0.3)
+    assert pf.StandardNormal((2,)).sample(KEY).dtype == jnp.result_type(float)

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_key, check_sample_shape, message
 from pushforward._types import Array, PRNGKeyArray, Shape
@@ -49,7 +50,8 @@ class AbstractDistribution(AbstractRows):
                 error of solvers, their evaluations, and the rows that they failed at.
 
         Shapes:
-            `(*batch, *event_shape) -> (*batch,)`
+            `(*batch, *event_shape) -> (*batch,)`, in the type that `x` and the distribution's arrays have together:
+            with weights in bfloat16, that of `x`
 
         Raises:
             ValueError: the trailing axes of `x` are not the event, or a needed condition or key is missing.
@@ -74,7 +76,8 @@ class AbstractDistribution(AbstractRows):
             condition: `(*batch, *cond_shape)`; each row of it gets `sample_shape` draws.
 
         Shapes:
-            `(*sample_shape, *batch, *event_shape)`
+            `(*sample_shape, *batch, *event_shape)`, in the type of the distribution's arrays: bfloat16 weights give
+            bfloat16 events
 
         Raises:
             TypeError: `key` is not a JAX key.
@@ -94,7 +97,8 @@ class AbstractDistribution(AbstractRows):
             condition: `(*batch, *cond_shape)`.
 
         Shapes:
-            `(*sample_shape, *batch, *event_shape), (*sample_shape, *batch)`
+            `(*sample_shape, *batch, *event_shape), (*sample_shape, *batch)`; the events in the type of the
+            distribution's arrays, the log-densities in that of the draws before they were rounded to it
         """
         key, condition, batches = self._draws("sample_and_log_prob", key, sample_shape, condition)
         return _sample_and_log_prob_rows(self, key, condition, batches=batches)
@@ -166,11 +170,24 @@ def _log_prob_rows(
 def _sample_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, condition: Array | None, *, batches: tuple
 ) -> Array:
-    return rows_last(distribution.sample_rows, batches, _row_keys(key, batches[0]), condition)
+    return _in_own_type(
+        distribution, rows_last(distribution.sample_rows, batches, _row_keys(key, batches[0]), condition)
+    )
 
 
 @_compiled
 def _sample_and_log_prob_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, condition: Array | None, *, batches: tuple
 ) -> tuple[Array, Array]:
-    return rows_last(distribution.sample_and_log_prob_rows, batches, _row_keys(key, batches[0]), condition)
+    method = distribution.sample_and_log_prob_rows
+    x, log_prob = rows_last(method, batches, _row_keys(key, batches[0]), condition)
+    return _in_own_type(distribution, x), log_prob
+
+
+def _in_own_type(distribution: AbstractDistribution, x: Array) -> Array:
+    """Draws in the type of the distribution's arrays; as they are if it has none.
+
+    They are computed in the type of the base's draws, float32 or float64, and rounded once.
+    """
+    types = {leaf.dtype for leaf in jax.tree.leaves(eqx.filter(distribution, eqx.is_inexact_array))}
+    return x.astype(jnp.result_type(*types)) if types else x

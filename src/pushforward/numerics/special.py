@@ -69,7 +69,7 @@ def log_cosh(x: Array) -> Array:
 
 def log1p_square(x: Array) -> Array:
     r"""$\log(1 + x^2)$, also where $x^2$ is infinite."""
-    large = jnp.abs(x) > LARGE
+    large = jnp.abs(x) > min(LARGE, 0.5 * math.sqrt(float(jnp.finfo(x.dtype).max)))  # float16 ends early
     return jnp.where(large, 2 * jnp.log(jnp.where(large, jnp.abs(x), 1.0)), jnp.log1p(jnp.where(large, 0.0, x) ** 2))
 
 

@@ -70,11 +70,11 @@ class AbstractBijection(Part):
             NotImplementedError: `traits.inverse` is `"absent"`.
         """
 
-    def forward(self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None) -> Array:
+    def forward(self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None) -> Array:
         """The value of `forward_and_log_det` alone; unused log-determinant work is removed by the compiler."""
         return self.forward_and_log_det(x, condition, key=key)[0]
 
-    def inverse(self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None) -> Array:
+    def inverse(self, y: Any, condition: Any = None, *, key: PRNGKeyArray | None = None) -> Array:
         """The value of `inverse_and_log_det` alone; unused log-determinant work is removed by the compiler."""
         return self.inverse_and_log_det(y, condition, key=key)[0]
 
@@ -104,18 +104,16 @@ class AbstractBatchedBijection(AbstractBijection):
         """Values `(*in_shape, n)` and log-determinants `(n,)`; arguments as in `forward_rows`."""
 
     def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+        self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         return self._one(check_event(type(self).__name__, x, self.in_shape), condition, key, True)
 
     def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None
+        self, y: Any, condition: Any = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         return self._one(check_event(type(self).__name__, y, self.out_shape, "y"), condition, key, False)
 
-    def _one(
-        self, value: Array, condition: Array | None, key: PRNGKeyArray | None, forward: bool
-    ) -> tuple[Array, Array]:
+    def _one(self, value: Array, condition: Any, key: PRNGKeyArray | None, forward: bool) -> tuple[Array, Array]:
         name = type(self).__name__
         condition = check_condition(name, condition, self.cond_shape)
         check_key(name, key, self.traits.needs_key)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
-from pushforward._parts import rewritten
+from pushforward._parts import replaced, rewritten
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step, fold_keys, run_member
 from pushforward.bijections.reversible import run_reversibly
@@ -178,12 +178,7 @@ class Scan(AbstractComposite):
     traits: Traits = eqx.field(static=True)
 
     def __init__(self, layer: AbstractBijection, n_layers: int, *, memory: Memory = "stored"):
-        if memory not in get_args(Memory):
-            raise ValueError(message("Scan", "memory 'stored' or 'reversible'", repr(memory), "The usual is 'stored'."))
-        if memory == "reversible" and "absent" in (layer.traits.forward, layer.traits.inverse):
-            raise ValueError(
-                message("Scan", "a layer with both directions", "one that lacks one", "Use memory='stored'.")
-            )
+        _check_memory(memory, layer)
         if layer.in_shape != layer.out_shape:
             fix = "Put layers that change the shape into a Chain."
             raise ValueError(message("Scan", f"a layer that keeps {layer.in_shape}", f"{layer.out_shape}", fix))
@@ -212,7 +207,9 @@ class Scan(AbstractComposite):
         return Layout(in_turn=True, stacked=self.n_layers)
 
     def with_members(self, members: tuple[AbstractBijection, ...]) -> Scan:
-        return Scan(members[0], self.n_layers, memory=self.memory)
+        # Not by the constructor: in a stack of scans the first axis is that of the stack.
+        layer = members[0]
+        return replaced(self, layer=layer, cond_shape=layer.cond_shape, traits=layer.traits)
 
     def layers(self) -> list[AbstractBijection]:
         """The layers one by one, in the order in which they run forward."""
@@ -261,6 +258,16 @@ def with_memory(model: Tree, memory: Memory) -> Tree:
     """
 
     def change(part: Any) -> Any:
-        return Scan(part.layer, part.n_layers, memory=memory) if type(part) is Scan else part
+        if type(part) is not Scan or part.memory == memory:
+            return part
+        _check_memory(memory, part.layer)
+        return replaced(part, memory=memory)
 
     return rewritten(model, change)
+
+
+def _check_memory(memory: Any, layer: AbstractBijection) -> None:
+    if memory not in get_args(Memory):
+        raise ValueError(message("Scan", "memory 'stored' or 'reversible'", repr(memory), "The usual is 'stored'."))
+    if memory == "reversible" and "absent" in (layer.traits.forward, layer.traits.inverse):
+        raise ValueError(message("Scan", "a layer with both directions", "one that lacks one", "Use memory='stored'."))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_condition, check_int, message
+from pushforward._parts import replaced
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step
 
@@ -130,11 +131,11 @@ class Vmap(AbstractComposite):
         old, new = (jax.tree.leaves(eqx.filter(member, is_array)) for member in (self.bijection, members[0]))
         of_rows = self.of_rows
         if len(new) != len(old):
-            # What is still there is shared as it was; new arrays have the rows' axis first if one has it.
+            # What is still there is shared as it was; new arrays have an axis of the rows if others have one.
             shared = {id(leaf) for leaf, own in zip(old, self.of_rows, strict=True) if not own}
             of_rows = tuple(any(self.of_rows) and id(leaf) not in shared for leaf in new)
-        axes = iter([0 if own else None for own in of_rows])
-        return Vmap(members[0], self.n, in_axes=lambda _: next(axes), cond_axis=self.cond_axis)
+        # Not by the constructor: in a stack of these the first axis is that of the stack.
+        return replaced(self, bijection=members[0], of_rows=of_rows, traits=members[0].traits)
 
     def run_with(
         self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool

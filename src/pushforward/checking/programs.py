@@ -20,6 +20,7 @@ from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.checking.walk import Probe, walk
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.rows import score_member
 from pushforward.training.batches import pad_rows
 
 CHUNK = 512  # rows per call
@@ -184,14 +185,14 @@ def _score_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any
     if bijection is None or not isinstance(model, Flow):
         log_prob = model.log_prob_rows(rows, _own(model, condition), keys)
         return log_prob, jnp.zeros((len(x), 0), log_prob.dtype), jnp.zeros_like(log_prob)
-    outside = jnp.isinf(jnp.max(jnp.abs(rows), axis=tuple(range(rows.ndim - 1)), initial=0))
-    z, log_det = run_batch(bijection, jnp.where(outside, 0, rows), _last(condition), fold_keys(keys, 1), False)
-    if type(model).log_prob_rows is Flow.log_prob_rows:
-        # The same sum as there, out of one program for density and latents.
-        base_keys = fold_keys(keys, 0) if model.base.needs_key else None
-        log_prob = model.base.log_prob_rows(z, _own(model.base, condition), base_keys) + log_det
-        log_prob = jnp.where(outside, -jnp.inf, log_prob)
-    else:
+
+    def step(member: Any, rows: Array, *arguments: Any) -> tuple[Array, Array, tuple[Array, Array]]:
+        z, number, _ = score_member(member, rows, *arguments)
+        return z, number, (z, number)
+
+    # Density and latents out of one program.
+    log_prob, (_, (z, log_det)) = model.score_with(step, rows, _own(model, condition), keys)
+    if type(model).log_prob_rows is not Flow.log_prob_rows:
         log_prob = model.log_prob_rows(rows, _own(model, condition), keys)
     return log_prob, jnp.moveaxis(z, -1, 0), log_det
 

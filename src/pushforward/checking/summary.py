@@ -13,7 +13,6 @@ import numpy as np
 
 from pushforward._checks import message
 from pushforward._types import Cost, Fixed, Shape, Traits
-from pushforward.bijections import Partial
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
@@ -204,8 +203,9 @@ def describe(bijection: AbstractBijection) -> str:
         if part is not None:
             settings = ", ".join(f"{key}={value}" for key, value in _settings(part))
             parts.append(type(part).__name__ + (f" {settings}" if settings and name == "scalar_map" else ""))
-    if isinstance(bijection, Partial):
-        parts.append(f"{len(bijection.indices)} of {bijection.in_shape[0]} coordinates")
+    indices = getattr(bijection, "indices", None)
+    if indices is not None:
+        parts.append(f"{len(indices)} of {bijection.in_shape[0]} coordinates")
     return type(bijection).__name__ + (f" ({', '.join(parts)})" if parts else "")
 
 

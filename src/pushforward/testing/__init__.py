@@ -7,6 +7,7 @@ Example:
 """
 
 from pushforward.testing.check import LAWS, check_bijection
+from pushforward.testing.law_walk import law_walk
 from pushforward.testing.laws import (
     law_condition,
     law_exactness,
@@ -53,5 +54,6 @@ __all__ = [
     "law_shapes",
     "law_traits",
     "law_value_only",
+    "law_walk",
     "randomise",
 ]

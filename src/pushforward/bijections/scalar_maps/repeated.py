@@ -42,12 +42,12 @@ class RepeatedMap(AbstractScalarMap):
         self.n_params, self.traits = times * scalar_map.n_params, scalar_map.traits
 
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
-        return self.run_rows(x, params, True)
+        return self._run(x, params, True)
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
-        return self.run_rows(y, params, False)
+        return self._run(y, params, False)
 
-    def run_rows(self, value: Array, params: Array, forward: bool) -> tuple[Array, Array]:
+    def _run(self, value: Array, params: Array, forward: bool) -> tuple[Array, Array]:
         run = self.scalar_map.forward_and_log_det if forward else self.scalar_map.inverse_and_log_det
         dtype = jnp.result_type(value, params)
 

@@ -115,15 +115,14 @@ def main() -> None:
         prepare(train),
         key=jax.random.key(asked.seed),
         validation=prepare(validation),
-        max_epochs=10_000,  # the clock ends the fit
-        max_seconds=60 * asked.minutes,
-        patience=10_000,
-        batch_size=asked.batch,
-        learning_rate=asked.lr,
-        ema=asked.ema,
-        clip_norm=asked.clip,
+        max_epochs=10_000,
         progress=False,
-        callback=tell,
+        optimizer=pf.training.Adam(asked.lr, clip_norm=asked.clip),
+        options=[
+            pf.training.Stopping(max_seconds=60 * asked.minutes, patience=10_000),
+            pf.training.Steps(batch_size=asked.batch, ema=asked.ema),
+            pf.training.Reporting(callback=tell),
+        ],
     )
     print(f"{result.verdict.text} ({time.perf_counter() - fit_start:.0f} s)", flush=True)
     rows = prepare(test)

@@ -66,14 +66,14 @@ def main() -> None:
             x,
             key=jax.random.key(1),
             objective=objective_of(args.objective, flow),
-            preprocess=pf.Standardize.fit(x),
-            max_seconds=args.seconds,
             max_epochs=args.epochs,
-            batch_size=args.batch,
-            learning_rate=args.rate,
-            ema=args.ema,
-            patience=args.epochs,
             progress=False,
+            optimizer=pf.training.Adam(args.rate),
+            options=[
+                pf.training.Preprocess(pf.Standardize.fit(x)),
+                pf.training.Stopping(max_seconds=args.seconds, patience=args.epochs),
+                pf.training.Steps(batch_size=args.batch, ema=args.ema),
+            ],
         )
         steps = result.verdict.steps
         if args.polish:
@@ -82,11 +82,10 @@ def main() -> None:
                 x,
                 key=jax.random.key(2),
                 objective=pf.MaximumLikelihood(),
-                max_seconds=args.polish,
                 max_epochs=args.epochs,
-                batch_size=args.batch,
-                learning_rate=POLISH_RATE,
                 progress=False,
+                optimizer=pf.training.Adam(POLISH_RATE),
+                options=[pf.training.Stopping(max_seconds=args.polish), pf.training.Steps(batch_size=args.batch)],
             )
         seconds = time.perf_counter() - start
         nats = np.asarray(result.flow.log_prob(fresh), np.float64)

@@ -48,12 +48,14 @@ def main() -> None:
             flow,
             x,
             key=jax.random.key(1),
-            preprocess=units,
-            max_seconds=args.seconds,
             max_epochs=args.epochs,
-            batch_size=args.batch,
-            learning_rate=args.rate,
             progress=False,
+            optimizer=pf.training.Adam(args.rate),
+            options=[
+                pf.training.Preprocess(units),
+                pf.training.Stopping(max_seconds=args.seconds),
+                pf.training.Steps(batch_size=args.batch),
+            ],
         )
         seconds = time.perf_counter() - start
         nats = np.asarray(result.flow.log_prob(fresh), np.float64)

@@ -101,9 +101,9 @@ def fit_one(asked: argparse.Namespace, table: Table, flow_name: str, options: di
         train,
         key=jax.random.key(asked.seed),
         validation=validation,
-        max_seconds=asked.seconds,
         progress=False,
-        **training,
+        optimizer=pf.training.Adam(**training),
+        options=pf.training.Stopping(max_seconds=asked.seconds),
     )
     seconds = time.perf_counter() - start
     nats = np.asarray(result.flow.log_prob(test), np.float64)

@@ -96,13 +96,12 @@ def fit_one(asked: argparse.Namespace, train: np.ndarray, validation: np.ndarray
         objective=FlowMatching(times=TIMES[asked.times]()),
         validation=prepare(validation),
         max_epochs=asked.epochs or 10_000,
-        max_seconds=asked.seconds,
-        batch_size=asked.batch,
-        learning_rate=asked.rate,
-        weight_decay=asked.decay,
-        ema=asked.ema,
-        patience=asked.patience,
         progress=False,
+        optimizer=pf.training.Adam(asked.rate, weight_decay=asked.decay),
+        options=[
+            pf.training.Stopping(max_seconds=asked.seconds, patience=asked.patience),
+            pf.training.Steps(batch_size=asked.batch, ema=asked.ema),
+        ],
     )
     seconds, scored = time.perf_counter() - start, test[: asked.test]
     mean, error = nats_of(result.flow, prepare(scored), prepare.log_det)

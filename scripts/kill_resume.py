@@ -34,12 +34,12 @@ def child(folder: str, out: str, curve: str, epochs: int, outage: bool, pipe: in
     import numpy as np
 
     import pushforward as pf
-    from pushforward.training import checkpoint, driver
+    from pushforward.training import checkpoint, loop
 
     def tell(text: str) -> None:
         os.write(pipe, f"{text}\n".encode())
 
-    commit, read, restore = checkpoint.Checkpoints._commit, driver.Driver.read, checkpoint.Checkpoints.restore
+    commit, read, restore = checkpoint.Checkpoints._commit, loop.Loop.read, checkpoint.Checkpoints.restore
     phase, commits, failed, told = "S", 0, 0, []
 
     def telling_commit(self: Any, reached: Any) -> None:
@@ -72,18 +72,25 @@ def child(folder: str, out: str, curve: str, epochs: int, outage: bool, pipe: in
         tell(f"R {-1 if reached is None else reached.step}")
         return reached
 
-    checkpoint.Checkpoints._commit, driver.Driver.read = telling_commit, telling_read
+    checkpoint.Checkpoints._commit, loop.Loop.read = telling_commit, telling_read
     checkpoint.Checkpoints.restore = telling_restore
     x = np.random.default_rng(0).normal(size=(1000, 2))
     x[:, 1] += x[:, 0] ** 2
     flow = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=16)
-    options: dict[str, Any] = {"checkpoint": folder, "checkpoint_seconds": SECONDS, "resume": True} if folder else {}
+    options: list[Any] = [pf.training.Stopping(patience=epochs), pf.training.Steps(batch_size=64)]
+    if folder:
+        options.append(pf.training.Checkpoint(folder, seconds=SECONDS, resume=True))
     if not outage:  # the tracker's file would suffer from the limit too
-        options["tracker"] = pf.training.JsonLines(curve)
+        options.append(pf.training.Reporting(tracker=pf.training.JsonLines(curve)))
     with warnings.catch_warnings(record=outage) as caught:
         warnings.simplefilter("always" if outage else "error", RuntimeWarning)
         result = pf.fit(
-            flow, x, key=jax.random.key(2), max_epochs=epochs, patience=epochs, batch_size=64, progress=False, **options
+            flow,
+            x,
+            key=jax.random.key(2),
+            max_epochs=epochs,
+            progress=False,
+            options=options,
         )
         told = [str(warning.message) for warning in caught or () if "checkpoint" in str(warning.message)]
     if outage:

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 import pushforward as pf
+from pushforward.training import Adam, Checkpoint, Reporting, Steps, Stopping, fit
 from pushforward.training import fingerprint as prints
-from pushforward.training import fit
 from pushforward.training.checkpoint import RECORD, STATE
 
 KEY = jax.random.key(0)
 NEVER = 1e9  # seconds: only the first commit, and the one of an interrupt
-COMMON = {"key": KEY, "batch_size": 64, "max_epochs": 40, "learning_rate": 0.02, "progress": False}
+COMMON = {"key": KEY, "max_epochs": 40, "progress": False}
 
 
 def affine() -> pf.Flow:
@@ -31,7 +31,19 @@ def rows(n: int = 600) -> np.ndarray:
 
 def run(folder: Path | None = None, **changes: Any) -> pf.FitResult:
     """540 rows in 9 steps per epoch, with a validation every 18 steps: 360 steps in all."""
-    return fit(affine(), **{"x": rows(), **COMMON, "checkpoint": folder, **changes})
+    changes = {"batch_size": 64, "learning_rate": 0.02, "folder": folder, **changes}
+    return fit(affine(), **{"x": rows(), **COMMON, **objects(**changes)})
+
+
+def objects(**flat: Any) -> dict[str, Any]:
+    """Arguments of `fit`, of which those that belong to option objects are collected there."""
+    options = [] if flat.get("options") is None else [flat.pop("options")]
+    for kind in (Checkpoint, Reporting, Steps, Stopping):
+        own = {name: flat.pop(name) for name in kind.__dataclass_fields__ if name in flat}
+        if own and own.get("folder", "") is not None:
+            options.append(kind(**own))
+    own = {name: flat.pop(name) for name in Adam.__dataclass_fields__ if name in flat}
+    return {**({"optimizer": Adam(**own)} if own else {}), **flat, "options": options}
 
 
 def stop_at(step: int, error: type[BaseException] = KeyboardInterrupt) -> Any:

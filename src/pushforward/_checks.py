@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -173,3 +174,19 @@ def check_int(name: str, what: str, value: Any, low: int, high: int | None = Non
     if value < low or (high is not None and value > high):
         raise ValueError(message(name, bounds, repr(value), f"Choose {what} within these bounds."))
     return value
+
+
+def check_number(name: str, what: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> float:
+    """A number in `[low, high)`, or in `(low, high)` with `open_low`, or an error that names the bounds.
+
+    Raises:
+        TypeError: `value` is not a number.
+        ValueError: it lies outside the bounds.
+    """
+    bounds = f"{what} {'>' if open_low else '>='} {low:g}" + ("" if high == math.inf else f" and < {high:g}")
+    if isinstance(value, bool | str) or np.ndim(value) != 0:
+        raise TypeError(message(name, bounds, repr(value), "Pass a number."))
+    result = float(value)
+    if not low <= result <= high or (open_low and result == low) or (high != math.inf and result == high):
+        raise ValueError(message(name, bounds, repr(value), f"Choose {what} within these bounds."))
+    return result

@@ -159,8 +159,8 @@ def test_training_with_dropped_conditions_learns_both() -> None:
         key=KEY,
         objective=FlowMatching(drop_condition=0.3),
         max_epochs=200,
-        batch_size=500,
         progress=False,
+        options=pf.training.Steps(batch_size=500),
     ).flow
     none = np.asarray(guided(flow, -1.0).sample(KEY, 4000, jnp.ones(1)))
     assert abs(none.mean() - 1) < 0.2

@@ -50,7 +50,7 @@ def test_it_learns_a_density() -> None:
     rows = jnp.asarray(np.array([1.0, -1.0]) + scale * rng.standard_normal((512, 2)), jnp.float32)
     net = PotentialNet(KEY, 2, width=8)
     flow = pf.Flow(pf.StandardNormal((2,)), Continuous(PotentialField(net), solver=FixedSteps("rk4", 4)))
-    result = pf.fit(flow, rows, key=KEY, max_epochs=40, learning_rate=2e-2, progress=False)
+    result = pf.fit(flow, rows, key=KEY, max_epochs=40, progress=False, optimizer=pf.training.Adam(2e-2))
     entropy = float(np.sum(np.log(scale)) + np.log(2 * np.pi * np.e))
     assert float(jnp.mean(result.flow.log_prob(rows))) > -entropy - 0.05
 

@@ -150,7 +150,15 @@ def start() -> pf.Flow:
 
 @pytest.fixture(scope="module")
 def trained(start: pf.Flow, bumps: np.ndarray) -> pf.training.FitResult:
-    return pf.fit(start, bumps, key=KEY, max_epochs=60, batch_size=100, learning_rate=1e-2, progress=False)
+    return pf.fit(
+        start,
+        bumps,
+        key=KEY,
+        max_epochs=60,
+        progress=False,
+        optimizer=pf.training.Adam(1e-2),
+        options=pf.training.Steps(batch_size=100),
+    )
 
 
 def test_a_fit_scores_with_the_solver_for_scoring(start: pf.Flow, trained: pf.training.FitResult) -> None:

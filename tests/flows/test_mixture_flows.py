@@ -16,7 +16,7 @@ import pushforward as pf
 from pushforward.bijections.units import ColumnUnits, Unit
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.normal_mixture import fit_mixtures
-from pushforward.training.fit import initialise_from
+from pushforward.training.prepare import initialise_from
 from pushforward.training.rows import Table
 
 KEY = jax.random.key(3)

@@ -148,8 +148,8 @@ def test_fit_learns_both_networks() -> None:
         key=KEY,
         objective=BridgeMatching(Independent()),
         max_epochs=300,
-        batch_size=500,
         progress=False,
+        options=pf.training.Steps(batch_size=500),
     )
     assert result.verdict.held_out_nats == pytest.approx(-1.42, abs=0.1)  # -log 2 - log(0.5 sqrt(2 pi e))
     flow = result.flow

@@ -267,9 +267,9 @@ def test_fit_ends_with_a_density() -> None:
         x,
         key=KEY,
         objective=DenoisingScoreMatching(times=ImportanceTimes(path)),
-        preprocess=pf.Standardize.fit(x),
         max_epochs=60,
         progress=False,
+        options=pf.training.Preprocess(pf.Standardize.fit(x)),
     )
     truth = -1 - np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(np.cov(x.T))[1]
     assert result.verdict.held_out_nats == pytest.approx(truth, abs=0.2)

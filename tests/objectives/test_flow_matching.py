@@ -120,9 +120,9 @@ def test_fit_ends_with_a_density_in_the_units_of_the_data() -> None:
         x,
         key=KEY,
         objective=FlowMatching(),
-        preprocess=pf.Standardize.fit(x),
         max_epochs=60,
         progress=False,
+        options=pf.training.Preprocess(pf.Standardize.fit(x)),
     )
     truth = -1 - np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(np.cov(x.T))[1]
     assert result.verdict.held_out_nats == pytest.approx(truth, abs=0.2)

@@ -94,7 +94,7 @@ def test_reflow_straightens_a_trained_flow() -> None:
     start = flow_of(TimeMLP(KEY, 2, width=32, n_frequencies=1), 2)
 
     def train(flow: Any, objective: Any, epochs: int) -> Any:
-        options: dict[str, Any] = {"key": KEY, "batch_size": 500, "progress": False}
+        options: dict[str, Any] = {"key": KEY, "progress": False, "options": pf.training.Steps(batch_size=500)}
         return pf.fit(flow, x, objective=objective, max_epochs=epochs, **options).flow
 
     teacher = train(start, FlowMatching(), 150)

@@ -196,7 +196,9 @@ def test_fit_trains_an_energy_and_claims_no_density(objective: Any) -> None:
     rng = np.random.default_rng(0)
     x = rng.multivariate_normal(MEAN, COVARIANCE, 3000)
     model = UnnormalisedDensity(Quadratic(jnp.eye(2), jnp.zeros(2)), (2,))
-    result = pf.fit(model, x, key=KEY, objective=objective, max_epochs=40, learning_rate=0.03, progress=False)  # type: ignore[arg-type]
+    result = pf.fit(
+        model, x, key=KEY, objective=objective, max_epochs=40, progress=False, optimizer=pf.training.Adam(0.03)
+    )  # type: ignore[arg-type]
     assert result.verdict.held_out_nats is None
     assert "log-density" not in result.verdict.text
     trained: Any = result.flow
@@ -216,14 +218,14 @@ def test_fit_brings_an_energy_to_the_units_of_the_data() -> None:
     model = UnnormalisedDensity(Quadratic(jnp.array([[3.0]]), jnp.zeros(1)), (1,))
     for flow in (model, pf.Flow(model, pf.Affine(shape=(1,)))):
         result = pf.fit(
-            flow,  # type: ignore[arg-type]
+            flow,
             x,
             key=KEY,
             objective=ScoreMatching(),
-            preprocess=units,
             max_epochs=30,
-            learning_rate=0.03,
             progress=False,
+            optimizer=pf.training.Adam(0.03),
+            options=pf.training.Preprocess(units),
         )
         assert result.verdict.held_out_nats is None
         score = jax.grad(result.flow.log_prob)(jnp.array([70.0]))

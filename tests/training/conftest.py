@@ -9,15 +9,15 @@ import pytest
 
 import pushforward as pf
 from interrupted import NEVER, run, stop_at
-from pushforward.training import driver
+from pushforward.training import loop
 
 
 @pytest.fixture(scope="module")
 def short_calls() -> Iterator[None]:
     """Seven steps in each call: calls end within epochs and between validations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "FIRST_STEPS", 7)
-        patch.setattr(driver, "GROWTH", 1)
+        patch.setattr(loop, "FIRST_STEPS", 7)
+        patch.setattr(loop, "GROWTH", 1)
         yield
 
 
@@ -30,7 +30,7 @@ def whole(short_calls: None) -> pf.FitResult:
 def stopped(short_calls: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a fit that was stopped with two commits: of step 0, and of a later one."""
     folder = tmp_path_factory.mktemp("stopped") / "fit"
-    run(folder, checkpoint_seconds=NEVER, callback=stop_at(100))
+    run(folder, seconds=NEVER, callback=stop_at(100))
     return folder
 
 

@@ -9,15 +9,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+import optax
 import pytest
 from safetensors.numpy import load, save
 
 import pushforward as pf
 from interrupted import COMMON, commits, newest, reseal, rows, run, same
+from pushforward.training import Adam, Checkpoint, fit
 from pushforward.training import checkpoint as module
 from pushforward.training import fingerprint as prints
-from pushforward.training import fit
 from pushforward.training.checkpoint import RECORD, STATE, Checkpoints
+from pushforward.training.options import Options
 from pushforward.training.plan import first_moments, make_plan
 from pushforward.training.state import FitState, Reached
 
@@ -91,10 +93,10 @@ def recorded(**fields: Any) -> Any:
     [
         (changed(state__order=put(0, 10**6)), "permutation"),
         (changed(state__order=put(0, -1)), "permutation"),
-        (changed(state__whole=put(0, 10**6)), "out of bounds"),
-        (changed(state__whole=put(0, 3)), "out of bounds|record"),
-        (changed(state__whole=put(1, -(10**6))), "out of bounds"),
-        (changed(state__whole=put(6, 7)), "out of bounds"),
+        (changed(state__counters__array=put(0, 10**6)), "out of bounds"),
+        (changed(state__counters__array=put(0, 3)), "out of bounds|record"),
+        (changed(state__counters__array=put(1, -(10**6))), "out of bounds"),
+        (changed(state__counters__array=put(-1, 7)), "out of bounds"),
         (changed(state__now__params=lambda array: array.astype(np.float32)), "float32"),
         (changed(state__best=lambda array: array[:-1]), r"expected \(4,\)"),
         (changed(history__step=lambda array: array[::-1]), "out of order"),
@@ -125,14 +127,15 @@ def test_a_twin_whose_state_is_off_ends_elsewhere(name: str, folder: Path, whole
 
 def test_every_bit_survives(tmp_path: Path):
     """NaN of any payload, infinities, and minus zero."""
-    options = {"batch_size": None, "learning_rate": None, "weight_decay": 0.0, "max_seconds": None, "patience": 20}
-    plan = make_plan(600, 0, 1024, max_epochs=None, clip_norm=None, ema=0.9, warmup=None, **options)
+    objective = pf.MaximumLikelihood()
+    plan = make_plan(600, 0, 1024, max_epochs=None, optimizer=Adam(), options=Options(), objective=objective)
     vector = np.array([0x7FF8000000000123, 0x8000000000000000, 0xFFF0000000000000], np.uint64).view(np.float64)
-    state = FitState.start(vector, first_moments(plan, vector), 608, int(plan.steps_per_round))
+    state = FitState.start(vector, first_moments(Adam(), plan, vector), 608, int(plan.steps_per_round))
     row = {"epoch": 0, "step": 10, "train_nats": -np.inf, "held_out_nats": np.nan, "learning_rate": -0.0}
-    reached = Reached(eqx.tree_at(lambda s: s.whole, state, put(0, 10)(state.whole)), 10, 0, (), np.nan, 1.5)
-    reached = Reached(reached.state, 10, 0, ({**row, "seconds": 1.25, "skipped": 0},), np.nan, 1.5)
-    checkpoints = Checkpoints(tmp_path, 60.0, resume=False)
+    state = eqx.tree_at(lambda s: s.counters.array, state, put(0, 10)(state.counters.array))
+    row |= {"seconds": 1.25, "skipped": 0, "rows_left_out": 0}
+    reached = Reached(state, 10, 0, (row,), np.nan, 1.5)
+    checkpoints = Checkpoints(Checkpoint(tmp_path))
     checkpoints.fingerprint = dict.fromkeys(prints.PARTS, "any")
     checkpoints.commit(reached)
     again = checkpoints.restore(state, plan)
@@ -161,10 +164,12 @@ def with_row(x: np.ndarray, value: float) -> np.ndarray:
         ({"x": with_row(rows(), 0.123)}, "the data"),
         ({"weights": np.linspace(1, 2, 600)}, "the data"),
         ({"validation": 0.2}, "the data"),
-        ({"preprocess": pf.Affine(0.0, 1.0, (2,))}, "the data"),
+        ({"options": pf.training.Preprocess(pf.Affine(0.0, 1.0, (2,)))}, "the data"),
         ({"key": jax.random.key(1)}, "the key"),
         ({"max_epochs": 50}, r"the options \(total_steps 360, now 450"),
         ({"learning_rate": 0.01}, "learning_rate 0.0199"),
+        ({"optimizer": optax.adam(0.02), "learning_rate": None}, "optimizer Adam, now"),
+        ({"schedule": lambda step: 0.01, "learning_rate": None}, "schedule None, now"),
         ({"objective": Odd()}, "objective MaximumLikelihood .*, now Odd"),
     ],
 )
@@ -182,7 +187,7 @@ def test_another_flow_or_version_is_refused(folder: Path, monkeypatch: pytest.Mo
     ]
     for flow in others:
         with pytest.raises(ValueError, match="the flow"):
-            fit(flow, rows(), **COMMON, checkpoint=folder, resume=True)  # pyright: ignore[reportArgumentType]
+            fit(flow, rows(), options=pf.training.Checkpoint(folder, resume=True), **COMMON)  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(prints, "version", lambda name: f"99.{len(name)}")
     with pytest.raises(ValueError, match=r"the versions \(pushforward .*, now 99.11; jax .*, now 99.3\)"):
         run(folder, resume=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from interrupted import objects
 from pushforward.training import fit
 from pushforward.training.result import COLUMNS
 
@@ -34,12 +35,12 @@ def gaussian_nats(x: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(affine(), rows(), key=KEY, learning_rate=0.02, progress=False)
+    return fit(affine(), rows(), key=KEY, progress=False, optimizer=pf.training.Adam(0.02))
 
 
 def test_finds_the_maximum_likelihood_gaussian():
     x = rows()
-    result = fit(affine(), x, key=KEY, learning_rate=0.02, validation=None, progress=False)
+    result = fit(affine(), x, key=KEY, validation=None, progress=False, optimizer=pf.training.Adam(0.02))
     flow: Any = result.flow
     np.testing.assert_allclose(flow.bijection.loc, x.mean(0), atol=0.02)
     np.testing.assert_allclose(np.exp(flow.bijection.log_scale), x.std(0), rtol=0.02)
@@ -70,7 +71,7 @@ def test_verdict_reports_the_weights_returned(fitted):
 
 def test_explicit_validation_gives_its_exact_score():
     x, held_out = rows(), rows(150, seed=1)
-    result = fit(affine(), x, key=KEY, learning_rate=0.02, validation=held_out, progress=False)
+    result = fit(affine(), x, key=KEY, validation=held_out, progress=False, optimizer=pf.training.Adam(0.02))
     nats = np.asarray(result.flow.log_prob(held_out))
     assert result.verdict.held_out_nats == pytest.approx(nats.mean(), abs=1e-5)
     assert result.verdict.standard_error == pytest.approx(nats.std() / np.sqrt(len(nats)), rel=1e-4)
@@ -94,11 +95,11 @@ def test_same_key_gives_the_same_bits():
 
 
 def test_how_steps_are_cut_into_calls_changes_nothing(monkeypatch):
-    from pushforward.training import driver
+    from pushforward.training import loop
 
     one = fit(affine(), rows(), key=KEY, max_epochs=30, progress=False)
-    monkeypatch.setattr(driver, "FIRST_STEPS", 3)
-    monkeypatch.setattr(driver, "GROWTH", 2)
+    monkeypatch.setattr(loop, "FIRST_STEPS", 3)
+    monkeypatch.setattr(loop, "GROWTH", 2)
     two = fit(affine(), rows(), key=KEY, max_epochs=30, progress=False)
     np.testing.assert_array_equal(loc(one), loc(two))
     np.testing.assert_array_equal(one.history["held_out_nats"], two.history["held_out_nats"])
@@ -113,7 +114,7 @@ def test_very_few_rows(n):
 def test_stops_early_when_it_overfits():
     flow = pf.flows.maf(jax.random.key(1), dim=2, n_layers=2, width=32)
     x = rows(40)
-    result = fit(flow, x, key=KEY, learning_rate=0.01, validation=rows(200, seed=1), progress=False)
+    result = fit(flow, x, key=KEY, validation=rows(200, seed=1), progress=False, optimizer=pf.training.Adam(0.01))
     history = result.history["held_out_nats"]
     assert result.verdict.status == "converged"
     assert result.verdict.steps < 2000
@@ -126,7 +127,14 @@ def test_weights_count_as_copies():
     x = np.concatenate([rows(300) - 2.0, rows(300, seed=1) + 2.0])
     weights = np.repeat([3.0, 1.0], 300)
     result = fit(
-        affine(), x, key=KEY, weights=weights, validation=None, learning_rate=0.02, max_epochs=1500, progress=False
+        affine(),
+        x,
+        key=KEY,
+        weights=weights,
+        validation=None,
+        max_epochs=1500,
+        progress=False,
+        optimizer=pf.training.Adam(0.02),
     )
     expected = np.average(x, axis=0, weights=weights)
     np.testing.assert_allclose(loc(result), expected, atol=0.05)
@@ -149,7 +157,13 @@ def test_condition_is_learned():
     flow = pf.flows.maf(jax.random.key(0), dim=1, condition_dim=1, n_layers=1, width=16)
     held_out = (x[:100], condition[:100])
     result = fit(
-        flow, x[100:], condition=condition[100:], key=KEY, learning_rate=0.01, validation=held_out, progress=False
+        flow,
+        x[100:],
+        condition=condition[100:],
+        key=KEY,
+        validation=held_out,
+        progress=False,
+        optimizer=pf.training.Adam(0.01),
     )
     ideal = -0.5 * np.log(2 * np.pi * np.e * 0.01)
     assert result.verdict.held_out_nats == pytest.approx(ideal, abs=0.2)
@@ -157,7 +171,15 @@ def test_condition_is_learned():
 
 
 def test_max_seconds_shortens_the_schedule_and_ends_it():
-    result = fit(affine(), rows(), key=KEY, validation=None, max_epochs=10_000_000, max_seconds=3.0, progress=False)
+    result = fit(
+        affine(),
+        rows(),
+        key=KEY,
+        validation=None,
+        max_epochs=10_000_000,
+        progress=False,
+        options=pf.training.Stopping(max_seconds=3.0),
+    )
     assert result.verdict.status == "stopped: budget"
     assert result.verdict.seconds < 6.0
     assert result.history["learning_rate"][-1] < 0.3 * result.history["learning_rate"].max()
@@ -168,7 +190,14 @@ def test_interrupt_keeps_the_best():
         if row["step"] > 200:
             raise KeyboardInterrupt
 
-    result = fit(affine(), rows(), key=KEY, learning_rate=0.02, callback=callback, progress=False)
+    result = fit(
+        affine(),
+        rows(),
+        key=KEY,
+        progress=False,
+        optimizer=pf.training.Adam(0.02),
+        options=pf.training.Reporting(callback=callback),
+    )
     assert result.verdict.status == "interrupted"
     assert result.verdict.held_out_nats is not None
     assert result.verdict.held_out_nats >= result.history["held_out_nats"][0]
@@ -177,7 +206,9 @@ def test_interrupt_keeps_the_best():
 
 def test_callback_sees_every_row(fitted):
     seen = []
-    result = fit(affine(), rows(), key=KEY, max_epochs=40, callback=seen.append, progress=False)
+    result = fit(
+        affine(), rows(), key=KEY, max_epochs=40, progress=False, options=pf.training.Reporting(callback=seen.append)
+    )
     assert [row["step"] for row in seen] == result.history["step"].tolist()
     assert set(seen[0]) == set(COLUMNS)
 
@@ -222,7 +253,7 @@ def test_float32_flow_stays_float32_under_x64():
 def test_errors_name_what_is_wrong(change, error, text):
     arguments = {"x": rows(), "key": KEY, "progress": False, **change}
     with pytest.raises(error, match=text):
-        fit(affine(), arguments.pop("x"), **arguments)
+        fit(affine(), arguments.pop("x"), **objects(**arguments))
 
 
 def test_missing_condition_and_missing_pair():
@@ -244,11 +275,19 @@ def test_interrupt_leaves_a_history_without_gaps_or_repeats():
         if row["step"] > 200:
             raise KeyboardInterrupt
 
-    result = fit(affine(), rows(), key=KEY, callback=callback, progress=False)
+    result = fit(affine(), rows(), key=KEY, progress=False, options=pf.training.Reporting(callback=callback))
     assert (np.diff(result.history["step"]) > 0).all()
 
 
 def test_a_short_budget_still_gets_past_the_warm_up():
-    result = fit(affine(), rows(), key=KEY, validation=None, max_epochs=1_000_000, max_seconds=4.0, progress=False)
+    result = fit(
+        affine(),
+        rows(),
+        key=KEY,
+        validation=None,
+        max_epochs=1_000_000,
+        progress=False,
+        options=pf.training.Stopping(max_seconds=4.0),
+    )
     assert result.history["learning_rate"].max() > 1e-3
     assert 2.0 < result.verdict.seconds < 8.0

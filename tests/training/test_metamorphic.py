@@ -24,7 +24,14 @@ def small(dim: int = 2) -> pf.Flow:
 
 
 def trained(x: np.ndarray, **arguments) -> pf.training.FitResult:
-    return fit(small(x.shape[1]), x, key=KEY, preprocess=pf.Standardize.fit(x), progress=False, **arguments)
+    return fit(
+        small(x.shape[1]),
+        x,
+        key=KEY,
+        progress=False,
+        options=pf.training.Preprocess(pf.Standardize.fit(x)),
+        **arguments,
+    )
 
 
 @pytest.mark.parametrize(("a", "b"), [([4.0, 0.125], [0.0, 0.0]), ([1e3, 0.37], [1e4, -5.0])])
@@ -46,7 +53,13 @@ def test_reported_nats_are_in_the_units_of_the_data():
     x = 50 * rows() + 1000
     held_out = x[:100]
     result = fit(
-        small(), x[100:], key=KEY, validation=held_out, preprocess=pf.Standardize.fit(x), max_epochs=30, progress=False
+        small(),
+        x[100:],
+        key=KEY,
+        validation=held_out,
+        max_epochs=30,
+        progress=False,
+        options=pf.training.Preprocess(pf.Standardize.fit(x)),
     )
     assert result.verdict.held_out_nats == pytest.approx(float(np.mean(result.flow.log_prob(held_out))), abs=1e-3)
     last = result.history["train_nats"][-1]
@@ -68,18 +81,27 @@ def test_a_preprocess_that_is_not_linear_counts_row_by_row():
             return x, -jax.numpy.sum(x)
 
     x = np.exp(rows())
-    result = fit(small(), x[100:], key=KEY, validation=x[:100], preprocess=Exp(), max_epochs=30, progress=False)
+    result = fit(
+        small(),
+        x[100:],
+        key=KEY,
+        validation=x[:100],
+        max_epochs=30,
+        progress=False,
+        options=pf.training.Preprocess(Exp()),
+    )
     nats = np.asarray(result.flow.log_prob(x[:100]))
     assert result.verdict.held_out_nats == pytest.approx(nats.mean(), abs=1e-3)
     assert result.verdict.standard_error == pytest.approx(nats.std() / 10, rel=1e-3)
     with pytest.raises(ValueError, match="outside the range of Exp"):
-        fit(small(), -x, key=KEY, preprocess=Exp(), progress=False)
+        fit(small(), -x, key=KEY, progress=False, options=pf.training.Preprocess(Exp()))
 
 
 def test_whole_batch_fit_with_weights_is_the_fit_with_copies():
     """One batch per epoch: the two fits take the same steps, to rounding, whatever the order of the rows."""
     x, weights = rows(60), np.tile([1.0, 2.0, 3.0], 20)
-    arguments = {"validation": None, "batch_size": 1000, "max_epochs": 60, "progress": False, "key": KEY}
+    arguments = {"validation": None, "max_epochs": 60, "progress": False, "key": KEY}
+    arguments |= {"options": pf.training.Steps(batch_size=1000)}
     flow = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=16)  # float64 under the tests' setting
     one = fit(flow, x, weights=weights, **arguments).flow
     two = fit(flow, np.repeat(x, weights.astype(int), axis=0), **arguments).flow

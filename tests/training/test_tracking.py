@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from interrupted import objects
 from pushforward.training import AbstractTracker, JsonLines, MLflow, TensorBoard, WandB, fit
 from pushforward.training.result import COLUMNS
 
@@ -25,8 +26,8 @@ START = {"rows": 5, "resumed_from": None}
 def run(tracker: Any, **changes: Any) -> pf.FitResult:
     flow = pf.Flow(pf.StandardNormal((2,)), pf.Affine(0.0, 1.0, (2,)))
     x = np.random.default_rng(0).normal(size=(600, 2))
-    options = {"key": jax.random.key(0), "batch_size": 64, "max_epochs": 40, "progress": False, **changes}
-    return fit(flow, x, tracker=tracker, **options)
+    options = {"key": jax.random.key(0), "max_epochs": 40, "progress": False, "batch_size": 64, **changes}
+    return fit(flow, x, **objects(tracker=tracker, **options))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -131,7 +132,7 @@ def test_json_lines_of_a_resumed_fit_are_those_of_one_that_never_stopped(tmp_pat
         if row["step"] >= 100:
             raise RuntimeError
 
-    options = {"checkpoint": tmp_path / "fit", "checkpoint_seconds": 1e9, "resume": True}
+    options = {"folder": tmp_path / "fit", "seconds": 1e9, "resume": True}
     with pytest.raises(RuntimeError):  # with a commit of step 0 alone
         run(JsonLines(parts), callback=crash, **options)
     parts.write_bytes(parts.read_bytes() + b'{"event": "row", "st')  # killed in the middle of a line
@@ -147,7 +148,7 @@ def test_json_lines_after_an_interrupt(tmp_path: Path):
         if row["step"] >= 100:
             raise KeyboardInterrupt
 
-    options = {"checkpoint": tmp_path / "fit", "resume": True}
+    options = {"folder": tmp_path / "fit", "resume": True}
     first = run(JsonLines(tmp_path / "curve.jsonl"), callback=stop, **options)
     there = lines(tmp_path / "curve.jsonl")
     assert [line["step"] for line in there[1:-1]] == first.history["step"].tolist()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pushforward.training.result import BY_STATUS, describe, fall, judge
+from pushforward.training.result import BY_STATUS, Verdict, described, fall, judge
 
 RISING = [-3.0, -2.0, -1.5, -1.2]
 STEPS = [10, 20, 30, 40]
@@ -68,7 +68,8 @@ def test_divergence_and_interruption_come_first():
 
 
 def words(status: Any, judgement: Any, n_rewinds: int = 0, fallen: float | None = None, n_skipped: int = 0) -> str:
-    return describe(status, judgement, -2.0, 0.05, 1430, 3.25, n_skipped, n_rewinds, 1200, fallen)
+    facts = Verdict(status, judgement, "", -2.0, 0.05, 10, 1430, 1200, 3.25, n_skipped, n_rewinds)
+    return described(facts, fallen).text
 
 
 def test_words():

@@ -122,8 +122,8 @@ class PushforwardAdapter:
         """ms per step of the same batch and model inside `pf.fit`: a long fit less a short one, by their steps."""
         batch, dim = self.x.shape
         rows = np.random.default_rng(0).standard_normal((EPOCH_STEPS * batch, dim), dtype=np.float32)
-        settings = {"key": self.key, "validation": None, "batch_size": batch, "progress": False}
-        settings |= {"objective": self.objective}
+        settings = {"key": self.key, "validation": None, "progress": False, "objective": self.objective}
+        settings |= {"options": pf.training.Steps(batch_size=batch)}
         start = time.perf_counter()
         self.step()
         longer = 1 + max(3, round(seconds / (EPOCH_STEPS * (time.perf_counter() - start))))

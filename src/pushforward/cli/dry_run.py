@@ -21,6 +21,7 @@ from pushforward.estimators.train import Prepared, layouts, prepare, untrained
 from pushforward.io.options import FitOptions
 from pushforward.objectives import objective_named
 from pushforward.objectives.view import has_field
+from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
 
 # Scoring is the forward half of a step, the gradient being twice that; sampling runs in float64, which is half as fast.
@@ -174,8 +175,8 @@ def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehear
             objective=None if named is None else objective_named(named, model),
             validation=training.validation_fraction,
             max_epochs=training.max_epochs,
-            batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
+            optimizer=Adam(training.learning_rate),
+            options=Steps(training.batch_size),
         )
 
 

@@ -29,7 +29,8 @@ from pushforward.estimators.words import baseline_of, card, meaning
 from pushforward.io.model_folder import ModelParts, load_model, save_model
 from pushforward.metrics import compare
 from pushforward.objectives import AbstractObjective
-from pushforward.training import FitResult, Verdict
+from pushforward.training import Adam, Checkpoint, FitResult, Reporting, Steps, Stopping, Verdict
+from pushforward.training.options import Option
 from pushforward.training.tracking import AbstractTracker
 
 # Frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
@@ -181,21 +182,23 @@ class FlowDensity(DensityMixin, BaseEstimator):
         seeds = check_random_state(self.random_state).randint(0, 2**32, size=(2, 2), dtype=np.uint32)
         options = {"n_layers": self.n_layers, "width": self.width, "depth": self.depth, "bins": self.bins}
         options = {**options, "autoregressive": self.autoregressive, **(self.flow_options or {})}
+        how: list[Option] = [Stopping(self.max_seconds), Steps(self.batch_size), Reporting(tracker=tracker)]
+        if checkpoint is not None:
+            how.append(Checkpoint(checkpoint, resume=resume))
+        elif resume:
+            raise ValueError(
+                "FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=."
+            )
         trained = train(
             prepared,
             make_recipe(self.flow, self.base, options, len(prepared.rows)),
             seeds,
             validation=self.validation_fraction,
             objective=self.objective,
+            optimizer=Adam(self.learning_rate, self.weight_decay),
             max_epochs=self.max_epochs,
-            max_seconds=self.max_seconds,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
             progress=self.progress,
-            checkpoint=checkpoint,
-            resume=resume,
-            tracker=tracker,
+            options=how,
         )
         self._keep(trained.model, trained.result)
         self.notes_, self.held_out_ = prepared.notes, trained.held_out

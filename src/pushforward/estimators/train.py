@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -28,7 +29,8 @@ from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
 from pushforward.flows.bases import ANGULAR
 from pushforward.objectives import AbstractObjective, is_regression, natural_objective, objective_named
-from pushforward.training import FitResult, fit
+from pushforward.training import Adam, FitResult, fit
+from pushforward.training.options import Option
 from pushforward.training.rows import held_out_rows
 
 # Of 16384 columns with 256 levels of 16 letters each.
@@ -232,9 +234,10 @@ def train(
     *,
     validation: float,
     objective: str | AbstractObjective | None = None,
-    learning_rate: float | None = None,
-    weight_decay: float | None = None,
-    **options: Any,
+    optimizer: Adam,
+    max_epochs: int | None = None,
+    progress: bool | Literal["auto"] = "auto",
+    options: Sequence[Option] = (),
 ) -> Trained:
     """Fit the model of a prepared table.
 
@@ -244,9 +247,10 @@ def train(
         seeds: two times two words, for the initial weights and for the fit.
         validation: share of the rows to hold out.
         objective: what to minimise, or its name; None is what the flow is made for.
-        learning_rate: None takes `LEARNING_RATE`, or `REGRESSION_RATE`.
-        weight_decay: None takes `WEIGHT_DECAY`, or `REGRESSION_DECAY`.
-        options: of `pushforward.fit`.
+        optimizer: a rate of None is `LEARNING_RATE` or `REGRESSION_RATE`, a decay `WEIGHT_DECAY` or `REGRESSION_DECAY`.
+        max_epochs: passes over the rows; None chooses by their number.
+        progress: as of `pushforward.fit`.
+        options: as of `pushforward.fit`.
 
     Raises:
         FitError: training diverged and could not be repaired.
@@ -269,9 +273,14 @@ def train(
             key=key,
             validation=validation,
             objective=chosen,
-            learning_rate=rate if learning_rate is None else learning_rate,
-            weight_decay=decay if weight_decay is None else weight_decay,
-            **options,
+            optimizer=dataclasses.replace(
+                optimizer,
+                learning_rate=rate if optimizer.learning_rate is None else optimizer.learning_rate,
+                weight_decay=decay if optimizer.weight_decay is None else optimizer.weight_decay,
+            ),
+            max_epochs=max_epochs,
+            progress=progress,
+            options=options,
         )
         held_out = held_out_rows(len(prepared.rows), validation, key)
         final = _calibrated(result.flow, prepared, condition, held_out)

@@ -18,7 +18,7 @@ from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import LEARNING_RATE, Prepared, Trained, layouts, prepare, train
 from pushforward.estimators.tuned import Attempt, State, Tuned
 from pushforward.io.options import FitOptions
-from pushforward.training import FitError
+from pushforward.training import Adam, FitError, Reporting, Steps, Stopping
 from pushforward.training.plan import BATCH_SIZE
 
 # Shares of the rows: those that choose the winner, and those that no trial sees, of these at most as many.
@@ -307,13 +307,14 @@ class _Trials:
             recipe,
             self.seeds,
             validation=CHOOSING / (1 - FRESH),
+            optimizer=Adam(keywords["learning_rate"], keywords["weight_decay"]),
             max_epochs=keywords["max_epochs"],
-            max_seconds=max(min(self.limit, self.left), 1.0),
-            batch_size=keywords["batch_size"],
-            learning_rate=keywords["learning_rate"],
-            weight_decay=keywords["weight_decay"],
             progress=False,
-            callback=callback,
+            options=[
+                Stopping(max(min(self.limit, self.left), 1.0)),
+                Steps(keywords["batch_size"]),
+                Reporting(callback),
+            ],
         )
 
 

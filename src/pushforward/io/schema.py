@@ -99,6 +99,8 @@ class VerdictRecord(Strict):
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     n_skipped: Count
     n_rewinds: Count
+    n_rows_left_out: Count = 0
+    n_rows_unscored: Count = 0
 
     @model_validator(mode="after")
     def _known(self) -> VerdictRecord:

@@ -2,6 +2,7 @@
 
 from pushforward.training.checkpoint import remove_checkpoint
 from pushforward.training.fit import fit
+from pushforward.training.options import Adam, Checkpoint, Preprocess, Reporting, Steps, Stopping
 from pushforward.training.result import FitError, FitResult, Verdict
 from pushforward.training.step import StepInfo, make_step
 from pushforward.training.tracking import AbstractTracker, JsonLines, MLflow, TensorBoard, WandB
@@ -9,12 +10,18 @@ from pushforward.training.units import StandardizeCondition, in_data_units
 
 __all__ = [
     "AbstractTracker",
+    "Adam",
+    "Checkpoint",
     "FitError",
     "FitResult",
     "JsonLines",
     "MLflow",
+    "Preprocess",
+    "Reporting",
     "StandardizeCondition",
     "StepInfo",
+    "Steps",
+    "Stopping",
     "TensorBoard",
     "Verdict",
     "WandB",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import message
@@ -30,18 +31,10 @@ from pushforward._files import (
     write_manifested,
 )
 from pushforward.training.fingerprint import differences
-from pushforward.training.plan import Plan, number
+from pushforward.training.options import Checkpoint
+from pushforward.training.plan import Plan
 from pushforward.training.result import COLUMNS, WHOLE_COLUMNS
-from pushforward.training.state import (
-    BEST_STEP,
-    DIVERGED,
-    MARK_STEP,
-    STATUS,
-    STEP,
-    VALIDATED_AT,
-    FitState,
-    Reached,
-)
+from pushforward.training.state import DIVERGED, FitState, Reached
 
 STATE, RECORD = "state.safetensors", "record.json"
 FORMAT, FORMAT_VERSION = "pushforward checkpoint", 1
@@ -50,30 +43,41 @@ MAX_RECORD = 2**20  # bytes
 HEADER_BYTES = (2**16, 2**9)  # of the arrays' file at most: in all, and for each array
 COMMIT = re.compile(r"commit-\d{8}")
 UNFINISHED = re.compile(r"\.commit-\d{8}\.[a-z0-9_]{8}")  # by a writer that was killed
-DTYPES = ("float16", "float32", "float64", "int32", "int64", "uint32", "uint64")  # that the file can hold
+DTYPES = (
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int32",
+    "int64",
+    "uint8",
+    "uint32",
+    "uint64",
+)  # that the file can hold
 
 
 class Checkpoints:
     """The checkpoints of one fit in a folder.
 
     Args:
-        folder: it is made if there is none.
-        seconds: between two commits.
-        resume: whether to go on from a checkpoint that is there.
+        where: the folder, the time between two commits, and whether to go on from a checkpoint that is there.
 
     Raises:
         FileExistsError: the folder holds checkpoints and `resume` is False.
         OSError: there is no such folder and it cannot be made, or it is not one, or nothing can be written there.
     """
 
-    def __init__(self, folder: str | os.PathLike, seconds: float, resume: bool):
-        self.folder, self.resume = Path(folder), resume
-        self.seconds = float(number("checkpoint_seconds", seconds, low=0.0))
+    def __init__(self, where: Checkpoint):
+        self.folder, resume, self.seconds = Path(where.folder), where.resume, float(where.seconds)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"fit: the checkpoint folder {self.folder} is not writable. Name another.")
         if _commits(self.folder) and not resume:
-            fix = "Pass resume=True to go on with it, name another folder, or remove it (training.remove_checkpoint)."
+            fix = (
+                "Pass Checkpoint(folder, resume=True) to go on with it, name another folder, or remove it "
+                "(training.remove_checkpoint)."
+            )
             raise FileExistsError(f"fit: {self.folder} holds checkpoints of an earlier fit. {fix}")
         for path in self.folder.iterdir():
             if UNFINISHED.fullmatch(path.name):
@@ -145,7 +149,7 @@ class Checkpoints:
         """
         foreign = {str(array.dtype) for array in _named(template).values()} - set(DTYPES)
         if foreign:
-            fix = "Train in float32 or float64, or without a checkpoint."
+            fix = "Train in float32 or float64, and with an optimizer whose state is numbers; or without a checkpoint."
             raise TypeError(message("fit, checkpoint", f"arrays of {', '.join(DTYPES)}", ", ".join(foreign), fix))
         faults = []
         for path in reversed(_commits(self.folder)):
@@ -208,7 +212,7 @@ def remove_checkpoint(folder: str | os.PathLike) -> None:
     """Delete a checkpoint folder, for instance after its fit has ended and the model is saved.
 
     Args:
-        folder: the folder that was given to `fit` as `checkpoint`. A path of anything else is refused.
+        folder: the folder that was given to `fit` in `Checkpoint(folder)`. A path of anything else is refused.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -219,8 +223,8 @@ def remove_checkpoint(folder: str | os.PathLike) -> None:
         >>> folder = pathlib.Path(tempfile.mkdtemp()) / "fit"
         >>> flow = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=8)
         >>> x = jax.random.normal(jax.random.key(0), (200, 2))
-        >>> options = {"key": jax.random.key(2), "max_epochs": 10, "progress": False, "checkpoint": folder}
-        >>> result = pf.fit(flow, x, resume=True, **options)
+        >>> checkpoint = pf.training.Checkpoint(folder, resume=True)
+        >>> result = pf.fit(flow, x, key=jax.random.key(2), max_epochs=10, progress=False, options=checkpoint)
         >>> pf.training.remove_checkpoint(folder)
         >>> folder.exists()
         False
@@ -267,9 +271,16 @@ def _discard(path: Path) -> None:
 
 def _named(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of a tree on the host, by their place in it, such as `now.moments.1.mu`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    for path, leaf in leaves:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            fix = "Take an optimizer whose state is numbers, or train without a checkpoint."
+            place = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise TypeError(message("fit, checkpoint", f"arrays of {', '.join(DTYPES)}", f"a key in {place}", fix))
+    values = jax.device_get([leaf for _, leaf in leaves])
     named = {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf, order="C") for path, leaf in leaves
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(value, order="C")
+        for (path, _), value in zip(leaves, values, strict=True)
     }
     return {f"state.{name}": value for name, value in named.items()}
 
@@ -304,9 +315,9 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], template: FitState, max_rows:
     rows: tuple[dict[str, Any], ...] = tuple(
         dict(zip(COLUMNS, values, strict=True)) for values in zip(*columns, strict=True)
     )
-    whole = state.whole
+    counters = state.counters.named
     clock = arrays["best_nats"].item(), arrays["elapsed"].item()
-    return Reached(state, int(whole[STEP]), int(whole[STATUS]), rows, *clock)
+    return Reached(state, int(counters.step), int(counters.status), rows, *clock)
 
 
 def _parse(data: bytes, path: Path) -> dict[str, np.ndarray]:
@@ -321,13 +332,13 @@ def _parse(data: bytes, path: Path) -> dict[str, np.ndarray]:
 
 def _fault(reached: Reached, plan: Plan) -> str | None:
     """What is impossible in a state whose shapes are right; the compiled loop looks up rows by these numbers."""
-    whole, order = reached.state.whole, np.asarray(reached.state.order)
+    counters, order = reached.state.counters.named, np.asarray(reached.state.order)
     steps = np.array([row["step"] for row in reached.rows], np.int64)
     if not 0 <= reached.step <= int(plan.total_steps) or not 0 <= reached.status <= DIVERGED:
         return "its step or status is out of bounds"
-    if np.any(whole[[VALIDATED_AT, BEST_STEP, MARK_STEP]] > reached.step) or np.any(np.delete(whole, VALIDATED_AT) < 0):
-        return "its counters are out of bounds"
-    if whole[VALIDATED_AT] < -int(plan.steps_per_round):
+    late = max(counters.validated_at, counters.best_step, counters.mark_step) > reached.step
+    low = min(counters._replace(validated_at=0)) < 0 or counters.validated_at < -int(plan.steps_per_round)
+    if late or low:
         return "its counters are out of bounds"
     if not np.array_equal(np.sort(order), np.arange(len(order))):
         return "the order of the rows is not a permutation"

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from pushforward._types import PRNGKeyArray, is_array
 from pushforward.training.plan import Plan, settings
@@ -29,43 +30,62 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object without a repr: anot
 
 
 def fingerprint(
-    flow: Any,
-    objective: Any,
-    preprocess: Any,
-    table: Table,
-    held_out: Table | None,
+    parts: Mapping[str, Any],
+    tables: tuple[Table, Table | None],
     plan: Plan,
     key: PRNGKeyArray,
+    vector: np.ndarray,
     x64: bool,
 ) -> dict[str, Any]:
     """Everything that the numbers of a fit depend on, in hashes, and in words where these are short.
 
     Args:
-        flow: as it was passed to `fit`.
-        objective: what is minimised.
-        preprocess: from the flow's events to the data, or None.
-        table: the training rows, prepared.
-        held_out: the held-out rows, or None.
+        parts: by name, the `flow` as it was passed to `fit`, the `objective`, the `optimizer`, the `schedule` and the
+            bijection of `preprocess`, or None.
+        tables: the training rows, prepared, and the held-out rows, or None.
         plan: the numbers that steer the fit.
         key: the key of the fit.
+        vector: the numbers that are trained.
         x64: whether JAX computes in float64 where the types leave it the choice.
 
     Returns:
         The `PARTS` by name: a hash or a key as a string, or a table of strings.
     """
-    rows = [array for part in (table, held_out) for array in _columns(part)]
+    rows = [array for table in tables for array in _columns(table)]
     words = {name: repr(value) for name, value in settings(plan).items()}
+    flow, objective, preprocess = parts["flow"], parts["objective"], parts["preprocess"]
     return {
         "data": _digest(_outline(preprocess), [*rows, *_arrays(preprocess)]),
         "flow": _digest(_outline(flow), _arrays(flow)),
         "options": {
             **words,
             "objective": f"{type(objective).__name__} {_digest(_outline(objective), _arrays(objective))}",
+            "optimizer": _optimizer(parts["optimizer"], vector),
+            "schedule": "None" if parts["schedule"] is None else _program(parts["schedule"], np.int32(0)),
             "x64": repr(x64),
         },
         "key": _digest(str(jax.random.key_impl(key)), [np.asarray(jax.random.key_data(key))]),
         "versions": {name: version(name) for name in ("pushforward", "jax")},
     }
+
+
+def _optimizer(optimizer: Any, vector: np.ndarray) -> str:
+    """`Adam`, whose numbers are the plan's, or the hash of another optimiser's program."""
+    if not isinstance(optimizer, optax.GradientTransformation):
+        return type(optimizer).__name__
+
+    def update(vector: Any) -> Any:
+        return optax.with_extra_args_support(optimizer).update(
+            vector, optimizer.init(vector), vector, value=vector.sum(), grad=vector, value_fn=lambda v: v.sum()
+        )
+
+    return _program(update, vector)
+
+
+def _program(function: Any, *arguments: Any) -> str:
+    """The hash of what a function computes, the same in every process; its own text names places in memory."""
+    program = jax.make_jaxpr(function)(*arguments)
+    return _digest(ADDRESS.sub("", str(program)), _arrays(program.consts))
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:

@@ -1,45 +1,38 @@
-"""The compiled loop: many steps, the validations between them and every decision, in one device call."""
+"""The loop of a fit: a device call runs many steps, their validations and every decision; the host sizes the calls."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pushforward._types import Array, PRNGKeyArray
-from pushforward.distributions.evaluation import evaluation_form
-from pushforward.objectives import AbstractObjective, weighted_mean
+from pushforward._types import Array
+from pushforward.training.attempts import Attempt
 from pushforward.training.batches import batch_rows, epoch_order
+from pushforward.training.checkpoint import Checkpoints
 from pushforward.training.ema import ema_update
-from pushforward.training.plan import Plan, optimizer_of
-from pushforward.training.rows import Rows
+from pushforward.training.options import Reporting
+from pushforward.training.plan import adam
+from pushforward.training.prepare import Prepared, Problem
+from pushforward.training.progress import AbstractProgress
+from pushforward.training.result import COLUMNS
+from pushforward.training.rounds import end_of_round
 from pushforward.training.schedule import rate_factor
-from pushforward.training.state import (
-    CONVERGED,
-    DIVERGED,
-    N_SKIPPED,
-    OUT_OF_STEPS,
-    OUT_OF_TIME,
-    RATE_SCALE,
-    RUNNING,
-    SKIPPED,
-    STATUS,
-    STEP,
-    UPDATES,
-    VALIDATED_AT,
-    FitState,
-    FlatModel,
-    Weights,
-)
-from pushforward.training.step import make_step, select
+from pushforward.training.signals import StopOnTerm
+from pushforward.training.state import RUNNING, Counters, FitState, Packed, Reached, Tally, Weights
+from pushforward.training.step import all_finite, descend, make_loss, select
+from pushforward.training.tracking import Trackers
 
 HISTORY_ROWS = 64  # validations per device call at most; the host sizes its calls to stay below
-REWIND_SHARE = 0.1  # more skipped steps than this between two validations: rewind
-REWIND_RATE = 0.3  # the learning rate is multiplied by this at each rewind
-MAX_REWINDS = 5  # then the fit has failed
-PROGRESS_NATS = 1e-4  # a rise of the held-out log-density below this does not renew the patience
+CALL_SECONDS = 0.5  # what one device call should last: long against its overhead, short for whoever waits
+FIRST_STEPS = 10  # of the first call, which measures the speed
+GROWTH = 16  # a call has at most this many times the steps of the one before
 
 
 class Call(eqx.Module):
@@ -58,196 +51,325 @@ class Call(eqx.Module):
     last: Any
 
 
+class Whole(NamedTuple):
+    """The whole numbers of a validation: the step; steps skipped, and rows left out of steps, so far."""
+
+    step: Any
+    skipped: Any
+    rows_left_out: Any
+
+
+class Real(NamedTuple):
+    """The real numbers of a validation: mean score of the training rows since the one before, held-out score, rate."""
+
+    train_nats: Any
+    held_out_nats: Any
+    learning_rate: Any
+
+
 class Report(eqx.Module):
     """What one device call tells the host: a few numbers, and the validations it made.
 
     Attributes:
         n: number of validations; as many rows of the columns are filled.
-        whole: `(HISTORY_ROWS, 2)`: step, steps skipped so far.
-        real: `(HISTORY_ROWS, 3)`: mean training nats since the validation before, held-out nats, learning rate.
-        state: `FitState.whole` at the end.
+        whole: `(HISTORY_ROWS, 3)`, a `Whole` per row.
+        real: `(HISTORY_ROWS, 3)`, a `Real` per row.
+        counters: those of the state at the end.
     """
 
     n: Array
     whole: Array
     real: Array
-    state: Array
+    counters: Packed[Counters]
 
 
 @eqx.filter_jit
-def run(
-    state: FitState,
-    model: FlatModel,
-    objective: AbstractObjective,
-    data: Rows,
-    held_out: Rows | None,
-    plan: Plan,
-    call: Call,
-    seeds: tuple[Any, Any, Any],
-) -> tuple[FitState, Report]:
+def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report]:
     """Train for `call.n_steps` steps or until the status is no longer `RUNNING`.
 
     Rows are visited in the order of `epoch_order`; every `plan.steps_per_round` steps the averaged weights are scored
     on the held-out rows, and kept if they are the best. Nothing here depends on how the steps are cut into calls, but
     for the learning rate under a time budget.
     """
-    start = state.whole[STEP]
+    plan, data = problem.plan, problem.rows
+    start = state.counters.named.step
     end = jnp.minimum(start + call.n_steps, plan.total_steps)
-    order_seed, *others = seeds
+    order_seed, *others = problem.seeds
     step_key, validation_key = (jax.random.wrap_key_data(seed, impl="threefry2x32") for seed in others)
-    step = make_step(objective, optimizer_of(plan), lambda vector, _: model.build(vector))
+    optimizer = adam(plan) if problem.optimizer is None else problem.optimizer
+    loss_of = make_loss(problem.objective, problem.model.build)
 
     def rate_at(i: Array, scale: Array) -> Array:
+        if problem.schedule is not None:
+            return jnp.asarray(problem.schedule(i), jnp.float32) * scale
+        if problem.optimizer is not None:
+            return scale
         elapsed = call.elapsed + (i - start) * call.step_seconds
         progress = jnp.clip(jnp.maximum(i / plan.total_steps, elapsed / plan.max_seconds), 0, 1)
         return plan.learning_rate * scale * rate_factor(i, progress, plan.warmup_steps)
 
-    def one_step(i: Array, now: Weights, tally: Array, order: Array, scale: Array) -> tuple[Weights, Array]:
-        rows, counts = batch_rows(order, i % plan.steps_per_epoch, data.n, plan.steps_per_epoch, plan.batch_rows)
-        weights = jnp.where(counts, take(data.weights, rows), 0)
-        # Weights have mean 1, so this is the sum over the batch against an equal share of the epoch's whole weight:
-        # over an epoch each row counts by its weight alone, whichever rows it met.
-        weight, nominal = jnp.sum(weights), data.n / plan.steps_per_epoch
-        params, moments, info = step(
-            now.params,
-            None,
-            now.moments,
-            take(data.x, rows),
-            None if data.condition is None else take(data.condition, rows),
-            weights,
-            key=jax.random.fold_in(step_key, i),
-            rate=rate_at(i, scale),
-            share=(weight / nominal).astype(now.params.dtype),
-        )
-        average = ema_update(now.average, params, tally[UPDATES], jnp.where(info.ok, plan.ema, 1))
-        # `info.loss` is the batch's mean times its share: times `nominal` it is the sum of the rows' weighted losses.
-        taken = jnp.stack([jnp.ones_like(weight), jnp.zeros_like(weight), info.loss * nominal, weight])
-        skipped = jnp.zeros_like(tally).at[SKIPPED].set(1)
-        return Weights(params, moments, average), tally + jnp.where(info.ok, taken.astype(tally.dtype), skipped)
-
-    def steps_within_epoch(state: FitState, stop: Array) -> FitState:
-        first = state.whole[STEP]
-        position = first % plan.steps_per_epoch
+    def segment(carry: tuple[FitState, Report]) -> tuple[FitState, Report]:
+        """Steps to the end of the epoch, of the round or of the call, and the validation that is due then."""
+        state, report = carry
+        at, scale = state.counters.named, state.scores.named.rate_scale
+        position = at.step % plan.steps_per_epoch
+        due_at = jnp.minimum(at.validated_at + plan.steps_per_round, plan.total_steps)
+        round_stop = jnp.minimum(due_at, end)
+        stop = jnp.minimum(round_stop, at.step + plan.steps_per_epoch - position)
         order = jax.lax.cond(
             position == 0,
-            lambda: epoch_order(order_seed, first // plan.steps_per_epoch, data.n, data.x.shape[0]),
+            lambda: epoch_order(order_seed, at.step // plan.steps_per_epoch, data.n, data.x.shape[0]),
             lambda: state.order,
         )
-        stop = jnp.minimum(stop, first + plan.steps_per_epoch - position)
-        scale = state.real[RATE_SCALE]
-        now, tally = jax.lax.fori_loop(
-            first, stop, lambda i, carry: one_step(i, carry[0], carry[1], order, scale), (state.now, state.tally)
-        )
-        return FitState(now, state.good, state.best, order, tally, state.whole.at[STEP].set(stop), state.real)
 
-    def one_round(carry: tuple[FitState, Report]) -> tuple[FitState, Report]:
-        state, report = carry
-        due_at = jnp.minimum(state.whole[VALIDATED_AT] + plan.steps_per_round, plan.total_steps)
-        stop = jnp.minimum(due_at, end)
-        state = jax.lax.while_loop(lambda s: s.whole[STEP] < stop, lambda s: steps_within_epoch(s, stop), state)
+        def step(carry: tuple[Array, Weights, Packed[Tally], Attempt]) -> tuple[Array, Weights, Packed[Tally], Attempt]:
+            i, now, tally, attempt = carry
+            batch = batch_rows(order, i % plan.steps_per_epoch, data.n, plan.steps_per_epoch, plan.batch_rows)
+            rows, active = attempt.choose(*batch)
+            weights = jnp.where(active, take(data.weights, rows), 0)
+            # Weights have mean 1, so this is the sum over the batch against an equal share of the epoch's whole weight:
+            # over an epoch each row counts by its weight alone, whichever rows it met.
+            weight, nominal = jnp.sum(weights), data.n / plan.steps_per_epoch
+            condition = None if data.condition is None else take(data.condition, rows)
+            share, key = (weight / nominal).astype(now.params.dtype), jax.random.fold_in(step_key, i)
+            given = take(data.x, rows), condition, weights, key, share
+            (value, losses), gradient = jax.value_and_grad(loss_of, has_aux=True)(now.params, *given)
+            following, made, over = attempt.after(batch[1], losses, all_finite(value, gradient))
+            search = {"value": value, "grad": gradient, "value_fn": lambda vector: loss_of(vector, *given)[0]}
+            stepped = descend(optimizer, now.params, now.moments, gradient, rate_at(i, scale), **search)
+            params, moments = select(made, stepped, (now.params, now.moments))
+            average = ema_update(now.average, params, tally.named.updates, jnp.where(made, plan.ema, 1))
+            # `value` is the batch's mean times its share: times `nominal` it is the sum of the rows' weighted losses.
+            left_out = jnp.sum(attempt.out & batch[1])
+            taken = Packed.of(Tally(1, 0, left_out, value * nominal, weight), tally.array.dtype).array
+            skipped = Packed.of(Tally(0, over, 0, 0, 0), tally.array.dtype).array
+            tally = Packed(tally.array + jnp.where(made, taken, skipped), Tally)
+            return i + over, Weights(params, moments, average), tally, following
+
+        first = (at.step, state.now, state.tally, Attempt.first(plan.batch_rows))
+        _, now, tally, _ = jax.lax.while_loop(lambda carry: carry[0] < stop, step, first)
+        counters = state.counters.replaced(step=stop)
+        state = FitState(now, state.good, state.best, order, tally, counters, state.scores)
         time_up = call.last & (stop == end)
-        rate = rate_at(stop, state.real[RATE_SCALE])
-        return jax.lax.cond((stop == due_at) | time_up, validate, lambda *same: same, state, report, rate, time_up)[:2]
+        due = (stop == due_at) | time_up
+        return jax.lax.cond(due, validate, lambda *same: same, state, report, rate_at(stop, scale), time_up)[:2]
 
     def validate(state: FitState, report: Report, rate: Array, time_up: Array) -> tuple:
-        state, train, nats = end_of_round(state, model, objective, held_out, plan, time_up, validation_key)
-        whole = jnp.stack([state.whole[STEP], state.whole[N_SKIPPED]])
-        real = jnp.stack([train, nats, rate]).astype(jnp.float32)
+        state, train, nats = end_of_round(state, problem, time_up, validation_key)
+        at = state.counters.named
+        whole = Packed.of(Whole(at.step, at.n_skipped, at.n_left_out), jnp.int32).array
+        real = Packed.of(Real(train, nats, rate), jnp.float32).array
         columns = (report.whole.at[report.n].set(whole), report.real.at[report.n].set(real))
-        return state, Report(report.n + 1, *columns, report.state), rate, time_up
+        return state, Report(report.n + 1, *columns, report.counters), rate, time_up
 
     def more(carry: tuple[FitState, Report]) -> Array:
         state, report = carry
-        pending = (state.whole[STEP] < end) | call.last
-        return (state.whole[STATUS] == RUNNING) & pending & (report.n < HISTORY_ROWS)
+        at = state.counters.named
+        return (at.status == RUNNING) & ((at.step < end) | call.last) & (report.n < HISTORY_ROWS)
 
-    blank = Report(
-        jnp.int32(0), jnp.zeros((HISTORY_ROWS, 2), jnp.int32), jnp.zeros((HISTORY_ROWS, 3), jnp.float32), state.whole
-    )
-    state, report = jax.lax.while_loop(more, one_round, (state, blank))
-    return state, Report(report.n, report.whole, report.real, state.whole)
-
-
-def end_of_round(
-    state: FitState,
-    model: FlatModel,
-    objective: AbstractObjective,
-    held_out: Rows | None,
-    plan: Plan,
-    time_up: Array,
-    key: PRNGKeyArray,
-) -> tuple[FitState, Array, Array]:
-    """Score the averaged weights, keep the best, rewind after trouble, and decide whether to go on."""
-    n_updates, n_skipped, loss, weight = state.tally
-    step, validated_at, best_step, mark_step, skipped_before, n_rewinds, _ = state.whole
-    best_nats, best_error, mark_nats, scale = state.real
-    train = -loss / jnp.where(weight > 0, weight, jnp.nan)
-    average = state.now.average
-    sound = jnp.all(jnp.isfinite(average)) & (n_skipped <= REWIND_SHARE * (step - validated_at))
-    if held_out is None:
-        nats, error, better, progress = jnp.float32(jnp.nan), jnp.float32(jnp.nan), sound, sound
-    else:
-        nats, error = score(evaluation_form(model.build(average)), objective, held_out, plan.chunk_rows, key)
-        sound = sound & jnp.isfinite(nats)
-        better, progress = sound & (nats > best_nats), sound & (nats > mark_nats + PROGRESS_NATS)
-    good = select(sound, state.now, state.good)
-    n_rewinds = n_rewinds + (1 - sound.astype(jnp.int32))
-    mark_step = jnp.where(progress, step, mark_step)
-    status = jnp.where(time_up, OUT_OF_TIME, RUNNING)
-    status = jnp.where(step >= plan.total_steps, OUT_OF_STEPS, status)
-    status = jnp.where(step - mark_step >= plan.patience_steps, CONVERGED, status)
-    status = jnp.where(n_rewinds > MAX_REWINDS, DIVERGED, status)
-    best_step = jnp.where(better, step, best_step)
-    whole = (step, step, best_step, mark_step, skipped_before + n_skipped.astype(jnp.int32), n_rewinds, status)
-    real = (
-        jnp.where(better, nats, best_nats),
-        jnp.where(better, error, best_error),
-        jnp.where(progress, nats, mark_nats),
-        jnp.where(sound, scale, scale * REWIND_RATE),
-    )
-    state = FitState(
-        now=good,
-        good=good,
-        best=jnp.where(better, average, state.best),
-        order=state.order,
-        tally=jnp.zeros(4, jnp.float32).at[UPDATES].set(n_updates),
-        whole=jnp.stack(whole).astype(jnp.int32),
-        real=jnp.stack(real).astype(jnp.float32),
-    )
-    return state, train, nats
-
-
-def score(
-    flow: Any, objective: AbstractObjective, rows: Rows, chunk_rows: int, key: PRNGKeyArray
-) -> tuple[Array, Array]:
-    r"""The weighted mean of the held-out log-density, $\sum w l / \sum w$, and its standard error.
-
-    Chunk by chunk, as deviations from the first chunk's mean, so that no sum of large numbers loses digits.
-
-    Source:
-        Chan, Golub, LeVeque, 1983, sec. 4 (shifted data), doi 10.1080/00031305.1983.10483115.
-    """
-
-    def chunk(i: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        def part(array: Any) -> Any:
-            return None if array is None else jax.lax.dynamic_slice_in_dim(array, i * chunk_rows, chunk_rows)
-
-        weights, log_det = part(rows.weights), part(rows.log_det)
-        nats = -objective.per_row(flow, part(rows.x), part(rows.condition), jax.random.fold_in(key, i))
-        nats = nats if log_det is None else nats + log_det
-        centre = jnp.where(i == 0, weighted_mean(nats, weights), sums[0])
-        off, squared = nats - centre, weights**2
-        terms = (weights, weights * off, squared, squared * off, squared * off**2)
-        return centre, *(total + jnp.sum(term) for total, term in zip(sums[1:], terms, strict=True))
-
-    n_chunks = (rows.n + chunk_rows - 1) // chunk_rows
-    zero = jnp.zeros((), rows.weights.dtype)
-    centre, w, w_off, ww, ww_off, ww_off2 = jax.lax.fori_loop(0, n_chunks, chunk, (zero,) * 6)
-    shift = w_off / w
-    spread = jnp.maximum(ww_off2 - 2 * shift * ww_off + shift**2 * ww, 0)
-    return (centre + shift).astype(jnp.float32), (jnp.sqrt(spread) / w).astype(jnp.float32)
+    columns = (jnp.zeros((HISTORY_ROWS, len(Whole._fields)), jnp.int32), jnp.zeros((HISTORY_ROWS, len(Real._fields))))
+    blank = Report(jnp.int32(0), columns[0], columns[1].astype(jnp.float32), state.counters)
+    state, report = jax.lax.while_loop(more, segment, (state, blank))
+    return state, Report(report.n, report.whole, report.real, state.counters)
 
 
 def take(array: Array, rows: Array) -> Array:
     """`array[rows]` for rows known to exist."""
     return array.at[rows].get(mode="promise_in_bounds")
+
+
+class Sent(NamedTuple):
+    """A call under way: the state and the report that it will give, and when it was sent."""
+
+    state: FitState
+    report: Report
+    at: float
+
+
+class Loop:
+    """The host's side of a fit: it sizes the device calls, keeps the history, and watches the clock.
+
+    Used as `with loop: for state, call in loop.calls(): loop.take(*run(state, problem, call))`. An interrupt, by
+    Ctrl-C, by the callback or by SIGTERM, comes between any two bytecodes and ends the `with`. What it finds is whole:
+    `reached` is replaced in one assignment, and a state is never donated to a call.
+
+    Args:
+        prepared: the fit.
+        reached: where it begins: at its start, or where a checkpoint was written.
+        start: the time on the clock at which it began, or would have begun if it had never stopped.
+        display: shows progress.
+        reporting: the callback.
+        trackers: told of each new row of the history.
+        checkpoints: where to commit to, or None.
+
+    Attributes:
+        interrupted: whether the fit was.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        reached: Reached,
+        start: float,
+        display: AbstractProgress,
+        reporting: Reporting,
+        trackers: Trackers,
+        checkpoints: Checkpoints | None,
+    ):
+        self.problem, self.offsets, self.plan = prepared.problem, prepared.offsets, prepared.problem.plan
+        self.reached, self.start, self.display = reached, start, display
+        self.callback, self.trackers, self.checkpoints = reporting.callback, trackers, checkpoints
+        self.stop = StopOnTerm(checkpoints is not None)
+        self.interrupted = False
+        self.unread: tuple[Sent, ...] = ()
+        self.sent = reached.step  # steps asked for
+        self.tracked = len(reached.rows)  # rows that the trackers know
+        self.call_steps = 0  # steps of the last call
+        self.call_last = False  # whether the time is up after it
+        self.compiled = False  # whether a call has come back
+        self.measured = False  # whether the speed was known when the last call was sent
+        self.step_seconds = 0.0
+        self.looked_at = self.sent_at = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the fit began."""
+        return time.perf_counter() - self.start
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """The rows of the history as columns."""
+        return {name: np.asarray([row[name] for row in self.reached.rows]) for name in COLUMNS}
+
+    def __enter__(self) -> Loop:
+        self.stop.__enter__()
+        self.stop.armed = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.stop.armed = False
+        try:
+            if kind is None or not issubclass(kind, KeyboardInterrupt):
+                return False
+            self.interrupted, self.callback = True, None
+            while self.unread:
+                self.read()
+            self.track()
+            self.commit()
+            return True
+        finally:
+            self.stop.__exit__()
+
+    def calls(self) -> Iterator[tuple[FitState, Call]]:
+        """The state that each call begins with and what to say to it, until the status is no longer `RUNNING`.
+
+        The next call is sent before the report of the one before is read, so the device never waits for the host, and
+        while a commit is written it has that call to work on; of a fit that is over, the call returns at once.
+        """
+        if self.checkpoints is not None and not self.checkpoints.kept:
+            self.commit()
+        while self.reached.status == RUNNING:
+            if self.stop.asked:
+                raise KeyboardInterrupt
+            self.measured = self.step_seconds > 0
+            call = self.next_call()
+            self.sent += int(call.n_steps)
+            self.sent_at = time.perf_counter()
+            yield (self.unread[-1].state if self.unread else self.reached.state), call
+
+    def take(self, state: FitState, report: Report) -> None:
+        """Keep what a call will give, read the reports that are due, and commit a checkpoint if its time has come."""
+        self.unread = (*self.unread, Sent(state, report, self.sent_at))
+        # A CPU may have run the call while it was dispatched: then there is nothing to overlap with.
+        ahead = 0 if not self.measured or self.call_last or ready(report.n) else 1
+        while len(self.unread) > ahead:
+            self.read()
+        if self.checkpoints is not None and self.checkpoints.due and self.reached.status == RUNNING:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write a checkpoint, if the fit has a place for it."""
+        if self.checkpoints is not None:
+            self.checkpoints.commit(self.reached)
+
+    def next_call(self) -> Call:
+        """How many steps the next call should take, and whether the time is up after it.
+
+        The first call compiles, the second measures a few steps, and from then on calls aim at `CALL_SECONDS`.
+        """
+        pace = max(self.step_seconds, 1e-9)
+        n = FIRST_STEPS
+        if self.step_seconds > 0:
+            n = max(1, min(round(CALL_SECONDS / pace), GROWTH * self.call_steps))
+        n = min(n, (HISTORY_ROWS - 2) * int(self.plan.steps_per_round))
+        begins = self.elapsed + (self.sent - self.reached.step) * self.step_seconds
+        left = float(self.plan.max_seconds) - begins
+        fits = int(max(left, 0.0) / pace) if math.isfinite(left) else n + 1
+        self.call_steps, self.call_last = min(n, fits), fits <= n
+        return one_call(self.call_steps, begins, self.step_seconds, self.call_last)
+
+    def read(self) -> None:
+        """Wait for the oldest report; learn the speed from it, and write its rows to the history."""
+        sent, before = self.unread[0], self.reached
+        rows: list[dict[str, Any]] = []
+        if sent.state is not before.state:  # it is where an interrupt came between the two assignments below
+            report = jax.device_get(sent.report)
+            arrived = time.perf_counter()
+            began, self.looked_at = max(self.looked_at, sent.at), arrived
+            step, status = int(report.counters.named.step), int(report.counters.named.status)
+            taken = step - before.step
+            if taken > 0 and self.compiled:  # the first call's time is mostly the compiler's
+                self.step_seconds = max((arrived - began) / taken, 1e-9)
+            self.compiled = True
+            best_nats = before.best_nats
+            for whole, real in zip(report.whole[: report.n], report.real[: report.n], strict=True):
+                share = (int(whole[0]) - before.step) / taken if taken > 0 else 1.0
+                row = self.row(Whole(*whole.tolist()), Real(*real.tolist()), began - self.start)
+                row["seconds"] += share * (arrived - began)
+                if self.problem.held_out is not None:
+                    best_nats = float(np.fmax(best_nats, row["held_out_nats"]))
+                if row["step"] > 0:  # the score of the untrained flow is only used as the one to beat
+                    rows.append(row)
+            elapsed = arrived - self.start
+            self.reached = Reached(sent.state, step, status, (*before.rows, *rows), best_nats, elapsed)
+        self.unread = self.unread[1:]
+        if self.step_seconds > 0:
+            self.show()
+        self.track()
+        if self.callback is not None:
+            for row in rows:  # after the history, for it may raise
+                self.callback(dict(row))
+
+    def track(self) -> None:
+        """Tell the trackers of the rows that they do not know yet."""
+        for row in self.reached.rows[self.tracked :]:
+            self.trackers.call("log", row["step"], {name: row[name] for name in COLUMNS if name != "step"})
+            self.tracked += 1
+
+    def show(self) -> None:
+        """Tell people where the fit is."""
+        step, total = self.reached.step, int(self.plan.total_steps)
+        rows_per_second = float(self.problem.rows.n) / int(self.plan.steps_per_epoch) / self.step_seconds
+        left = min((total - step) * self.step_seconds, float(self.plan.max_seconds) - self.elapsed)
+        self.display.update(step, total, self.reached.best_nats, rows_per_second, max(0.0, left))
+
+    def row(self, whole: Whole, real: Real, seconds: float) -> dict[str, Any]:
+        """A row of the history: a validation in the data's units."""
+        return {
+            **whole._asdict(),
+            **real._asdict(),
+            "epoch": whole.step // int(self.plan.steps_per_epoch),
+            "train_nats": real.train_nats + self.offsets[0],
+            "held_out_nats": real.held_out_nats + self.offsets[1],
+            "seconds": seconds,
+        }
+
+
+def one_call(n_steps: int, elapsed: float = 0.0, step_seconds: float = 0.0, last: bool = False) -> Call:
+    """A call as the device takes it."""
+    return Call(np.int32(n_steps), np.float32(elapsed), np.float32(step_seconds), np.bool_(last))
+
+
+def ready(array: Any) -> bool:
+    """Whether a device array has been computed already."""
+    return array.is_ready()

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
+import optax
 
-from pushforward._checks import as_key
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
-from pushforward.objectives import AbstractObjective, is_regression, natural_objective
-from pushforward.training.batches import bucket, streams
-from pushforward.training.fit import initialise_from
-from pushforward.training.loop import Call, run
-from pushforward.training.plan import Plan, first_moments, make_plan
-from pushforward.training.rows import SCORE_CHUNK, read, split
-from pushforward.training.state import FitState, FlatModel
+from pushforward.objectives import AbstractObjective
+from pushforward.training.loop import one_call, run
+from pushforward.training.options import Adam, Option, check_optimizer, collect
+from pushforward.training.prepare import Choices, Data, Problem, prepare
+from pushforward.training.state import FitState
 
 # Steps that are timed fill about as many seconds.
 TIMED_SECONDS = 1.5
@@ -72,11 +70,11 @@ def rehearse(
     key: PRNGKeyArray,
     condition: Any = None,
     weights: Any = None,
-    objective: AbstractObjective | None = None,
     validation: float = 0.1,
+    objective: AbstractObjective | None = None,
+    optimizer: Adam | optax.GradientTransformation | None = None,
     max_epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
+    options: Option | Sequence[Option] | None = None,
 ) -> Rehearsal:
     """Compile the program of `fit`, time a few of its steps, and throw the result away.
 
@@ -88,11 +86,11 @@ def rehearse(
         key: a JAX key.
         condition: rows of conditions.
         weights: `(n,)`.
-        objective: what to minimise; None is what the flow is made for.
         validation: a fraction of the rows to hold out.
+        objective: what to minimise; None is what the flow is made for.
+        optimizer: what steps.
         max_epochs: passes over the rows.
-        batch_size: rows per step.
-        learning_rate: of Adam.
+        options: as of `fit`; a `Checkpoint` and a `Reporting` have no effect.
 
     Raises:
         ValueError: a shape or number does not fit, or the rows hold NaN or infinity.
@@ -105,72 +103,40 @@ def rehearse(
         >>> rehearse(flow, x, key=jax.random.key(2), max_epochs=10).epochs
         10
     """
-    key = as_key("rehearse", key)
-    objective = natural_objective(flow) if objective is None else objective
-
-    def refuse(x: Any, condition: Any) -> Any:
-        raise ValueError("rehearse: expected validation a fraction of the rows, got rows.")
-
-    table, held_out = split(
-        read(flow, x, condition, weights, None, name="rehearse"), validation, key, refuse, flow.cond_shape is not None
-    )
-    n, n_held_out = len(table.x), 0 if held_out is None else len(held_out.x)
-    plan = make_plan(
-        n,
-        n_held_out,
-        SCORE_CHUNK,
-        max_epochs=max_epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=0.0,
-        max_seconds=None,
-        patience=20,
-        clip_norm=5.0,
-        ema=0.999,
-        warmup=None,
-        regression=is_regression(objective),
-    )
-    vector, _ = FlatModel.split(flow)
-    vector, model = FlatModel.split(initialise_from(flow, table, vector.dtype))  # pyright: ignore[reportArgumentType]
-    rows = table.on_device(vector.dtype, bucket(n))
-    chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
-    held_out_rows = None if held_out is None else held_out.on_device(vector.dtype, chunks)
-    state = FitState.start(vector, first_moments(plan, vector), bucket(n), int(plan.steps_per_round))
-    fixed, seeds = (model, objective, rows, held_out_rows, plan), streams(key)
-    start = time.perf_counter()
-    compiled = run.lower(state, *fixed, _call(1), seeds).compile()
-    compile_seconds = time.perf_counter() - start
-    step_seconds = _time_steps(compiled, state, fixed, seeds, plan)
-    kept = [rows] if held_out_rows is None else [rows, held_out_rows]
+    choices = Choices(objective, check_optimizer(optimizer, None), None, max_epochs, collect(options))
+    prepared = prepare(flow, Data(x, condition, weights, validation), choices, key, "rehearse")
+    problem, state = prepared.problem, prepared.state
+    with jax.enable_x64(prepared.x64):
+        start = time.perf_counter()
+        compiled = run.lower(state, problem, one_call(1)).compile()
+        compile_seconds = time.perf_counter() - start
+        step_seconds = _time_steps(compiled, state, problem)
+    plan, held_out = problem.plan, problem.held_out
     return Rehearsal(
-        rows=n,
-        held_out_rows=n_held_out,
-        parameters=vector.size,
-        batch_rows=-(-n // int(plan.steps_per_epoch)),
+        rows=int(problem.rows.n),
+        held_out_rows=0 if held_out is None else int(held_out.n),
+        parameters=prepared.n_parameters,
+        batch_rows=-(-int(problem.rows.n) // int(plan.steps_per_epoch)),
         steps=int(plan.total_steps),
         steps_per_epoch=int(plan.steps_per_epoch),
         compile_seconds=compile_seconds,
         step_seconds=step_seconds,
-        row_bytes=_size(kept),
+        row_bytes=_size([problem.rows, held_out]),
         state_bytes=_size(state),
         work_bytes=_work_bytes(compiled),
     )
 
 
-def _call(n_steps: int) -> Call:
-    return Call(np.int32(n_steps), np.float32(0), np.float32(0), np.bool_(False))
-
-
-def _time_steps(compiled: Any, state: FitState, fixed: tuple, seeds: Any, plan: Plan) -> float:
+def _time_steps(compiled: Any, state: FitState, problem: Problem) -> float:
     """Seconds per step: that of a step alone, and its share of a validation."""
-    model, objective, rows, held_out, _ = fixed
 
     def take(state: FitState, n: int) -> tuple[FitState, float]:
         start = time.perf_counter()
-        state, report = compiled(state, model, objective, rows, held_out, plan, _call(n), seeds)
-        jax.block_until_ready(report.state)
+        state, report = compiled(state, problem, one_call(n))
+        jax.block_until_ready(report.counters)
         return state, time.perf_counter() - start
 
+    plan = problem.plan
     state, with_validation = take(state, 1)  # the untrained flow is validated first
     state, one = take(state, 1)
     # Without another validation in between; the schedule may be shorter than that.

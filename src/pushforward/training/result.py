@@ -18,8 +18,17 @@ Judgement = Literal[
     "converged", "stopped by budget", "ran all epochs", "overfit", "diverged and recovered", "interrupted"
 ]
 
-COLUMNS: tuple[str, ...] = ("epoch", "step", "train_nats", "held_out_nats", "learning_rate", "seconds", "skipped")
-WHOLE_COLUMNS: tuple[str, ...] = ("epoch", "step", "skipped")  # of integers
+COLUMNS: tuple[str, ...] = (
+    "epoch",
+    "step",
+    "train_nats",
+    "held_out_nats",
+    "learning_rate",
+    "seconds",
+    "skipped",
+    "rows_left_out",
+)
+WHOLE_COLUMNS: tuple[str, ...] = ("epoch", "step", "skipped", "rows_left_out")  # of integers
 
 OPENINGS: dict[Status, str] = {
     "converged": "Converged: the held-out log-density stopped rising",
@@ -61,6 +70,8 @@ class Verdict:
         seconds: wall-clock time, compilation included.
         n_skipped: steps that were skipped because their loss or gradient was not finite.
         n_rewinds: how often training went back to the last good state with a smaller learning rate.
+        n_rows_left_out: how often a row was left out of a step, because its loss or gradient was not finite.
+        n_rows_unscored: held-out rows that `held_out_nats` leaves out, because their score is not finite.
     """
 
     status: Status
@@ -74,6 +85,8 @@ class Verdict:
     seconds: float
     n_skipped: int
     n_rewinds: int
+    n_rows_left_out: int = 0
+    n_rows_unscored: int = 0
 
     def __str__(self) -> str:
         return self.text
@@ -86,7 +99,8 @@ class FitResult:
     Args:
         flow: the trained flow, in the data's units.
         history: columns `epoch`, `step`, `train_nats`, `held_out_nats` (mean log-density per row, in the data's
-            units; NaN without a validation set), `learning_rate`, `seconds`, `skipped`; a row per validation.
+            units; NaN without a validation set), `learning_rate`, `seconds`, `skipped` (steps so far),
+            `rows_left_out` (how often so far); a row per validation.
         verdict: how it ended.
     """
 
@@ -103,9 +117,7 @@ class FitResult:
         """
         old = self.verdict
         fallen = fall(self.history, old.best_step, old.held_out_nats, old.standard_error)
-        counts = (old.steps, old.seconds, old.n_skipped, old.n_rewinds, old.best_step)
-        text = describe(old.status, old.judgement, nats, error, *counts, fallen)
-        verdict = dataclasses.replace(old, text=text, held_out_nats=nats, standard_error=error)
+        verdict = described(dataclasses.replace(old, held_out_nats=nats, standard_error=error), fallen)
         return dataclasses.replace(self, verdict=verdict)
 
 
@@ -173,49 +185,40 @@ def fall(
     return None
 
 
-def describe(
-    status: Status,
-    judgement: Judgement,
-    nats: float | None,
-    error: float | None,
-    steps: int,
-    seconds: float,
-    n_skipped: int,
-    n_rewinds: int,
-    best_step: int,
-    fallen: float | None,
-) -> str:
-    """The verdict as a sentence or two.
+def described(verdict: Verdict, fallen: float | None) -> Verdict:
+    """The verdict with the text that its numbers call for: a sentence or two.
 
     Args:
-        status: how the fit ended.
-        judgement: what its curve says.
-        nats: the best held-out log-density, or None.
-        error: its standard error, or None.
-        steps: optimiser steps.
-        seconds: wall-clock time.
-        n_skipped: steps skipped.
-        n_rewinds: how often training went back to a good state.
-        best_step: the step whose weights are returned.
-        fallen: how far the held-out log-density fell after it, if that is overfitting.
+        verdict: how the fit ended; its text is replaced.
+        fallen: how far the held-out log-density fell after its best, if that is overfitting.
     """
     parts = []
-    if judgement == "diverged and recovered":
-        times = "once" if n_rewinds == 1 else f"{n_rewinds} times"
+    if verdict.judgement == "diverged and recovered":
+        times = "once" if verdict.n_rewinds == 1 else f"{verdict.n_rewinds} times"
         parts.append(f"Diverged {times} and recovered: training went back to the last good state.")
-    if fallen is not None and status != "interrupted":
+    if fallen is not None and verdict.status != "interrupted":
         parts.append(
-            f"Overfit: after step {best_step:,} the held-out log-density fell again, by {fallen:.4f} nats per row, "
-            "while that of the training rows rose; the weights of that best step are returned."
+            f"Overfit: after step {verdict.best_step:,} the held-out log-density fell again, by {fallen:.4f} nats per "
+            "row, while that of the training rows rose; the weights of that best step are returned."
         )
-    opening = OPENINGS[status] if not parts or status != "converged" else "Stopped early"
-    parts.append(f"{opening}, after {steps:,} steps and {seconds:.1f} s.")
+    opening = OPENINGS[verdict.status] if not parts or verdict.status != "converged" else "Stopped early"
+    parts.append(f"{opening}, after {verdict.steps:,} steps and {verdict.seconds:.1f} s.")
+    nats, error = verdict.held_out_nats, verdict.standard_error
     if nats is not None and math.isfinite(nats):
         spread = "" if error is None or not math.isfinite(error) else f" +- {error:.4f}"
         parts.append(f"Held-out log-density {nats:.4f}{spread} nats per row (it may be positive: it is a density).")
-    if n_skipped:
-        rewound = f", {n_rewinds} rewinds to a good state with a smaller learning rate" if n_rewinds else ""
-        parts.append(f"{n_skipped} non-finite steps were skipped{rewound}.")
-    elif n_rewinds:
-        parts.append(f"{n_rewinds} rewinds to a good state with a smaller learning rate.")
-    return " ".join(parts)
+    rewinds = f"{verdict.n_rewinds} rewinds to a good state with a smaller learning rate"
+    if verdict.n_skipped:
+        parts.append(f"{verdict.n_skipped} non-finite steps were skipped{f', {rewinds}' if verdict.n_rewinds else ''}.")
+    elif verdict.n_rewinds:
+        parts.append(f"{rewinds}.")
+    if verdict.n_rows_left_out:
+        times = "once" if verdict.n_rows_left_out == 1 else f"{verdict.n_rows_left_out:,} times"
+        parts.append(
+            f"A row was left out of a step {times}, for its loss or gradient was not finite: look for outliers."
+        )
+    if verdict.n_rows_unscored:
+        many = verdict.n_rows_unscored > 1
+        words = "rows have no finite score, and are left out" if many else "row has no finite score, and is left out"
+        parts.append(f"{verdict.n_rows_unscored:,} held-out {words}.")
+    return dataclasses.replace(verdict, text=" ".join(parts))

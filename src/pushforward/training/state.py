@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,10 +17,98 @@ from pushforward.distributions import AbstractDistribution
 
 # Codes of the status.
 RUNNING, CONVERGED, OUT_OF_STEPS, OUT_OF_TIME, DIVERGED = range(5)
-# Places in `FitState.whole`, in `FitState.real` and in `FitState.tally`.
-STEP, VALIDATED_AT, BEST_STEP, MARK_STEP, N_SKIPPED, N_REWINDS, STATUS = range(7)
-BEST_NATS, BEST_ERROR, MARK_NATS, RATE_SCALE = range(4)
-UPDATES, SKIPPED, LOSS, WEIGHT = range(4)
+
+T = TypeVar("T", bound=NamedTuple)
+
+
+class Counters(NamedTuple):
+    """Whole numbers of a fit.
+
+    Attributes:
+        step: steps attempted.
+        validated_at: the step of the last validation.
+        best_step: the step of the best one.
+        mark_step: the step of the last one that renewed the patience.
+        n_skipped: steps skipped before the last validation.
+        n_left_out: how often a row was left out of a step before the last validation.
+        n_unscored: held-out rows without a finite score at the best validation.
+        n_rewinds: rewinds.
+        status: one of the codes above.
+    """
+
+    step: Any
+    validated_at: Any
+    best_step: Any
+    mark_step: Any
+    n_skipped: Any
+    n_left_out: Any
+    n_unscored: Any
+    n_rewinds: Any
+    status: Any
+
+
+class Scores(NamedTuple):
+    """Real numbers of a fit.
+
+    Attributes:
+        best_nats: the best held-out score.
+        best_error: its standard error.
+        mark_nats: the score that last renewed the patience.
+        rate_scale: what rewinds have multiplied the learning rate by.
+    """
+
+    best_nats: Any
+    best_error: Any
+    mark_nats: Any
+    rate_scale: Any
+
+
+class Tally(NamedTuple):
+    """What the steps since the last validation add up to.
+
+    Attributes:
+        updates: steps taken, since the start of the fit.
+        skipped: steps skipped.
+        left_out: how often a row was left out of a step.
+        loss: the sum of the rows' weighted losses.
+        weight: the sum of their weights.
+    """
+
+    updates: Any
+    skipped: Any
+    left_out: Any
+    loss: Any
+    weight: Any
+
+
+class Packed(eqx.Module, Generic[T]):
+    """The fields of a NamedTuple as one array, on the device or on the host.
+
+    Each scalar that a loop carries costs the compiler kernels and copies, and a fit carries a score of them, which took
+    as long to compile as a small model's step. So they share an array of each type, and are read and written by name.
+    """
+
+    array: Any
+    kind: type[T] = eqx.field(static=True)
+
+    @staticmethod
+    def of(values: T, dtype: Any) -> Packed[T]:
+        """The packed form on the device."""
+        return Packed(jnp.stack([jnp.asarray(value).astype(dtype) for value in values]), type(values))
+
+    @staticmethod
+    def on_host(values: T, dtype: Any) -> Packed[T]:
+        """The packed form on the host."""
+        return Packed(np.array(values, dtype), type(values))
+
+    @property
+    def named(self) -> T:
+        """The fields by name."""
+        return self.kind(*self.array)  # pyright: ignore
+
+    def replaced(self, **changes: Any) -> Packed[T]:
+        """The same with some fields changed, on the device."""
+        return Packed.of(self.named._replace(**changes), self.array.dtype)
 
 
 class FlatModel(eqx.Module):
@@ -97,39 +185,39 @@ class Weights(eqx.Module):
 class FitState(eqx.Module):
     """Everything that changes during a fit.
 
-    Numbers of one type share an array: each scalar that a loop carries costs the compiler kernels and copies, and a
-    fit carries a score of them, which took as long to compile as a small model's step.
-
     Attributes:
         now: the weights being trained.
         good: the weights at the last validation that went well, to rewind to.
-        best: the averaged weights with the highest held-out log-density so far.
+        best: the averaged weights with the best held-out score so far.
         order: the row order of the current epoch.
-        tally: steps taken in all; then, since the last validation: steps skipped, sum of the rows' weighted losses,
-            sum of their weights.
-        whole: steps attempted; the step of the last validation; of the best one; of the last one that renewed the
-            patience; steps skipped before the last validation; rewinds; status.
-        real: the best held-out log-density; its standard error; the one that last renewed the patience; what rewinds
-            have multiplied the learning rate by.
+        tally: what the steps since the last validation add up to.
+        counters: whole numbers.
+        scores: real numbers.
     """
 
     now: Weights
     good: Weights
     best: Any
     order: Any
-    tally: Any
-    whole: Any
-    real: Any
+    tally: Packed[Tally]
+    counters: Packed[Counters]
+    scores: Packed[Scores]
 
     @staticmethod
     def start(vector: np.ndarray, moments: PyTree, n_padded: int, steps_per_round: int) -> FitState:
         """The state before the first step, on the host; the first validation is due at once."""
         weights = Weights(vector, moments, vector)
-        whole, real = np.zeros(7, np.int32), np.zeros(4, np.float32)
-        whole[VALIDATED_AT] = -steps_per_round
-        real[[BEST_NATS, BEST_ERROR, MARK_NATS, RATE_SCALE]] = -np.inf, np.nan, -np.inf, 1
-        order = np.arange(n_padded, dtype=np.int32)
-        return FitState(weights, weights, vector, order, np.zeros(4, np.float32), whole, real)
+        most = np.iinfo(np.int32).max
+        counters = Counters(0, -steps_per_round, 0, 0, 0, 0, n_unscored=most, n_rewinds=0, status=RUNNING)
+        return FitState(
+            weights,
+            weights,
+            vector,
+            np.arange(n_padded, dtype=np.int32),
+            Packed.on_host(Tally(0, 0, 0, 0, 0), np.float32),
+            Packed.on_host(counters, np.int32),
+            Packed.on_host(Scores(-np.inf, np.nan, -np.inf, 1), np.float32),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One optimiser step as a pure function, the same that `fit` scans over."""
+"""One optimiser step as a pure function, to be compiled alone; the loop of `fit` takes the same one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from pushforward._types import Array, PyTree, combine
-from pushforward.objectives import AbstractObjective
+from pushforward.objectives import AbstractObjective, weighted_mean
 
 
 class StepInfo(NamedTuple):
@@ -18,6 +18,52 @@ class StepInfo(NamedTuple):
 
     loss: Array
     ok: Array
+
+
+def make_loss(objective: AbstractObjective, build: Callable[[Any], Any]) -> Callable[..., tuple[Array, Array]]:
+    """The loss of a batch as a function `(params, x, condition, weights, key, share)`, and the loss of each row.
+
+    Args:
+        objective: what to minimise.
+        build: the flow of the parameters.
+    """
+
+    def loss(params: PyTree, x: Any, condition: Any, weights: Any, key: Any, share: Any) -> tuple[Array, Array]:
+        rows = objective.per_row(build(params), x, condition, key)
+        return weighted_mean(rows, weights) * share, rows
+
+    return loss
+
+
+def all_finite(value: Array, gradient: PyTree) -> Array:
+    """Whether a loss and the norm of its gradient are finite."""
+    squares = jax.tree.map(lambda leaf: jnp.sum(jnp.abs(leaf) ** 2), gradient)
+    return jnp.isfinite(value) & jnp.isfinite(sum(jax.tree.leaves(squares), jnp.zeros(())))
+
+
+def descend(
+    optimizer: optax.GradientTransformation,
+    params: PyTree,
+    moments: PyTree,
+    gradient: PyTree,
+    rate: Any,
+    **extra: Any,
+) -> tuple[PyTree, PyTree]:
+    """Parameters and optimiser's state after an update.
+
+    Args:
+        optimizer: an optax transformation of gradients into updates to be added.
+        params: the parameters.
+        moments: the optimiser's state.
+        gradient: of the loss.
+        rate: what the updates are multiplied by.
+        extra: `value`, `grad` and `value_fn`, for optimisers that search along a line.
+    """
+    updates, moved = optax.with_extra_args_support(optimizer).update(gradient, moments, params, **extra)
+    updates = jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), updates)
+    # A loop carries the state, so it keeps its types: an optimiser may count in weakly typed numbers.
+    moved = jax.tree.map(lambda new, old: new if new.dtype == old.dtype else new.astype(old.dtype), moved, moments)
+    return optax.apply_updates(params, updates), moved
 
 
 def make_step(
@@ -49,9 +95,6 @@ def make_step(
         True
     """
 
-    def loss(params: PyTree, rest: PyTree, x: Any, condition: Any, weights: Any, key: Any, share: Any) -> Array:
-        return objective(build(params, rest), x, condition, weights, key) * share
-
     def step(
         params: PyTree,
         rest: PyTree,
@@ -63,13 +106,15 @@ def make_step(
         rate: Any = 1.0,
         share: Any = 1.0,
     ) -> tuple[PyTree, PyTree, StepInfo]:
-        value, gradient = jax.value_and_grad(loss)(params, rest, x, condition, weights, key, share)
-        squares = jax.tree.map(lambda leaf: jnp.sum(jnp.abs(leaf) ** 2), gradient)
-        ok = jnp.isfinite(value) & jnp.isfinite(sum(jax.tree.leaves(squares), jnp.zeros(())))
-        updates, moved = optimizer.update(gradient, moments, params)
-        updates = jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), updates)
-        stepped = optax.apply_updates(params, updates)
-        params, moments = select(ok, (stepped, moved), (params, moments))
+        def loss(params: PyTree) -> Array:
+            return make_loss(objective, lambda params: build(params, rest))(params, x, condition, weights, key, share)[
+                0
+            ]
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        ok = all_finite(value, gradient)
+        stepped = descend(optimizer, params, moments, gradient, rate, value=value, grad=gradient, value_fn=loss)
+        params, moments = select(ok, stepped, (params, moments))
         return params, moments, StepInfo(value, ok)
 
     return step

@@ -1,0 +1,190 @@
+"""From the arguments of `fit` to everything that its program takes: the one beginning of a fit and of its rehearsal."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pushforward._checks import as_key, message
+from pushforward._types import PRNGKeyArray
+from pushforward.bijections import initialise
+from pushforward.distributions.table import TableDistribution
+from pushforward.objectives import AbstractObjective, is_normalised, natural_objective
+from pushforward.training.batches import bucket, streams
+from pushforward.training.fingerprint import fingerprint
+from pushforward.training.options import Adam, Options, Schedule
+from pushforward.training.plan import Plan, first_moments, make_plan
+from pushforward.training.rows import SCORE_CHUNK, Rows, Table, read, split
+from pushforward.training.state import FitState, FlatModel
+
+INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows as the user passes them to `fit`."""
+
+    x: Any
+    condition: Any = None
+    weights: Any = None
+    validation: Any = 0.1
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to train, as the user says it."""
+
+    objective: AbstractObjective | None = None
+    optimizer: Adam | optax.GradientTransformation = field(default_factory=Adam)
+    schedule: Schedule | None = None
+    max_epochs: int | None = None
+    options: Options = field(default_factory=Options)
+
+
+class Problem(eqx.Module):
+    """What the program of a fit takes and does not change.
+
+    Attributes:
+        model: the flow without its trainable numbers.
+        objective: what to minimise.
+        optimizer: an optax transformation; None is `Adam`, whose numbers are the plan's.
+        schedule: from a step to its rate; None is warm-up and cosine for `Adam`, and 1 for others.
+        rows: the training rows on the device.
+        held_out: the held-out rows, or None.
+        plan: the numbers that steer the fit.
+        seeds: of the rows' order, of the steps and of the validations.
+    """
+
+    model: FlatModel
+    objective: AbstractObjective
+    optimizer: optax.GradientTransformation | None
+    schedule: Schedule | None
+    rows: Rows
+    held_out: Rows | None
+    plan: Plan
+    seeds: tuple[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A fit before its first step.
+
+    Attributes:
+        problem: what does not change.
+        state: what does, on the host.
+        offsets: what to add to the training and to the held-out scores to have them in the data's units.
+        judged_by: the held-out rows whose log-density ends a fit whose loss is none.
+        n_parameters: how many numbers are trained.
+        x64: whether the program computes in float64 where the types leave it the choice.
+        fingerprint: what tells this fit from others.
+    """
+
+    problem: Problem
+    state: FitState
+    offsets: tuple[float, float]
+    judged_by: Table | None
+    n_parameters: int
+    x64: bool
+    fingerprint: dict[str, Any]
+
+
+def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: str = "fit") -> Prepared:
+    """Check everything, read and split the rows, put them on the device, and set up the state.
+
+    Args:
+        flow: the model to start from.
+        data: the rows.
+        choices: how to train.
+        key: of the fit.
+        name: of the caller, for errors.
+
+    Raises:
+        ValueError: a shape or number does not fit, or the rows hold NaN or infinity.
+        TypeError: something is of the wrong kind.
+    """
+    key = as_key(name, key)
+    objective = natural_objective(flow) if choices.objective is None else choices.objective
+    preprocess = None if choices.options.preprocess is None else choices.options.preprocess.bijection
+    table = read(flow, data.x, data.condition, data.weights, preprocess, name)
+
+    def read_held_out(x: Any, condition: Any) -> Any:
+        return read(flow, x, condition, None, preprocess, f"{name}, validation")
+
+    table, held_out = split(table, data.validation, key, read_held_out, flow.cond_shape is not None)
+    if objective.in_nats and not is_normalised(flow):
+        fix = "Take objectives.ScoreMatching(), which needs no normalising constant."
+        raise ValueError(message(name, "a normalised density to maximise", "an UnnormalisedDensity", fix))
+    # What the units add has no place in another loss, and an energy has no log-density to end with.
+    judged_by = held_out if not objective.in_nats and is_normalised(flow) else None
+    if not objective.in_nats:
+        table = dataclasses.replace(table, log_det=None)
+        held_out = None if held_out is None else dataclasses.replace(held_out, log_det=None)
+    n, n_held_out = len(table.x), 0 if held_out is None else len(held_out.x)
+    plan = make_plan(
+        n,
+        n_held_out,
+        SCORE_CHUNK,
+        max_epochs=choices.max_epochs,
+        optimizer=choices.optimizer,
+        options=choices.options,
+        objective=objective,
+    )
+    vector, model = FlatModel.split(flow)
+    if vector.size == 0:
+        raise ValueError(f"{name}: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
+    x64 = np.float64 in (vector.dtype, jnp.result_type(float))
+    with jax.enable_x64(x64):
+        prepared = initialise_from(flow, table, vector.dtype)
+        if prepared is not flow:
+            vector, model = FlatModel.split(prepared)
+        moments = first_moments(choices.optimizer, plan, vector)
+        chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
+        problem = Problem(
+            model,
+            objective,
+            None if isinstance(choices.optimizer, Adam) else choices.optimizer,
+            choices.schedule,
+            table.on_device(vector.dtype, bucket(n)),
+            None if held_out is None else held_out.on_device(vector.dtype, chunks),
+            plan,
+            streams(key),
+        )
+        state = FitState.start(vector, moments, bucket(n), int(plan.steps_per_round))
+        printed = {
+            "flow": flow,
+            "objective": objective,
+            "optimizer": choices.optimizer,
+            "schedule": choices.schedule,
+            "preprocess": preprocess,
+        }
+        marks = fingerprint(printed, (table, held_out), plan, key, vector, x64)
+    offsets = (table.offset, table.offset if held_out is None else held_out.offset)
+    return Prepared(problem, state, offsets, judged_by, vector.size, x64, marks)
+
+
+def initialise_from(flow: Any, table: Table, dtype: Any) -> Any:
+    """The flow with the layers that start from data set from the first rows; itself if it has none.
+
+    Of a `TableDistribution` the flow of the values is, with what it would see of these rows in training.
+    """
+    if len(table.x) < 2:
+        return flow
+    rows = table.x[:INITIALISE_ROWS].astype(dtype)
+    condition = None if table.condition is None else table.condition[:INITIALISE_ROWS].astype(dtype)
+    if not isinstance(flow, TableDistribution):
+        return initialise(flow, rows, condition)
+    if flow.values is None:
+        return flow
+    conditions = None if condition is None else jnp.asarray(condition).T
+    # Any key: it fills what is absent, and the start depends on the rows alone.
+    keys = jax.random.split(jax.random.key(0), len(rows))
+    seen = flow.standard(jnp.asarray(rows).T, conditions, keys)
+    values = initialise(flow.values, seen.values.T, None if seen.condition is None else seen.condition.T)
+    return flow if values is flow.values else eqx.tree_at(lambda t: t.values, flow, values)

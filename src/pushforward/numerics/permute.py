@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import jax
-
 from pushforward._types import Array
+from pushforward.numerics.derivatives import own_derivatives
 
 
-@jax.custom_vjp
 def permute(x: Array, indices: Array, inverse_indices: Array) -> Array:
     """`x[indices]` along the first axis; its pull-back gathers by the inverse, where autodiff would scatter-add."""
-    return x[indices]
+    return _permute(x, indices, inverse_indices)
 
 
-def _fwd(x: Array, indices: Array, inverse_indices: Array) -> tuple[Array, tuple[Array, Array]]:
+def _keep(x: Array, indices: Array, inverse_indices: Array) -> tuple[Array, tuple[Array, Array]]:
     return permute(x, indices, inverse_indices), (indices, inverse_indices)
 
 
-def _bwd(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None, None]:
-    indices, inverse_indices = residuals
+def _pull(kept: tuple[Array, Array], bar: Array) -> tuple[Array, None, None]:
+    indices, inverse_indices = kept
     return permute(bar, inverse_indices, indices), None, None
 
 
-permute.defvjp(_fwd, _bwd)
+def _push(kept: tuple[Array, Array], tangents: tuple) -> Array:
+    return permute(tangents[0], *kept)
+
+
+_permute = own_derivatives(lambda x, indices, inverse_indices: x[indices], _keep, _pull, _push)

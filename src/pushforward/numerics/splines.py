@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array
+from pushforward.numerics.bounded import hold
+from pushforward.numerics.derivatives import own_derivatives
 from pushforward.numerics.rational_quadratic import MAX_RAW_SLOPE, MIN_BIN, MIN_SLOPE, SLOPE_ONE
 
 # Of 1000 the smallest allowed would fill the interval.
@@ -42,30 +44,31 @@ def bin_sizes(raw: Array, total: float) -> Array:
         raw: `(bins, *S)`, unconstrained; zeros give equal sizes.
         total: of all sizes.
     """
-    return _bin_sizes(raw, total)
+    return _bin_sizes(total)(raw)
 
 
-def _bin_sizes_fwd(raw: Array, total: float) -> tuple[Array, tuple[Array, Array]]:
-    bins = raw.shape[0]
-    free = total * (1 - bins * MIN_BIN)
+def _unit(raw: Array, total: float) -> tuple[Array, Array]:
+    """The softmax's terms, and what they are divided by so that their free parts add up."""
     top = functools.reduce(jnp.maximum, list(raw))
     exps = jnp.exp(raw - top)
-    unit = functools.reduce(jnp.add, list(exps)) / free
-    return (exps + unit / (1 / (total * MIN_BIN))) / unit, (exps, unit)
+    return exps, functools.reduce(jnp.add, list(exps)) / (total * (1 - raw.shape[0] * MIN_BIN))
 
 
-def _bin_sizes_bwd(total: float, residuals: tuple[Array, Array], bar: Array) -> tuple[Array]:
-    exps, unit = residuals
-    free = total * (1 - exps.shape[0] * MIN_BIN)
-    mean = functools.reduce(jnp.add, [b * e for b, e in zip(bar, exps, strict=True)]) / (unit * free)
-    return (exps * ((bar - mean) / unit),)
+@functools.cache
+def _bin_sizes(total: float) -> Callable[[Array], Array]:
+    def keep(raw: Array) -> tuple[Array, tuple]:
+        exps, unit = _unit(raw, total)
+        return (exps + unit / (1 / (total * MIN_BIN))) / unit, ((raw,), exps, unit)
+
+    def pull(kept: tuple, bar: Array) -> tuple[Array]:
+        _, exps, unit = kept
+        free = total * (1 - exps.shape[0] * MIN_BIN)
+        mean = functools.reduce(jnp.add, [b * e for b, e in zip(bar, exps, strict=True)]) / (unit * free)
+        return (exps * ((bar - mean) / unit),)
+
+    return own_derivatives(lambda raw: keep(raw)[0], keep, pull)
 
 
-_bin_sizes: Any = jax.custom_vjp(lambda raw, total: _bin_sizes_fwd(raw, total)[0], nondiff_argnums=(1,))
-_bin_sizes.defvjp(_bin_sizes_fwd, _bin_sizes_bwd)
-
-
-@jax.custom_vjp
 def pick(rows: Array, index: Array) -> Array:
     """Row `index` of each element; beyond the ends the nearest row, which then has no gradient.
 
@@ -73,22 +76,33 @@ def pick(rows: Array, index: Array) -> Array:
         rows: `(n, *S)`.
         index: `(*S)`, integers.
     """
+    return _pick(rows, index)
+
+
+def _pick_value(rows: Array, index: Array) -> Array:
     out = rows[0]
     for k in range(1, rows.shape[0]):
         out = jnp.where(index >= k, rows[k], out)
     return out
 
 
-def _pick_fwd(rows: Array, index: Array) -> tuple[Array, tuple[Array, Array]]:
-    return pick(rows, index), (index, _numbers(rows))
-
-
-def _pick_bwd(residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
-    index, numbers = residuals
+def _pick_pull(kept: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
+    index, numbers = kept
     return jnp.where(numbers == index, bar, 0), None
 
 
-pick.defvjp(_pick_fwd, _pick_bwd)
+def _pick_push(kept: tuple[Array, Array], tangents: tuple) -> Array:
+    # Beyond the ends the pull-back gives nothing.
+    index, numbers = kept
+    return jnp.where((index >= 0) & (index < len(numbers)), _pick_value(tangents[0], index), 0)
+
+
+_pick = own_derivatives(
+    _pick_value,
+    lambda rows, index: (_pick_value(rows, index), (index, _numbers(rows))),
+    _pick_pull,
+    _pick_push,
+)
 
 
 def knot(sizes: Array, index: Array, start: float) -> Array:
@@ -99,28 +113,24 @@ def knot(sizes: Array, index: Array, start: float) -> Array:
         index: `(*S)`, integers from 0 to `bins - 1`.
         start: the first knot.
     """
-    return _knot(sizes, index, start)
+    return _knot(start)(sizes, index)
 
 
-def _knot_value(sizes: Array, index: Array, start: float) -> Array:
-    out = edge = jnp.full_like(sizes[0], start)
-    for k in range(1, sizes.shape[0]):
-        edge = edge + sizes[k - 1]
-        out = jnp.where(index >= k, edge, out)
-    return out
+@functools.cache
+def _knot(start: float) -> Callable[[Array, Array], Array]:
+    def value(sizes: Array, index: Array, start: float = start) -> Array:
+        out = edge = jnp.full_like(sizes[0], start)
+        for k in range(1, sizes.shape[0]):
+            edge = edge + sizes[k - 1]
+            out = jnp.where(index >= k, edge, out)
+        return out
 
-
-def _knot_fwd(sizes: Array, index: Array, start: float) -> tuple[Array, tuple[Array, Array]]:
-    return _knot_value(sizes, index, start), (index, _numbers(sizes))
-
-
-def _knot_bwd(start: float, residuals: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
-    index, numbers = residuals
-    return jnp.where(numbers < index, bar, 0), None
-
-
-_knot: Any = jax.custom_vjp(_knot_value, nondiff_argnums=(2,))
-_knot.defvjp(_knot_fwd, _knot_bwd)
+    return own_derivatives(
+        value,
+        lambda sizes, index: (value(sizes, index), (index, _numbers(sizes))),
+        lambda kept, bar: (jnp.where(kept[1] < kept[0], bar, 0), None),
+        lambda kept, tangents: value(tangents[0], kept[0], 0.0),
+    )
 
 
 def _numbers(rows: Array) -> Array:
@@ -173,35 +183,21 @@ def slopes_of(raw: Array) -> Array:
 
 def split_rows(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
     """Consecutive groups of rows; the pull-back is one concatenation, where that of slices is a sum of paddings."""
-    return _split(params, sizes)
+    return _split(sizes)(params)
 
 
-def _split_value(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
-    starts = [sum(sizes[:n]) for n in range(len(sizes))]
-    return tuple(params[start : start + size] for start, size in zip(starts, sizes, strict=True))
+@functools.cache
+def _split(sizes: tuple[int, ...]) -> Callable[[Array], tuple[Array, ...]]:
+    def value(params: Array) -> tuple[Array, ...]:
+        starts = [sum(sizes[:n]) for n in range(len(sizes))]
+        return tuple(params[start : start + size] for start, size in zip(starts, sizes, strict=True))
 
-
-def _split_fwd(params: Array, sizes: tuple[int, ...]) -> tuple[tuple[Array, ...], None]:
-    return _split_value(params, sizes), None
-
-
-def _split_bwd(sizes: tuple[int, ...], _: None, bars: tuple[Array, ...]) -> tuple[Array]:
-    return (jnp.concatenate(bars),)
-
-
-_split: Any = jax.custom_vjp(_split_value, nondiff_argnums=(1,))
-_split.defvjp(_split_fwd, _split_bwd)
-
-
-@jax.custom_jvp
-def hold(value: Array, low: Array | float, high: Array | float) -> Array:
-    """`value` clipped against what rounding did to it: its derivative stays that of `value`."""
-    return jnp.clip(value, low, high)
-
-
-@hold.defjvp
-def _hold_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    return hold(*primals), tangents[0]
+    return own_derivatives(
+        value,
+        lambda params: (value(params), ()),
+        lambda kept, bars: (jnp.concatenate(bars),),
+        lambda kept, tangents: value(tangents[0]),
+    )
 
 
 def clamp(value: Array, bound: float) -> tuple[Array, Array]:

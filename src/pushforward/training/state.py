@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from pushforward._types import Array, PyTree, combine, trainable
 from pushforward.distributions import AbstractDistribution
+from pushforward.numerics.derivatives import own_derivatives
 
 # Codes of the status.
 RUNNING, CONVERGED, OUT_OF_STEPS, OUT_OF_TIME, DIVERGED = range(5)
@@ -137,7 +138,7 @@ class FlatModel(eqx.Module):
     def build(self, vector: Array) -> Any:
         """The flow whose trainable numbers are `vector`."""
         sizes = tuple(int(np.prod(shape)) for shape in self.shapes)
-        triples = zip(_split(vector, sizes), self.shapes, self.dtypes, strict=True)
+        triples = zip(_split(sizes)(vector), self.shapes, self.dtypes, strict=True)
         leaves = [part.reshape(shape).astype(dtype) for part, shape, dtype in triples]
         return combine(jax.tree.unflatten(self.structure, leaves), self.rest)
 
@@ -149,29 +150,28 @@ class FlatModel(eqx.Module):
         return combine(jax.tree.unflatten(self.structure, leaves), self.rest)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _split(vector: Array, sizes: tuple[int, ...]) -> Sequence[Array]:
+@functools.cache
+def _split(sizes: tuple[int, ...]) -> Callable[[Array], Sequence[Array]]:
     """`jax.lax.split` with a pull-back that copies each part to its place.
 
     Autodiff would concatenate, which XLA fuses with all that uses the gradient into loops that ask for every element
     which part it comes from: a fifth of a training step.
     """
-    return jax.lax.split(vector, sizes) if sizes else []
 
+    def value(vector: Array) -> Sequence[Array]:
+        return list(jax.lax.split(vector, sizes)) if sizes else []
 
-def _split_fwd(vector: Array, sizes: tuple[int, ...]) -> tuple[Sequence[Array], Array]:
-    return _split(vector, sizes), vector
+    def pull(vector: Array, bars: Sequence[Array]) -> tuple[Array]:
+        start = 0
+        for size, bar in zip(sizes, bars, strict=True):
+            vector = jax.lax.dynamic_update_slice(vector, bar, (start,))  # every element of it is overwritten
+            start += size
+        return (vector,)
 
+    def keep(vector: Array) -> tuple[Sequence[Array], Array]:
+        return value(vector), jax.lax.stop_gradient(vector)
 
-def _split_bwd(sizes: tuple[int, ...], vector: Array, bars: Sequence[Array]) -> tuple[Array]:
-    start = 0
-    for size, bar in zip(sizes, bars, strict=True):
-        vector = jax.lax.dynamic_update_slice(vector, bar, (start,))  # every element of it is overwritten
-        start += size
-    return (vector,)
-
-
-_split.defvjp(_split_fwd, _split_bwd)
+    return own_derivatives(value, keep, pull, lambda _, tangents: value(tangents[0]))
 
 
 class Weights(eqx.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +13,7 @@ from pushforward._checks import check_int
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.numerics.angles import wrap
-from pushforward.numerics.rational_quadratic import rational_quadratic_forward, rational_quadratic_inverse
+from pushforward.numerics.rational_quadratic import Spline, rational_quadratic_forward, rational_quadratic_inverse
 from pushforward.numerics.root import solve_increasing
 from pushforward.numerics.splines import computed_once, split_rows
 
@@ -32,7 +31,7 @@ class CircularSplineMap(AbstractScalarMap):
     Args:
         bins: number of bins, 2 or more.
 
-    Cost: $O(\text{bins})$ per element in both directions; gradients in reverse mode only.
+    Cost: $O(\text{bins})$ per element in both directions.
 
     Raises:
         ValueError: fewer than 2 bins, or more than 256.
@@ -56,18 +55,22 @@ class CircularSplineMap(AbstractScalarMap):
         self.bins = check_int("CircularSplineMap", "bins", bins, 2, 256)
         self.n_params = 3 * self.bins + 1
 
+    @property
+    def _spline(self) -> Spline:
+        return Spline(self.bins, -math.pi, math.pi, "circular")
+
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
-        spline, (rotation,) = split_rows(params, (3 * self.bins, 1))
+        params, (rotation,) = split_rows(params, (3 * self.bins, 1))
         # On which side of the cut an angle lies decides between bins.
         x = computed_once(wrap(x), rotation)
-        image: Any = rational_quadratic_forward(x, spline, self.bins, math.pi, True)
-        return wrap(image[0] + wrap(rotation)), image[1]
+        image, log_slope = rational_quadratic_forward(x, params, self._spline)
+        return wrap(image + wrap(rotation)), log_slope
 
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
-        spline, (rotation,) = split_rows(params, (3 * self.bins, 1))
+        params, (rotation,) = split_rows(params, (3 * self.bins, 1))
         y = computed_once(wrap(y - wrap(rotation)), rotation)
-        image: Any = rational_quadratic_inverse(y, spline, self.bins, math.pi, True)
-        return wrap(image[0]), image[1]
+        image, log_slope = rational_quadratic_inverse(y, params, self._spline)
+        return wrap(image), log_slope
 
 
 class MoebiusMap(AbstractScalarMap):

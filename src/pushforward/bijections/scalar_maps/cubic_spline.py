@@ -42,7 +42,7 @@ class CubicSplineMap(AbstractScalarMap):
         bound: half-width $b$ of the interval.
 
     Cost: $O(\text{bins})$ per element; the inverse searches its bin once and its root in some six steps by
-        `numerics.root.solve_increasing`. Gradients in reverse mode only.
+        `numerics.root.solve_increasing`.
 
     Raises:
         ValueError: fewer than 2 bins, more than 256, or a bound that is not positive.

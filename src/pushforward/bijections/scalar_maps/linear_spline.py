@@ -31,7 +31,7 @@ class LinearSplineMap(AbstractScalarMap):
         bins: number of bins, 2 or more.
         bound: half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
 
-    Cost: $O(\text{bins})$ per element in both directions; gradients in reverse mode only.
+    Cost: $O(\text{bins})$ per element in both directions.
 
     Raises:
         ValueError: fewer than 2 bins, more than 256, or a bound that is not positive.

@@ -34,7 +34,7 @@ class QuadraticSplineMap(AbstractScalarMap):
         bins: number of bins, 3 or more: with 2 the slopes at the ends leave no freedom.
         bound: half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
 
-    Cost: $O(\text{bins})$ per element in both directions; gradients in reverse mode only.
+    Cost: $O(\text{bins})$ per element in both directions.
 
     Raises:
         ValueError: fewer than 3 bins, more than 256, or a bound that is not positive.

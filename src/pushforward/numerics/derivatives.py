@@ -1,0 +1,211 @@
+"""Functions with a pull-back of their own that keep every mode of differentiation.
+
+`jax.custom_vjp` gives a function a faster pull-back and takes forward mode away from it. Here the tangents go through a
+primitive of their own, which is linear in them: evaluated it pushes tangents forward, transposed it is the given
+pull-back. So `jvp`, `jacfwd`, `jacrev`, `hessian` and `linearize` of any order work, under `jit`, `vmap` and `scan`.
+`jax.custom_derivatives.linear_call` has no rule for batches, and `jax.custom_transpose` none for derivatives.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+Leaves = Sequence[Any]
+
+
+def own_derivatives(
+    value: Callable[..., Any],
+    keep: Callable[..., tuple[Any, Any]],
+    pull: Callable[[Any, Any], tuple],
+    push: Callable[[Any, tuple], Any] | None = None,
+) -> Callable[..., Any]:
+    """`value` with a pull-back of its own, differentiable in every mode and to every order.
+
+    All three functions are themselves differentiated for derivatives of higher order, so that they must be
+    differentiable where these are wanted: by `own_derivatives` again, where JAX cannot.
+
+    Args:
+        value: of arrays or pytrees of arrays, to a pytree of arrays.
+        keep: of the same arguments, to the value and whatever the other two functions need.
+        pull: of what was kept and of the cotangents of the value, to a tuple of cotangents, one for each argument. None
+            stands for the cotangent of an integer, in both, and in the tuple for 0.
+        push: of what was kept and of a tuple of tangents, to the tangents of the value. None takes JAX's own
+            derivative of `value`, and then what is kept must begin with the arguments: a tuple of them and the rest.
+
+    Returns:
+        `value`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pushforward.numerics.derivatives import own_derivatives
+        >>> cube = own_derivatives(
+        ...     lambda x: x**3, lambda x: (x**3, ((x,), None)), lambda kept, bar: (3 * kept[0][0] ** 2 * bar,)
+        ... )
+        >>> jax.jvp(cube, (2.0,), (1.0,))[1].item(), jax.hessian(cube)(2.0).item()
+        (12.0, 12.0)
+    """
+
+    @jax.custom_jvp
+    def function(*arguments: Any) -> Any:
+        return value(*arguments)
+
+    def plain(kept: Any, tangents: tuple) -> Any:
+        return jax.jvp(value, kept[0], tangents)[1]
+
+    @function.defjvp
+    def rule(arguments: tuple, tangents: tuple) -> tuple[Any, Any]:
+        out, kept = keep(*arguments)
+        kept_leaves, kept_tree = jax.tree.flatten(kept)
+        leaves, tree = jax.tree.flatten(arguments)
+        out_leaves, out_tree = jax.tree.flatten(out)
+        linear = _Tangents(
+            push or plain,
+            pull,
+            kept_tree,
+            tree,
+            tuple(None if _moves(leaf) else np.shape(leaf) for leaf in leaves),
+            out_tree,
+            tuple(ShapedArray(np.shape(leaf), jnp.result_type(leaf)) if _moves(leaf) else None for leaf in out_leaves),
+        )
+        dots = [dot for leaf, dot in zip(leaves, tree.flatten_up_to(tangents), strict=True) if _moves(leaf)]
+        pushed = iter(_linear.bind(*kept_leaves, *dots, linear=linear, n_kept=len(kept_leaves)))
+        out_dots = [
+            next(pushed) if _moves(leaf) else np.zeros(np.shape(leaf), jax.dtypes.float0) for leaf in out_leaves
+        ]
+        return out, out_tree.unflatten(out_dots)
+
+    return functools.update_wrapper(function, value)
+
+
+def _moves(leaf: Any) -> bool:
+    """Whether an array has a derivative."""
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
+@dataclass(frozen=True)
+class _Tangents:
+    """The map of tangents, and its transpose, between lists of arrays.
+
+    Args:
+        push_tree: the given function of trees.
+        pull_tree: the given transpose of trees.
+        kept: structure of what is kept.
+        arguments: structure of the arguments.
+        still: of each leaf of the arguments None, or the shape of one that has no tangent.
+        out: structure of the value.
+        avals: of each leaf of the value its shape and type, or None if it has no tangent.
+    """
+
+    push_tree: Callable[[Any, tuple], Any]
+    pull_tree: Callable[[Any, Any], tuple]
+    kept: Any
+    arguments: Any
+    still: tuple[tuple[int, ...] | None, ...]
+    out: Any
+    avals: tuple[ShapedArray | None, ...]
+
+    def push(self, kept: Leaves, dots: Leaves) -> list:
+        some = iter(dots)
+        tangents = [next(some) if shape is None else np.zeros(shape, jax.dtypes.float0) for shape in self.still]
+        out = self.push_tree(self.kept.unflatten(kept), self.arguments.unflatten(tangents))
+        return [dot for dot, aval in zip(self.out.flatten_up_to(out), self.avals, strict=True) if aval is not None]
+
+    def shapes(self) -> list[ShapedArray]:
+        return [aval for aval in self.avals if aval is not None]
+
+    def pull(self, kept: Leaves, bars: Leaves, like: Leaves) -> list:
+        some = iter(bars)
+        out = self.out.unflatten([None if aval is None else next(some) for aval in self.avals])
+        found = self.arguments.flatten_up_to(tuple(self.pull_tree(self.kept.unflatten(kept), out)))
+        own = [bar for bar, shape in zip(found, self.still, strict=True) if shape is None]
+        return [
+            jnp.zeros(aval.shape, aval.dtype) if bar is None else bar.astype(aval.dtype)
+            for bar, aval in zip(own, like, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The same of rows: tangents and cotangents have a first axis of rows, what is kept may have one somewhere."""
+
+    inner: Any
+    axes: tuple[int | None, ...]
+    size: int
+
+    def push(self, kept: Leaves, dots: Leaves) -> list:
+        return jax.vmap(self.inner.push, (self.axes, 0))(tuple(kept), list(dots))
+
+    def shapes(self) -> list[ShapedArray]:
+        return [ShapedArray((self.size, *aval.shape), aval.dtype) for aval in self.inner.shapes()]
+
+    def pull(self, kept: Leaves, bars: Leaves, like: Leaves) -> list:
+        own = [ShapedArray(aval.shape[1:], aval.dtype) for aval in like]
+        return jax.vmap(lambda kept, bars: self.inner.pull(kept, bars, own), (self.axes, 0))(tuple(kept), list(bars))
+
+
+def _push(*arguments: Any, linear: Any, n_kept: int) -> list:
+    return linear.push(arguments[:n_kept], arguments[n_kept:])
+
+
+def _shapes(*arguments: Any, linear: Any, n_kept: int) -> list[ShapedArray]:
+    return linear.shapes()
+
+
+def _derivative(primals: Leaves, tangents: Leaves, *, linear: Any, n_kept: int) -> tuple[list, list]:
+    """Linear in the tangents, and a plain function of what is kept."""
+    bind = functools.partial(_linear.bind, linear=linear, n_kept=n_kept)
+    kept, dots = primals[:n_kept], primals[n_kept:]
+    out, parts = bind(*primals), []
+    if not all(isinstance(dot, ad.Zero) for dot in tangents[n_kept:]):
+        parts.append(bind(*kept, *[ad.instantiate_zeros(dot) for dot in tangents[n_kept:]]))
+    moving = [n for n in range(n_kept) if not isinstance(tangents[n], ad.Zero) and _moves(kept[n])]
+    if moving:
+
+        def of_kept(*some: Any) -> list:
+            merged = list(kept)
+            for n, leaf in zip(moving, some, strict=True):
+                merged[n] = leaf
+            return linear.push(merged, dots)
+
+        parts.append(jax.jvp(of_kept, [kept[n] for n in moving], [tangents[n] for n in moving])[1])
+    return out, [sum(part[1:], part[0]) for part in zip(*parts, strict=True)] if parts else [
+        jnp.zeros_like(o) for o in out
+    ]
+
+
+def _transpose(bars: Leaves, *arguments: Any, linear: Any, n_kept: int) -> list:
+    dots = [dot.aval if ad.is_undefined_primal(dot) else dot for dot in arguments[n_kept:]]
+    found = linear.pull(arguments[:n_kept], [ad.instantiate_zeros(bar) for bar in bars], dots)
+    wanted = [ad.is_undefined_primal(dot) for dot in arguments[n_kept:]]
+    return [None] * n_kept + [bar if own else None for bar, own in zip(found, wanted, strict=True)]
+
+
+def _batch(arguments: Leaves, axes: Leaves, *, linear: Any, n_kept: int) -> tuple[list, list]:
+    size = next(a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None)
+    rows = [
+        jnp.broadcast_to(dot, (size, *dot.shape)) if axis is None else jnp.moveaxis(dot, axis, 0)
+        for dot, axis in zip(arguments[n_kept:], axes[n_kept:], strict=True)
+    ]
+    batched = _Rows(linear, tuple(axes[:n_kept]), size)
+    out = _linear.bind(*arguments[:n_kept], *rows, linear=batched, n_kept=n_kept)
+    return out, [0] * len(out)
+
+
+_linear = Primitive("linear")
+_linear.multiple_results = True
+_linear.def_impl(jax.jit(_push, static_argnames=("linear", "n_kept")))
+_linear.def_abstract_eval(_shapes)
+ad.primitive_jvps[_linear] = _derivative
+ad.primitive_transposes[_linear] = _transpose
+batching.primitive_batchers[_linear] = _batch
+mlir.register_lowering(_linear, mlir.lower_fun(_push, multiple_results=True))

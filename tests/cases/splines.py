@@ -44,7 +44,12 @@ def spline(scalar_map: pf.AbstractScalarMap, knots: Sequence[float] = KNOTS) -> 
     return Case(lambda key: Elementwise(scalar_map, (1,)), special_x=knots, special_y=knots, reach=eye(1))
 
 
+# An interval of its own, with tails whose slopes are free.
+FREE = pf.RationalQuadraticMap(BINS, low=-1.0, high=2.0, end_slopes="free")
+
 CASES: dict[str, Case] = {
+    "Elementwise, rational-quadratic spline with free ends": spline(FREE, (-1.0, 0.0, 1.0, 2.0)),
+    "Elementwise, rational-quadratic spline bent at its ends": elementwise(FREE),
     "Elementwise, linear spline": spline(LinearSplineMap(BINS)),
     "Elementwise, quadratic spline": spline(QuadraticSplineMap(BINS)),
     "Elementwise, cubic spline": spline(CubicSplineMap(BINS)),

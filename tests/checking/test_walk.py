@@ -17,7 +17,6 @@ from pushforward.bijections.combinators import unstacked
 from pushforward.checking.programs import quickly
 from pushforward.checking.walk import Probe, has_splines, spline_knots
 from pushforward.checking.walk import walk as walk_eagerly
-from pushforward.numerics.rational_quadratic import rational_quadratic_forward
 
 KEY = jax.random.key(3)
 N = 6
@@ -53,7 +52,7 @@ def test_layers_of_a_scan_are_met_from_the_data_inwards():
     x = jax.random.normal(KEY, (2, N))
     z, met = walk(flow.bijection, x, None)
     np.testing.assert_allclose(z, inverse(flow.bijection, x, None), atol=1e-12)
-    assert [one.bound for one in met] == [2.0] * 3
+    assert [one.high for one in met] == [2.0] * 3
     # The layer next to the data is a reversal, then the coupling: its second coordinate is the data's first.
     np.testing.assert_allclose(met[0].values, x[:1])
 
@@ -96,8 +95,9 @@ def test_rows_of_an_event_are_walked_one_by_one():
 
 def test_knots_are_those_of_the_spline():
     params = jax.random.normal(KEY, (8, 5))
-    forward = quickly(lambda x: rational_quadratic_forward(x, params, 3, 4.0))
-    xs, ys = spline_knots(params, 3, 4.0, by_height=False), spline_knots(params, 3, 4.0, by_height=True)
+    spline = pf.RationalQuadraticMap(bins=3, low=-1.0, high=4.0)
+    forward = quickly(lambda x: spline.forward_and_log_det(x, params))
+    xs, ys = spline_knots(params, spline, by_height=False), spline_knots(params, spline, by_height=True)
     for x, y in zip(xs, ys, strict=True):
         np.testing.assert_allclose(forward(x)[0], y, atol=1e-12)
     assert not has_splines(pf.Chain([pf.Reverse(2), pf.LULinear(KEY, 2)]))

@@ -261,7 +261,7 @@ def _walk_rows(
     ulps: Array,
 ) -> tuple[Array, Array]:
     z, met = walk(bijection, _last(x), _last(condition), probe=Probe(layer, coordinate, knot, ulps))
-    missed = jnp.stack([jnp.any(jnp.abs(one.values) > one.bound, axis=0) for one in met], axis=-1)
+    missed = jnp.stack([jnp.any((one.values < one.low) | (one.values > one.high), axis=0) for one in met], axis=-1)
     return jnp.moveaxis(z, -1, 0), missed
 
 

@@ -28,10 +28,11 @@ from pushforward.numerics.rational_quadratic import MIN_BIN
 
 
 class SplineInputs(eqx.Module):
-    """What enters the splines of one layer: `values` `(k, n)`, which the splines act on within `[-bound, bound]`."""
+    """What enters the splines of one layer: `values` `(k, n)`, which the splines act on from `low` to `high`."""
 
     values: Array
-    bound: float = eqx.field(static=True)
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
 
 
 class Probe(NamedTuple):
@@ -182,7 +183,7 @@ def _through_splines(
     place = probe.coordinate % (len(mapped) * times)
     which = place // times
     of_row = jnp.take_along_axis(params, which[None, None, :], axis=1)[:, 0]
-    knots = spline_knots(of_row, spline.bins, spline.bound, by_height=not forward).astype(value.dtype)
+    knots = spline_knots(of_row, spline, by_height=not forward).astype(value.dtype)
     target = jnp.take_along_axis(knots, (probe.knot % (spline.bins + 1))[None], axis=0)[0]
     beside = jnp.nextafter(target, jnp.where(probe.ulps > 0, jnp.inf, -jnp.inf).astype(target.dtype))
     target = jnp.where(probe.ulps == 0, target, beside)
@@ -190,20 +191,20 @@ def _through_splines(
     chosen = (jnp.arange(len(mapped))[:, None] == which) & here
     moved = value.at[mapped].set(jnp.where(chosen, target, inputs))
     image = run_batch(layer, moved, condition, None, forward)[0]
-    return image, SplineInputs(inputs.reshape(-1, n), spline.bound)
+    return image, SplineInputs(inputs.reshape(-1, n), spline.low, spline.high)
 
 
-def spline_knots(params: Array, bins: int, bound: float, by_height: bool) -> Array:
-    """The knots `(bins + 1, *S)` of rational-quadratic splines with parameters `(3 * bins - 1, *S)`.
+def spline_knots(params: Array, spline: RationalQuadraticMap, by_height: bool) -> Array:
+    """The knots `(bins + 1, *S)` of rational-quadratic splines with parameters `(n_params, *S)`.
 
     Args:
         params: unconstrained.
-        bins: number of bins.
-        bound: the spline acts on `[-bound, bound]`.
+        spline: its bins and interval.
         by_height: the knots on the y side instead of those on the x side.
     """
+    bins, size = spline.bins, spline.high - spline.low
     raw = params[bins : 2 * bins] if by_height else params[:bins]
-    sizes = 2 * bound * (MIN_BIN + (1 - bins * MIN_BIN) * jax.nn.softmax(raw, axis=0))
-    inner = -bound + jnp.cumsum(sizes, axis=0)[:-1]
-    ends = jnp.full((1, *params.shape[1:]), bound, inner.dtype)
-    return jnp.concatenate([-ends, inner, ends])
+    sizes = size * (MIN_BIN + (1 - bins * MIN_BIN) * jax.nn.softmax(raw, axis=0))
+    inner = spline.low + jnp.cumsum(sizes, axis=0)[:-1]
+    low, high = (jnp.full((1, *params.shape[1:]), end, inner.dtype) for end in (spline.low, spline.high))
+    return jnp.concatenate([low, inner, high])

@@ -111,7 +111,7 @@ class Cracked(pf.RationalQuadraticMap):
 
     def forward_and_log_det(self, x, params):
         y, log_det = super().forward_and_log_det(x, params)
-        return jnp.where(jnp.abs(x - self.bound) < 1e-14, jnp.nan, y), log_det
+        return jnp.where(jnp.abs(x - self.high) < 1e-14, jnp.nan, y), log_det
 
 
 def toy(fault: str = "", dim: int = 2) -> pf.Flow:

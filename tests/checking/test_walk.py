@@ -89,7 +89,7 @@ def test_rows_of_an_event_are_walked_one_by_one():
     probe = Probe(*(jnp.full(N, number) for number in (1, 0, 2, 0)))
     met = walk(rows, inverse(pf.Invert(rows), walk(rows, x, c, probe=probe)[0], c), c)[1]
     second: Any = unstacked(rows.bijection, 2)[1]
-    knots = spline_knots(second.conditioner(x[1, :1], c)[:, 0], 3, 2.0, by_height=True)
+    knots = spline_knots(second.conditioner(x[1, :1], c)[:, 0], SPLINE, by_height=True)
     np.testing.assert_allclose(met[1].values[0], knots[2], atol=1e-9)
 
 

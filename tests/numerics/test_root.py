@@ -71,3 +71,21 @@ def test_no_root_is_no_number() -> None:
     broken = solve_increasing(cubic, jnp.array([jnp.nan, jnp.inf, -jnp.inf]))
     assert np.isnan(broken.x).all()
     assert not broken.converged.any()
+
+
+def test_second_derivatives_of_roots() -> None:
+    """Of x^3 = a y the root is (a y)^(1/3): every mode has its Hessian, also under vmap, and in reverse over forward."""
+
+    def root(a: Array, y: Array) -> Array:
+        return jnp.sin(solve_increasing(lambda x: (x**3 / a, jnp.log(3 * x**2 / a)), y, 1.0).x)
+
+    def closed(a: Array, y: Array) -> Array:
+        return jnp.sin((a * y) ** (1 / 3))
+
+    a, y = jnp.array([0.5, 2.0]), jnp.array([3.0, 40.0])
+    orders = {"forward": jax.jacfwd, "reverse": jax.jacrev}
+    wanted = jax.vmap(jax.hessian(closed, (0, 1)))(a, y)
+    for first in orders.values():
+        for second in orders.values():
+            got = jax.jit(jax.vmap(second(first(root, (0, 1)), (0, 1))))(a, y)
+            jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-10), got, wanted)

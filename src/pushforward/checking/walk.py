@@ -115,7 +115,8 @@ def walk(
     for layer, stack in zip(layers, stacks, strict=True):
         numbers = np.ravel(layer.number)
         each = stack.values.reshape(len(numbers), *stack.values.shape[-2:])
-        met.update({int(number): SplineInputs(own, stack.low, stack.high) for number, own in zip(numbers, each, strict=True)})
+        for number, own in zip(numbers, each, strict=True):
+            met[int(number)] = SplineInputs(own, stack.low, stack.high)
     return z, [met[number] for number in sorted(met)]
 
 

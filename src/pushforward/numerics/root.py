@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -54,9 +55,9 @@ def solve_increasing(function: Increasing, y: Array, guess: Array | float = 0.0,
 
     A bracket around the guess grows until it holds the root; then Newton's steps, replaced by bisection wherever they
     leave the bracket or do not halve the step before last. An element that is done rests, so that no element depends
-    on another. The last step is one of Newton's with derivatives switched on: by the implicit function theorem it gives
-    the root the gradients $\partial x/\partial y = 1/f'$ and $\partial x/\partial\theta = -(\partial f/\partial\theta)
-    /f'$, in both modes of differentiation, where $\theta$ is whatever `function` closes over.
+    on another. By the implicit function theorem the root has the gradients $\partial x/\partial y = 1/f'$ and
+    $\partial x/\partial\theta = -(\partial f/\partial\theta)/f'$, in every mode of differentiation and of every order,
+    where $\theta$ is whatever `function` closes over.
 
     Args:
         function: gives $f(x)$ and $\log f'(x)$, both of the shape of `x`.
@@ -79,28 +80,41 @@ def solve_increasing(function: Increasing, y: Array, guess: Array | float = 0.0,
         ([1.0, -2.0], True)
     """
     y = jnp.asarray(y)
-    target = jax.lax.stop_gradient(y)
     start = jnp.broadcast_to(jax.lax.stop_gradient(jnp.asarray(guess, y.dtype)), y.shape)
-    x, residual, converged, steps = _search(_frozen(function), target, start, width)
-    value, log_slope = function(x)
-    # Constant by value: only the derivatives of `value` and `y` are wanted. A slope of 0 must not give 0 / 0.
-    slope = jnp.maximum(jax.lax.stop_gradient(jnp.exp(log_slope)), jnp.finfo(y.dtype).tiny)
-    step = (value - y) / slope
-    # The search ended within rounding: a longer step would be noise (a flat piece, an overflow), but has the gradient.
-    far = jnp.abs(jax.lax.stop_gradient(step)) > LAST_STEP * jnp.finfo(y.dtype).eps * (1 + jnp.abs(x))
-    polished = x - jnp.where(far, step - jax.lax.stop_gradient(step), step)
-    return Root(jnp.where(converged, polished, jnp.nan), residual, converged, steps)
+    pure, parameters = jax.closure_convert(function, y)
+    return _root(pure, width, y, start, tuple(parameters))
 
 
-def _frozen(function: Increasing) -> Increasing:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _root(function: Callable, width: float, y: Array, start: Array, parameters: tuple) -> Root:
     def run(x: Array) -> tuple[Array, Array]:
-        value, log_slope = function(x)
-        return jax.lax.stop_gradient(value), jax.lax.stop_gradient(jnp.exp(log_slope))
+        value, log_slope = function(x, *parameters)
+        return value, jnp.exp(log_slope)
 
-    return run
+    x, residual, slope, converged, steps = _search(run, y, start, width)
+    # The search ended within rounding: a longer step would be noise (a flat piece, an overflow).
+    step = residual / jnp.maximum(slope, jnp.finfo(y.dtype).tiny)
+    far = jnp.abs(step) > LAST_STEP * jnp.finfo(y.dtype).eps * (1 + jnp.abs(x))
+    return Root(jnp.where(converged, jnp.where(far, x, x - step), jnp.nan), residual, converged, steps)
 
 
-def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple[Array, Array, Array, Array]:
+@_root.defjvp
+def _root_jvp(function: Callable, width: float, primals: tuple, tangents: tuple) -> tuple[Root, Root]:
+    """The implicit function theorem at the root, which is itself differentiated again for higher orders."""
+    found: Root = _root(function, width, *primals)
+    parameters, (y_dot, _, parameters_dot) = primals[2], tangents
+
+    def with_slope(parameters: tuple) -> tuple[Array, Array]:
+        value, log_slope = function(found.x, *parameters)
+        # A slope of 0 must not give 0 / 0.
+        return value, jnp.maximum(jnp.exp(log_slope), jnp.finfo(value.dtype).tiny)
+
+    _, value_dot, slope = jax.jvp(with_slope, (parameters,), (parameters_dot,), has_aux=True)
+    still = [np.zeros(jnp.shape(a), jax.dtypes.float0) for a in (found.converged, found.steps)]
+    return found, Root((y_dot - value_dot) / slope, jnp.zeros_like(found.residual), *still)
+
+
+def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple[Array, Array, Array, Array, Array]:
     low, high, bracketed, expansions = _bracket(function, y, start, width)
     eps = jnp.finfo(y.dtype).eps
     x = jnp.where((low <= start) & (start <= high), start, _middle(low, high))
@@ -125,7 +139,7 @@ def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple
         return kept._replace(done=new.done, step=new.step)
 
     state = jax.lax.while_loop(go_on, step, state)
-    return state.x, state.value, bracketed & state.done, expansions + state.step
+    return state.x, state.value, state.slope, bracketed & state.done, expansions + state.step
 
 
 def _middle(low: Array, high: Array) -> Array:

@@ -74,7 +74,7 @@ def test_no_root_is_no_number() -> None:
 
 
 def test_second_derivatives_of_roots() -> None:
-    """Of x^3 = a y the root is (a y)^(1/3): every mode has its Hessian, also under vmap, and in reverse over forward."""
+    """Of x^3 = a y the root is (a y)^(1/3): every mode has its Hessian, also under vmap."""
 
     def root(a: Array, y: Array) -> Array:
         return jnp.sin(solve_increasing(lambda x: (x**3 / a, jnp.log(3 * x**2 / a)), y, 1.0).x)

@@ -88,7 +88,7 @@ def test_a_check_that_raises_is_a_finding(monkeypatch: Any, capsys: pytest.Captu
     def broken() -> list[doctor.Line]:
         raise RuntimeError("no driver")
 
-    checks: tuple[Callable[[], Any], ...] = (broken, doctor.precision)
+    checks: tuple[Callable[[], Any], ...] = (broken, doctor.settings)
     monkeypatch.setattr(doctor, "CHECKS", checks)
     code, out = examined(capsys)
     assert code == 6

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import dataclasses
+import math
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward._types import Cost, Fixed
+from pushforward._types import Cost
+from pushforward.checking import summary
 from pushforward.cli.fit import estimator
 from pushforward.cli.report import OK, Reporter
 from pushforward.cli.tables import read_weighted, show_columns
@@ -46,14 +48,8 @@ def run(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     keywords = options.keywords()
     table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
     try:
-        prepared = prepare(
-            table,
-            weights,
-            names=None,
-            schema=keywords["schema"],
-            given=keywords["given"],
-            missing=keywords["missing"],
-        )
+        of_table = {name: keywords[name] for name in ("schema", "given", "missing")}
+        prepared = prepare(table, weights, names=None, **of_table)
     except DataError:
         raise
     except ValueError as error:
@@ -68,68 +64,63 @@ def run(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     chosen = {**named, **(keywords["flow_options"] or {})}
     recipe = make_recipe(keywords["flow"], keywords["base"], chosen, kept)
     size = sizes(layout, given_layout, recipe)
-    states = f"{sum(layout.sizes):,} states of {len(layout.stated)} columns"
-    reporter.say(f"An event is {len(layout.valued)} values and {states}. Model {recipe.flow}: {size.describe()}")
     rehearsal = _rehearse(prepared, recipe, options)
-    pace = rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
-    sampling = SAMPLED * pace * WIDE * size.passes
-    limit = keywords["max_seconds"]
-    seconds = rehearsal.seconds if limit is None else min(rehearsal.seconds, limit)
-    for line in _lines(rehearsal, size, sampling, seconds, limit):
+    sampling = SAMPLED * WIDE * size.passes * rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
+    limit = keywords["max_seconds"] or math.inf
+    seconds = min(rehearsal.seconds, limit)
+    work = "" if rehearsal.work_bytes is None else f", {_bytes(rehearsal.work_bytes)} at work in a step"
+    total = rehearsal.row_bytes + rehearsal.state_bytes + (rehearsal.work_bytes or 0)
+    guess = " (of a solver that runs to its tolerance: a guess)" if size.cost == "iterative" else ""
+    cut = "" if rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
+    for line in (
+        f"An event is {len(layout.valued)} values and {sum(layout.sizes):,} states of {len(layout.stated)} columns. "
+        f"Model {recipe.flow}: {size.trained:,} parameters ({_bytes(4 * size.trained)} in float32).",
+        f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
+        f"{_bytes(rehearsal.state_bytes)}{work}.",
+        f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps "
+        f"of {rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
+        f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
+        f"{_time(seconds)} at most{cut}.",
+        f"Sampling: {size.passes} passes per draw{guess}, about {_time(sampling)} per {SAMPLED:,} rows once "
+        "compiled, to a factor of five.",
+        "Nothing was written.",
+    ):
         reporter.say(line)
-    reporter.say("Nothing was written.")
-    reporter.result(
-        "dry-run",
-        {
-            "data": table.source,
-            "rows": n,
-            "rows_to_fit": kept,
-            "rows_left_out": n - kept,
-            "columns": {column.name: column.kind for column in prepared.schema.columns},
-            "given": list(prepared.given),
-            "values": len(layout.valued),
-            "states": list(layout.sizes),
-            "flow": recipe.flow,
-            "arguments": dict(recipe.arguments),
-            "parameters": size.trained,
-            "fixed_numbers": size.fixed,
-            "held_out_rows": rehearsal.held_out_rows,
-            "batch_rows": rehearsal.batch_rows,
-            "steps": rehearsal.steps,
-            "epochs": rehearsal.epochs,
-            "row_bytes": rehearsal.row_bytes,
-            "state_bytes": rehearsal.state_bytes,
-            "work_bytes": rehearsal.work_bytes,
-            "compile_seconds": rehearsal.compile_seconds,
-            "step_seconds": rehearsal.step_seconds,
-            "seconds_at_most": seconds,
-            "sampling_passes": size.passes,
-            "sampling_seconds_per_1000_rows": sampling,
-        },
-    )
+    found = dataclasses.asdict(rehearsal)
+    taken = ("held_out_rows", "batch_rows", "steps", "row_bytes", "state_bytes", "work_bytes", "compile_seconds")
+    facts = {
+        "data": table.source,
+        "rows": n,
+        "rows_to_fit": kept,
+        "rows_left_out": n - kept,
+        "columns": {column.name: column.kind for column in prepared.schema.columns},
+        "given": list(prepared.given),
+        "values": len(layout.valued),
+        "states": list(layout.sizes),
+        "flow": recipe.flow,
+        "arguments": dict(recipe.arguments),
+        "parameters": size.trained,
+        "fixed_numbers": size.fixed,
+        **{name: found[name] for name in (*taken, "step_seconds")},
+        "epochs": rehearsal.epochs,
+        "seconds_at_most": seconds,
+        "sampling_passes": size.passes,
+        "sampling_seconds_per_1000_rows": sampling,
+    }
+    reporter.result("dry-run", facts)
     return OK
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """A model as shapes.
+class Sizes(NamedTuple):
+    """A model as shapes: numbers that are trained, others, passes through its networks for one draw, cost of a draw.
 
-    Attributes:
-        trained: numbers that are trained.
-        fixed: numbers that belong to it and are not.
-        passes: passes through its networks for one draw; of a solver that runs to its tolerance a guess, as many as
-            there are values.
-        cost: of a draw, as in `Traits`.
+    Of a solver that runs to its tolerance the passes are a guess.
     """
 
     trained: int
     fixed: int
     passes: int
     cost: Cost
-
-    def describe(self) -> str:
-        """In words."""
-        return f"{self.trained:,} parameters ({4 * self.trained / 2**20:.2f} MiB in float32)."
 
 
 def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
@@ -145,19 +136,13 @@ def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
         model = eqx.filter_eval_shape(
             lambda key: assemble(layout, given, recipe, key, frequencies=frequencies), jax.random.key(0)
         )
-    trained = fixed = 0
-    for part in jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Fixed)):
-        for leaf in jax.tree.leaves(part):
-            if not (hasattr(leaf, "dtype") and np.issubdtype(leaf.dtype, np.inexact)):
-                continue
-            count = int(np.prod(leaf.shape))
-            trained, fixed = (trained, fixed + count) if isinstance(part, Fixed) else (trained + count, fixed)
+    whole = summary(model)
     cost = "parallel" if model.values is None else model.values.bijection.traits.forward
     passes = len(layout.stated)  # the states are drawn one after the other
     if layout.valued:
         solved = model.values is not None and has_field(model.values)
         passes += 1 if cost == "parallel" else EVALUATIONS if solved else len(layout.valued)
-    return Sizes(trained, fixed, passes, cost)
+    return Sizes(whole.trained, whole.fixed, passes, cost)
 
 
 def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehearsal:
@@ -165,14 +150,13 @@ def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehear
     words = np.random.default_rng(training.seed).integers(0, 2**32, size=(2, 2), dtype=np.uint32)
     with jax.enable_x64(False):
         model, condition = untrained(prepared, recipe, words[0])
-        named = training.objective
         return rehearse(
             model.standardised(),
             model.standardise(prepared.rows),
             condition=condition,
             weights=prepared.weights,
             key=jax.random.wrap_key_data(words[1], impl="threefry2x32"),
-            objective=None if named is None else objective_named(named, model),
+            objective=None if training.objective is None else objective_named(training.objective, model),
             validation=training.validation_fraction,
             max_epochs=training.max_epochs,
             optimizer=Adam(training.learning_rate),
@@ -180,29 +164,9 @@ def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehear
         )
 
 
-def _lines(rehearsal: Rehearsal, size: Sizes, sampling: float, seconds: float, limit: Any) -> list[str]:
-    work = "" if rehearsal.work_bytes is None else f", {_bytes(rehearsal.work_bytes)} at work in a step"
-    total = rehearsal.row_bytes + rehearsal.state_bytes + (rehearsal.work_bytes or 0)
-    guess = " (of a solver that runs to its tolerance: a guess)" if size.cost == "iterative" else ""
-    cut = "" if limit is None or rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
-    return [
-        f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
-        f"{_bytes(rehearsal.state_bytes)}{work}.",
-        f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps "
-        f"of {rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
-        f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
-        f"{_time(seconds)} at most{cut}.",
-        f"Sampling: {size.passes} passes per draw{guess}, about {_time(sampling)} per {SAMPLED:,} rows once "
-        "compiled, to a factor of five.",
-    ]
-
-
 def _bytes(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:.3g} GiB"
+    power = min(int(math.log(max(size, 1), 1024)), 3)
+    return f"{size / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 def _time(seconds: float) -> str:

@@ -6,9 +6,9 @@ import dataclasses
 import importlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -16,7 +16,6 @@ import numpy as np
 from pushforward.data.cells import read_cells
 from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import LEARNING_RATE, Prepared, Trained, layouts, prepare, train
-from pushforward.estimators.tuned import Attempt, State, Tuned
 from pushforward.io.options import FitOptions
 from pushforward.training import Adam, FitError, Reporting, Steps, Stopping
 from pushforward.training.plan import BATCH_SIZE
@@ -39,6 +38,103 @@ FAMILIES: dict[str, tuple[str, bool | None]] = {
     "maf": ("maf", None),
     "realnvp": ("realnvp", None),
 }
+
+
+State = Literal["done", "stopped early", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial.
+
+    Attributes:
+        number: 0 is the defaults.
+        state: `"done"`; `"stopped early"`, for falling behind the median; `"failed"`; `"interrupted"`, by Ctrl-C.
+        choices: what was tried, by name.
+        nats: held-out log-density per row, on the rows that choose; NaN where it failed.
+        standard_error: of `nats`.
+        steps: that it took.
+        seconds: wall-clock time.
+        words: why it failed; else empty.
+    """
+
+    number: int
+    state: State
+    choices: dict[str, Any]
+    nats: float
+    standard_error: float
+    steps: int
+    seconds: float
+    words: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The trial in a line."""
+        shown = {name: f"{v:.2g}" if isinstance(v, float) else v for name, v in self.choices.items()}
+        chosen = ", ".join(f"{name} {value}" for name, value in shown.items())
+        spread = f" +- {self.standard_error:.4f}" if math.isfinite(self.standard_error) else ""
+        score = f"{self.nats:.4f}{spread} nats" if math.isfinite(self.nats) else self.words
+        state = "" if self.state == "done" else f" ({self.state})"
+        return f"{self.number:>3}  {score}{state}, {self.seconds:.0f} s: {chosen}"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found.
+
+    Attributes:
+        options: of the winner; `FlowDensity(**options.keywords())` fits with them.
+        attempts: all trials; the first is the defaults.
+        best: the number of the winner.
+        chosen_gain: what the winner gains over the defaults on the rows that chose it, nats per row, which flatters it:
+            the best of many is lucky too. NaN if the defaults failed.
+        fresh_rows: rows that no trial saw.
+        fresh_nats: the winner's mean log-density on them.
+        fresh_gain: what it gains over the defaults on them; NaN if the defaults failed.
+        fresh_error: standard error of `fresh_gain`.
+        interrupted: whether Ctrl-C ended the search.
+        notes: remarks on the data.
+    """
+
+    options: FitOptions
+    attempts: tuple[Attempt, ...]
+    best: int
+    chosen_gain: float
+    fresh_rows: int
+    fresh_nats: float
+    fresh_gain: float
+    fresh_error: float
+    interrupted: bool
+    notes: tuple[str, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What came of it, for people."""
+        counts = {word: sum(a.state == word for a in self.attempts) for word in ("done", "stopped early", "failed")}
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        lines = [f"{len(self.attempts)} trials ({told or 'none done'}); the best is trial {self.best}."]
+        if self.interrupted:
+            lines.append("The search was interrupted: this is the best so far.")
+        fresh = f"{self.fresh_rows:,} rows that no trial saw"
+        if self.best == 0:
+            lines.append(f"No trial beat the defaults, which have {self.fresh_nats:.4f} nats per row on {fresh}.")
+        elif math.isnan(self.fresh_gain):
+            lines.append(f"The defaults failed; the winner has {self.fresh_nats:.4f} nats per row on {fresh}.")
+        else:
+            lines.append(
+                f"On the rows that chose it, it gains {self.chosen_gain:.4f} nats per row over the defaults, which "
+                "flatters it: the best of many is lucky too."
+            )
+            gain = f"On {fresh}, it gains {self.fresh_gain:+.4f} +- {self.fresh_error:.4f} nats per row"
+            sure = self.fresh_gain > 2 * self.fresh_error
+            lines.append(f"{gain}{'.' if sure else ', which may be chance: the defaults may do as well.'}")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["trials"] = [dataclasses.asdict(attempt) for attempt in plain.pop("attempts")]
+        return {**plain, "options": self.options.model_dump(mode="json"), "sentences": self.sentences}
 
 
 def tune(
@@ -112,24 +208,22 @@ def tune(
         raise ValueError(f"tune: expected {LEAST_ROWS} rows or more, to be split in three, got {n}.")
     rng = np.random.default_rng(seed)
     fresh, rest = np.split(rng.permutation(n), [min(round(FRESH * n), MOST_FRESH)])
-    trials = _Trials(
-        take(whole, np.sort(rest)),
-        options,
-        rng.integers(0, 2**32, size=(2, 2), dtype=np.uint32),
-        optuna,
-        max_seconds,
-        clock,
-    )
-    with quiet(optuna):
+    words = rng.integers(0, 2**32, size=(2, 2), dtype=np.uint32)
+    search = _Search(take(whole, np.sort(rest)), options, words, max_seconds, clock)
+    before = optuna.logging.get_verbosity()  # its log is set for the whole process
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=6)
         pruner = optuna.pruners.MedianPruner(FREE_TRIALS, FREE_EPOCHS)
         study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-        study.enqueue_trial(trials.space.defaults)
-        while trials.go_on(n_trials):
-            attempt = trials.run(study)
+        study.enqueue_trial(search.space.defaults)
+        while search.go_on(n_trials):
+            attempt = search.run(study, optuna)
             if on_trial is not None:
                 on_trial(attempt)
-    return _judge(trials, take(whole, np.sort(fresh)), whole.notes)
+    finally:
+        optuna.logging.set_verbosity(before)
+    return search.judge(take(whole, np.sort(fresh)), whole.notes)
 
 
 def take(prepared: Prepared, places: np.ndarray) -> Prepared:
@@ -137,17 +231,6 @@ def take(prepared: Prepared, places: np.ndarray) -> Prepared:
     condition = None if prepared.condition is None else prepared.condition[places]
     weights = None if prepared.weights is None else prepared.weights[places]
     return dataclasses.replace(prepared, encoded=prepared.encoded.take(places), condition=condition, weights=weights)
-
-
-@contextmanager
-def quiet(optuna: Any) -> Iterator[None]:
-    """Optuna without its log, which is set for the whole process: as it was before, afterwards."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 class Space:
@@ -173,16 +256,19 @@ class Space:
         """The choices of a trial; an Optuna `Trial` makes them."""
         default = self.defaults
         chosen = {"family": trial.suggest_categorical("family", self.families)}
+
+        def among(name: str, choices: Sequence[Any]) -> None:
+            chosen[name] = trial.suggest_categorical(name, sorted({*choices, default[name]}))
+
+        def between(name: str, low: int, high: int) -> None:
+            chosen[name] = trial.suggest_int(name, min(low, default[name]), max(high, default[name]))
+
         if self.searched:
-            low, high = LAYERS
-            chosen["n_layers"] = trial.suggest_int(
-                "n_layers", min(low, default["n_layers"]), max(high, default["n_layers"])
-            )
-            chosen["width"] = trial.suggest_categorical("width", sorted({*WIDTHS, default["width"]}))
-            low, high = DEPTHS
-            chosen["depth"] = trial.suggest_int("depth", min(low, default["depth"]), max(high, default["depth"]))
+            between("n_layers", *LAYERS)
+            among("width", WIDTHS)
+            between("depth", *DEPTHS)
             if FAMILIES[chosen["family"]][0] == "nsf":
-                chosen["bins"] = trial.suggest_categorical("bins", sorted({*BINS, default["bins"]}))
+                among("bins", BINS)
             chosen["linear"] = trial.suggest_categorical("linear", LINEAR)
         chosen["learning_rate"] = trial.suggest_float("learning_rate", *RATES, log=True)
         chosen["batch_size"] = trial.suggest_categorical("batch_size", self.batches)
@@ -194,25 +280,17 @@ def options_of(chosen: dict[str, Any], options: FitOptions) -> FitOptions:
     name, autoregressive = FAMILIES[chosen["family"]]
     flow = {key: chosen[key] for key in ("n_layers", "width", "depth", "bins", "linear") if key in chosen}
     flow |= {"name": name, "base": options.flow.base, "autoregressive": autoregressive}
-    training = {key: chosen[key] for key in ("learning_rate", "batch_size")}
-    return FitOptions.check(
-        {
-            "data": options.data.model_dump(),
-            "flow": flow,
-            "training": {**options.training.model_dump(), **training},
-        }
-    )
+    training = options.training.model_dump() | {key: chosen[key] for key in ("learning_rate", "batch_size")}
+    return FitOptions.check({"data": options.data.model_dump(), "flow": flow, "training": training})
 
 
-class _Trials:
+class _Search:
     """The trials of one search, one after the other. A mutable helper."""
 
-    def __init__(
-        self, prepared: Prepared, options: FitOptions, seeds: np.ndarray, optuna: Any, budget: float, clock: Callable
-    ):
-        self.prepared, self.options, self.seeds, self.optuna, self.clock = prepared, options, seeds, optuna, clock
+    def __init__(self, prepared: Prepared, options: FitOptions, seeds: np.ndarray, budget: float, clock: Callable):
+        self.prepared, self.options, self.seeds, self.clock = prepared, options, seeds, clock
         self.space = Space(len(layouts(prepared)[0].valued), len(prepared.rows))
-        self.budget, self.start = budget, clock()
+        self.end = clock() + budget
         self.limit = min(budget, max(budget / TRIALS, LEAST_SECONDS))
         self.attempts: list[Attempt] = []
         self.defaults: Trained | None = None
@@ -220,132 +298,108 @@ class _Trials:
         self.best_number = -1
         self.first_score = 0.0  # seconds until a trial has its first score: less is no trial
 
-    @property
-    def left(self) -> float:
-        """Seconds of the budget."""
-        return self.budget - (self.clock() - self.start)
-
     def go_on(self, n_trials: int | None) -> bool:
         """Whether there is another trial."""
         if not self.attempts:
             return True
-        if self.attempts[-1].state == "interrupted" or (n_trials is not None and len(self.attempts) >= n_trials):
+        if self.attempts[-1].state == "interrupted" or len(self.attempts) == n_trials:
             return False
-        return self.left > self.first_score
+        return self.end - self.clock() > self.first_score
 
-    def run(self, study: Any) -> Attempt:
+    def run(self, study: Any, optuna: Any) -> Attempt:
         """One trial, whatever becomes of it."""
         trial, began = study.ask(), self.clock()
-        chosen, states = self.space.suggest(trial), self.optuna.trial.TrialState
+        chosen = self.space.suggest(trial)
         state: State = "done"
-        words, trained = "", None
-        reported: list[tuple[int, float]] = []
+        words, trained, seen = "", None, {}
+
+        def callback(row: dict[str, float]) -> None:
+            if not seen:
+                taken = self.clock() - began
+                self.first_score = min(taken, self.first_score or taken)
+            epoch, nats = int(row["epoch"]), float(row["held_out_nats"])
+            # Epochs, for steps of other batch sizes see other numbers of rows. A long epoch has several scores.
+            if math.isfinite(nats) and epoch > max(seen, default=-1):
+                seen[epoch] = nats
+                trial.report(nats, epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
         try:
-            trained = self._fit(options_of(chosen, self.options), self._callback(trial, reported, began))
-        except self.optuna.TrialPruned:
+            trained = self._fit(options_of(chosen, self.options), callback)
+        except optuna.TrialPruned:
             state = "stopped early"
         except (FitError, MemoryError, jax.errors.JaxRuntimeError) as error:
             state, words = "failed", " ".join(str(error).split())[:200] or type(error).__name__
         except KeyboardInterrupt:  # while compiling; later the fit keeps its best weights
             state, words = "interrupted", "before its first score"
-        nats = error = math.nan
-        steps = 0
+        nats, error, steps = max(seen.values(), default=math.nan), math.nan, 0
         if trained is not None:
             verdict = trained.result.verdict
-            steps, nats = verdict.steps, math.nan if verdict.held_out_nats is None else verdict.held_out_nats
-            error = math.nan if verdict.standard_error is None else verdict.standard_error
-            if verdict.status == "interrupted":
-                state = "interrupted"
+            steps = verdict.steps
+            nats, error = (math.nan if v is None else v for v in (verdict.held_out_nats, verdict.standard_error))
+            state = "interrupted" if verdict.status == "interrupted" else state
             if steps == 0 or not math.isfinite(nats):
                 words = "no step within its time" if steps == 0 else "its held-out score is not finite"
                 state, nats, trained = ("failed" if state == "done" else state), math.nan, None
-        elif reported:
-            nats = max(value for _, value in reported)
-        told = {"done": states.COMPLETE, "stopped early": states.PRUNED}.get(state, states.FAIL)
-        study.tell(trial, nats if state == "done" else None, state=told)
-        number = len(self.attempts)
-        attempt = Attempt(number, state, chosen, nats, error, steps, self.clock() - began, words)
+        told = {"done": "COMPLETE", "stopped early": "PRUNED"}.get(state, "FAIL")
+        study.tell(trial, nats if state == "done" else None, state=optuna.trial.TrialState[told])
+        attempt = Attempt(len(self.attempts), state, chosen, nats, error, steps, self.clock() - began, words)
         self.attempts.append(attempt)
-        self._keep(attempt, trained)
+        if trained is not None:
+            self.defaults = trained if attempt.number == 0 else self.defaults
+            # Of an interrupted trial the weights are half trained: it counts only where there is no other.
+            better = self.best is not None and state == "done" and nats > self.attempts[self.best_number].nats
+            if self.best is None or better:
+                self.best, self.best_number = trained, attempt.number
         return attempt
-
-    def _keep(self, attempt: Attempt, trained: Trained | None) -> None:
-        if trained is None:
-            return
-        if attempt.number == 0:
-            self.defaults = trained
-        # Of an interrupted trial the weights are half trained: it counts only where there is no other.
-        better = self.best is None or attempt.nats > self.attempts[self.best_number].nats
-        if better and (attempt.state == "done" or self.best is None):
-            self.best, self.best_number = trained, attempt.number
-
-    def _callback(
-        self, trial: Any, reported: list[tuple[int, float]], began: float
-    ) -> Callable[[dict[str, float]], None]:
-        def callback(row: dict[str, float]) -> None:
-            if not reported:
-                taken = self.clock() - began
-                self.first_score = taken if self.first_score == 0 else min(taken, self.first_score)
-            epoch, nats = int(row["epoch"]), float(row["held_out_nats"])
-            # Epochs, for steps of other batch sizes see other numbers of rows. A long epoch has several scores.
-            if math.isfinite(nats) and (not reported or epoch > reported[-1][0]):
-                reported.append((epoch, nats))
-                trial.report(nats, epoch)
-                if trial.should_prune():
-                    raise self.optuna.TrialPruned
-
-        return callback
 
     def _fit(self, options: FitOptions, callback: Callable[[dict[str, float]], None]) -> Trained:
         keywords = options.keywords()
         named = {key: keywords[key] for key in ("n_layers", "width", "depth", "bins", "autoregressive")}
-        recipe = make_recipe(
-            keywords["flow"], keywords["base"], {**named, **(keywords["flow_options"] or {})}, len(self.prepared.rows)
-        )
+        chosen = {**named, **(keywords["flow_options"] or {})}
         return train(
             self.prepared,
-            recipe,
+            make_recipe(keywords["flow"], keywords["base"], chosen, len(self.prepared.rows)),
             self.seeds,
             validation=CHOOSING / (1 - FRESH),
             optimizer=Adam(keywords["learning_rate"], keywords["weight_decay"]),
             max_epochs=keywords["max_epochs"],
             progress=False,
             options=[
-                Stopping(max(min(self.limit, self.left), 1.0)),
+                Stopping(max(min(self.limit, self.end - self.clock()), 1.0)),
                 Steps(keywords["batch_size"]),
                 Reporting(callback),
             ],
         )
 
-
-def _judge(trials: _Trials, fresh: Prepared, notes: Sequence[str]) -> Tuned:
-    """The winner and the defaults on rows that no trial saw."""
-    interrupted = trials.attempts[-1].state == "interrupted"
-    if trials.best is None:
-        if interrupted:
-            raise KeyboardInterrupt
-        raise FitError(f"tune: none of {len(trials.attempts)} trials succeeded. The last: {trials.attempts[-1].words}")
-    weights = np.ones(len(fresh.rows)) if fresh.weights is None else fresh.weights
-    weights = weights / weights.sum()
-    own = trials.best.model.score_encoded(fresh.encoded, fresh.condition).log_prob
-    gain = error = chosen_gain = math.nan
-    if trials.defaults is not None:
-        other = own
-        if trials.best_number != 0:
-            other = trials.defaults.model.score_encoded(fresh.encoded, fresh.condition).log_prob
-        gain = float(weights @ (own - other))
-        error = float(np.sqrt(np.sum((weights * (own - other - gain)) ** 2)))
-        chosen_gain = trials.attempts[trials.best_number].nats - trials.attempts[0].nats
-    winner = trials.attempts[trials.best_number]
-    return Tuned(
-        options=options_of(winner.choices, trials.options),
-        attempts=tuple(trials.attempts),
-        best=winner.number,
-        chosen_gain=chosen_gain,
-        fresh_rows=len(fresh.rows),
-        fresh_nats=float(weights @ own),
-        fresh_gain=gain,
-        fresh_error=error,
-        interrupted=interrupted,
-        notes=tuple(notes),
-    )
+    def judge(self, fresh: Prepared, notes: Sequence[str]) -> Tuned:
+        """The winner and the defaults on rows that no trial saw."""
+        interrupted = self.attempts[-1].state == "interrupted"
+        if self.best is None:
+            if interrupted:
+                raise KeyboardInterrupt
+            raise FitError(f"tune: none of {len(self.attempts)} trials succeeded. The last: {self.attempts[-1].words}")
+        weights = np.ones(len(fresh.rows)) if fresh.weights is None else fresh.weights
+        weights = weights / weights.sum()
+        own = self.best.model.score_encoded(fresh.encoded, fresh.condition).log_prob
+        winner = self.attempts[self.best_number]
+        gain = error = chosen_gain = math.nan
+        if self.defaults is not None:
+            same = self.best_number == 0
+            other = own if same else self.defaults.model.score_encoded(fresh.encoded, fresh.condition).log_prob
+            gain = float(weights @ (own - other))
+            error = float(np.sqrt(np.sum((weights * (own - other - gain)) ** 2)))
+            chosen_gain = winner.nats - self.attempts[0].nats
+        return Tuned(
+            options=options_of(winner.choices, self.options),
+            attempts=tuple(self.attempts),
+            best=winner.number,
+            chosen_gain=chosen_gain,
+            fresh_rows=len(fresh.rows),
+            fresh_nats=float(weights @ own),
+            fresh_gain=gain,
+            fresh_error=error,
+            interrupted=interrupted,
+            notes=tuple(notes),
+        )

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from pushforward._checks import message
+
 FAILED = ("diverged", "failed")  # the status of a fit that gave no weights
 
 
@@ -23,28 +25,17 @@ class AbstractTracker(Protocol):
     """What `fit` calls. An error in a tracker never ends a fit: it warns once, and goes on without that tracker."""
 
     def start(self, params: Mapping[str, Any]) -> None:
-        """The fit begins.
+        """The fit begins, with these options and sizes.
 
-        Args:
-            params: its options and sizes; `"resumed_from"` is the step of the checkpoint that it goes on from, or None
-                if it starts anew. Rows after that step will come again.
+        `"resumed_from"` is the step of the checkpoint that it goes on from: rows after it will come again. It is None
+        for a fit that starts anew.
         """
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A row of the history.
-
-        Args:
-            step: optimiser steps so far; rises from row to row.
-            metrics: the other columns of `FitResult.history`; may hold NaN.
-        """
+        """A row of the history: optimiser steps so far, which rise from row to row, and its other columns."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """The fit has ended.
-
-        Args:
-            summary: the fields of `FitResult.verdict`; after an error only `"status"`, which is `"diverged"` or
-                `"failed"`, and `"text"`.
-        """
+        """The fit has ended with this verdict; after an error it is only `"status"` and `"text"`."""
 
 
 class JsonLines(AbstractTracker):
@@ -78,10 +69,16 @@ class JsonLines(AbstractTracker):
             raise FileNotFoundError(f"JsonLines: there is no folder {self.path.parent}. Make it first.")
 
     def start(self, params: Mapping[str, Any]) -> None:
-        resumed_from = params.get("resumed_from")
-        if resumed_from is not None and self.path.exists() and self._take_back(resumed_from):
+        step = params.get("resumed_from")
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        records = [_parse(line) for line in lines]
+        # Of the last fit in the file what it wrote up to the checkpoint is kept.
+        starts = [i for i, record in enumerate(records) if record.get("event") == "start"]
+        if step is None or not starts:
+            self._write({"event": "start", **params})
             return
-        self._write({"event": "start", **params})
+        rows = [i for i, r in enumerate(records) if r.get("event") == "row" and r.get("step", math.inf) <= step]
+        os.truncate(self.path, sum(map(len, lines[: max(starts + rows) + 1])))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._write({"event": "row", "step": step, **metrics})
@@ -89,24 +86,8 @@ class JsonLines(AbstractTracker):
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._write({"event": "finish", **summary})
 
-    def _take_back(self, step: int) -> bool:
-        """Cut off what the last fit in the file wrote after `step`; whether the file holds a fit."""
-        end, kept, found = 0, 0, False
-        with self.path.open("r+b") as file:
-            for line in file:
-                end += len(line)
-                record = _parse(line)
-                begins = record.get("event") == "start"
-                found = found or begins
-                if begins or (record.get("event") == "row" and record.get("step", math.inf) <= step):
-                    kept = end
-            if found:
-                file.truncate(kept)
-        return found
-
     def _write(self, record: Mapping[str, Any]) -> None:
-        plain = {name: _plain(value) for name, value in record.items()}
-        line = (json.dumps(plain, allow_nan=False) + "\n").encode("utf-8")
+        line = (_json(record) + "\n").encode("utf-8")
         # Unbuffered: a line is one write, which a signal does not cut in two.
         with self.path.open("a+b", buffering=0) as file:
             if file.seek(0, os.SEEK_END):
@@ -126,19 +107,16 @@ class TensorBoard(AbstractTracker):
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder)
-        self._package = _package("tensorboardX", "TensorBoard", "tensorboardX")
+        self.folder, self._package = Path(folder), _package("tensorboardX", "TensorBoard", "tensorboardX")
         self._writer: Any = None
 
     def start(self, params: Mapping[str, Any]) -> None:
-        resumed_from = params.get("resumed_from")
-        # TensorBoard hides the rows from `purge_step` on that were written before.
-        purge = None if resumed_from is None else int(resumed_from) + 1
-        # Two files of the same second would have the same name.
-        suffix = "" if resumed_from is None else f".{resumed_from}"
-        self._writer = self._package.SummaryWriter(str(self.folder), purge_step=purge, filename_suffix=suffix)
-        if resumed_from is None:
-            self._writer.add_text("params", json.dumps({name: _plain(value) for name, value in params.items()}))
+        step = params.get("resumed_from")
+        # TensorBoard hides the rows from `purge_step` on; two files of the same second would have the same name.
+        again = {} if step is None else {"purge_step": int(step) + 1, "filename_suffix": f".{step}"}
+        self._writer = self._package.SummaryWriter(str(self.folder), **again)
+        if step is None:
+            self._writer.add_text("params", _json(params))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in _finite(metrics).items():
@@ -157,11 +135,8 @@ class MLflow(AbstractTracker):
         experiment: name of the experiment, made if there is none.
         run_name: name of the run; None lets MLflow choose.
         tracking_uri: of the server or folder; None takes MLflow's setting.
-        run_id: of an existing run to go on with, for a fit that is resumed. MLflow keeps the rows after the checkpoint
-            that were logged before, beside the new ones.
-
-    Attributes:
-        run_id: of the run, from `start` on.
+        run_id: of an existing run to go on with, for a fit that is resumed, and of the run from `start` on. MLflow
+            keeps the rows after the checkpoint that were logged before, beside the new ones.
 
     Raises:
         ImportError: MLflow is not installed.
@@ -174,10 +149,9 @@ class MLflow(AbstractTracker):
         tracking_uri: str | None = None,
         run_id: str | None = None,
     ):
-        package = _package("mlflow", "MLflow", "mlflow-skinny")
-        self.experiment, self.run_name, self.run_id = experiment, run_name, run_id
-        self._client = package.MlflowClient(tracking_uri=tracking_uri)
+        self._client = _package("mlflow", "MLflow", "mlflow-skinny").MlflowClient(tracking_uri=tracking_uri)
         self._entities = importlib.import_module("mlflow.entities")
+        self.experiment, self.run_name, self.run_id = experiment, run_name, run_id
 
     def start(self, params: Mapping[str, Any]) -> None:
         if self.run_id is not None:
@@ -197,8 +171,8 @@ class MLflow(AbstractTracker):
     def finish(self, summary: Mapping[str, Any]) -> None:
         for name, value in summary.items():
             self._client.set_tag(self.run_id, f"verdict.{name}", value)
-        failed = summary.get("status") in FAILED
-        self._client.set_terminated(self.run_id, status="FAILED" if failed else "FINISHED")
+        status = "FAILED" if summary.get("status") in FAILED else "FINISHED"
+        self._client.set_terminated(self.run_id, status=status)
 
 
 class WandB(AbstractTracker):
@@ -207,11 +181,9 @@ class WandB(AbstractTracker):
     Args:
         project: name of the project; None takes W&B's setting.
         name: name of the run; None lets W&B choose.
-        run_id: of an existing run to go on with, for a fit that is resumed. W&B ignores steps that it has already.
+        run_id: of an existing run to go on with, for a fit that is resumed, and of the run from `start` on. W&B ignores
+            steps that it has already.
         mode: `"online"`, `"offline"` or `"disabled"`; None takes W&B's setting.
-
-    Attributes:
-        run_id: of the run, from `start` on.
 
     Raises:
         ImportError: wandb is not installed.
@@ -220,14 +192,13 @@ class WandB(AbstractTracker):
     def __init__(
         self, project: str | None = None, name: str | None = None, run_id: str | None = None, mode: str | None = None
     ):
-        self._package = _package("wandb", "WandB", "wandb")
-        self.project, self.name, self.run_id, self.mode = project, name, run_id, mode
+        self._package, self.run_id = _package("wandb", "WandB", "wandb"), run_id
+        self._options = {"project": project, "name": name, "mode": mode}
         self._run: Any = None
 
     def start(self, params: Mapping[str, Any]) -> None:
         resume = None if self.run_id is None else "allow"
-        options = {"project": self.project, "name": self.name, "id": self.run_id, "mode": self.mode, "resume": resume}
-        self._run = self._package.init(config=dict(params), **options)
+        self._run = self._package.init(config=dict(params), id=self.run_id, resume=resume, **self._options)
         self.run_id = self._run.id
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -239,24 +210,20 @@ class WandB(AbstractTracker):
 
 
 class Trackers:
-    """All trackers of a fit: one that fails is left out from then on, with a warning.
-
-    Args:
-        trackers: one, several, or None.
+    """All trackers of a fit, one, several or None: one that fails is left out from then on, with a warning.
 
     Raises:
         TypeError: one of them lacks a method of `AbstractTracker`.
     """
 
     def __init__(self, trackers: AbstractTracker | Sequence[AbstractTracker] | None):
-        if trackers is None or not isinstance(trackers, Sequence):
-            trackers = [] if trackers is None else [trackers]
-        self.left: list[Any] = list(trackers)
+        several = trackers if isinstance(trackers, Sequence) else [] if trackers is None else [trackers]
+        self.left: list[Any] = list(several)
         for tracker in self.left:
             if not isinstance(tracker, AbstractTracker) or isinstance(tracker, type):
-                fix = "Pass one such as training.JsonLines(path)."
                 got = f"{type(tracker).__name__} {tracker!r}"[:200]
-                raise TypeError(f"fit: expected trackers with start, log and finish, got {got}. {fix}")
+                fix = "Pass one such as training.JsonLines(path)."
+                raise TypeError(message("fit", "trackers with start, log and finish", got, fix))
 
     def call(self, method: str, *arguments: Any) -> None:
         """Call a method of each."""
@@ -283,22 +250,25 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON has it: null for what is not finite, text for what is neither number nor text."""
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if hasattr(value, "__float__"):
-        number = float(value)
-        return None if not math.isfinite(number) else int(value) if hasattr(value, "__index__") else number
-    return str(value)
+def _json(record: Mapping[str, Any]) -> str:
+    """A record in JSON: null for what is not finite, text for what is neither number nor text."""
+
+    def plain(value: Any) -> Any:
+        if value is None or isinstance(value, bool | str | int):
+            return value
+        if hasattr(value, "__index__"):
+            return int(value)
+        if hasattr(value, "__float__"):
+            return float(value) if math.isfinite(value) else None
+        return str(value)
+
+    return json.dumps({name: plain(value) for name, value in record.items()}, allow_nan=False)
 
 
 def _parse(line: bytes) -> dict[str, Any]:
     """The record of a line, an empty one if it is none."""
-    if not line.endswith(b"\n"):
-        return {}
     try:
-        record = json.loads(line)
+        record = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

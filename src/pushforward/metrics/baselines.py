@@ -14,7 +14,6 @@ from pushforward.metrics._arrays import choose, generator, matrix, one_thread, s
 from pushforward.metrics.kernel import kernel_density
 from pushforward.metrics.mixture import gaussian_mixture
 
-LOG_2PI = math.log(2 * math.pi)
 # Work is planned, not timed, so that a result does not depend on how busy the machine is.
 OPERATIONS_PER_SECOND = 5e8
 # A correlation matrix whose smallest eigenvalue is below this is singular to float64 once squares are summed.
@@ -194,6 +193,13 @@ def _gaussian(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, 
     return _normal_log_density(b, shrunk) + back, detail
 
 
+def _normal_log_density(b: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    from scipy.stats import Covariance, multivariate_normal
+
+    normal: Any = multivariate_normal(cov=Covariance.from_cholesky(np.linalg.cholesky(covariance)))  # pyright: ignore
+    return np.atleast_1d(normal.logpdf(b))
+
+
 def _best_ridge(a: np.ndarray, w: np.ndarray) -> float:
     """The shrinkage that scores best on folds left out."""
     folds = np.arange(len(a)) % min(RIDGE_FOLDS, len(a))
@@ -209,12 +215,6 @@ def _best_ridge(a: np.ndarray, w: np.ndarray) -> float:
             spectrum = (1 - ridge) * np.maximum(values, 0) + ridge  # columns have variance one here
             totals[i] += w[left] @ (-0.5 * (squares / spectrum).sum(axis=1) - 0.5 * np.log(spectrum).sum())
     return float(RIDGES[int(np.argmax(totals))])
-
-
-def _normal_log_density(b: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    factor = np.linalg.cholesky(covariance)
-    z = np.linalg.solve(factor, b.T)
-    return -0.5 * (z**2).sum(axis=0) - np.log(np.diag(factor)).sum() - 0.5 * len(covariance) * LOG_2PI
 
 
 def compare(model_per_row: Any, against: Sequence[Baseline], *, weights: Any = None) -> list[Gain]:

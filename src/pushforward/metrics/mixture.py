@@ -37,7 +37,8 @@ def gaussian_mixture(x: np.ndarray, w: np.ndarray, y: np.ndarray, seed: int, bud
     n_effective = 1 / float((w**2).sum())
     d = x.shape[1]
     rows = x if np.ptp(w) == 0 else _resampled(x, w)
-    best, best_score, best_size, rises, before, stopped, spent, slow = None, math.inf, 0, 0, math.inf, "", 0.0, False
+    tried: list[tuple[float, int, GaussianMixture]] = []  # BIC, size, model
+    stopped, spent = "", 0.0
     for size in GRID:
         parameters = size * (1 + d + d * (d + 1) // 2) - 1
         # One component is the Gaussian itself, which needs rows that span the space and no more.
@@ -58,19 +59,17 @@ def gaussian_mixture(x: np.ndarray, w: np.ndarray, y: np.ndarray, seed: int, bud
                 stopped = f"; with {size} components the covariances collapsed"
                 break
         spent += STARTS * model.n_iter_ * size * len(rows) * d * (d + 20.0)
-        score = -2 * n_effective * float(w @ model.score_samples(x)) + parameters * math.log(n_effective)
-        if score < best_score:
-            best, best_score, best_size, slow = model, score, size, not model.converged_
-        rises = rises + 1 if score > before else 0
-        before = score
-        if rises == 2:
+        bic = -2 * n_effective * float(w @ model.score_samples(x)) + parameters * math.log(n_effective)
+        tried.append((bic, size, model))
+        if len(tried) > 2 and tried[-3][0] < tried[-2][0] < tried[-1][0]:
             break
-    if best is None:
+    if not tried:
         raise ValueError(f"{len(x):,} rows are too few for a full covariance of {d} columns")
+    _, best_size, best = min(tried, key=lambda found: found[:2])
     if not stopped and best_size == GRID[-1]:
         stopped = "; BIC still falls at the largest size tried"
     detail = f"{best_size} component{'s' if best_size > 1 else ''}, full covariances, chosen by BIC{stopped}"
-    return best.score_samples(y), detail + ("; EM stopped before it converged" if slow else "")
+    return best.score_samples(y), detail + ("" if best.converged_ else "; EM stopped before it converged")
 
 
 def _resampled(x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ import numpy as np
 import pushforward as pf
 from pushforward.data import TOYS
 from pushforward.objectives import DenoisingScoreMatching, FlowMatching, ImportanceTimes, LogitNormalTimes
+from pushforward.objectives.view import field_of
 from pushforward.paths import OptimalTransport
 
 N_TRAIN, N_TEST = 200_000, 5_000
@@ -31,7 +32,7 @@ RESULTS = Path(__file__).parent / "results" / "continuous_toys.json"
 def objective_of(word: str | None, flow: pf.Flow) -> Any:
     """An objective by its word; None is the flow's own."""
     if word == "importance":
-        return DenoisingScoreMatching(times=ImportanceTimes(flow.bijection.field.path))  # type: ignore[attr-defined]
+        return DenoisingScoreMatching(times=ImportanceTimes(field_of(flow).path))  # type: ignore[union-attr]
     known = {
         "likelihood": pf.MaximumLikelihood(),
         "ot": FlowMatching(pairing=OptimalTransport()),

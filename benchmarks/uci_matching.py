@@ -86,7 +86,12 @@ def fit_one(asked: argparse.Namespace, train: np.ndarray, validation: np.ndarray
     """Test nats of flow matching on one table."""
     prepare = Preparation(train, asked.whiten)
     flow = pf.flows.flow_matching(
-        jax.random.key(asked.seed), dim=train.shape[1], width=asked.width, depth=asked.depth, tolerance=1e-5
+        jax.random.key(asked.seed),
+        dim=train.shape[1],
+        width=asked.width,
+        depth=asked.depth,
+        tolerance=1e-5,
+        whiten=False,  # which `Preparation` does, where it is asked to
     )
     start = time.perf_counter()
     result = pf.fit(

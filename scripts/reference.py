@@ -8,7 +8,9 @@ Costs and exactness are read from `traits`, texts from docstrings; `tests/test_r
 from __future__ import annotations
 
 import inspect
+import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import equinox as eqx
@@ -16,7 +18,10 @@ import jax
 
 import pushforward as pf
 from pushforward.bijections.base import AbstractBijection
-from pushforward.flows.describe import section
+from pushforward.flows import ENTRIES
+from pushforward.flows.maps import MAPS
+from pushforward.flows.options import Map, options_of
+from pushforward.flows.registry import plain
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,11 +60,42 @@ def _words(kind: type) -> list[str]:
 
 
 def _source(kind: type) -> str:
-    return section(inspect.getdoc(kind) or "", "Source")
+    """The section of that name in a docstring, on one line; empty if there is none."""
+    found = re.search(r"^Source:\s*(.+?)(?:\n\s*\n|\Z)", inspect.getdoc(kind) or "", re.MULTILINE | re.DOTALL)
+    return plain(found[1]).rstrip(".") if found else ""
+
+
+def scalar_map_options() -> str:
+    """A row for each scalar map that flows take by name, with its options and their defaults."""
+    declared = options_of(Map)
+    lines = ["| `scalar_map=` | class | of | options |", "|---|---|---|---|"]
+    for name, entry in MAPS.items():
+        options = ", ".join(f"`{key}={entry.defaults.get(key, declared[key].default)!r}`" for key in entry.options)
+        lines.append(f"| `{name}` | `{entry.kind}` | the {entry.space} | {options} |")
+    return "\n".join(lines) + "\n"
+
+
+def flow_options() -> str:
+    """A row for each option of the zoo: what it takes, its default, and the flows that have another one."""
+    options = {name: option for entry in reversed(ENTRIES.values()) for name, option in entry.options.items()}
+    lines = ["| option | what it is | it takes | default |", "|---|---|---|---|"]
+    for name in dict.fromkeys(name for entry in ENTRIES.values() for name in entry.options):
+        option = options[name]
+        of_flow = {flow: entry.options[name].default for flow, entry in ENTRIES.items() if name in entry.options}
+        usual = Counter(map(repr, of_flow.values())).most_common(1)[0][0]
+        others = [f"{value!r} for `{flow}`" for flow, value in of_flow.items() if repr(value) != usual]
+        cells = [f"`{name}`", option.text, option.expected, ", ".join([usual, *others])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 TABLES = {
-    "docs/reference/zoo.md": {"zoo": lambda: pf.flows.describe().to_markdown()},
+    "README.md": {"zoo": lambda: pf.flows.describe().to_markdown(short=True)},
+    "docs/reference/zoo.md": {
+        "zoo": lambda: pf.flows.describe().to_markdown(),
+        "scalar maps": scalar_map_options,
+        "options": flow_options,
+    },
     "docs/reference/bijections.md": {"bijections": bijections, "scalar maps": scalar_maps},
 }
 

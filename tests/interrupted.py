@@ -89,6 +89,6 @@ def outline() -> str:
         activation: Any = eqx.field(static=True, default=jax.nn.relu)
         something: Any = eqx.field(static=True, default_factory=object)
 
-    flow = pf.flows.nsf(jax.random.key(0), dim=3, n_layers=1, width=4)
+    flow = pf.flows.nsf(jax.random.key(0), dim=3, n_layers=1, width=4, linear="reverse", autoregressive=False)
     text = prints._outline((flow, Odd()))
     return hashlib.sha256(text.encode()).hexdigest()

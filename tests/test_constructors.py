@@ -14,7 +14,7 @@ import pushforward as pf
 
 X = jnp.array([0.3, 0.6])
 A = jnp.array([0.8, 1.7])
-CONDITIONAL = pf.flows.maf(jax.random.key(0), dim=2, condition_dim=2, n_layers=1, width=4, depth=1)
+CONDITIONAL = pf.flows.maf(jax.random.key(0), dim=2, condition_dim=2, n_layers=1, width=4, depth=1, linear="reverse")
 
 # Name: a number computed by an object that is made of two numbers above 0.
 MADE: dict[str, Callable[[jax.Array], jax.Array]] = {

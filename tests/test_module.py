@@ -13,7 +13,7 @@ import pytest
 import pushforward as pf
 
 KEY = jax.random.key(3)
-FLOW = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=1, width=4)
+FLOW = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=1, width=4, linear="reverse")
 X = jnp.array([[0.3, -1.0], [2.0, 0.1], [0.0, 0.0]])
 
 METHODS: dict[str, tuple[Callable, Callable[[Callable], object]]] = {

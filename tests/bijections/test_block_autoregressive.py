@@ -89,7 +89,7 @@ FITS: dict[str, Callable[[], pf.Flow]] = {
     "umnn": lambda: pf.flows.umnn(
         KEY, dim=2, n_layers=1, width=16, depth=1, nodes=12, integrand_width=8, integrand_depth=1, embedding=4
     ),
-    "sos": lambda: pf.flows.sos(KEY, dim=2, n_layers=1, width=16, depth=1),
+    "sos": lambda: pf.flows.sos(KEY, dim=2, n_layers=1, width=16, depth=1, linear="reverse"),
     "bernstein": lambda: pf.flows.bernstein(KEY, dim=2, n_layers=1, width=16, depth=1, degree=12),
     "bnaf": lambda: pf.flows.bnaf(KEY, dim=2, width=6, depth=1),
 }

@@ -16,7 +16,7 @@ KEY = jax.random.key(5)
 
 
 def flow(n_layers: int, memory: Any) -> pf.Flow:
-    made = pf.flows.realnvp(KEY, dim=4, condition_dim=2, n_layers=n_layers, width=16, depth=1)
+    made = pf.flows.realnvp(KEY, dim=4, condition_dim=2, n_layers=n_layers, width=16, depth=1, linear="reverse")
     noisy = pf.testing.randomise(made, KEY, 0.05)
     return with_memory(noisy, memory)
 

@@ -21,7 +21,8 @@ def velocity(name: str) -> Callable[..., pf.Flow]:
 
     def make(key: PRNGKeyArray, *, n_layers: int, **options: Any) -> pf.Flow:
         layers = {"n_layers": n_layers} if name in ("cnf", "ffjord") else {}
-        return evaluation_form(pf.flows.ZOO[name](key, **{**TIGHT, **layers, **options}))
+        whiten = {} if name in ("cnf", "ffjord") else {"whiten": False}
+        return evaluation_form(pf.flows.ZOO[name](key, **{**TIGHT, **layers, **whiten, **options}))
 
     return make
 
@@ -35,7 +36,7 @@ ZOO: dict[str, Callable[..., pf.Flow]] = {
     "gaussianization": lambda *args, **kwargs: pf.flows.gaussianization(*args, components=2, **kwargs),
     "naf": lambda *args, **kwargs: pf.flows.naf(*args, components=2, **kwargs),
     "ncsf": lambda *args, **kwargs: pf.flows.ncsf(*args, bins=BINS, **kwargs),
-    "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, **kwargs),
+    "nsf": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=False, **kwargs),
     "nsf, autoregressive": lambda *args, **kwargs: pf.flows.nsf(*args, bins=BINS, autoregressive=True, **kwargs),
     "bernstein": lambda *args, **kwargs: pf.flows.bernstein(*args, degree=5, **kwargs),
     "bnaf": pf.flows.bnaf,
@@ -91,11 +92,13 @@ CASES: dict[str, Case] = {
     ),
     "cnf, residual": Case(lambda key: pf.flows.cnf(key, dim=2, width=8, depth=1, residual=True).bijection),
     "ffjord, conditional": Case(lambda key: pf.flows.ffjord(key, dim=2, condition_dim=2, **SMALL).bijection),
-    "flow_matching": Case(lambda key: pf.flows.flow_matching(key, dim=2, width=8).bijection),
+    "flow_matching": Case(lambda key: pf.flows.flow_matching(key, dim=2, width=8, whiten=False).bijection),
     "rectified_flow, conditional": Case(
-        lambda key: pf.flows.rectified_flow(key, dim=2, condition_dim=2, width=8, depth=1).bijection
+        lambda key: pf.flows.rectified_flow(key, dim=2, condition_dim=2, width=8, depth=1, whiten=False).bijection
     ),
     # Little noise: before training the density is as wide as all of it, and the law that sums it up has a grid.
-    "score_sde": Case(lambda key: pf.flows.score_sde(key, dim=2, width=8, depth=1, beta_max=2.0).bijection),
-    "ncsn": Case(lambda key: pf.flows.ncsn(key, dim=2, width=8, depth=1, sigma_max=2.0).bijection),
+    "score_sde": Case(
+        lambda key: pf.flows.score_sde(key, dim=2, width=8, depth=1, beta_max=2.0, whiten=False).bijection
+    ),
+    "ncsn": Case(lambda key: pf.flows.ncsn(key, dim=2, width=8, depth=1, sigma_max=2.0, whiten=False).bijection),
 }

@@ -15,7 +15,9 @@ KEY = jax.random.key(0)
 
 
 def build(key):
-    flow = pf.flows.nsf(key, dim=4, condition_dim=2, n_layers=3, width=8, depth=1, linear="lu", actnorm=True)
+    flow = pf.flows.nsf(
+        key, dim=4, condition_dim=2, n_layers=3, width=8, depth=1, linear="lu", actnorm=True, autoregressive=False
+    )
     return pf.training.in_data_units(
         flow, pf.Standardize(np.zeros(4), np.ones(4)), pf.Standardize([0.0] * 2, [1.0] * 2)
     )
@@ -47,7 +49,7 @@ def test_shapes_are_enough(flow: pf.Flow):
 
 
 def test_costs_of_sequential_flows_and_of_other_models():
-    maf = pf.flows.maf(KEY, dim=5, n_layers=2, width=8)
+    maf = pf.flows.maf(KEY, dim=5, n_layers=2, width=8, linear="reverse")
     found = pf.summary(maf)
     assert (found.log_prob_passes, found.sample_passes) == (1, 5)
     assert found.sample_cost == "5 sequential steps in each of 2 layers"

@@ -16,8 +16,8 @@ import pytest
 import pushforward as pf
 
 KEY = jax.random.key(0)
-FLOW = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=1, width=4)
-GIVEN = pf.flows.realnvp(jax.random.key(1), dim=2, condition_dim=3, n_layers=1, width=4)
+FLOW = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=1, width=4, linear="reverse")
+GIVEN = pf.flows.realnvp(jax.random.key(1), dim=2, condition_dim=3, n_layers=1, width=4, linear="reverse")
 
 
 @pytest.mark.parametrize("kind", [list, np.array, tuple, lambda rows: np.array(rows, np.int8), jnp.array], ids=range(5))

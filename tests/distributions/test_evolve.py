@@ -98,11 +98,16 @@ def test_random_traces_become_exact() -> None:
 
 
 FLOWS = {
-    "realnvp": lambda: pf.flows.realnvp(KEY, dim=2, n_layers=3, width=8),
-    "iaf": lambda: pf.flows.iaf(KEY, dim=2, n_layers=2, width=8),
+    "realnvp": lambda: pf.flows.realnvp(KEY, dim=2, n_layers=3, width=8, linear="reverse"),
+    "iaf": lambda: pf.flows.iaf(KEY, dim=2, n_layers=2, width=8, linear="reverse"),
     "inverted": lambda: pf.Flow(
         pf.StandardNormal((2,)),
-        pf.Chain([pf.Invert(pf.flows.maf(KEY, dim=2, n_layers=2, width=8).bijection), pf.Standardize(LOC, SCALE)]),
+        pf.Chain(
+            [
+                pf.Invert(pf.flows.maf(KEY, dim=2, n_layers=2, width=8, linear="reverse").bijection),
+                pf.Standardize(LOC, SCALE),
+            ]
+        ),
     ),
     "two fields": lambda: pf.Flow(
         pf.StandardNormal((2,)),
@@ -140,14 +145,14 @@ def test_errors(linear: pf.Flow) -> None:
         Evolution(linear).log_prob(1.5, Z)
     with pytest.raises(TypeError, match="a flow of layers"):
         Evolution(linear).undone(Z, [0])
-    layers = Evolution(pf.flows.realnvp(KEY, dim=2, n_layers=3, width=8))
+    layers = Evolution(pf.flows.realnvp(KEY, dim=2, n_layers=3, width=8, linear="reverse"))
     with pytest.raises(ValueError, match=r"a whole number of layers from 0 to 3, got 0\.5"):
         layers.states(Z, [0.5])
     with pytest.raises(TypeError, match="velocity field"):
         layers.velocity(0, Z)
     with pytest.raises(TypeError, match="a Flow"):
         Evolution(pf.StandardNormal((2,)))  # type: ignore[arg-type]
-    conditional = pf.flows.realnvp(KEY, dim=2, condition_dim=1, n_layers=1, width=4)
+    conditional = pf.flows.realnvp(KEY, dim=2, condition_dim=1, n_layers=1, width=4, linear="reverse")
     with pytest.raises(ValueError, match="a condition of shape"):
         Evolution(conditional)
 

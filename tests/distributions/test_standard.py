@@ -206,7 +206,10 @@ def test_heavy_tails_far_out_do_not_overflow() -> None:
 
 
 def test_nested_and_conditional_mixture() -> None:
-    parts = [pf.flows.maf(jax.random.key(i), dim=2, condition_dim=1, n_layers=1, width=4, depth=1) for i in range(2)]
+    parts = [
+        pf.flows.maf(jax.random.key(i), dim=2, condition_dim=1, n_layers=1, width=4, depth=1, linear="reverse")
+        for i in range(2)
+    ]
     mixture = pf.Mixture([*parts, pf.StandardNormal((2,))], [1.0, 2.0, 1.0])
     x, condition = np.zeros((4, 2)), np.ones((4, 1))
     expected = np.log(

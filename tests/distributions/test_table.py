@@ -85,7 +85,11 @@ def test_states_alone() -> None:
 
 def test_states_times_a_density_integrate_to_one() -> None:
     masses = randomise(AutoregressiveCategorical(KEY, (2, 3), width=4), KEY, 1.0)
-    flow = randomise(pf.flows.nsf(KEY, dim=1, condition_dim=5, n_layers=1, width=8, bins=4), KEY, 0.5)
+    flow = randomise(
+        pf.flows.nsf(KEY, dim=1, condition_dim=5, n_layers=1, width=8, bins=4, linear="reverse", autoregressive=False),
+        KEY,
+        0.5,
+    )
     table = TableDistribution(
         masses, flow, ColumnUnits([Unit("interval", -1.0, 3.0)]), steps=[0], bounds=[[-1, 2]], counted=[False],
         state_of_value=[-1],
@@ -275,7 +279,9 @@ def test_parts_that_do_not_fit() -> None:
     units = ColumnUnits([Unit()])
     with pytest.raises(ValueError, match="values throughout"):
         TableDistribution(None, None, units, state_of_value=[-1])
-    flow = pf.flows.nsf(KEY, dim=1, condition_dim=2, n_layers=1, width=4, bins=4)
+    flow = pf.flows.nsf(
+        KEY, dim=1, condition_dim=2, n_layers=1, width=4, bins=4, linear="reverse", autoregressive=False
+    )
     masses = AutoregressiveCategorical(KEY, (2, 3), width=4)
     with pytest.raises(ValueError, match="key"):
         TableDistribution(masses, flow, units, steps=[0], bounds=[[0, 1]], counted=[False], state_of_value=[-1])

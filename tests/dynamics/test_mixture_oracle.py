@@ -97,7 +97,7 @@ def test_samples_of_ode_and_sde() -> None:
 
 @pytest.mark.thorough
 def test_a_learned_score_comes_near_the_exact_one() -> None:
-    flow = pf.flows.score_sde(KEY, dim=2, width=64)
+    flow = pf.flows.score_sde(KEY, dim=2, width=64, whiten=False)
     result = pf.fit(flow, mixture(20_000, 2), key=KEY, max_epochs=60, progress=False)
     field: Any = result.flow.bijection.field  # type: ignore[attr-defined]
     exact = PredictionField(Exact(field.path), field.path, "noise")

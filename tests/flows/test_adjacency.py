@@ -53,7 +53,12 @@ def test_a_flow_along_a_graph(name: str) -> None:
         ("maf", {"dim": 3}, "maf: expected an adjacency of 3 rows"),
         ("maf", {"adjacency": np.ones((4, 4), int)}, "without cycles"),
         ("maf", {"n_layers": 0}, "maf: expected n_layers"),
-        ("nsf", {}, "nsf: expected autoregressive=True"),
+        ("nsf", {"autoregressive": False, "linear": "lu"}, "nsf: expected autoregressive=True"),
+        (
+            "maf",
+            {"base": pf.Mixture([pf.StandardNormal((4,))] * 2)},
+            "independent coordinates: DiagonalNormal, Standard",
+        ),
         ("nsf", {"autoregressive": True, "linear": "lu"}, "linear=None"),
     ],
 )
@@ -77,3 +82,4 @@ def test_the_estimator_mixes_nothing_along_a_graph() -> None:
     assert recipe.arguments["linear"] is None
     assert recipe.arguments["adjacency"] == [[False, False], [True, False]]
     assert make_recipe("maf", "normal", {}, 100).arguments["linear"] == "lu"
+    assert pf.flows.ENTRIES["nsf"].arguments({"adjacency": CHAIN})["linear"] is None

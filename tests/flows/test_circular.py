@@ -15,6 +15,7 @@ from scipy.stats import vonmises
 import pushforward as pf
 from cases import autoregressive
 from pushforward.bijections import CircularSplineMap, Elementwise
+from pushforward.flows.layers import LINEAR
 from pushforward.numerics.angles import wrap
 from pushforward.testing import randomise
 
@@ -110,17 +111,55 @@ def test_fits_a_mixture_of_von_mises() -> None:
     assert divergence(start) > 0.5
 
 
+NO = sorted(set(LINEAR) - {"reverse", "permutation"})
+
+
+def shifted(key: Any, dim: int) -> pf.AbstractBijection:
+    return pf.Chain([pf.Reverse(dim), pf.LULinear(key, dim)])
+
+
+def test_what_maps_angles_to_angles_is_allowed() -> None:
+    """By a list of what is: reorderings and rotations, inverted or not, and bases of the torus."""
+    spline = CircularSplineMap(3)
+
+    def rotated(key: Any, dim: int) -> pf.AbstractBijection:
+        rotation = Elementwise(spline, (dim,), jnp.zeros((spline.n_params, dim)))
+        return pf.Invert(pf.Chain([pf.Permutation.random(key, dim), rotation]))
+
+    arc = pf.Mixture([pf.UniformBox([-3.0, -3.0], [0.0, 0.0]), pf.UniformBox([0.0, 0.0], [3.0, 3.0])])
+    base = pf.Flow(arc, pf.flows.ncsf(KEY, dim=2, **SMALL).bijection)
+    own: dict[str, Any] = {"linear": rotated, "base": base}
+    flow = pf.flows.ncsf(KEY, dim=2, **SMALL, **own)
+    assert flow.event_shape == (2,)
+    with pytest.raises(ValueError, match="maf: expected scalar_map to be one of additive, affine, bernstein, cubic"):
+        pf.flows.maf(KEY, dim=2, scalar_map="moebius")
+    with pytest.raises(ValueError, match="a scalar map of the line: additive, affine"):
+        pf.flows.maf(KEY, dim=2, scalar_map=pf.bijections.RepeatedMap(spline, 2))
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"linear": "lu"}, "ncsf: expected linear 'reverse' or 'permutation'"),
+        *(
+            ({"linear": name}, "ncsf: expected linear to be one of reverse, permutation or an object or None")
+            for name in NO
+        ),
+        ({"linear": pf.LULinear}, "or to give Permutation, Reverse, or layers of circular scalar maps, got LULinear"),
+        ({"linear": shifted}, "does not map angles to angles"),
+        ({"scalar_map": "rational_quadratic"}, "ncsf: expected scalar_map to be one of circular_spline, moebius"),
+        (
+            {"scalar_map": pf.RationalQuadraticMap(4), "bins": None},
+            "a scalar map of the circle: circular_spline, moebius",
+        ),
+        ({"base": pf.StandardNormal((2,))}, "a UniformBox there, a Mixture of such, or a Flow of angles over one"),
+        ({"base": pf.UniformBox([-4.0, 0.0], [0.0, 1.0])}, "Mass beyond one turn would be lost"),
         ({"linear": None}, "the same coordinates would pass unchanged"),
         ({"autoregressive": True, "split": "half"}, "no split if autoregressive=True"),
-        ({"bins": 1}, "CircularSplineMap: expected bins"),
+        ({"bins": 1}, "ncsf: expected bins to be an integer >= 2"),
         ({"dim": 0}, "ncsf: expected dim"),
         ({"base": pf.StandardNormal((3,))}, "ncsf: expected a base"),
     ],
 )
 def test_errors(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        pf.flows.ncsf(KEY, **{"dim": 2, **SMALL, **options})
+        pf.flows.ZOO["ncsf"](KEY, **{"dim": 2, **SMALL, **options})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -16,7 +17,16 @@ import pytest
 
 import pushforward as pf
 from cases import ZOO, small
+from pushforward.bijections import scalar_maps
+from pushforward.dynamics.solvers import Gradient, Method
+from pushforward.flows.bases import BASES
+from pushforward.flows.layers import LINEAR
+from pushforward.flows.maps import MAPS, MapName
+from pushforward.flows.options import BaseName, LinearName
 from pushforward.io.flow_options import FlowName
+from pushforward.nets.base import ACTIVATIONS
+from pushforward.nets.time import Mixing
+from pushforward.paths.base import Prediction
 from pushforward.testing import compilations, randomise
 
 KEY = jax.random.key(21)
@@ -208,7 +218,50 @@ def test_layers_of_one_flow_differ() -> None:
 
 
 def test_registry() -> None:
-    assert set(pf.flows.ZOO) == set(get_args(FlowName))
+    assert list(pf.flows.ZOO) == list(pf.flows.ENTRIES) == list(get_args(FlowName))
+
+
+@pytest.mark.parametrize("name", pf.flows.ENTRIES)
+def test_what_an_entry_says_is_what_it_builds(name: str) -> None:
+    """Signature and docstring have each option and its default; costs are those of the model; no leaf is empty."""
+    entry, make = pf.flows.ENTRIES[name], pf.flows.ZOO[name]
+    parameters = inspect.signature(make).parameters
+    assert list(parameters)[:4] == ["key", "dim", "condition_dim", "base"]
+    assert set(parameters) == {"key", "dim", "condition_dim", "base", *entry.options}
+    for option, value in entry.arguments({}).items():
+        assert parameters[option].default == value
+        assert f"    {option}: {entry.options[option].text.split()[0]}" in (make.__doc__ or "")
+        entry.options[option].check(name, value)
+    assert entry.source in " ".join((make.__doc__ or "").split())
+    for dim in (1, 2):
+        flow = eqx.filter_eval_shape(lambda key, dim=dim: make(key, dim=dim), KEY)
+        # assert all(0 not in leaf.shape for leaf in jax.tree.leaves(pf.trainable(flow)[0]))
+    traits = flow.bijection.traits
+    assert ((traits.inverse, traits.forward), traits.log_det) == (entry.cost, entry.log_det)
+
+
+def test_the_words_of_options_are_those_that_are_there() -> None:
+    options = {name: option for entry in pf.flows.ENTRIES.values() for name, option in entry.options.items()}
+    assert set(options["method"].words) == set(get_args(Method))
+    assert set(options["gradient"].words) == set(get_args(Gradient))
+    assert set(options["mixing"].words) == set(get_args(Mixing))
+    assert set(options["predicts"].words) == set(get_args(Prediction))
+    assert set(options["activation"].words) == set(ACTIVATIONS)
+    assert set(get_args(LinearName)) == set(LINEAR)
+    assert set(get_args(BaseName)) == set(BASES)
+    assert set(get_args(MapName)) == set(MAPS)
+    maps = {
+        kind.__name__ for kind in vars(scalar_maps).values() if inspect.isclass(kind) and not inspect.isabstract(kind)
+    }
+    assert {entry.kind for entry in MAPS.values()} | {"RepeatedMap"} == maps
+
+
+@pytest.mark.parametrize("split", [[True, False, False], "alternating"])
+def test_no_coordinate_is_left_out(split: Any) -> None:
+    """Reversal swaps the ends of three coordinates: the middle one would never be transformed, or always pass."""
+    with pytest.raises(ValueError, match=r"never does \[1\]. Use linear as one of permutation, lu, qr"):
+        pf.flows.realnvp(KEY, dim=3, linear="reverse", split=split)
+    assert pf.flows.realnvp(KEY, dim=4, width=4, linear="reverse", split="alternating").event_shape == (4,)
 
 
 @pytest.mark.parametrize(
@@ -217,19 +270,44 @@ def test_registry() -> None:
         (lambda: pf.flows.maf(KEY, dim=0), ValueError, "maf: expected dim an integer >= 1"),
         (lambda: pf.flows.maf(KEY, dim=2.0), TypeError, "maf: expected dim an integer"),
         (lambda: pf.flows.maf(KEY, dim=2, n_layers=0), ValueError, "maf: expected n_layers"),
-        (lambda: pf.flows.maf(KEY, dim=2, width=0), ValueError, "expected width"),
+        (
+            lambda: pf.flows.maf(KEY, dim=2, width=0),
+            ValueError,
+            "maf: expected width to be an integer >= 1 and <= 16,384",
+        ),
         (lambda: pf.flows.maf(KEY, dim=2, condition_dim=0), ValueError, "maf: expected condition_dim"),
         (lambda: pf.flows.maf(KEY, dim=2, linear="none"), ValueError, "maf: expected linear to be one of"),
-        (lambda: pf.flows.maf(KEY, dim=2, linear=3), TypeError, "maf: expected linear as a name"),
-        (lambda: pf.flows.maf(KEY, dim=2, max_log_scale=0.0), ValueError, "max_log_scale > 0"),
+        (
+            lambda: pf.flows.maf(KEY, dim=2, linear=3),
+            TypeError,
+            "maf: expected linear to be one of reverse",
+        ),
+        (lambda: pf.flows.maf(KEY, dim=2, max_log_scale=0.0), ValueError, "max_log_scale to be a number > 0"),
         (lambda: pf.flows.maf(KEY, dim=2, base=pf.StandardNormal((3,))), ValueError, "maf: expected a base"),
         (lambda: pf.flows.maf(0, dim=2), TypeError, "maf: expected one JAX key"),
-        (lambda: pf.flows.nsf(KEY, dim=2, bins=1), ValueError, "RationalQuadraticMap: expected bins"),
-        (lambda: pf.flows.nsf(KEY, dim=2, bound=0.0), ValueError, "expected bound > 0"),
+        (lambda: pf.flows.nsf(KEY, dim=2, bins=1), ValueError, "nsf: expected bins to be an integer >= 2"),
+        (lambda: pf.flows.nsf(KEY, dim=2, bound=0.0), ValueError, "expected bound to be a number >= 0.001"),
         (lambda: pf.flows.nsf(KEY, dim=2, autoregressive=True, split="half"), ValueError, "no split"),
-        (lambda: pf.flows.realnvp(KEY, dim=2, split="thirds"), ValueError, "split 'half' or 'alternating'"),
+        (
+            lambda: pf.flows.realnvp(KEY, dim=2, split="thirds"),
+            ValueError,
+            "realnvp: expected split to be one of half, alternating or a list of booleans",
+        ),
         (lambda: pf.flows.realnvp(KEY, dim=3, split=[True, False]), ValueError, "a mask of 3 booleans"),
-        (lambda: pf.flows.nice(KEY, dim=2, activation="swoosh"), ValueError, "expected one of relu"),
+        (
+            lambda: pf.flows.nice(KEY, dim=2, activation="swoosh"),
+            ValueError,
+            "nice: expected activation to be one of relu",
+        ),
+        (lambda: pf.flows.ZOO["maf"](KEY), TypeError, "maf: expected dim=, the length of an event, got none"),
+        (
+            lambda: pf.flows.maf(KEY, dim=2, bins=3),
+            TypeError,
+            "bins is no option of the flow maf with scalar_map 'affine'",
+        ),
+        (lambda: pf.flows.ZOO["maf"](KEY, dim=2, bin=3), TypeError, "It has n_layers, linear, actnorm"),
+        (lambda: pf.flows.maf(KEY, dim=2, residual="yes"), TypeError, "maf: expected residual to be True or False"),
+        (lambda: pf.flows.maf(KEY, dim=2, width=True), TypeError, "maf: expected width to be an integer"),
         (lambda: pf.Flow(pf.StandardNormal((3,)), pf.Reverse(2)), ValueError, "Build the base with shape"),
         (lambda: small("maf", KEY, dim=2).given([1.0]), ValueError, "unconditional"),
         (lambda: small("maf", KEY, dim=2).log_prob(np.zeros((4, 3))), ValueError, "Flow.log_prob: expected x"),

@@ -19,16 +19,14 @@ import pytest
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from pushforward import flows
 from pushforward.bijections.units import ColumnUnits, Unit
 from pushforward.data.assemble import Recipe, assemble
 from pushforward.data.encoding import Layout
 from pushforward.data.schema import Column, TableSchema
 from pushforward.distributions import evaluation_form
-from pushforward.flows.bases import ANGULAR, BASES
+from pushforward.flows import ENTRIES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
-from pushforward.io.flow_options import WITHOUT_NETWORKS
 from pushforward.io.schema import FlowArguments
 
 ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
@@ -124,7 +122,7 @@ def test_round_trip(saved: Path) -> None:
 
 
 # `tests/estimators/test_angles.py` saves the one over angles, whose columns are of another kind.
-STORED = [name for name in flows.ZOO if name not in ANGULAR]
+STORED = [name for name, entry in ENTRIES.items() if entry.space == "line"]
 EVERY_RUN = ("nice", "maf", "nsf", "umnn", "gaussianization", "sylvester", "residual_flow")
 
 
@@ -132,13 +130,14 @@ EVERY_RUN = ("nice", "maf", "nsf", "umnn", "gaussianization", "sylvester", "resi
     "name", [pytest.param(name, marks=[] if name in EVERY_RUN else pytest.mark.thorough) for name in STORED]
 )
 def test_the_whole_zoo(name: str, tmp_path: Path) -> None:
-    bases = [base for base in BASES if base != "torus"]
-    parts = make(name, bases[STORED.index(name) % len(bases)], n_layers=2, width=4, depth=2, linear="lu", actnorm=True)
+    entry, wanted = ENTRIES[name], {"n_layers": 2, "width": 4, "depth": 2, "linear": "lu", "actnorm": True}
+    own = {option: value for option, value in wanted.items() if option in entry.options}
+    parts = make(name, entry.bases[STORED.index(name) % len(entry.bases)], **own)
     save_model(parts, tmp_path / "model")
     assert eqx.tree_equal(load_model(tmp_path / "model").distribution, evaluation_form(parts.distribution))
 
 
-@pytest.mark.parametrize("name", sorted(WITHOUT_NETWORKS))
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if not entry.has_networks])
 def test_a_flow_without_networks_is_not_taken_for_a_bomb(name: str, tmp_path: Path) -> None:
     """Unconditional low-rank layers have no networks, though their options name a width and a depth."""
     parts = make(name, n_layers=1, width=512, depth=8)
@@ -162,13 +161,9 @@ def test_the_units_keep_double_precision_where_single_is_the_default(tmp_path: P
 
 
 def test_every_argument_of_the_zoo_can_be_saved() -> None:
-    import inspect
-
-    known = set(FlowArguments.model_fields)
-    for name, function in flows.ZOO.items():
-        assert set(inspect.signature(function).parameters) - {"key", "base", "dim", "condition_dim"} <= known, name
-    used = set().union(*(inspect.signature(function).parameters for function in flows.ZOO.values()))
-    assert known <= used
+    for entry in ENTRIES.values():
+        assert FlowArguments.model_validate(entry.arguments({})).given() == entry.arguments({})
+    assert set(FlowArguments.model_fields) == set().union(*(entry.options for entry in ENTRIES.values()))
 
 
 def test_the_manifest_is_in_the_format_of_sha256sum(saved: Path) -> None:
@@ -325,10 +320,14 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "an endless number": (lambda f: write(f, "config.json", b'{"format": ' + b"9" * 10_000 + b"}"), "not valid JSON"),
     "unknown key": (lambda f: edit(f, "config.json", "_target_", value="os.system"), "_target_"),
     "unknown argument": (lambda f: edit(f, *FLOW, "hook", value="os.system"), "hook"),
-    "foreign argument": (lambda f: edit(f, *FLOW, "max_log_scale", value=3.0), "nsf has no argument max_log_scale"),
+    "foreign argument": (
+        lambda f: edit(f, *FLOW, "max_log_scale", value=3.0),
+        "max_log_scale is no option of the flow nsf",
+    ),
     "unknown flow": (lambda f: edit(f, "config.json", "flow", "name", value="os.system"), "flow.name"),
+    "a base of angles": (lambda f: edit(f, "config.json", "flow", "base", value="torus"), "no base of the flow nsf"),
     "unknown base": (lambda f: edit(f, "config.json", "flow", "base", value="eval"), "flow.base"),
-    "another flow": (lambda f: edit(f, "config.json", "flow", "name", value="maf"), "maf has no argument"),
+    "another flow": (lambda f: edit(f, "config.json", "flow", "name", value="maf"), "is no option of the flow maf"),
     "text for a number": (lambda f: edit(f, *FLOW, "width", value="8"), "width"),
     "truth for a number": (lambda f: edit(f, *FLOW, "n_layers", value=True), "n_layers"),
     "fraction for a count": (lambda f: edit(f, *FLOW, "n_layers", value=2.5), "n_layers"),

@@ -279,7 +279,7 @@ def test_refusals() -> None:
     x, objective = jnp.zeros((4, 2)), DenoisingScoreMatching()
     net = TimeMLP(KEY, 2, width=4)
     with pytest.raises(TypeError, match="one Continuous"):
-        objective(pf.flows.realnvp(KEY, dim=2), x, None, None, KEY)
+        objective(pf.flows.realnvp(KEY, dim=2, linear="reverse"), x, None, None, KEY)
     with pytest.raises(TypeError, match="PredictionField"):
         objective(pf.Flow(pf.StandardNormal((2,)), Continuous(NetworkField(net))), x, None, None, KEY)
     with pytest.raises(TypeError, match="JAX key"):

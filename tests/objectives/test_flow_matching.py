@@ -134,7 +134,7 @@ def test_fit_ends_with_a_density_in_the_units_of_the_data() -> None:
 
 def test_other_flows_are_refused() -> None:
     with pytest.raises(TypeError, match="one Continuous"):
-        FlowMatching()(pf.flows.realnvp(KEY, dim=2), jnp.zeros((4, 2)), None, None, KEY)
+        FlowMatching()(pf.flows.realnvp(KEY, dim=2, linear="reverse"), jnp.zeros((4, 2)), None, None, KEY)
     with pytest.raises(ValueError, match="scale > 0"):
         LogitNormalTimes(0.0, 0.0)
     with pytest.raises(ValueError, match="condition_weight >= 0"):

@@ -119,7 +119,7 @@ def test_reflow_straightens_a_trained_flow() -> None:
 def test_errors() -> None:
     teacher = flow_of(TimeMLP(KEY, 2, width=4), 2)
     with pytest.raises(TypeError, match="one Continuous"):
-        Reflow(pf.flows.realnvp(KEY, dim=2))
+        Reflow(pf.flows.realnvp(KEY, dim=2, linear="reverse"))
     diffusion = PredictionField(TimeMLP(KEY, 2, width=4), VariancePreservingPath())
     with pytest.raises(TypeError, match="whose network is its velocity"):
         Reflow(teacher)(pf.Flow(pf.StandardNormal((2,)), Continuous(diffusion)), jnp.zeros((4, 2)), None, None, KEY)

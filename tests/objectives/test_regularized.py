@@ -94,4 +94,4 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="kinetic >= 0"):
         RegularizedLikelihood(-1.0)
     with pytest.raises(TypeError, match="one Continuous"):
-        RegularizedLikelihood()(pf.flows.maf(KEY, dim=2), jnp.zeros((3, 2)), key=KEY)
+        RegularizedLikelihood()(pf.flows.maf(KEY, dim=2, linear="reverse"), jnp.zeros((3, 2)), key=KEY)

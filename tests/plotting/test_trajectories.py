@@ -98,7 +98,7 @@ def test_two_columns_at_several_times(plain: pf.Flow) -> None:
 
 
 def test_layers_as_times() -> None:
-    flow = randomise(pf.flows.nsf(KEY, dim=1, n_layers=3, width=8), KEY, 0.3)
+    flow = randomise(pf.flows.nsf(KEY, dim=1, n_layers=3, width=8, linear="reverse", autoregressive=False), KEY, 0.3)
     _, (_, middle, _) = plot_trajectories(flow)
     times, grid, density = mesh_of(middle)
     np.testing.assert_allclose(times, range(4), atol=1e-9)
@@ -108,7 +108,7 @@ def test_layers_as_times() -> None:
 
 
 def test_columns_of_many_are_samples() -> None:
-    flow = randomise(pf.flows.realnvp(KEY, dim=3, n_layers=2, width=8), KEY, 0.3)
+    flow = randomise(pf.flows.realnvp(KEY, dim=3, n_layers=2, width=8, linear="reverse"), KEY, 0.3)
     _, axes = plot_trajectories(flow, columns=[2, 0], data=np.zeros((5, 3)))
     assert [axis.get_title(loc="left") for axis in axes] == ["latent", "after layer 1", "after layer 2"]
     assert not any(axis.collections for axis in axes), "a density of two columns of three has no closed form"
@@ -136,7 +136,7 @@ def test_field(plain: pf.Flow) -> None:
 
 @pytest.mark.parametrize("units", [False, True])
 def test_layers(units: bool) -> None:
-    flow = randomise(pf.flows.realnvp(KEY, dim=2, n_layers=10, width=8), KEY, 0.2)
+    flow = randomise(pf.flows.realnvp(KEY, dim=2, n_layers=10, width=8, linear="reverse"), KEY, 0.2)
     if units:
         flow = pf.Flow(flow.base, pf.Chain([flow.bijection, pf.Standardize(LOC, SCALE)]))
     x = np.asarray(flow.sample(KEY, 40))
@@ -155,7 +155,7 @@ def test_layers(units: bool) -> None:
 
 
 def test_errors(line: pf.Flow, plain: pf.Flow) -> None:
-    layers = pf.flows.realnvp(KEY, dim=2, n_layers=1, width=4)
+    layers = pf.flows.realnvp(KEY, dim=2, n_layers=1, width=4, linear="reverse")
     with pytest.raises(TypeError, match="got one of layers"):
         plot_field(layers)
     with pytest.raises(ValueError, match="a flow in the plane, got one of 1 columns"):

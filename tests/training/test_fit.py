@@ -112,7 +112,7 @@ def test_very_few_rows(n):
 
 
 def test_stops_early_when_it_overfits():
-    flow = pf.flows.maf(jax.random.key(1), dim=2, n_layers=2, width=32)
+    flow = pf.flows.maf(jax.random.key(1), dim=2, n_layers=2, width=32, linear="reverse")
     x = rows(40)
     result = fit(flow, x, key=KEY, validation=rows(200, seed=1), progress=False, optimizer=pf.training.Adam(0.01))
     history = result.history["held_out_nats"]
@@ -154,7 +154,7 @@ def test_condition_is_learned():
     rng = np.random.default_rng(0)
     condition = rng.uniform(-1, 1, size=(800, 1))
     x = 2 * condition + 0.1 * rng.normal(size=(800, 1))
-    flow = pf.flows.maf(jax.random.key(0), dim=1, condition_dim=1, n_layers=1, width=16)
+    flow = pf.flows.maf(jax.random.key(0), dim=1, condition_dim=1, n_layers=1, width=16, linear="reverse")
     held_out = (x[:100], condition[:100])
     result = fit(
         flow,
@@ -214,7 +214,7 @@ def test_callback_sees_every_row(fitted):
 
 
 def test_actnorm_is_initialised_from_the_data():
-    flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=2, width=8, actnorm=True)
+    flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=2, width=8, actnorm=True, linear="reverse")
     x = rows() * 10 + 50
     result = fit(flow, x, key=KEY, max_epochs=1, progress=False)
     assert result.history["held_out_nats"][-1] > gaussian_nats(x) - 0.5
@@ -222,7 +222,7 @@ def test_actnorm_is_initialised_from_the_data():
 
 def test_float32_flow_stays_float32_under_x64():
     with jax.enable_x64(False):
-        flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=1, width=8)
+        flow = pf.flows.realnvp(jax.random.key(0), dim=2, n_layers=1, width=8, linear="reverse")
     result = fit(flow, rows(), key=KEY, max_epochs=2, progress=False)
     assert {leaf.dtype for leaf in jax.tree.leaves(pf.trainable(result.flow)[0])} == {np.dtype("float32")}
 
@@ -257,7 +257,7 @@ def test_errors_name_what_is_wrong(change, error, text):
 
 
 def test_missing_condition_and_missing_pair():
-    flow = pf.flows.maf(jax.random.key(0), dim=2, condition_dim=1, n_layers=1, width=8)
+    flow = pf.flows.maf(jax.random.key(0), dim=2, condition_dim=1, n_layers=1, width=8, linear="reverse")
     with pytest.raises(ValueError, match="condition"):
         fit(flow, rows(), key=KEY, progress=False)
     with pytest.raises(ValueError, match="pair"):

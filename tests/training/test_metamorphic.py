@@ -20,7 +20,7 @@ def rows(n: int = 400, dim: int = 2) -> np.ndarray:
 
 def small(dim: int = 2) -> pf.Flow:
     with jax.enable_x64(False):
-        return pf.flows.realnvp(jax.random.key(1), dim=dim, n_layers=2, width=16)
+        return pf.flows.realnvp(jax.random.key(1), dim=dim, n_layers=2, width=16, linear="reverse")
 
 
 def trained(x: np.ndarray, **arguments) -> pf.training.FitResult:
@@ -102,7 +102,8 @@ def test_whole_batch_fit_with_weights_is_the_fit_with_copies():
     x, weights = rows(60), np.tile([1.0, 2.0, 3.0], 20)
     arguments = {"validation": None, "max_epochs": 60, "progress": False, "key": KEY}
     arguments |= {"options": pf.training.Steps(batch_size=1000)}
-    flow = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=16)  # float64 under the tests' setting
+    # In float64, under the tests' setting.
+    flow = pf.flows.realnvp(jax.random.key(1), dim=2, n_layers=2, width=16, linear="reverse")
     one = fit(flow, x, weights=weights, **arguments).flow
     two = fit(flow, np.repeat(x, weights.astype(int), axis=0), **arguments).flow
     np.testing.assert_allclose(one.log_prob(x), two.log_prob(x), atol=1e-6)
@@ -119,7 +120,7 @@ def test_scale_of_the_weights_does_not_matter():
 
 
 def test_conditions_in_the_units_of_the_data():
-    flow = pf.flows.maf(jax.random.key(0), dim=2, condition_dim=1, n_layers=1, width=8)
+    flow = pf.flows.maf(jax.random.key(0), dim=2, condition_dim=1, n_layers=1, width=8, linear="reverse")
     units, condition_units = pf.Standardize([1.0, 2.0], [3.0, 4.0]), pf.Standardize([10.0], [0.5])
     moved = in_data_units(flow, units, condition_units)
     x, c = rows(5), np.linspace(9, 11, 5)[:, None]

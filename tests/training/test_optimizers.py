@@ -62,7 +62,9 @@ def test_a_key_in_the_state_is_refused_where_it_cannot_be_written(tmp_path: Path
 def test_a_schedule_is_followed_step_by_step():
     schedule = optax.piecewise_constant_schedule(0.02, {30: 0.5, 60: 0.1})
     history = fit(affine(), rows(), schedule=schedule, max_epochs=40, **PLAIN).history
-    np.testing.assert_allclose(history["learning_rate"], [float(schedule(step)) for step in history["step"]], rtol=1e-6)
+    np.testing.assert_allclose(
+        history["learning_rate"], [np.asarray(schedule(step)).item() for step in history["step"]], rtol=1e-6
+    )
     still = fit(affine(), rows(), schedule=lambda step: jnp.where(step < 60, 0.0, 0.0), max_epochs=40, **PLAIN)
     np.testing.assert_array_equal(still.flow.bijection.loc, affine().bijection.loc)  # type: ignore[attr-defined]
     factor = fit(affine(), rows(), optimizer=optax.sgd(1.0), schedule=lambda step: 0.1, max_epochs=10, **PLAIN)

@@ -37,7 +37,7 @@ class Steep(AbstractObjective):
     in_nats: bool = eqx.field(static=True, default=True)
 
     def per_row(self, flow, x, condition=None, key=None):
-        zero = jnp.where(jnp.asarray(x)[:, 0] >= POISON, 0.0, 1.0) * flow.bijection.loc[0] ** 2
+        zero = jnp.where(jnp.asarray(x)[:, 0] >= POISON, 0.0, 1.0) * flow.bijection.loc[0] ** 2  # pyright: ignore
         return MaximumLikelihood().per_row(flow, x, condition, key) + 0.0 * jnp.sqrt(zero)
 
 
@@ -49,7 +49,7 @@ class Bounded(AbstractObjective):
 
     def per_row(self, flow, x, condition=None, key=None):
         losses = MaximumLikelihood().per_row(flow, x, condition, key)
-        return jnp.where(jnp.max(jnp.abs(flow.bijection.loc)) > self.limit, jnp.nan, losses)
+        return jnp.where(jnp.max(jnp.abs(flow.bijection.loc)) > self.limit, jnp.nan, losses)  # pyright: ignore
 
 
 def loc(result: Any) -> np.ndarray:

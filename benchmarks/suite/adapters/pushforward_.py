@@ -43,20 +43,21 @@ EPOCH_STEPS = 20  # of the table that `fit_step_ms` fits
 
 def construct(model: str, dim: int, n_layers: int, seed: int) -> pf.Flow:
     key, common = jax.random.key(seed), {"dim": dim, "n_layers": n_layers, "width": WIDTH, "depth": DEPTH}
+    as_peers: dict[str, Any] = {**common, "linear": "reverse"}  # between their layers they reverse the coordinates
     if model == "realnvp":
-        return pf.flows.realnvp(key, **common)
+        return pf.flows.realnvp(key, **as_peers)
     if model == "maf":
-        return pf.flows.maf(key, **common)
+        return pf.flows.maf(key, **as_peers)
     if model in ("nsf_coupling", "nsf_autoregressive"):
-        return pf.flows.nsf(key, **common, autoregressive=model == "nsf_autoregressive", bins=BINS, bound=BOUND)
+        return pf.flows.nsf(key, **as_peers, autoregressive=model == "nsf_autoregressive", bins=BINS, bound=BOUND)
     if model == "planar":
-        return pf.flows.planar(key, dim=dim, n_layers=n_layers, ridge="leaky_relu")
+        return pf.flows.planar(key, dim=dim, n_layers=n_layers, ridge="leaky_relu", linear=None)
     if model == "sylvester":
-        return pf.flows.sylvester(key, dim=dim, n_layers=n_layers)
+        return pf.flows.sylvester(key, dim=dim, n_layers=n_layers, linear=None)
     if model == "residual_flow":
         return pf.flows.residual_flow(key, **common, lipschitz=LIPSCHITZ, linear=None)
     if model == "naf":
-        return pf.flows.naf(key, **common, components=SIGMOIDS)
+        return pf.flows.naf(key, **as_peers, components=SIGMOIDS)
     if model == "umnn":
         return pf.flows.umnn(key, **common, embedding=SIGMOIDS, integrand_width=WIDTH, integrand_depth=DEPTH)
     if model == "bnaf":

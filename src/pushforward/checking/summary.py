@@ -128,7 +128,7 @@ def summary(model: AbstractDistribution) -> Summary:
 
     Example:
         >>> import jax, pushforward as pf
-        >>> print(pf.summary(pf.flows.maf(jax.random.key(0), dim=3, n_layers=2, width=8)))
+        >>> print(pf.summary(pf.flows.maf(jax.random.key(0), dim=3, n_layers=2, width=8, linear="reverse")))
         Flow over events of shape (3,), no condition
           parameters  ... trained, 0 fixed
           base        StandardNormal (3,)

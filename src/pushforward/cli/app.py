@@ -12,18 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import gather, names_in, with_flags
+from pushforward.cli.options import Chosen, gather, names_in, with_flags
 from pushforward.cli.report import INTERRUPT, OK, Interrupted, Reporter, fail, silence
 
-app = typer.Typer(
-    name="pushforward",
-    help="Fit a normalizing flow to a table of numbers; then sample it, score rows with their exact log-density, plot.",
-    epilog="Exit codes: 0 done, 2 usage, 3 data, 4 numerical, 5 untrusted model, 6 a check failed, 130 interrupted.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+SETTINGS: dict[str, Any] = {
+    "name": "pushforward",
+    "help": "Fit a normalizing flow to a table of numbers; then sample it, score rows with their exact log-density, "
+    "plot.",
+    "epilog": "Exit codes: 0 done, 2 usage, 3 data, 4 numerical, 5 untrusted model, 6 a check failed, 130 interrupted.",
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 110},
+}
+app = typer.Typer(**SETTINGS)  # every verb but `fit`, whose flags depend on the flow
 
 
 class Kind(StrEnum):
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = app(args=arguments, prog_name="pushforward", standalone_mode=False)
+        code = app_for(arguments)(args=arguments, prog_name="pushforward", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else OK
     except BrokenPipeError:
@@ -116,7 +118,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _pushforward(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -125,9 +126,17 @@ def _pushforward(
     pass
 
 
-@app.command(epilog="Example: pushforward fit weather.csv --out model")
-@interruptible
-@with_flags
+def app_for(arguments: list[str]) -> typer.Typer:
+    """The verbs, `fit` among them with the flags of the flow that these arguments choose."""
+    chosen = Chosen.of(arguments)
+    made = typer.Typer(**SETTINGS)
+    made.callback()(_pushforward)
+    example = f"{chosen.sentence} Example: pushforward fit weather.csv --out model"
+    made.command(epilog=example)(interruptible(with_flags(fit, chosen)))
+    made.registered_commands += app.registered_commands
+    return made
+
+
 def fit(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA, show_default=False)] = None,
     out: Annotated[

@@ -12,7 +12,6 @@ import numpy as np
 
 from pushforward._types import Cost
 from pushforward.checking import summary
-from pushforward.cli.fit import estimator
 from pushforward.cli.report import OK, Reporter
 from pushforward.cli.tables import read_weighted, show_columns
 from pushforward.data.assemble import Recipe, assemble
@@ -44,7 +43,6 @@ def run(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         typer.BadParameter: options contradict each other.
         DataError: the table cannot be fitted.
     """
-    estimator(options)  # refuses options that are none of the flow's
     keywords = options.keywords()
     table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
     try:

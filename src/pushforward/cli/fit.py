@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import shlex
 import sys
@@ -20,7 +19,6 @@ from pushforward.data.errors import DataError
 from pushforward.data.schema import nearest
 from pushforward.estimators import FlowDensity
 from pushforward.estimators.train import Prepared
-from pushforward.flows import ZOO
 from pushforward.io.files import check_folder_target
 from pushforward.io.options import FitOptions
 from pushforward.training import remove_checkpoint
@@ -45,7 +43,7 @@ def run(
         FitError: training diverged beyond repair; nothing is written.
         FileExistsError: the model folder exists and `force` is False.
     """
-    density = estimator(options)
+    density = FlowDensity(**options.keywords())
     checkpoint = out.with_name(out.name + ".checkpoint")
     left = checkpoint.exists()
     if left and not (resume or force):
@@ -117,22 +115,6 @@ def tracker_of(where: str) -> AbstractTracker:
         return kinds[kind](place)
     except ImportError as error:
         raise typer.BadParameter(f"--track {where}: {error}") from error
-
-
-def estimator(options: FitOptions) -> FlowDensity:
-    """The estimator of these options.
-
-    Raises:
-        typer.BadParameter: an option is none of the flow's.
-    """
-    keywords = options.keywords()
-    chosen = {**{k: keywords[k] for k in ("n_layers", "width", "depth", "bins", "autoregressive")}}
-    chosen |= keywords["flow_options"] or {}
-    accepted = inspect.signature(ZOO[options.flow.name]).parameters
-    foreign = [name for name, value in chosen.items() if value is not None and name not in accepted]
-    if foreign:
-        raise typer.BadParameter(f"--{foreign[0].replace('_', '-')} is no option of the flow {options.flow.name}.")
-    return FlowDensity(**keywords)
 
 
 def _report(density: FlowDensity, data: str, out: Path, reporter: Reporter) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -11,6 +13,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from pushforward.flows.maps import MAPS
+from pushforward.flows.registry import ENTRIES
+from pushforward.io.flow_options import OPTIONS
 from pushforward.io.options import ConfigError, FitOptions, options_of, value_of
 
 # Flags whose names are not those of their keys.
@@ -20,6 +25,9 @@ NAMES = {
     "flow.autoregressive": "--autoregressive/--coupling",
     "flow.residual": "--residual/--plain",
     "flow.actnorm": "--actnorm/--no-actnorm",
+    "flow.conic": "--conic/--convex",
+    "flow.potential": "--potential/--no-potential",
+    "flow.whiten": "--whiten/--no-whiten",
     "training.verify": "--verify/--no-verify",
 }
 
@@ -29,24 +37,74 @@ def flag_of(section: str, key: str) -> str:
     return NAMES.get(f"{section}.{key}", "--" + key.replace("_", "-"))
 
 
-def with_flags(command: Callable[..., int]) -> Callable[..., int]:
+@dataclass(frozen=True)
+class Chosen:
+    """The flow whose options the help shows, and its scalar map if it is not its own."""
+
+    flow: str = "nsf"
+    scalar_map: str | None = None
+
+    @staticmethod
+    def of(arguments: Sequence[str]) -> Chosen:
+        """What a command line chooses, before it is parsed: by flags, by --set, or in the file of --config."""
+        found: dict[str, str] = {}
+        words = list(arguments)
+        for place, word in enumerate(words):
+            name, sign, value = word.partition("=")
+            value = value if sign else next(iter(words[place + 1 :]), "")
+            if name == "--set":
+                name, _, value = value.partition("=")
+            found[name] = value
+        from_file = _flow_section(found["--config"]) if "--config" in found else {}
+        flow = found.get("--flow") or found.get("flow.name") or from_file.get("name")
+        scalar_map = found.get("--scalar-map") or found.get("flow.scalar_map") or from_file.get("scalar_map")
+        return Chosen(
+            flow if isinstance(flow, str) and flow in ENTRIES else "nsf",
+            scalar_map if isinstance(scalar_map, str) and scalar_map in MAPS else None,
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What a help says of the options that it does not show."""
+        other = "maf" if self.flow != "maf" else "nsf"
+        of_map = f" with --scalar-map {self.scalar_map}" if self.scalar_map else ""
+        return (
+            f"These are the options of the flow {self.flow}{of_map}. `pushforward fit --flow {other} --help` shows "
+            f"those of {other}; the flows are {', '.join(ENTRIES)}."
+        )
+
+
+def _flow_section(file: str) -> dict[str, Any]:
+    """The section of the flow in a TOML file; whatever is wrong with the file is said when it is read in earnest."""
+    try:
+        section = tomllib.loads(Path(file).read_text()).get("flow", {})
+    except (OSError, ValueError):
+        return {}
+    return section if isinstance(section, dict) else {}
+
+
+def with_flags(command: Callable[..., int], chosen: Chosen) -> Callable[..., int]:
     """Give a command every option of `FitOptions` as a flag; it receives those that were given as `flags`.
+
+    Of the flows' options the help shows those of the chosen one. The others are hidden, and refused by a sentence that
+    lists what the flow has.
 
     Args:
         command: takes its own parameters and the keyword `flags`, a dict of values by `section.key`.
+        chosen: the flow and its scalar map.
     """
     own = inspect.signature(command, eval_str=True)
     places = {f"{section}_{key}": (section, key, info) for section, key, info in options_of()}
     kept = [p for name, p in own.parameters.items() if name != "flags"]
     made = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(*place))
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(*place, chosen))
         for name, place in places.items()
     ]
 
     def wrapped(**arguments: Any) -> int:
-        chosen = {name: arguments.pop(name) for name in places}
+        given = {name: arguments.pop(name) for name in places}
         flags = {}
-        for name, value in chosen.items():
+        for name, value in given.items():
             if value is not None:
                 section, key, info = places[name]
                 flags[f"{section}.{key}"] = _plain(value, info)
@@ -59,19 +117,35 @@ def with_flags(command: Callable[..., int]) -> Callable[..., int]:
     return wrapped
 
 
-def _option(section: str, key: str, info: FieldInfo) -> Any:
+def _option(section: str, key: str, info: FieldInfo, chosen: Chosen) -> Any:
     kind, metavar = _kind(key, info)
+    default, hidden, entry = info.get_default(), False, ENTRIES[chosen.flow]
+    if section == "flow" and key in OPTIONS:
+        hidden = key not in entry.accepted(chosen.scalar_map)
+        if not hidden:
+            default = entry.default(key, chosen.scalar_map)
+            words = entry.options[key].words
+            kind = StrEnum(key, {word: word for word in words}) if words else kind
+    elif key == "name":
+        default = chosen.flow
+    elif key == "base":
+        default = entry.bases[0]
     bounds: dict[str, Any] = {}
     for part in _metadata(info):
         if kind in (int, float):  # `Ge` and `Le` of pydantic's constraints
             bounds |= {name: getattr(part, own) for name, own in (("min", "ge"), ("max", "le")) if hasattr(part, own)}
-    default = info.get_default()
     words = info.description or ""
     if default is not None and default != [] and not isinstance(default, bool):
         words += f" [default: {default}]"
     panel = {"data": "Columns", "flow": "Model", "training": "Training"}[section]
     option = typer.Option(
-        flag_of(section, key), metavar=metavar, help=words, show_default=False, rich_help_panel=panel, **bounds
+        flag_of(section, key),
+        metavar=metavar,
+        help=words,
+        show_default=False,
+        rich_help_panel=panel,
+        hidden=hidden,
+        **bounds,
     )
     return Annotated[kind | None, option]
 

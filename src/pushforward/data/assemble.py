@@ -19,8 +19,8 @@ from pushforward.data.errors import DataError
 from pushforward.data.schema import Column
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.table import UNBOUNDED, Cells, TableDistribution
-from pushforward.flows import ZOO
-from pushforward.flows.bases import ANGULAR, BASES
+from pushforward.flows import ENTRIES, ZOO
+from pushforward.flows.bases import BASES
 
 # Quantiles by which a column is measured.
 QUANTILES = 2048
@@ -99,7 +99,7 @@ def assemble(
         base = BASES[recipe.base](n_values)
         try:
             values = ZOO[recipe.flow](keys[1], dim=n_values, condition_dim=size or None, base=base, **recipe.arguments)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise OptionError(str(error)) from error
     columns = [layout.columns[i] for i in layout.valued]
     return TableDistribution(
@@ -119,7 +119,7 @@ def blank_units(layout: Layout, recipe: Recipe | None = None) -> ColumnUnits | N
     """Units of the structure that `fit_units` gives, with placeholders for all that is measured."""
     if not layout.valued:
         return None
-    if recipe is not None and recipe.flow in ANGULAR:
+    if recipe is not None and ENTRIES[recipe.flow].space == "circle":
         return ColumnUnits([Unit()] * len(layout.valued))
     return ColumnUnits([_unit(layout.columns[i], 0.0, 1.0) for i in layout.valued])
 

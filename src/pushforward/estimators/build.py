@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,19 +14,7 @@ from pushforward.bijections.units import ColumnUnits
 from pushforward.data.assemble import Recipe, assemble, with_units
 from pushforward.data.encoding import Layout
 from pushforward.distributions.table import TableDistribution
-from pushforward.flows import ZOO
-from pushforward.flows.bases import ANGULAR, BASES
-
-# What measurement over the tables of benchmarks/tables.py chose where it differs from the zoo's own defaults; see
-# docs/explanation/flow_defaults.md.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "nsf": {"linear": "lu", "autoregressive": True},
-    **{name: {"whiten": True} for name in ("flow_matching", "rectified_flow", "score_sde", "ncsn")},
-    **{
-        name: {"linear": "lu"}
-        for name in ("nice", "realnvp", "maf", "iaf", "naf", "sos", "planar", "radial", "sylvester")
-    },
-}
+from pushforward.flows import ENTRIES
 
 
 def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -> Recipe:
@@ -35,37 +22,29 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
 
     Args:
         name: in `pushforward.flows.ZOO`.
-        base: in `pushforward.flows.bases.BASES`; flows over angles take the torus by themselves.
-        options: arguments of the zoo's function; those that are None are left to `DEFAULTS`, then to the zoo.
+        base: one of those that the flow may have; flows over angles take the torus by themselves.
+        options: arguments of the zoo's function; those that are None are left to the zoo's defaults.
         n_rows: of the table: a mass is at least about one in as many.
 
     Raises:
         OptionError: a name is unknown, a base is not the flow's, or an option is not one of the flow's.
     """
-    if name not in ZOO:
+    if name not in ENTRIES:
         raise OptionError(
-            f"FlowDensity: expected flow to be one of {', '.join(ZOO)}, got {name!r}. Choose one of them."
+            f"FlowDensity: expected flow to be one of {', '.join(ENTRIES)}, got {name!r}. Choose one of them."
         )
-    if base not in BASES:
-        expected = f"base to be one of {', '.join(BASES)}"
-        raise OptionError(message("FlowDensity", expected, repr(base), "Choose one of them."))
-    if (name in ANGULAR) != (base == "torus"):
-        if name not in ANGULAR or base != "normal":  # which is the default
-            fix = f"Flows over angles ({', '.join(sorted(ANGULAR))}) have the torus, and no other flow has."
-            raise OptionError(f"FlowDensity: base {base!r} does not fit flow {name!r}. {fix}")
-        base = "torus"
+    entry = ENTRIES[name]
+    if entry.space == "circle" and base == "normal":  # which is the default
+        base = entry.bases[0]
+    if base not in entry.bases:
+        fix = "Flows over angles have the torus, and no other flow has."
+        allowed = f"base of flow {name!r} to be one of {', '.join(entry.bases)}"
+        raise OptionError(message("FlowDensity", allowed, repr(base), fix))
     chosen = {key: value for key, value in options.items() if value is not None}
-    signature = inspect.signature(ZOO[name]).parameters
-    accepted = [key for key in signature if key not in ("key", "dim", "condition_dim", "base")]
-    foreign = [key for key in chosen if key not in accepted]
-    if foreign:
-        fix = f"It has {', '.join(accepted)}."
-        raise OptionError(message("FlowDensity", f"options of flow {name!r}", repr(foreign[0]), fix))
-    # All arguments, so that what is written down means the same when a default changes.
-    own = {key: signature[key].default for key in accepted}
-    arguments = {**own, **DEFAULTS.get(name, {}), **chosen}
-    if "adjacency" in chosen and "linear" not in chosen:
-        arguments["linear"] = None  # a mixing layer would join what the graph keeps apart
+    try:  # all arguments, so that what is written down means the same when a default changes
+        arguments = entry.arguments(chosen)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"FlowDensity: {error}") from error
     plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
     return Recipe(name, plain, base, smoothing=1.0 / (n_rows + 1))
 

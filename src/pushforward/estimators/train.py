@@ -27,7 +27,7 @@ from pushforward.estimators.build import build
 from pushforward.estimators.calibrate import calibrate
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
-from pushforward.flows.bases import ANGULAR
+from pushforward.flows import ENTRIES
 from pushforward.objectives import AbstractObjective, is_regression, natural_objective, objective_named
 from pushforward.training import Adam, FitResult, fit
 from pushforward.training.options import Option
@@ -321,7 +321,7 @@ def untrained(prepared: Prepared, recipe: Recipe, seed: np.ndarray) -> tuple[Tab
         seed: two words, for the initial weights.
     """
     layout, given_layout = layouts(prepared)
-    if recipe.flow in ANGULAR:
+    if ENTRIES[recipe.flow].space == "circle":
         units = angle_units(layout, prepared.rows)
     else:
         units = fit_units(layout, prepared.rows, prepared.weights)

@@ -1,206 +1,72 @@
-"""Autoregressive flows: MAF, IAF, and the builder they share with the neural spline flow."""
+"""The builders of autoregressive layers, of layers that may be either, and of block autoregressive networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
-from pushforward._checks import check_int, message
+from pushforward._checks import message
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import AffineMap, Autoregressive, GraphAutoregressive, Invert, RepeatedMap
+from pushforward.bijections import Autoregressive, BlockAutoregressive, GraphAutoregressive, Invert, RepeatedMap
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.distributions import Flow
-from pushforward.distributions.base import AbstractDistribution
-from pushforward.flows.layers import MAX_DIM, MAX_LAYERS, Linear, condition_shape, stack
+from pushforward.flows.coupling import coupling
+from pushforward.flows.layers import stack
+from pushforward.flows.plan import Plan
 from pushforward.nets import MADE, GraphMADE
 
 
-def autoregressive_flow(
-    name: str,
-    scalar_map: AbstractScalarMap | Callable[[PRNGKeyArray], AbstractScalarMap],
-    key: PRNGKeyArray,
-    *,
-    fast: str,
-    dim: int,
-    condition_dim: int | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    base: AbstractDistribution | None,
-    linear: Linear,
-    residual: bool,
-    activation: str,
-    actnorm: bool,
-    adjacency: Any = None,
-    features: str = "identity",
-) -> Flow:
-    """A stack of autoregressive layers whose parallel direction is `fast`: `"score"` (MAF) or `"sample"` (IAF).
+def autoregressive(plan: Plan) -> Flow:
+    """Autoregressive layers, whose parallel direction is the entry's.
 
-    A scalar map with weights of its own comes as a function of a key, called for each layer. With an adjacency there is
-    one layer along the graph, of `n_layers` scalar maps that all see the original parents: a second layer's parents
-    would bring their own parents along.
+    With an adjacency there is one layer along the graph, of `n_layers` scalar maps that all see the original parents: a
+    second layer's parents would bring their own parents along.
     """
-    dim = check_int(name, "dim", dim, 1, MAX_DIM)
-    cond_shape = condition_shape(name, condition_dim)
+    o, map_of = plan.options, plan.scalar_map()
+    adjacency = plan.option("adjacency")
     if adjacency is not None:
-        if linear is not None:
+        if o.linear is not None:
             fix = "A mixing layer would join what the graph keeps apart: pass linear=None."
-            raise ValueError(message(name, "linear=None together with an adjacency", repr(linear), fix))
-        if np.shape(adjacency)[:1] != (dim,):
+            raise ValueError(message(plan.name, "linear=None together with an adjacency", repr(o.linear), fix))
+        if np.shape(adjacency)[:1] != (plan.dim,):
             fix = "One row per coordinate of an event: entry [i, j] says that i may depend on j."
-            raise ValueError(message(name, f"an adjacency of {dim} rows", f"shape {np.shape(adjacency)}", fix))
-    n_maps = check_int(name, "n_layers", n_layers, 1, MAX_LAYERS)
+            raise ValueError(
+                message(plan.name, f"an adjacency of {plan.dim} rows", f"shape {np.shape(adjacency)}", fix)
+            )
+    sizes: dict[str, Any] = {"width": o.width, "depth": o.depth, "residual": o.residual, "activation": o.activation}
+    sizes["cond_shape"] = plan.cond_shape
 
-    def make(layer_key: PRNGKeyArray) -> AbstractBijection:
-        # Fold in a number that no constructor reaches by splitting, for a key of the map's own.
-        own_key = jax.random.fold_in(layer_key, 0x6D6170)
-        own = scalar_map if isinstance(scalar_map, AbstractScalarMap) else scalar_map(own_key)
-        options: dict[str, Any] = {
-            "width": width,
-            "depth": depth,
-            "cond_shape": cond_shape,
-            "residual": residual,
-            "activation": activation,
-        }
-        if adjacency is not None:
-            own = RepeatedMap(own, n_maps)
-            conditioner = GraphMADE(layer_key, adjacency, own.n_params, **options)
-            layer: AbstractBijection = GraphAutoregressive(conditioner, own)
+    def make(key: PRNGKeyArray) -> AbstractBijection:
+        own = map_of(key)
+        if adjacency is None:
+            net = MADE(key, plan.dim, own.n_params, features=plan.features, **sizes)
+            layer: AbstractBijection = Autoregressive(net, own)
         else:
-            layer = Autoregressive(MADE(layer_key, dim, own.n_params, features=features, **options), own)
-        return Invert(layer) if fast == "score" else layer
+            own = RepeatedMap(own, o.n_layers)
+            layer = GraphAutoregressive(GraphMADE(key, adjacency, own.n_params, **sizes), own)
+        return Invert(layer) if plan.entry.fast == "score" else layer
 
-    return stack(
-        name, key, make, dim=dim, n_layers=n_maps if adjacency is None else 1, base=base, linear=linear, actnorm=actnorm
-    )
-
-
-def maf(
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None = None,
-    n_layers: int = 5,
-    width: int = 64,
-    depth: int = 2,
-    base: AbstractDistribution | None = None,
-    linear: Linear = "reverse",
-    residual: bool = False,
-    activation: str = "relu",
-    max_log_scale: float = 5.0,
-    actnorm: bool = False,
-    adjacency: Any = None,
-) -> Flow:
-    r"""Masked autoregressive flow: $z_i = x_i\,e^{s_i(x_{<i})} + t_i(x_{<i})$, scored in one pass.
-
-    Args:
-        key: for the initial weights.
-        dim: length of an event.
-        condition_dim: length of the condition, None for an unconditional flow.
-        n_layers: number of layers; they are scanned, so that compiling does not take longer for more.
-        width: units per hidden layer of each MADE.
-        depth: hidden layers of each MADE (residual blocks if `residual`).
-        base: distribution of the latent; None is a standard normal.
-        linear: mixing layer after each MADE: `"reverse"`, `"permutation"`, `"lu"`, None, or `(key, dim) -> bijection`.
-        residual: ResMADE as conditioner.
-        activation: one of relu, elu, gelu, silu, softplus, tanh.
-        max_log_scale: bound on $|s|$.
-        actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
-        adjacency: a Bayesian network to respect exactly, `(dim, dim)` or `(dim, dim + condition_dim)` of booleans:
-            entry `[i, j]` says that coordinate `i` may depend on coordinate `j`, or on entry `j - dim` of the condition
-            (which reaches all if it has no columns). Needs `linear=None` and a base with independent coordinates. The
-            flow is then one layer, in which each coordinate goes through `n_layers` maps given its parents; composed
-            affine maps are affine, so here 1 says as much as 5. See `GraphAutoregressive`.
-
-    Cost:
-        scoring parallel, sampling sequential (all steps together about the arithmetic of one pass; with an adjacency
-        as many passes as the graph is deep); log-det exact.
-
-    Raises:
-        ValueError: a size is out of bounds, a name unknown, an adjacency has a cycle or a mixing layer beside it.
-
-    Source:
-        Papamakarios, Pavlakou, Murray, 2017, eq. 3-6, arXiv 1705.07057.
-    """
-    return autoregressive_flow(
-        "maf",
-        AffineMap(max_log_scale=max_log_scale),
-        key,
-        fast="score",
-        dim=dim,
-        condition_dim=condition_dim,
-        n_layers=n_layers,
-        width=width,
-        depth=depth,
-        base=base,
-        linear=linear,
-        residual=residual,
-        activation=activation,
-        actnorm=actnorm,
-        adjacency=adjacency,
-    )
+    return stack(plan, make, n_layers=None if adjacency is None else 1)
 
 
-def iaf(
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None = None,
-    n_layers: int = 5,
-    width: int = 64,
-    depth: int = 2,
-    base: AbstractDistribution | None = None,
-    linear: Linear = "reverse",
-    residual: bool = False,
-    activation: str = "relu",
-    max_log_scale: float = 5.0,
-    actnorm: bool = False,
-) -> Flow:
-    r"""Inverse autoregressive flow: $x_i = z_i\,e^{s_i(z_{<i})} + t_i(z_{<i})$, sampled in one pass.
+def arranged(plan: Plan) -> Flow:
+    """Autoregressive layers or couplings, as the option says."""
+    o: Any = plan.options
+    if o.autoregressive and o.split is not None:
+        fix = "Leave split out, or pass autoregressive=False for couplings."
+        raise ValueError(message(plan.name, "no split if autoregressive=True", repr(o.split), fix))
+    if not o.autoregressive and plan.option("adjacency") is not None:
+        fix = "A coupling has an order of its own: pass autoregressive=True."
+        raise ValueError(message(plan.name, "autoregressive=True together with an adjacency", "False", fix))
+    return autoregressive(plan) if o.autoregressive else coupling(plan)
 
-    MAF without the `Invert`: for variational inference, where the flow scores its own samples. On data its density is
-    sequential; `maf` is the one to fit to a table.
 
-    Args:
-        key: for the initial weights.
-        dim: length of an event.
-        condition_dim: length of the condition, None for an unconditional flow.
-        n_layers: number of layers; they are scanned, so that compiling does not take longer for more.
-        width: units per hidden layer of each MADE.
-        depth: hidden layers of each MADE (residual blocks if `residual`).
-        base: distribution of the latent; None is a standard normal.
-        linear: mixing layer after each MADE: `"reverse"`, `"permutation"`, `"lu"`, None, or `(key, dim) -> bijection`.
-        residual: ResMADE as conditioner.
-        activation: one of relu, elu, gelu, silu, softplus, tanh.
-        max_log_scale: bound on $|s|$.
-        actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
+def block(plan: Plan) -> Flow:
+    """Block autoregressive networks, each a layer."""
+    o = plan.options
 
-    Cost:
-        scoring sequential, sampling parallel; log-det exact.
+    def make(key: PRNGKeyArray) -> AbstractBijection:
+        return Invert(BlockAutoregressive(key, plan.dim, width=o.width, depth=o.depth, cond_shape=plan.cond_shape))
 
-    Raises:
-        ValueError: a size is out of bounds, or a name unknown.
-
-    Source:
-        Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling, 2016, eq. 9-10, arXiv 1606.04934.
-    """
-    return autoregressive_flow(
-        "iaf",
-        AffineMap(max_log_scale=max_log_scale),
-        key,
-        fast="sample",
-        dim=dim,
-        condition_dim=condition_dim,
-        n_layers=n_layers,
-        width=width,
-        depth=depth,
-        base=base,
-        linear=linear,
-        residual=residual,
-        activation=activation,
-        actnorm=actnorm,
-    )
+    return stack(plan, make)

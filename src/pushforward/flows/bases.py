@@ -1,4 +1,4 @@
-"""Base distributions by name, as configurations name them."""
+"""Base distributions by name, as configurations name them; `options.BASES_ON` says which flow has which."""
 
 from __future__ import annotations
 
@@ -14,6 +14,3 @@ BASES: dict[str, Callable[[int], AbstractDistribution]] = {
     "diagonal_normal": lambda dim: DiagonalNormal(np.zeros(dim), np.ones(dim)),
     "torus": lambda dim: UniformBox(np.full(dim, -np.pi), np.full(dim, np.pi)),
 }
-
-# Flows over angles in radians. They have a base over the torus, which no other flow can have, and no other base.
-ANGULAR = frozenset({"ncsf"})

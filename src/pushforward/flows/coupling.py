@@ -1,207 +1,73 @@
-"""Coupling flows: NICE, RealNVP, and the builder they share with the neural spline flow."""
+"""The builder of couplings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
-from pushforward._checks import check_int, message
+from pushforward._checks import message
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import AdditiveMap, AffineMap, Coupling, alternating_split, half_split
+from pushforward.bijections import Coupling, Invert, alternating_split, half_split
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.distributions import Flow
-from pushforward.distributions.base import AbstractDistribution
-from pushforward.flows.layers import MAX_DIM, Linear, condition_shape, stack
+from pushforward.flows.layers import stack
+from pushforward.flows.plan import Plan
 from pushforward.nets import MLP, ResidualMLP, WithFeatures
 from pushforward.nets.base import features_of
+from pushforward.nets.gated import GatedMLP
 
-Split = Literal["half", "alternating"] | Sequence[bool] | np.ndarray
+SPLITS = {"half": half_split, "alternating": alternating_split}
 
 
-def split_mask(name: str, split: Split, dim: int) -> np.ndarray:
-    """The mask of transformed coordinates.
+def split_mask(plan: Plan) -> np.ndarray:
+    """The mask of transformed coordinates; every coordinate is transformed in one layer or another.
 
     Raises:
-        ValueError: an unknown name, or a mask of another length.
+        ValueError: a mask has another length, or what mixes the coordinates leaves some untouched for ever.
     """
-    if isinstance(split, str):
-        makers = {"half": half_split, "alternating": alternating_split}
-        if split not in makers:
-            fix = "Or pass a mask, True where a coordinate is transformed."
-            raise ValueError(message(name, "split 'half' or 'alternating'", repr(split), fix))
-        return makers[split](dim)
-    mask = np.asarray(split)
-    if mask.shape != (dim,) or mask.dtype != bool:
-        got = f"shape {mask.shape}, dtype {mask.dtype}"
-        raise ValueError(message(name, f"a mask of {dim} booleans", got, "True marks a transformed coordinate."))
+    split, dim = plan.options.split, plan.dim
+    split = "half" if split is None else split
+    mask = SPLITS[split](dim) if isinstance(split, str) else np.asarray(split)
+    if mask.shape != (dim,) or mask.dtype != bool or not mask.any():
+        got = f"shape {mask.shape}, dtype {mask.dtype}" + ("" if mask.any() else ", none True")
+        fix = "True marks a transformed coordinate."
+        raise ValueError(message(plan.name, f"split to be a mask of {dim} booleans, some of them True", got, fix))
+    linear = plan.options.linear
+    if mask.all() or callable(linear):
+        return mask
+    names = [name for name in plan.entry.options["linear"].words if name != "reverse"]
+    if linear is None:
+        fix = "Without one the same coordinates would pass unchanged through every layer. "
+        fix += f"Use one of {', '.join(names)}."
+        raise ValueError(message(plan.name, "a linear layer between couplings", "linear=None", fix))
+    if linear == "reverse" and not np.all(mask | mask[::-1]):
+        never = np.flatnonzero(~(mask | mask[::-1])).tolist()
+        expected = "a split that transforms every coordinate in one layer or the next"
+        got = f"one that with linear='reverse' never does {never}"
+        fix = f"Use linear as one of {', '.join(names)}, or another split."
+        raise ValueError(message(plan.name, expected, got, fix))
     return mask
 
 
-def coupling_flow(
-    name: str,
-    scalar_map: AbstractScalarMap,
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    base: AbstractDistribution | None,
-    linear: Linear,
-    split: Split,
-    residual: bool,
-    activation: str,
-    actnorm: bool,
-    features: str = "identity",
-) -> Flow:
-    """A stack of couplings with the given scalar map; the zoo's functions say what the arguments mean."""
-    dim = check_int(name, "dim", dim, 1, MAX_DIM)
-    mask = split_mask(name, split, dim)
-    if linear is None and not mask.all() and dim > 1:
-        raise ValueError(
-            f"{name}: expected a linear layer between couplings, got linear=None. Without one the same coordinates "
-            f"would pass unchanged through every layer. Use linear='reverse', 'permutation' or 'lu'."
-        )
-    cond_shape = condition_shape(name, condition_dim)
-    n_mapped = int(mask.sum())
-    out_shape = (scalar_map.n_params, n_mapped)
-    net = ResidualMLP if residual else MLP
+def coupling(plan: Plan) -> Flow:
+    """Couplings, whose scalar map is inverted if only its forward direction has a closed form: scoring is trained."""
+    mask, map_of = split_mask(plan), plan.scalar_map()
+    o, n_mapped = plan.options, int(mask.sum())
+    n_passing = features_of(plan.features).count * (plan.dim - n_mapped)
+    if "residual" in plan.entry.options:
+        kind: Any = ResidualMLP if o.residual else MLP
+    else:
+        kind = GatedMLP
 
-    def make(layer_key: PRNGKeyArray) -> AbstractBijection:
-        conditioner = net(
-            layer_key,
-            features_of(features).count * (dim - n_mapped),
-            out_shape,
-            width=width,
-            depth=depth,
-            cond_shape=cond_shape,
-            activation=activation,
-        )
-        if features != "identity":
-            conditioner = WithFeatures(conditioner, features, out_shape)
-        return Coupling(mask, conditioner, scalar_map, cond_shape=cond_shape)
+    def make(key: PRNGKeyArray) -> AbstractBijection:
+        scalar_map = map_of(key)
+        out_shape = (scalar_map.n_params, n_mapped)
+        sizes = {"width": o.width, "depth": o.depth, "cond_shape": plan.cond_shape, "activation": o.activation}
+        net = kind(key, n_passing, out_shape, **sizes)
+        if plan.features != "identity":
+            net = WithFeatures(net, plan.features, out_shape)
+        layer = Coupling(mask, net, scalar_map, cond_shape=plan.cond_shape)
+        return layer if scalar_map.traits.inverse == "parallel" else Invert(layer)
 
-    return stack(name, key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)
-
-
-def nice(
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None = None,
-    n_layers: int = 5,
-    width: int = 64,
-    depth: int = 2,
-    base: AbstractDistribution | None = None,
-    linear: Linear = "reverse",
-    split: Split = "half",
-    residual: bool = False,
-    activation: str = "relu",
-    actnorm: bool = False,
-) -> Flow:
-    r"""NICE: additive couplings, $y_T = x_T + t(x_P)$; volume-preserving but for the linear layers.
-
-    Args:
-        key: for the initial weights.
-        dim: length of an event.
-        condition_dim: length of the condition, None for an unconditional flow.
-        n_layers: number of layers; they are scanned, so that compiling does not take longer for more.
-        width: units per hidden layer of the conditioner.
-        depth: hidden layers of the conditioner (residual blocks if `residual`).
-        base: distribution of the latent; None is a standard normal. NICE cannot scale, so that on data that are not
-            standardised a `DiagonalNormal` is the usual choice.
-        linear: mixing layer after each coupling: `"reverse"`, `"permutation"`, `"lu"`, or `(key, dim) -> bijection`.
-        split: transformed coordinates: `"half"`, `"alternating"` or a mask of booleans.
-        residual: a residual network as conditioner.
-        activation: one of relu, elu, gelu, silu, softplus, tanh.
-        actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
-
-    Cost:
-        scoring parallel, sampling parallel; log-det exact.
-
-    Raises:
-        ValueError: a size is out of bounds, or a name unknown.
-
-    Source:
-        Dinh, Krueger, Bengio, 2014, arXiv 1410.8516.
-    """
-    return coupling_flow(
-        "nice",
-        AdditiveMap(),
-        key,
-        dim=dim,
-        condition_dim=condition_dim,
-        n_layers=n_layers,
-        width=width,
-        depth=depth,
-        base=base,
-        linear=linear,
-        split=split,
-        residual=residual,
-        activation=activation,
-        actnorm=actnorm,
-    )
-
-
-def realnvp(
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None = None,
-    n_layers: int = 5,
-    width: int = 64,
-    depth: int = 2,
-    base: AbstractDistribution | None = None,
-    linear: Linear = "reverse",
-    split: Split = "half",
-    residual: bool = False,
-    activation: str = "relu",
-    max_log_scale: float = 5.0,
-    actnorm: bool = False,
-) -> Flow:
-    r"""RealNVP: affine couplings, $y_T = x_T\,e^{s(x_P)} + t(x_P)$ with a bounded log-scale.
-
-    Args:
-        key: for the initial weights.
-        dim: length of an event.
-        condition_dim: length of the condition, None for an unconditional flow.
-        n_layers: number of layers; they are scanned, so that compiling does not take longer for more.
-        width: units per hidden layer of the conditioner.
-        depth: hidden layers of the conditioner (residual blocks if `residual`).
-        base: distribution of the latent; None is a standard normal.
-        linear: mixing layer after each coupling: `"reverse"`, `"permutation"`, `"lu"`, or `(key, dim) -> bijection`.
-        split: transformed coordinates: `"half"`, `"alternating"` or a mask of booleans.
-        residual: a residual network as conditioner.
-        activation: one of relu, elu, gelu, silu, softplus, tanh.
-        max_log_scale: bound on $|s|$.
-        actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
-
-    Cost:
-        scoring parallel, sampling parallel; log-det exact.
-
-    Raises:
-        ValueError: a size is out of bounds, or a name unknown.
-
-    Source:
-        Dinh, Sohl-Dickstein, Bengio, 2017, arXiv 1605.08803.
-    """
-    return coupling_flow(
-        "realnvp",
-        AffineMap(max_log_scale=max_log_scale),
-        key,
-        dim=dim,
-        condition_dim=condition_dim,
-        n_layers=n_layers,
-        width=width,
-        depth=depth,
-        base=base,
-        linear=linear,
-        split=split,
-        residual=residual,
-        activation=activation,
-        actnorm=actnorm,
-    )
+    return stack(plan, make)

@@ -1,15 +1,13 @@
-"""What the zoo's constructors share: the mixing layer, the base, the activation normalisation, the stack."""
+"""Stacks of layers: what mixes the coordinates between them, what normalises them, and how they are built."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import equinox as eqx
 import jax
 
-from pushforward._checks import as_key, check_int, message
-from pushforward._types import PRNGKeyArray, Shape
+from pushforward._types import PRNGKeyArray
 from pushforward.bijections import (
     ActNorm,
     Cayley,
@@ -24,15 +22,10 @@ from pushforward.bijections import (
     Scan,
 )
 from pushforward.bijections.base import AbstractBijection
-from pushforward.distributions import Flow, StandardNormal
-from pushforward.distributions.base import AbstractDistribution
-
-LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotation", "cayley", "exponential"]
-Linear = LinearName | Callable[[PRNGKeyArray, int], AbstractBijection] | None
-
-# Bounds on sizes: a typing error must not allocate a terabyte.
-MAX_DIM = 100_000
-MAX_LAYERS = 10_000
+from pushforward.distributions import Flow
+from pushforward.flows.options import Linear
+from pushforward.flows.plan import Plan
+from pushforward.flows.spaces import check_mixing
 
 
 def _lu(key: PRNGKeyArray, dim: int) -> AbstractBijection:
@@ -71,61 +64,36 @@ LINEAR: dict[str, Callable[[PRNGKeyArray, int], AbstractBijection]] = {
 }
 
 
-def linear_layer(name: str, linear: Linear) -> Callable[[PRNGKeyArray, int], AbstractBijection] | None:
-    """The constructor of the mixing layer.
+def mixing_layer(plan: Plan) -> Callable[[PRNGKeyArray], AbstractBijection] | None:
+    """What mixes the coordinates of this flow, as a function of a key, or None."""
+    linear: Linear | None = plan.options.linear
+    if linear is None:
+        return None
+    if isinstance(linear, str):
+        return lambda key: LINEAR[linear](key, plan.dim)
+    return lambda key: check_mixing(plan.name, linear(key, plan.dim), plan.entry.space)
 
-    Raises:
-        ValueError: an unknown name.
-        TypeError: neither a name, a callable, nor None.
+
+def stack(plan: Plan, make: Callable[[PRNGKeyArray], AbstractBijection], n_layers: int | None = None) -> Flow:
+    """Layers `make, linear, actnorm` from latent to data, stacked and scanned, over the base.
+
+    They are built under one `jit`: dozens of small operations, each compiled by itself, would take seconds.
+
+    Args:
+        plan: what is built.
+        make: a layer from a key.
+        n_layers: how many there are; None takes the option's number.
     """
-    if linear is None or callable(linear):
-        return linear
-    if not isinstance(linear, str):
-        fix = "A callable takes (key, dim) and returns a bijection."
-        got = type(linear).__name__
-        raise TypeError(message(name, "linear as a name, a callable or None", got, fix))
-    if linear not in LINEAR:
-        fix = "Or pass a callable (key, dim) -> bijection."
-        raise ValueError(message(name, f"linear to be one of {', '.join(LINEAR)}", repr(linear), fix))
-    return LINEAR[linear]
+    mix, actnorm = mixing_layer(plan), plan.option("actnorm", False)
 
-
-def condition_shape(name: str, condition_dim: int | None) -> Shape | None:
-    """`(condition_dim,)`, or None."""
-    return None if condition_dim is None else (check_int(name, "condition_dim", condition_dim, 1, MAX_DIM),)
-
-
-def stack(
-    name: str,
-    key: PRNGKeyArray,
-    make: Callable[[PRNGKeyArray], AbstractBijection],
-    *,
-    dim: int,
-    n_layers: int,
-    base: AbstractDistribution | None,
-    linear: Linear,
-    actnorm: bool,
-) -> Flow:
-    """`n_layers` layers `make, linear, actnorm` from latent to data, stacked and scanned, over `base`.
-
-    Built under one `jit`: dozens of small operations, each compiled by itself, would take seconds.
-    """
-    n_layers = check_int(name, "n_layers", n_layers, 1, MAX_LAYERS)
-    mix = linear_layer(name, linear)
-    if base is None:
-        base = StandardNormal((dim,))
-    elif not isinstance(base, AbstractDistribution) or base.event_shape != (dim,):
-        got = str(base.event_shape) if isinstance(base, AbstractDistribution) else type(base).__name__
-        raise ValueError(message(name, f"a base distribution over events of shape ({dim},)", got, "Build it so."))
-
-    def layer(layer_key: PRNGKeyArray) -> AbstractBijection:
-        members = [make(layer_key)]
+    def layer(key: PRNGKeyArray) -> AbstractBijection:
+        members = [make(key)]
         if mix is not None:
             # Fold in a number that no constructor reaches by splitting, for a key of the mixing layer's own.
-            members.append(mix(jax.random.fold_in(layer_key, 0x6C696E), dim))
+            members.append(mix(jax.random.fold_in(key, 0x6C696E)))
         if actnorm:
-            members.append(ActNorm(dim))
+            members.append(ActNorm(plan.dim))
         return Chain(members) if len(members) > 1 else members[0]
 
-    bijection = eqx.filter_jit(lambda k: Scan.of(layer, k, n_layers=n_layers))(as_key(name, key))
-    return Flow(base, bijection)
+    count = plan.options.n_layers if n_layers is None else n_layers
+    return Flow(plan.base, eqx.filter_jit(lambda key: Scan.of(layer, key, n_layers=count))(plan.key))

@@ -1,162 +1,86 @@
-"""Contractive residual flows: i-ResNet and Residual Flow."""
+"""The builders of residual layers: low-rank ones, amortised given a condition, and contractions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
 from pushforward._checks import check_int
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import Invert, Residual
+from pushforward.bijections import Cayley, Invert, Planar, Radial, Residual, Sylvester
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
-from pushforward.distributions.base import AbstractDistribution
-from pushforward.flows.layers import MAX_DIM, Linear, condition_shape, stack
-from pushforward.nets import LipschitzMLP
+from pushforward.flows.layers import stack
+from pushforward.flows.plan import Plan
+from pushforward.nets import MLP, LipschitzMLP
 from pushforward.numerics.log_det_series import AbstractLogDet, Poisson, RussianRoulette, Truncated
 from pushforward.numerics.trace import Hutchinson
 
-
-def _contractive_flow(
-    name: str,
-    log_det: AbstractLogDet,
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    lipschitz: float,
-    base: AbstractDistribution | None,
-    linear: Linear,
-    actnorm: bool,
-) -> Flow:
-    """A stack of contractive layers whose forward pass takes data to latents."""
-    dim = check_int(name, "dim", dim, 1, MAX_DIM)
-    cond_shape = condition_shape(name, condition_dim)
-
-    def make(layer_key: PRNGKeyArray) -> AbstractBijection:
-        net = LipschitzMLP(layer_key, dim, width=width, depth=depth, cond_shape=cond_shape, lipschitz=lipschitz)
-        return Invert(Residual(net, log_det))
-
-    return stack(name, key, make, dim=dim, n_layers=n_layers, base=base, linear=linear, actnorm=actnorm)
+# Rank of a Sylvester layer if none is given: beyond, more layers do more than more hidden units in each.
+DEFAULT_RANK = 8
+# A layer from a key and the network of its parameters, which is None without a condition.
+MakeLayer = Callable[[PRNGKeyArray, Any], AbstractBijection]
 
 
-def iresnet(
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None = None,
-    n_layers: int = 16,
-    width: int = 64,
-    depth: int = 2,
-    lipschitz: float = 0.97,
-    n_terms: int = 10,
-    n_probes: int = 1,
-    base: AbstractDistribution | None = None,
-    linear: Linear = "lu",
-    actnorm: bool = False,
-) -> Flow:
-    r"""Invertible residual network: $z = x + g(x)$ with $\operatorname{Lip}(g) < 1$, trained by a truncated series.
+def _planar(plan: Plan) -> tuple[int, MakeLayer]:
+    ridge = plan.options.ridge
+    return 2 * plan.dim + 1, lambda key, net: Planar(key, plan.dim, ridge=ridge, cond_shape=plan.cond_shape, net=net)
 
-    In training the log-determinant is `Truncated(n_terms, Hutchinson(n_probes))`, biased and random, so that `log_prob`
-    needs a key. What `pf.fit` returns, and what is saved, is the flow's `evaluation_form`: the same weights, scored
-    exactly (up to 64 dimensions).
 
-    Args:
-        key: for the initial weights.
-        dim: length of an event.
-        condition_dim: length of the condition, None for an unconditional flow.
-        n_layers: number of layers; they are scanned, so that compiling does not take longer for more.
-        width: units per hidden layer of each network.
-        depth: hidden layers of each network.
-        lipschitz: bound on the Lipschitz constant of each network in `x`, in (0, 1).
-        n_terms: of the series.
-        n_probes: of the trace.
-        base: distribution of the latent; None is a standard normal.
-        linear: mixing layer after each residual: `"reverse"`, `"permutation"`, `"lu"`, None, or
-            `(key, dim) -> bijection`. The contraction bounds how far a layer stretches; `"lu"` lets it scale freely.
-        actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
+def _radial(plan: Plan) -> tuple[int, MakeLayer]:
+    return plan.dim + 2, lambda key, net: Radial(key, plan.dim, cond_shape=plan.cond_shape, net=net)
 
-    Cost:
-        scoring parallel, sampling iterative.
 
-    Raises:
-        ValueError: a size is out of bounds, or a name unknown.
+def _sylvester(plan: Plan) -> tuple[int, MakeLayer]:
+    o, dim = plan.options, plan.dim
+    rank = min(DEFAULT_RANK, dim) if o.rank is None else check_int(plan.name, "rank", o.rank, 1, dim)
+    reflected = o.basis == "householder"
 
-    Source:
-        Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, arXiv 1811.00995.
-    """
-    return _contractive_flow(
-        "iresnet",
-        Truncated(n_terms, Hutchinson(n_probes)),
-        key,
-        dim=dim,
-        condition_dim=condition_dim,
-        n_layers=n_layers,
-        width=width,
-        depth=depth,
-        lipschitz=lipschitz,
-        base=base,
-        linear=linear,
-        actnorm=actnorm,
+    def make(key: PRNGKeyArray, net: Any) -> AbstractBijection:
+        basis_key, own_key = jax.random.split(key)
+        shared = None if reflected else Cayley(basis_key, dim)
+        return Sylvester(own_key, dim, rank, basis=shared, ridge=o.ridge, cond_shape=plan.cond_shape, net=net)
+
+    return rank * (rank + 2) + (rank * dim if reflected else 0), make
+
+
+# The number of a layer's parameters, and how it is made of them.
+LOW_RANK: dict[str, Callable[[Plan], tuple[int, MakeLayer]]] = {
+    "planar": _planar,
+    "radial": _radial,
+    "sylvester": _sylvester,
+}
+
+
+def low_rank(plan: Plan) -> Flow:
+    """Low-rank layers whose closed form is the direction `fast`, amortised if there is a condition."""
+    n_params, make = LOW_RANK[plan.name](plan)
+    o = plan.options
+
+    def layer(key: PRNGKeyArray) -> AbstractBijection:
+        net_key, layer_key = jax.random.split(key)
+        net = None
+        if plan.cond_shape is not None:
+            sizes = {"width": o.width, "depth": o.depth, "activation": o.activation}
+            net = MLP(net_key, plan.cond_shape[0], (n_params,), **sizes)
+        made = make(layer_key, net)
+        return Invert(made) if o.fast == "score" else made
+
+    return stack(plan, layer)
+
+
+def contractive(plan: Plan) -> Flow:
+    """Contractive layers whose forward pass takes data to latents."""
+    o = plan.options
+    probes, n_exact = Hutchinson(o.n_probes), plan.option("n_exact")
+    log_det: AbstractLogDet = (
+        Truncated(o.n_terms, probes) if n_exact is None else RussianRoulette(Poisson(2.0), n_exact, probes)
     )
+    sizes = {"width": o.width, "depth": o.depth, "lipschitz": o.lipschitz}
 
+    def make(key: PRNGKeyArray) -> AbstractBijection:
+        return Invert(Residual(LipschitzMLP(key, plan.dim, cond_shape=plan.cond_shape, **sizes), log_det))
 
-def residual_flow(
-    key: PRNGKeyArray,
-    *,
-    dim: int,
-    condition_dim: int | None = None,
-    n_layers: int = 16,
-    width: int = 64,
-    depth: int = 2,
-    lipschitz: float = 0.97,
-    n_exact: int = 2,
-    n_probes: int = 1,
-    base: AbstractDistribution | None = None,
-    linear: Linear = "lu",
-    actnorm: bool = False,
-) -> Flow:
-    r"""Residual Flow: $z = x + g(x)$ with $\operatorname{Lip}(g) < 1$, trained by an unbiased log-determinant.
-
-    In training the log-determinant is `RussianRoulette(Poisson(2), n_exact)` with the Neumann gradient, whose memory
-    does not grow with the number of terms; `log_prob` needs a key. What `pf.fit` returns, and what is saved, is the
-    flow's `evaluation_form`: the same weights, scored exactly (up to 64 dimensions).
-
-    Args:
-        key: for the initial weights.
-        dim: length of an event.
-        condition_dim: length of the condition, None for an unconditional flow.
-        n_layers: number of layers; they are scanned, so that compiling does not take longer for more.
-        width: units per hidden layer of each network.
-        depth: hidden layers of each network.
-        lipschitz: bound on the Lipschitz constant of each network in `x`, in (0, 1).
-        n_exact: terms of the series that are always there.
-        n_probes: of the trace.
-        base: distribution of the latent; None is a standard normal.
-        linear: mixing layer after each residual: `"reverse"`, `"permutation"`, `"lu"`, None, or
-            `(key, dim) -> bijection`. The contraction bounds how far a layer stretches; `"lu"` lets it scale freely.
-        actnorm: an `ActNorm` after each layer; `pf.bijections.initialise` sets them from data (`pf.fit` does).
-
-    Cost:
-        scoring parallel, sampling iterative.
-
-    Raises:
-        ValueError: a size is out of bounds, or a name unknown.
-
-    Source:
-        Chen, Behrmann, Duvenaud, Jacobsen, 2019, arXiv 1906.02735.
-    """
-    return _contractive_flow(
-        "residual_flow",
-        RussianRoulette(Poisson(2.0), n_exact, Hutchinson(n_probes)),
-        key,
-        dim=dim,
-        condition_dim=condition_dim,
-        n_layers=n_layers,
-        width=width,
-        depth=depth,
-        lipschitz=lipschitz,
-        base=base,
-        linear=linear,
-        actnorm=actnorm,
-    )
+    return stack(plan, make)

@@ -1,72 +1,118 @@
-"""What flows of velocity fields share: their network, their solver, the flow of a prediction on a path."""
+"""The builders of flows of velocity fields: neural ODEs trained by likelihood, and fields on paths by regression."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
+import jax
 import numpy as np
 
-from pushforward._checks import as_key, check_int, message
+from pushforward._checks import message
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Chain, Continuous, PartialWhitening, Standardize
 from pushforward.bijections.base import AbstractBijection
-from pushforward.distributions import Flow, StandardNormal
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions import Flow
 from pushforward.dynamics import (
     AbstractField,
     AbstractSolver,
     Adaptive,
     FixedSteps,
+    NetworkField,
+    PotentialField,
+    PredictionField,
 )
-from pushforward.dynamics.solvers import FIXED_ALONE, Gradient, Method
-from pushforward.flows.layers import MAX_DIM, condition_shape
-from pushforward.nets import TimeMLP, TimeResidualMLP
-from pushforward.nets.time import Mixing
+from pushforward.dynamics.solvers import FIXED_ALONE
+from pushforward.flows.plan import Plan
+from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
+from pushforward.numerics.trace import ExactTrace, Hutchinson
+from pushforward.paths import (
+    AbstractPath,
+    LinearPath,
+    SubVariancePreservingPath,
+    TrigonometricPath,
+    VarianceExplodingPath,
+    VariancePreservingPath,
+)
 
 
-def network(
-    name: str,
-    key: PRNGKeyArray,
-    dim: int,
-    condition_dim: int | None,
-    *,
-    width: int,
-    depth: int,
-    mixing: Mixing,
-    n_frequencies: int,
-    residual: bool,
-    activation: str,
-    frequency: float,
-) -> TimeMLP | TimeResidualMLP:
-    """The network of time and event that a field is made of, its arguments checked."""
-    if residual and frequency:
+def _network(plan: Plan, key: PRNGKeyArray) -> TimeMLP | TimeResidualMLP:
+    """The network of time and event that a field is made of."""
+    o = plan.options
+    if o.residual and o.frequency:
         fix = "Leave one of them out."
-        raise ValueError(message(name, "a residual network or sines in the first layer", "both", fix))
-    key, dim = as_key(name, key), check_int(name, "dim", dim, 1, MAX_DIM)
-    cond_shape = condition_shape(name, condition_dim)
-    common: dict[str, Any] = {"width": width, "depth": depth, "cond_shape": cond_shape, "mixing": mixing}
-    common |= {"n_frequencies": n_frequencies, "activation": activation}
-    return TimeResidualMLP(key, dim, **common) if residual else TimeMLP(key, dim, frequency=frequency, **common)
+        raise ValueError(message(plan.name, "a residual network or sines in the first layer", "both", fix))
+    sizes = {"width": o.width, "depth": o.depth, "cond_shape": plan.cond_shape, "mixing": o.mixing}
+    sizes |= {"n_frequencies": o.n_frequencies, "activation": o.activation}
+    if o.residual:
+        return TimeResidualMLP(key, plan.dim, **sizes)
+    return TimeMLP(key, plan.dim, frequency=o.frequency, **sizes)
 
 
-def solver_of(name: str, method: Method, tolerance: float, n_steps: int | None, gradient: Gradient) -> AbstractSolver:
+def _solver(plan: Plan) -> AbstractSolver:
     """Steps of equal length if a number of them is given, else as long as the tolerance allows."""
-    if n_steps is None and method in FIXED_ALONE:
-        expected = f"n_steps with method {method!r}, which has no error estimate to choose steps by"
-        raise ValueError(message(name, expected, "none", "Set n_steps, such as 16, or take another method."))
-    if n_steps is not None:
-        return FixedSteps(method, n_steps, gradient)
-    return Adaptive(method, rtol=tolerance, atol=tolerance, gradient=gradient)
+    o = plan.options
+    if o.n_steps is None and o.method in FIXED_ALONE:
+        expected = f"n_steps with method {o.method!r}, which has no error estimate to choose steps by"
+        raise ValueError(message(plan.name, expected, "none", "Set n_steps, such as 16, or take another method."))
+    if o.n_steps is not None:
+        return FixedSteps(o.method, o.n_steps, o.gradient)
+    return Adaptive(o.method, rtol=o.tolerance, atol=o.tolerance, gradient=o.gradient)
 
 
-def prediction_flow(
-    field: AbstractField, noise: float, solver: AbstractSolver, whiten: bool, base: AbstractDistribution | None
-) -> Flow:
-    """A flow of a field on a path, whose noise has the standard deviation `noise`."""
-    layers: list[AbstractBijection] = [Continuous(field, solver=solver)]
+def neural_ode(plan: Plan) -> Flow:
+    """Layers of networks that are velocities, one after another."""
+    o, solver = plan.options, _solver(plan)
+    trace = ExactTrace() if o.divergence == "exact" else Hutchinson(o.n_probes)
+
+    def field(key: PRNGKeyArray) -> AbstractField:
+        if not plan.option("potential"):
+            return NetworkField(_network(plan, key))
+        net = PotentialNet(key, plan.dim, width=o.width, depth=o.depth, cond_shape=plan.cond_shape)
+        return PotentialField(net)
+
+    layers = [Continuous(field(own), trace, solver) for own in jax.random.split(plan.key, o.n_layers)]
+    return Flow(plan.base, layers[0] if len(layers) == 1 else Chain(layers))
+
+
+def _interpolation(plan: Plan) -> tuple[AbstractPath, str, float]:
+    o = plan.options
+    paths = {
+        "linear": lambda: LinearPath(o.sigma_min),
+        "trigonometric": TrigonometricPath,
+        "vp": VariancePreservingPath,
+    }
+    return paths[o.path](), "velocity", 1.0
+
+
+def _diffusion(plan: Plan) -> tuple[AbstractPath, str, float]:
+    o = plan.options
+    if o.sde == "ve":
+        return VarianceExplodingPath(o.sigma_min, o.sigma_max), o.predicts, o.sigma_max
+    kind = VariancePreservingPath if o.sde == "vp" else SubVariancePreservingPath
+    return kind(o.beta_min, o.beta_max), o.predicts, 1.0
+
+
+def _levels(plan: Plan) -> tuple[AbstractPath, str, float]:
+    o = plan.options
+    return VarianceExplodingPath(o.sigma_min, o.sigma_max, o.n_levels), "noise", o.sigma_max
+
+
+# The path from noise to data, what the network predicts on it, and the standard deviation of its noise.
+PATHS: dict[str, Callable[[Plan], tuple[AbstractPath, str, float]]] = {
+    "flow_matching": _interpolation,
+    "rectified_flow": lambda plan: (LinearPath(), "velocity", 1.0),
+    "score_sde": _diffusion,
+    "ncsn": _levels,
+}
+
+
+def regression(plan: Plan) -> Flow:
+    """The flow of a field on a path, which is trained by regression."""
+    path, predicts, noise = PATHS[plan.name](plan)
+    field = PredictionField(_network(plan, plan.key), path, predicts)  # pyright: ignore[reportArgumentType]
+    layers: list[AbstractBijection] = [Continuous(field, solver=_solver(plan))]
     if noise != 1:
-        layers.insert(0, Standardize(np.zeros(field.shape), np.full(field.shape, float(noise))))
-    if whiten:
-        layers.append(PartialWhitening(*field.shape))
-    chain = layers[0] if len(layers) == 1 else Chain(layers)
-    return Flow(StandardNormal(field.shape) if base is None else base, chain)
+        layers.insert(0, Standardize(np.zeros(plan.dim), np.full(plan.dim, float(noise))))
+    if plan.options.whiten:
+        layers.append(PartialWhitening(plan.dim))
+    return Flow(plan.base, layers[0] if len(layers) == 1 else Chain(layers))

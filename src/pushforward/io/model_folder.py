@@ -7,7 +7,6 @@ model is built as shapes alone, and only then filled.
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
@@ -29,10 +28,9 @@ from pushforward.data.errors import DataError
 from pushforward.data.schema import TableSchema
 from pushforward.distributions.evaluation import evaluation_form
 from pushforward.distributions.table import TableDistribution
-from pushforward.flows import ZOO
+from pushforward.flows import ENTRIES
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
-from pushforward.io.flow_options import WITHOUT_NETWORKS
 from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
 
@@ -220,25 +218,26 @@ def recipe_of(config: Config) -> Recipe:
 
 def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], path: Path) -> Any:
     """The model as shapes alone, without memory for its weights."""
-    arguments, label = config.flow.arguments, f"{path / 'config.json'}"
-    accepted = inspect.signature(ZOO[config.flow.name]).parameters
-    foreign = [name for name in arguments.given() if name not in accepted]
-    if foreign:
-        raise UntrustedModelError(f"{label}: flow.arguments: {config.flow.name} has no argument {foreign[0]}.")
+    entry, label = ENTRIES[config.flow.name], f"{path / 'config.json'}"
+    if config.flow.base not in entry.bases:
+        raise UntrustedModelError(f"{label}: flow.base: {config.flow.base} is no base of the flow {entry.name}.")
+    try:
+        arguments = entry.arguments(config.flow.arguments.given())
+    except (TypeError, ValueError) as error:
+        raise UntrustedModelError(f"{label}: flow.arguments: {error}") from error
 
     layout = Layout(tuple(column for column in schema.modelled if column.name not in config.given))
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
 
     def size(name: str) -> int:
-        """An argument that the file leaves out is the function's own; one that the function lacks counts as 1."""
-        stated = getattr(arguments, name)
-        return stated if stated is not None else getattr(accepted.get(name), "default", 1)
+        """An argument that the flow lacks counts as 1."""
+        return arguments.get(name, 1)
 
     # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
-    if n_values and config.flow.name in WITHOUT_NETWORKS:
+    if n_values and not entry.has_networks:
         least += size("n_layers") * n_values
-    elif n_values and getattr(arguments, "adjacency", None) is None:  # along a graph is one layer, maybe of biases
+    elif n_values and arguments.get("adjacency") is None:  # along a graph is one layer, maybe of biases
         least += size("n_layers") * size("width") * (n_values + (size("depth") - 1) * size("width"))
     if n_states:
         masses = config.masses

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from pushforward.data.schema import nearest
+from pushforward.flows.registry import ENTRIES
 from pushforward.io.flow_options import OPTIONS, BaseName, FlowName, ObjectiveName
 
 MAX_FILE = 2**20
@@ -44,8 +45,13 @@ class DataOptions(Section):
 class ModelOptions(Section):
     """Which model."""
 
-    name: FlowName = Field(default="nsf", description="Which model of the zoo.")
+    name: FlowName = Field(default="nsf", description="Model of the zoo.")  # pyright: ignore[reportInvalidTypeForm]
     base: BaseName = Field(default="normal", description="Distribution of the latent.")
+
+    def given(self) -> dict[str, Any]:
+        """The options of the flow that have values."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 _FIELDS: Any = {
@@ -113,19 +119,28 @@ class FitOptions(Section):
             ConfigError: see `gather`.
         """
         try:
-            return FitOptions.model_validate(values)
+            options = FitOptions.model_validate(values)
         except ValidationError as error:
             raise ConfigError(_explain(error, label)) from error
+        sentence = ENTRIES[options.flow.name].wrong(options.flow.given())
+        if sentence is not None:
+            raise ConfigError(f"{label}: flow: {sentence}")
+        return options
 
     def to_toml(self) -> str:
-        """A TOML file with every option; those without a value are comments."""
-        lines = []
+        """A TOML file with every option of data, training and the chosen flow; defaults stand in comments."""
+        lines, flow, chosen = [], ENTRIES[self.flow.name], self.flow.scalar_map
+        own = flow.accepted(chosen)
         for name in type(self).model_fields:
             section = getattr(self, name)
             lines += [f"# {section.__doc__}", f"[{name}]"]
             for key, info in type(section).model_fields.items():
+                if name == "flow" and key in OPTIONS and key not in own:
+                    continue
                 value = getattr(section, key)
-                lines.append(f"{'# ' if value is None else ''}{key} = {_toml(value)}  # {info.description}".rstrip())
+                default = flow.default(key, chosen) if name == "flow" and key in own else None
+                shown = _toml(default if value is None else value)
+                lines.append(f"{'# ' if value is None else ''}{key} = {shown}  # {info.description}".rstrip())
             lines.append("")
         return "\n".join(lines)
 

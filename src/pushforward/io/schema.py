@@ -52,7 +52,7 @@ FlowArguments: type[Arguments] = create_model("FlowArguments", __base__=Argument
 class FlowConfig(Strict):
     """Which flow: a name of the zoo, its arguments, its base distribution."""
 
-    name: FlowName
+    name: FlowName  # pyright: ignore[reportInvalidTypeForm] - as many as the zoo has
     arguments: FlowArguments  # pyright: ignore[reportInvalidTypeForm] - made of the options
     base: BaseName = "normal"
 

@@ -111,7 +111,7 @@ def _root_jvp(function: Callable, width: float, primals: tuple, tangents: tuple)
 
     _, value_dot, slope = jax.jvp(with_slope, (parameters,), (parameters_dot,), has_aux=True)
     still = [np.zeros(jnp.shape(a), jax.dtypes.float0) for a in (found.converged, found.steps)]
-    return found, Root((y_dot - value_dot) / slope, jnp.zeros_like(found.residual), *still)
+    return found, Root((y_dot - value_dot) / slope, jnp.zeros_like(found.residual), *still)  # pyright: ignore[reportArgumentType]
 
 
 def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple[Array, Array, Array, Array, Array]:

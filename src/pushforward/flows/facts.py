@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +10,11 @@ import equinox as eqx
 import jax
 
 from pushforward._types import Traits
-from pushforward.distributions import Flow
+from pushforward.flows.build import build
+from pushforward.flows.registry import ENTRIES, Entry, plain
 
 # Options that make another model of a function, as the literature counts them.
-VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (("nsf", {"autoregressive": True}),)
+VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (("nsf", {"autoregressive": False}),)
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class FlowFacts:
     """One model.
 
     Attributes:
-        call: how it is made, such as `nsf(autoregressive=True)`.
-        summary: the first sentence of its documentation.
+        call: how it is made, such as `nsf(autoregressive=False)`.
+        summary: what it is, with its equation.
         density: cost of a log-density: `"parallel"` is one pass, `"sequential"` one step per dimension, `"iterative"` a
             solver that runs to its tolerance, `"absent"` not available.
         sampling: cost of a sample, in the same words.
@@ -62,56 +61,51 @@ class Description:
             "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells
         )
 
-    def to_markdown(self) -> str:
-        """A table for documents."""
+    def to_markdown(self, short: bool = False) -> str:
+        """A table for documents.
+
+        Args:
+            short: the names of the models alone, without their equations.
+        """
         lines = ["| call | model | density | sampling | log-det | source |", "|---|---|---|---|---|---|"]
         for row in self.rows:
-            cells = (f"`pf.flows.{row.call}`", row.summary, row.density, row.sampling, row.log_det, row.source)
+            model = row.summary.partition(":")[0] if short else row.summary
+            cells = (f"`pf.flows.{row.call}`", model, row.density, row.sampling, row.log_det, row.source)
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines) + "\n"
 
 
 def describe_zoo(
-    zoo: Mapping[str, Callable[..., Flow]], variants: Sequence[tuple[str, Mapping[str, Any]]] = VARIANTS
+    entries: Mapping[str, Entry] = ENTRIES, variants: Sequence[tuple[str, Mapping[str, Any]]] = VARIANTS
 ) -> Description:
-    """The facts about each function of a zoo; nothing is computed, for the models are only traced.
+    """The facts about each entry of a zoo; nothing is computed, for the models are only traced.
 
     Args:
-        zoo: functions by name.
+        entries: by name.
         variants: options that make another model of one of them.
     """
     rows = []
-    for name, make in zoo.items():
+    for name, entry in entries.items():
         own = [{}, *(options for variant, options in variants if variant == name)]
-        rows += [_facts(name, make, options) for options in own]
+        rows += [_facts(entry, options) for options in own]
     return Description(tuple(rows))
 
 
-def _facts(name: str, make: Callable[..., Flow], options: Mapping[str, Any]) -> FlowFacts:
-    text = inspect.getdoc(make) or ""
-    traits = _traits(make, options)
+def _facts(entry: Entry, options: Mapping[str, Any]) -> FlowFacts:
+    traits = traits_of(entry, options)
     written = ", ".join(f"{key}={value!r}" for key, value in options.items())
     return FlowFacts(
-        call=f"{name}({written})" if written else name,
-        summary=_plain(text.split("\n\n")[0]),
+        call=f"{entry.name}({written})" if written else entry.name,
+        summary=plain(entry.summary),
         density=traits.inverse,
         sampling=traits.forward,
         log_det=traits.log_det,
-        conditional="condition_dim" in inspect.signature(make).parameters,
-        source=section(text, "Source"),
+        conditional=True,
+        source=plain(entry.source),
     )
 
 
-def _traits(make: Callable[..., Flow], options: Mapping[str, Any]) -> Traits:
-    flow = eqx.filter_eval_shape(lambda key: make(key, dim=2, **options), jax.random.key(0))
+def traits_of(entry: Entry, options: Mapping[str, Any]) -> Traits:
+    """The traits of the bijection that an entry builds with these options."""
+    flow = eqx.filter_eval_shape(lambda key: build(entry, key, {"dim": 2, **options}), jax.random.key(0))
     return flow.bijection.traits
-
-
-def section(text: str, title: str) -> str:
-    """A section of a docstring, on one line; empty if there is none."""
-    found = re.search(rf"^{title}:\s*(.+?)(?:\n\s*\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    return _plain(found[1]).rstrip(".") if found else ""
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,39 @@
+"""From an entry of the zoo and its options to the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pushforward._types import PRNGKeyArray
+from pushforward.distributions import Flow
+from pushforward.flows.autoregressive import arranged, autoregressive, block
+from pushforward.flows.coupling import coupling
+from pushforward.flows.gaussianization import elementwise
+from pushforward.flows.plan import Plan, plan_of
+from pushforward.flows.registry import Entry
+from pushforward.flows.residual import contractive, low_rank
+from pushforward.flows.velocity import neural_ode, regression
+
+BUILDERS: dict[str, Callable[[Plan], Flow]] = {
+    "arranged": arranged,
+    "autoregressive": autoregressive,
+    "block": block,
+    "contractive": contractive,
+    "coupling": coupling,
+    "elementwise": elementwise,
+    "low_rank": low_rank,
+    "neural_ode": neural_ode,
+    "regression": regression,
+}
+
+
+def build(entry: Entry, key: PRNGKeyArray, given: Mapping[str, Any]) -> Flow:
+    """The flow of an entry.
+
+    Args:
+        entry: of the zoo.
+        key: for the initial weights.
+        given: `dim`, and what is not to be the default.
+    """
+    return BUILDERS[entry.builder](plan_of(entry, key, given))

@@ -1,0 +1,238 @@
+"""What an entry of the zoo is: data, from which the signature, the docstring and every check of options follow.
+
+Nothing here needs JAX but `make`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pushforward.flows.maps import MAPS, maps_on
+from pushforward.flows.options import BASES_ON, LINEAR_ON, MAP_OPTIONS, Option, Space, options_of
+
+if TYPE_CHECKING:
+    from pushforward.distributions import Flow
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Those that are about the event, and no options of a flow's architecture: a table decides them.
+EVENT = {
+    "dim": "length of an event.",
+    "condition_dim": "length of the condition, None for an unconditional flow.",
+    "base": "distribution of the latent; None is a standard normal.",
+}
+# Builders whose layers have no networks unless they are conditional, whatever their width and depth say.
+WITHOUT_NETWORKS = ("low_rank", "elementwise")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A flow of the zoo.
+
+    Args:
+        name: of its function in `pushforward.flows`.
+        builder: in `pushforward.flows.build.BUILDERS`: what assembles it.
+        options: its options by name, with its own defaults; with a scalar map, the options of all maps among them.
+        summary: one line, with the equation.
+        notes: what else there is to say, in paragraphs.
+        source: authors, year, where.
+        cost: of a log-density and of a sample, as in `Traits`, with the options' defaults.
+        log_det: as in `Traits`, likewise.
+        space: `"line"`, or `"circle"` for angles in radians.
+        fast: the direction in closed form, `"score"` or `"sample"`.
+    """
+
+    name: str
+    builder: str
+    options: Mapping[str, Option]
+    summary: str
+    notes: str
+    source: str
+    cost: tuple[str, str]
+    log_det: str
+    space: Space
+    fast: str
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The names of the distributions that its latent may have."""
+        return BASES_ON[self.space]
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether it has networks without a condition, too."""
+        return self.builder not in WITHOUT_NETWORKS
+
+    def accepted(self, scalar_map: Any = None) -> tuple[str, ...]:
+        """The options that it has with a scalar map, by name or as an object; None is its own."""
+        chosen = self.options["scalar_map"].default if scalar_map is None and self.has_map else scalar_map
+        of_map = MAPS[chosen].options if isinstance(chosen, str) and chosen in MAPS else ()
+        return tuple(name for name in self.options if name not in MAP_OPTIONS or not self.has_map or name in of_map)
+
+    @property
+    def has_map(self) -> bool:
+        """Whether its scalar map is an option."""
+        return "scalar_map" in self.options
+
+    def foreign(self, given: Mapping[str, Any]) -> str | None:
+        """One sentence on an option that it does not have, None if it has all that are given."""
+        accepted = self.accepted(given.get("scalar_map"))
+        unknown = [name for name in given if name not in accepted]
+        if not unknown:
+            return None
+        of_map = ""
+        if self.has_map and unknown[0] in MAP_OPTIONS:
+            chosen = given.get("scalar_map", self.options["scalar_map"].default)
+            of_map = f" with scalar_map {chosen!r}" if isinstance(chosen, str) else " with a scalar map that is built"
+        return f"{unknown[0]} is no option of the flow {self.name}{of_map}. It has {', '.join(accepted)}."
+
+    def wrong(self, given: Mapping[str, Any]) -> str | None:
+        """One sentence on a name that is not allowed here, or on an option that it does not have; else None."""
+        for name, option in self.options.items():
+            value = given.get(name)
+            if isinstance(value, str) and option.words and value not in option.words:
+                return option.wrong(self.name, value)
+        return self.foreign(given)
+
+    def default(self, name: str, scalar_map: Any = None) -> Any:
+        """The default of one of its options, with a scalar map."""
+        if name in MAP_OPTIONS and self.has_map:
+            chosen = self.options["scalar_map"].default if scalar_map is None else scalar_map
+            return MAPS[chosen].defaults.get(name, self.options[name].default)
+        return self.options[name].default
+
+    def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All its options, those that are not given with their defaults.
+
+        Raises:
+            TypeError: an option is none of this flow's.
+            ValueError: it is out of its bounds.
+        """
+        given = {name: value for name, value in given.items() if value is not None or name not in MAP_OPTIONS}
+        if isinstance(given.get("scalar_map"), str) and self.has_map:  # first, for the other options depend on it
+            self.options["scalar_map"].check(self.name, given["scalar_map"])
+        sentence = self.foreign(given)
+        if sentence is not None:
+            raise TypeError(sentence)
+        for name, value in given.items():
+            self.options[name].check(self.name, value)
+        chosen = given.get("scalar_map")
+        full = {name: self.default(name, chosen) for name in self.accepted(chosen)} | given
+        if given.get("adjacency") is not None and "linear" not in given:
+            full["linear"] = None  # a mixing layer would join what the graph keeps apart
+        return full
+
+    def signature(self) -> inspect.Signature:
+        """The signature of its function: None stands for an option that belongs to other scalar maps."""
+        kinds = inspect.Parameter
+        own = self.accepted()
+        made = [kinds("key", kinds.POSITIONAL_OR_KEYWORD), kinds("dim", kinds.KEYWORD_ONLY, annotation=int)]
+        made += [kinds(name, kinds.KEYWORD_ONLY, default=None) for name in ("condition_dim", "base")]
+        for name in sorted(self.options, key=lambda name: name not in own):
+            value = self.default(name) if name in own else None
+            made.append(kinds(name, kinds.KEYWORD_ONLY, default=value))
+        return inspect.Signature(made)
+
+    def doc(self) -> str:
+        """The docstring of its function."""
+        own = self.accepted()
+        lines = ["key: JAX key for the initial weights.", *(f"{name}: {text}" for name, text in EVENT.items())]
+        for name in own:
+            default = self.default(name)
+            lines.append(
+                f"{name}: {self.options[name].text} It is {self.options[name].expected}; {default!r} by default."
+            )
+        others = [name for name in self.options if name not in own]
+        if others:
+            lines.append(f"{', '.join(others)}: They belong to other scalar maps.")
+        scoring, sampling = self.cost
+        sections = {
+            "Args": lines,
+            "Cost": [f"scoring {scoring}, sampling {sampling}; log-det {self.log_det}."],
+            "Raises": [
+                "TypeError: an option is none of this flow's, or of another kind.",
+                "ValueError: an option is out of its bounds, or options exclude each other.",
+            ],
+            "Source": [f"{self.source}."],
+        }
+        head = "\n\n".join(part for part in (self.summary, self.notes) if part)
+        return head + "".join(f"\n\n{title}:\n" + "\n".join(map(_wrapped, rows)) for title, rows in sections.items())
+
+
+def _wrapped(row: str) -> str:
+    return textwrap.fill(row, 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+
+
+ENTRIES: dict[str, Entry] = {}
+
+
+def entry(
+    builder: str,
+    options: Any,
+    *,
+    source: str,
+    cost: tuple[str, str] = ("parallel", "parallel"),
+    log_det: str = "exact",
+    space: Space = "line",
+    fast: str = "score",
+    **defaults: Any,
+) -> Callable[[Function], Function]:
+    """Enter a function in the zoo: its signature and docstring follow from the declaration.
+
+    Args:
+        builder: as in `Entry`, as are those below.
+        options: the groups of options that it has, as a `TypedDict`.
+        source: authors, year, where.
+        cost: of a log-density and of a sample.
+        log_det: its exactness.
+        space: where its events live.
+        fast: the direction in closed form.
+        defaults: where they are not those of the options.
+    """
+
+    def enter(function: Function) -> Function:
+        name = function.__name__
+        declared = options_of(options)
+        own = {
+            key: dataclasses.replace(option, default=defaults.get(key, option.default))
+            for key, option in declared.items()
+        }
+        for key, words in (("linear", LINEAR_ON[space]), ("scalar_map", maps_on(space))):
+            if key in own:
+                own[key] = dataclasses.replace(own[key], words=words)
+        summary, _, notes = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+        made = Entry(name, builder, own, summary, notes, source, cost, log_det, space, fast)
+        ENTRIES[name] = made
+        function.__signature__ = made.signature()  # pyright: ignore[reportFunctionMemberAccess]
+        function.__doc__ = made.doc()
+        return function
+
+    return enter
+
+
+def entry_of(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in ENTRIES:
+        raise ValueError(f"flows: expected one of {', '.join(ENTRIES)}, got {name!r}. Choose one of them.")
+    return ENTRIES[name]
+
+
+def plain(text: str) -> str:
+    """A text on one line, as a cell of a table has it."""
+    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+
+
+def make(name: str, key: Any, options: Mapping[str, Any]) -> Flow:
+    """The flow of that entry, with these options."""
+    from pushforward.flows.build import build
+
+    return build(ENTRIES[name], key, options)

@@ -12,6 +12,7 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractTwoWayBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
+from pushforward.nets.per_event import for_rows
 
 
 def half_split(dim: int) -> np.ndarray:
@@ -30,7 +31,8 @@ class Coupling(AbstractTwoWayBijection):
     Args:
         split: booleans, True where a coordinate is transformed: `half_split(dim)`, `alternating_split(dim)`, or any.
         conditioner: from the passing coordinates `(n_passing, n)` (and the condition `(*cond_shape, n)`) to
-            parameters `(n_params, n_transformed, n)`, the batch on the last axis; an `MLP` or `ResidualMLP`.
+            parameters `(n_params, n_transformed, n)`, the batch on the last axis; an `MLP` or `ResidualMLP`. A network
+            for one event, such as `eqx.nn.MLP(n_passing, n_params * n_transformed, ...)`, is mapped over the rows.
         scalar_map: the map of each transformed coordinate.
         cond_shape: shape of the condition that the conditioner takes, None if unconditional.
 
@@ -63,14 +65,27 @@ class Coupling(AbstractTwoWayBijection):
             fix = "Use half_split(dim), or mark each transformed coordinate with True."
             raise ValueError(message("Coupling", "a vector of booleans, one or more True", f"{split!r}", fix))
         self.split = tuple(bool(b) for b in mask)
-        self.conditioner, self.scalar_map = conditioner, scalar_map
+        self.scalar_map = scalar_map
         self.in_shape = self.out_shape = (len(self.split),)
         self.cond_shape, self.traits = cond_shape, scalar_map.traits
         expected = (scalar_map.n_params, int(mask.sum()))
-        out_shape = getattr(conditioner, "out_shape", expected)
-        if out_shape != expected:
+        out_shape = getattr(conditioner, "out_shape", None)
+        if out_shape not in (None, expected):
             fix = f"Build it with out_shape={expected}: parameters by transformed coordinates."
             raise ValueError(message("Coupling", f"a conditioner with output {expected}", f"{out_shape}", fix))
+        # The library's networks say what they give; of any other it is found out whether it takes rows or one event.
+        n_passing = len(self.split) - expected[1]
+        self.conditioner = (
+            conditioner if out_shape is not None else for_rows(conditioner, n_passing, expected, cond_shape)
+        )
+        if self.conditioner is None:
+            given = f"({n_passing}, n)" + ("" if cond_shape is None else f" and conditions {(*cond_shape, 'n')}")
+            wanted = f"a conditioner from {given} to ({expected[0]}, {expected[1]}, n), the batch on the last axis"
+            fix = (
+                f"Use MLP(key, {n_passing}, {expected}), or a network for one event from {n_passing} numbers to "
+                f"{expected[0] * expected[1]}, such as eqx.nn.MLP."
+            )
+            raise ValueError(message("Coupling", wanted, f"{type(conditioner).__name__}, which is not one", fix))
 
     def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool

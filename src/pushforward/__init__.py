@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         io,
         metrics,
         nets,
+        numerics,
         objectives,
         paths,
         plotting,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from pushforward._checks import ConvergenceError
     from pushforward._types import Fixed, Traits, combine, trainable
     from pushforward.bijections import (
+        AbstractBatchedBijection,
         AbstractBijection,
+        AbstractComposite,
         AbstractScalarMap,
         ActNorm,
         AdditiveMap,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         Reverse,
         Scan,
         Standardize,
+        Unit,
         Vmap,
         initialise,
     )
@@ -85,6 +89,7 @@ _MODULES = (
     "io",
     "metrics",
     "nets",
+    "numerics",
     "objectives",
     "paths",
     "plotting",
@@ -95,7 +100,9 @@ _NAMES = {
     "_checks": ("ConvergenceError",),
     "_types": ("Fixed", "Traits", "combine", "trainable"),
     "bijections": (
+        "AbstractBatchedBijection",
         "AbstractBijection",
+        "AbstractComposite",
         "AbstractScalarMap",
         "ActNorm",
         "AdditiveMap",
@@ -113,6 +120,7 @@ _NAMES = {
         "Reverse",
         "Scan",
         "Standardize",
+        "Unit",
         "Vmap",
         "initialise",
     ),

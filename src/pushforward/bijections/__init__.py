@@ -1,7 +1,14 @@
 """Bijections: invertible maps of one event with their log-determinants."""
 
 from pushforward.bijections.autoregressive import Autoregressive
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import (
+    AbstractBatchedBijection,
+    AbstractBijection,
+    AbstractComposite,
+    AbstractSolvedBijection,
+    AbstractTwoWayBijection,
+    Layout,
+)
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
@@ -58,15 +65,19 @@ from pushforward.bijections.supports import (
     biject_to,
 )
 from pushforward.bijections.sylvester import Sylvester
-from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.units import ColumnUnits, Unit
 from pushforward.bijections.whitening import PartialWhitening
 
 __all__ = [
     "ELU",
+    "AbstractBatchedBijection",
     "AbstractBijection",
+    "AbstractComposite",
     "AbstractOrthogonal",
     "AbstractScalarMap",
+    "AbstractSolvedBijection",
     "AbstractSupport",
+    "AbstractTwoWayBijection",
     "ActNorm",
     "AdditiveMap",
     "Affine",
@@ -99,6 +110,7 @@ __all__ = [
     "Invert",
     "LULinear",
     "LambertW",
+    "Layout",
     "LeakyReLU",
     "LinearRationalSplineMap",
     "LinearSplineMap",
@@ -140,6 +152,7 @@ __all__ = [
     "Tanh",
     "Torus",
     "TriangularLinear",
+    "Unit",
     "Vmap",
     "WithCondition",
     "alternating_split",

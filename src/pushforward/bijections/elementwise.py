@@ -37,8 +37,6 @@ class Affine(AbstractBatchedBijection):
     negative: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, loc: Any = 0.0, scale: Any = 1.0, shape: Shape | None = None):
         values = np.asarray(scale, dtype=float)
@@ -52,7 +50,6 @@ class Affine(AbstractBatchedBijection):
         self.log_scale = jnp.asarray(np.broadcast_to(np.log(np.abs(values)), shape), dtype)
         self.negative = jnp.asarray(np.broadcast_to(values < 0, shape))
         self.in_shape = self.out_shape = tuple(shape)
-        self.cond_shape, self.traits = None, Traits()
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         scale = jnp.where(self.negative, -1, 1) * jnp.exp(self.log_scale)
@@ -82,8 +79,6 @@ class Standardize(AbstractBatchedBijection):
     scale: Fixed
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, loc: Any, scale: Any):
         loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
@@ -93,7 +88,6 @@ class Standardize(AbstractBatchedBijection):
             raise ValueError(message("Standardize", "finite loc and scale > 0 of the same shape", got, fix))
         self.loc, self.scale = Fixed(loc), Fixed(scale)  # pyright: ignore[reportArgumentType] - NumPy keeps float64
         self.in_shape = self.out_shape = loc.shape
-        self.cond_shape, self.traits = None, Traits()
 
     @staticmethod
     def fit(x: Any, weights: Any = None) -> Standardize:

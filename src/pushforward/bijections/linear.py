@@ -13,7 +13,7 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int, message
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
@@ -34,12 +34,9 @@ class Reverse(AbstractBatchedBijection):
 
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, dim: int):
         self.in_shape = self.out_shape = (check_int("Reverse", "dim", dim, 1),)
-        self.cond_shape, self.traits = None, Traits()
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return x[::-1], jnp.zeros(x.shape[-1:], x.dtype)
@@ -62,8 +59,6 @@ class Permutation(AbstractBatchedBijection):
     inverse_indices: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, indices: Sequence[int] | np.ndarray | Array):
         # Inside jit the values are not known; there the only caller is `random`, whose indices are right.
@@ -75,7 +70,6 @@ class Permutation(AbstractBatchedBijection):
         self.indices = jnp.asarray(indices, jnp.int32)
         self.inverse_indices = jnp.argsort(self.indices).astype(jnp.int32)
         self.in_shape = self.out_shape = self.indices.shape
-        self.cond_shape, self.traits = None, Traits()
 
     @staticmethod
     def random(key: PRNGKeyArray, dim: int) -> Permutation:
@@ -110,8 +104,6 @@ class LULinear(AbstractBatchedBijection):
     permutation: Permutation
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int):
         dim = check_int("LULinear", "dim", dim, 1)
@@ -120,7 +112,6 @@ class LULinear(AbstractBatchedBijection):
         self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
         self.permutation = Permutation.random(permutation_key, dim)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def _factors(self, dtype: Any) -> tuple[Array, Array, Array]:
         one = jnp.eye(*self.lower.shape, dtype=dtype)
@@ -171,8 +162,6 @@ class TriangularLinear(AbstractBatchedBijection):
     lower: bool = eqx.field(static=True)
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int, *, lower: bool = True):
         dim = check_int("TriangularLinear", "dim", dim, 1)
@@ -180,7 +169,6 @@ class TriangularLinear(AbstractBatchedBijection):
         self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
         self.lower = bool(lower)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.weight)
@@ -215,15 +203,12 @@ class FullLinear(AbstractBatchedBijection):
     bias: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int):
         dim = check_int("FullLinear", "dim", dim, 1)
         self.weight = jnp.eye(dim) + jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
         self.bias = jnp.zeros(dim)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.weight)

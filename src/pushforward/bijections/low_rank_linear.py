@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
 from pushforward.bijections.linear import INITIAL_MIX, MAX_LOG_DIAGONAL, triangular
 from pushforward.numerics.bounded import soft_clamp
@@ -55,8 +55,6 @@ class LowRankLinear(AbstractBatchedBijection):
     log_core: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int, rank: int):
         dim = check_int("LowRankLinear", "dim", dim, 1)
@@ -67,7 +65,6 @@ class LowRankLinear(AbstractBatchedBijection):
         self.outside = jax.random.uniform(keys[1], (dim, rank), minval=-1.0) * (INITIAL_MIX / dim)
         self.core = jax.random.uniform(keys[2], (rank, rank), minval=-1.0) * (INITIAL_MIX / rank)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def _parts(self, dtype: Any) -> tuple[Array, Array, Array, Array, Array]:
         """Log-scales, U, V, and the triangular factors of C."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import expm, solve_triangular
 
 from pushforward._checks import check_int
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractTwoWayBijection, along
 from pushforward.bijections.linear import INITIAL_MIX, triangular
 from pushforward.numerics.householder import compact
@@ -61,8 +61,6 @@ class Householder(AbstractOrthogonal):
     vectors: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int, n_reflections: int | None = None):
         dim = check_int("Householder", "dim", dim, 1)
@@ -72,7 +70,6 @@ class Householder(AbstractOrthogonal):
         odd = (jnp.arange(k) % 2 == 1)[:, None]
         self.vectors = jnp.where(odd, jnp.roll(first, 1, axis=0) + INITIAL_MIX * other, first)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def matrix(self, dtype: Any = None) -> Array:
         unit, mixed = compact(self.vectors.astype(self.vectors.dtype if dtype is None else dtype))
@@ -110,14 +107,11 @@ class Cayley(AbstractOrthogonal):
     weight: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int):
         dim = check_int("Cayley", "dim", dim, 1)
         self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def matrix(self, dtype: Any = None) -> Array:
         skew = _skew(self.weight, dtype)
@@ -147,14 +141,11 @@ class MatrixExponential(AbstractOrthogonal):
     weight: Array
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int):
         dim = check_int("MatrixExponential", "dim", dim, 1)
         self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def matrix(self, dtype: Any = None) -> Array:
         return expm(_skew(self.weight, dtype))
@@ -188,8 +179,6 @@ class QRLinear(AbstractBatchedBijection):
     orthogonal: Householder
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, dim: int, n_reflections: int | None = None):
         dim = check_int("QRLinear", "dim", dim, 1)
@@ -198,7 +187,6 @@ class QRLinear(AbstractBatchedBijection):
         self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
         self.orthogonal = Householder(orthogonal_key, dim, n_reflections)
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.upper)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_int
-from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.units import LEAST
 
@@ -42,12 +42,9 @@ class StickBreaking(AbstractBatchedBijection):
 
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, dim: int):
         self.in_shape = self.out_shape = (check_int("StickBreaking", "dim", dim, 1),)
-        self.cond_shape, self.traits = None, Traits()
 
     def _centre(self, x: Array) -> Array:
         # Parts of the stick that make all shares equal at x = 0.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int
-from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
+from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
 
 # A direction is widened to this standard deviation, that of the columns being 1. Over eight tables flow matching gained
@@ -51,14 +51,11 @@ class PartialWhitening(AbstractBatchedBijection):
     loc: Fixed
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
-    traits: Traits = eqx.field(static=True)
 
     def __init__(self, dim: int):
         dim = check_int("PartialWhitening", "dim", dim, 1)
         self.factor, self.scale, self.loc = Fixed(jnp.eye(dim)), Fixed(jnp.ones(dim)), Fixed(jnp.zeros(dim))
         self.in_shape = self.out_shape = (dim,)
-        self.cond_shape, self.traits = None, Traits()
 
     def _log_det(self, rows: Array) -> Array:
         return jnp.broadcast_to(2 * jnp.sum(jnp.log(jnp.diagonal(self.factor.value))), rows.shape[-1:])

@@ -67,13 +67,14 @@ def for_rows(net: Callable[..., Any], in_size: int, out_shape: Shape, cond_shape
         try:
             return jax.eval_shape(function, *arguments).shape
         # What a network of users raises at a shape that it does not take is not known.
-        except Exception:  # noqa: BLE001
+        except Exception:
             return None
 
     of_rows = shape_of(lambda *given: net(*given), n)
-    if of_rows is not None and len(of_rows) == len(out_shape) + 1:
-        if all(found in (1, wanted) for found, wanted in zip(of_rows, (*out_shape, n), strict=True)):
-            return net
+    wanted = (*out_shape, n)
+    fits = of_rows is not None and len(of_rows) == len(wanted)
+    if fits and all(found in (1, size) for found, size in zip(of_rows, wanted, strict=True)):
+        return net
     for joined in (True,) if cond_shape is None else (False, True):
         wrapped = PerEvent(net, out_shape, joined)
         if shape_of(lambda x, condition=None, wrapped=wrapped: wrapped._one(x, condition)) == out_shape:

@@ -93,7 +93,7 @@ def _start(layer: AbstractBijection, rows: Array, condition: Array | None, forwa
         log_deviation = jnp.where(deviation > MIN_DEVIATION, jnp.log(jnp.maximum(deviation, MIN_DEVIATION)), 0.0)
         new = (-log_deviation, -mean * jnp.exp(-log_deviation)) if forward else (log_deviation, mean)
         layer = eqx.tree_at(lambda b: (b.log_scale, b.bias), layer, new)
-    elif isinstance(layer, PartialWhitening):
+    elif type(layer) is PartialWhitening:
         layer = whitened_by(layer, rows, forward)
     elif forward and is_mixture_layer(layer):
         layer = fitted_to(layer, rows)

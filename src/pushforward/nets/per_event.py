@@ -72,11 +72,14 @@ def for_rows(net: Callable[..., Any], in_size: int, out_shape: Shape, cond_shape
 
     of_rows = shape_of(lambda *given: net(*given), n)
     wanted = (*out_shape, n)
-    fits = of_rows is not None and len(of_rows) == len(wanted)
-    if fits and all(found in (1, size) for found, size in zip(of_rows, wanted, strict=True)):
+    if of_rows is not None and len(of_rows) == len(wanted) and all(map(_broadcasts, of_rows, wanted)):
         return net
     for joined in (True,) if cond_shape is None else (False, True):
         wrapped = PerEvent(net, out_shape, joined)
         if shape_of(lambda x, condition=None, wrapped=wrapped: wrapped._one(x, condition)) == out_shape:
             return wrapped
     return None
+
+
+def _broadcasts(size: int, wanted: int) -> bool:
+    return size in (1, wanted)

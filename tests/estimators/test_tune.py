@@ -32,6 +32,8 @@ class Played:
 
     def __call__(self, prepared: Any, recipe: Any, seeds: Any, **options: Any) -> Any:
         number = len(self.calls)
+        stopping, _, reporting = options.pop("options")
+        options |= {"max_seconds": stopping.max_seconds, "learning_rate": options["optimizer"].learning_rate}
         self.calls.append(SimpleNamespace(prepared=prepared, recipe=recipe, seeds=seeds, **options))
         self.now += 10.0
         act = self.acts.get(number)
@@ -40,7 +42,7 @@ class Played:
         nats = -abs(math.log(options["learning_rate"] / 1e-3))
         for epoch in (1, 10, 20):
             fall = 100.0 if act == "bad" else 0.0
-            options["callback"]({"epoch": epoch, "held_out_nats": nats - 1 / epoch - fall, "step": 10 * epoch})
+            reporting.callback({"epoch": epoch, "held_out_nats": nats - 1 / epoch - fall, "step": 10 * epoch})
         nats = math.nan if act == "nan" else nats
         verdict = SimpleNamespace(
             held_out_nats=nats,

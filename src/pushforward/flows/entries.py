@@ -48,7 +48,7 @@ class Angular(
     """Options of such layers over angles."""
 
 
-@entry("coupling", Coupling, source="Dinh, Krueger, Bengio, 2014, arXiv 1410.8516", scalar_map="additive", linear="lu")
+@entry("coupling", Coupling, source="Dinh, Krueger, Bengio, 2014, arXiv 1410.8516", scalar_map="additive")
 def nice(key: PRNGKeyArray, **options: Unpack[Coupling]) -> Flow:
     r"""NICE: additive couplings, $y_T = x_T + t(x_P)$; volume-preserving but for the linear layers.
 
@@ -57,7 +57,7 @@ def nice(key: PRNGKeyArray, **options: Unpack[Coupling]) -> Flow:
     return make("nice", key, options)
 
 
-@entry("coupling", Coupling, source="Dinh, Sohl-Dickstein, Bengio, 2017, arXiv 1605.08803", linear="lu")
+@entry("coupling", Coupling, source="Dinh, Sohl-Dickstein, Bengio, 2017, arXiv 1605.08803")
 def realnvp(key: PRNGKeyArray, **options: Unpack[Coupling]) -> Flow:
     r"""RealNVP: affine couplings, $y_T = x_T\,e^{s(x_P)} + t(x_P)$ with a bounded log-scale."""
     return make("realnvp", key, options)
@@ -68,7 +68,6 @@ def realnvp(key: PRNGKeyArray, **options: Unpack[Coupling]) -> Flow:
     AlongGraph,
     source="Papamakarios, Pavlakou, Murray, 2017, eq. 3-6, arXiv 1705.07057",
     cost=("parallel", "sequential"),
-    linear="lu",
 )
 def maf(key: PRNGKeyArray, **options: Unpack[AlongGraph]) -> Flow:
     r"""Masked autoregressive flow: $z_i = x_i\,e^{s_i(x_{<i})} + t_i(x_{<i})$, scored in one pass.
@@ -85,7 +84,6 @@ def maf(key: PRNGKeyArray, **options: Unpack[AlongGraph]) -> Flow:
     source="Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling, 2016, eq. 9-10, arXiv 1606.04934",
     cost=("sequential", "parallel"),
     fast="sample",
-    linear="lu",
 )
 def iaf(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     r"""Inverse autoregressive flow: $x_i = z_i\,e^{s_i(z_{<i})} + t_i(z_{<i})$, sampled in one pass.
@@ -102,7 +100,6 @@ def iaf(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     source="Durkan, Bekasov, Murray, Papamakarios, 2019, arXiv 1906.04032",
     cost=("parallel", "sequential"),
     scalar_map="rational_quadratic",
-    linear="lu",
     split=None,
 )
 def nsf(key: PRNGKeyArray, **options: Unpack[Arranged]) -> Flow:
@@ -121,7 +118,6 @@ def nsf(key: PRNGKeyArray, **options: Unpack[Arranged]) -> Flow:
     cost=("parallel", "iterative"),
     n_layers=3,
     scalar_map="sigmoidal",
-    linear="lu",
 )
 def naf(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     r"""Neural autoregressive flow: $z_i = m(x_i; \theta_i(x_{<i}))$ with $m$ a network of positive weights.
@@ -138,7 +134,6 @@ def naf(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     source="Ho, Chen, Srinivas, Duan, Abbeel, 2019, arXiv 1902.00275",
     cost=("parallel", "iterative"),
     scalar_map="logistic_mixture",
-    linear="lu",
     activation="elu",
     actnorm=True,
 )
@@ -163,7 +158,6 @@ class Gaussianization(declared.Event, declared.Stack, declared.Activated, total=
     "elementwise",
     Gaussianization,
     source='Chen and Gopinath, 2000, "Gaussianization", NIPS 13; Meng, Song, Song, Ermon, 2020, arXiv 2003.01941',
-    cost=("parallel", "iterative"),
     n_layers=8,
     linear="rotation",
 )
@@ -184,6 +178,7 @@ def gaussianization(key: PRNGKeyArray, **options: Unpack[Gaussianization]) -> Fl
     source="Ramasinghe, Fernando, Khan, Barnes, 2021, arXiv 2102.03509",
     cost=("parallel", "iterative"),
     scalar_map="bernstein",
+    linear="reverse",
 )
 def bernstein(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     r"""Bernstein polynomial flow: each coordinate through a polynomial with increasing Bernstein coefficients."""
@@ -198,9 +193,9 @@ class Block(declared.Event, declared.Stack, declared.Network, total=False):
     "block",
     Block,
     source="De Cao, Titov, Aziz, 2019, arXiv 1904.04676",
-    cost=("parallel", "iterative"),
     n_layers=1,
     width=10,
+    linear="reverse",
 )
 def bnaf(key: PRNGKeyArray, **options: Unpack[Block]) -> Flow:
     r"""Block neural autoregressive flow: $z = (1 - \alpha)\,x + \alpha\,N(x)$, $N$ one masked, monotone network.
@@ -216,7 +211,6 @@ def bnaf(key: PRNGKeyArray, **options: Unpack[Block]) -> Flow:
     source="Jaini, Selby, Yu, 2019, arXiv 1905.02325",
     cost=("parallel", "iterative"),
     scalar_map="sum_of_squares",
-    linear="lu",
 )
 def sos(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     r"""Sum-of-squares polynomial flow: $z_i = \int_0^{x_i} \sum_k p_k(t; x_{<i})^2\,dt + c_i(x_{<i})$."""
@@ -230,6 +224,7 @@ def sos(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     cost=("parallel", "iterative"),
     n_layers=3,
     scalar_map="integral",
+    linear="reverse",
 )
 def umnn(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
     r"""Unconstrained monotonic neural network flow: $z_i = \int_0^{x_i} g(t; h_i(x_{<i}))\,dt + b_i(x_{<i})$.
@@ -258,7 +253,6 @@ class Sylvester(Planar, declared.Rank, total=False):
     source="Rezende and Mohamed, 2015, section 4.1, arXiv 1505.05770",
     cost=("parallel", "iterative"),
     n_layers=16,
-    linear="lu",
 )
 def planar(key: PRNGKeyArray, **options: Unpack[Planar]) -> Flow:
     r"""Planar flow: layers $x + \hat u\,h(w \cdot x + b)$, each bending space along one direction.
@@ -270,7 +264,7 @@ def planar(key: PRNGKeyArray, **options: Unpack[Planar]) -> Flow:
     return make("planar", key, options)
 
 
-@entry("low_rank", Radial, source="Rezende and Mohamed, 2015, section 4.1, arXiv 1505.05770", n_layers=16, linear="lu")
+@entry("low_rank", Radial, source="Rezende and Mohamed, 2015, section 4.1, arXiv 1505.05770", n_layers=16)
 def radial(key: PRNGKeyArray, **options: Unpack[Radial]) -> Flow:
     r"""Radial flow: layers $x + \beta\,(x - x_0) / (\alpha + |x - x_0|)$, each drawing points to a centre or away.
 
@@ -286,7 +280,6 @@ def radial(key: PRNGKeyArray, **options: Unpack[Radial]) -> Flow:
     source="van den Berg, Hasenclever, Tomczak, Welling, 2018, arXiv 1803.05649",
     cost=("parallel", "iterative"),
     n_layers=8,
-    linear="lu",
 )
 def sylvester(key: PRNGKeyArray, **options: Unpack[Sylvester]) -> Flow:
     r"""Sylvester flow: layers $x + Q R\,h(\tilde R Q^\top x + b)$ of `rank` hidden units each.
@@ -317,7 +310,6 @@ class ResidualFlow(Contractive, declared.ExactTerms, total=False):
     cost=("parallel", "iterative"),
     log_det="biased",
     n_layers=16,
-    linear="lu",
 )
 def iresnet(key: PRNGKeyArray, **options: Unpack[IResNet]) -> Flow:
     r"""Invertible residual network: $z = x + g(x)$ with $\operatorname{Lip}(g) < 1$, trained by a truncated series.
@@ -337,7 +329,6 @@ def iresnet(key: PRNGKeyArray, **options: Unpack[IResNet]) -> Flow:
     cost=("iterative", "iterative"),
     log_det="unbiased",
     n_layers=16,
-    linear="lu",
 )
 def residual_flow(key: PRNGKeyArray, **options: Unpack[ResidualFlow]) -> Flow:
     r"""Residual Flow: $z = x + g(x)$ with $\operatorname{Lip}(g) < 1$, trained by an unbiased log-determinant.
@@ -355,6 +346,7 @@ def residual_flow(key: PRNGKeyArray, **options: Unpack[ResidualFlow]) -> Flow:
     source="Rezende, Papamakarios, Racanière, Albergo, Kanwar, Shanahan, Cranmer, 2020, arXiv 2002.02428",
     space="circle",
     scalar_map="circular_spline",
+    linear="reverse",
     autoregressive=False,
     split=None,
 )
@@ -383,7 +375,6 @@ class CNF(FFJORD, declared.Potential, total=False):
     CNF,
     source="Chen, Rubanova, Bettencourt, Duvenaud, 2018, arXiv 1806.07366; Onken, Wu Fung, Li, Ruthotto, 2021, arXiv "
     "2006.00104 (potential)",
-    cost=("iterative", "iterative"),
     n_layers=1,
     mixing="concat",
     activation="silu",
@@ -402,7 +393,6 @@ def cnf(key: PRNGKeyArray, **options: Unpack[CNF]) -> Flow:
     "neural_ode",
     FFJORD,
     source="Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud, 2019, arXiv 1810.01367",
-    cost=("iterative", "iterative"),
     log_det="unbiased",
     n_layers=1,
     mixing="concatsquash",
@@ -441,7 +431,6 @@ class NCSN(declared.Event, declared.Regressed, declared.Noise, declared.Levels, 
     "regression",
     FlowMatching,
     source="Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, arXiv 2210.02747",
-    cost=("iterative", "iterative"),
     width=128,
     activation="silu",
     sigma_min=1e-4,
@@ -459,7 +448,6 @@ def flow_matching(key: PRNGKeyArray, **options: Unpack[FlowMatching]) -> Flow:
     "regression",
     RectifiedFlow,
     source="Liu, Gong, Liu, 2023, arXiv 2209.03003",
-    cost=("iterative", "iterative"),
     width=128,
     activation="silu",
 )
@@ -477,7 +465,6 @@ def rectified_flow(key: PRNGKeyArray, **options: Unpack[RectifiedFlow]) -> Flow:
     "regression",
     ScoreSDE,
     source="Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, arXiv 2011.13456",
-    cost=("iterative", "iterative"),
     width=128,
     activation="silu",
 )
@@ -495,7 +482,6 @@ def score_sde(key: PRNGKeyArray, **options: Unpack[ScoreSDE]) -> Flow:
     "regression",
     NCSN,
     source="Song, Ermon, 2019, arXiv 1907.05600; Song, Ermon, 2020, arXiv 2006.09011 (levels)",
-    cost=("iterative", "iterative"),
     width=128,
     activation="silu",
 )

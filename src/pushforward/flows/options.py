@@ -188,7 +188,7 @@ class Mixed(Layers, total=False):
 
     linear: Annotated[
         Linear | None,
-        Option("reverse", "What mixes the coordinates after each layer. Python also takes (key, dim) -> bijection."),
+        Option("lu", "What mixes the coordinates after each layer. Python also takes (key, dim) -> bijection."),
     ]
 
 

@@ -26,6 +26,13 @@ EVENT = {
     "condition_dim": "length of the condition, None for an unconditional flow.",
     "base": "distribution of the latent; None is a standard normal.",
 }
+# What builders cost, a log-density and a sample, where it is not one pass each way; entries may differ.
+COSTS = {
+    "block": ("parallel", "iterative"),
+    "elementwise": ("parallel", "iterative"),
+    "neural_ode": ("iterative", "iterative"),
+    "regression": ("iterative", "iterative"),
+}
 # Builders whose layers have no networks unless they are conditional, whatever their width and depth say.
 WITHOUT_NETWORKS = ("low_rank", "elementwise")
 
@@ -176,7 +183,7 @@ def entry(
     options: Any,
     *,
     source: str,
-    cost: tuple[str, str] = ("parallel", "parallel"),
+    cost: tuple[str, str] | None = None,
     log_det: str = "exact",
     space: Space = "line",
     fast: str = "score",
@@ -188,7 +195,7 @@ def entry(
         builder: as in `Entry`, as are those below.
         options: the groups of options that it has, as a `TypedDict`.
         source: authors, year, where.
-        cost: of a log-density and of a sample.
+        cost: of a log-density and of a sample; None is that of the builder.
         log_det: its exactness.
         space: where its events live.
         fast: the direction in closed form.
@@ -206,7 +213,8 @@ def entry(
             if key in own:
                 own[key] = dataclasses.replace(own[key], words=words)
         summary, _, notes = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
-        made = Entry(name, builder, own, summary, notes, source, cost, log_det, space, fast)
+        costs = COSTS.get(builder, ("parallel", "parallel")) if cost is None else cost
+        made = Entry(name, builder, own, summary, notes, source, costs, log_det, space, fast)
         ENTRIES[name] = made
         function.__signature__ = made.signature()  # pyright: ignore[reportFunctionMemberAccess]
         function.__doc__ = made.doc()

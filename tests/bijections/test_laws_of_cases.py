@@ -22,8 +22,9 @@ import pushforward.bijections
 from cases import CASES, ZOO_CASES, Case
 from pushforward.bijections import AbstractBijection
 from pushforward.distributions import evaluation_form, with_solver
-from pushforward.dynamics import Adaptive
+from pushforward.dynamics import Adaptive, FixedSteps
 from pushforward.testing import (
+    CORE,
     LAWS,
     LawError,
     Trial,
@@ -43,6 +44,7 @@ from pushforward.testing import (
 )
 
 KEY = jax.random.key(2024)
+FEW = FixedSteps("dopri8", 4, "direct")
 SINGLE = Adaptive("tsit5", rtol=1e-6, atol=1e-6, max_steps=10_000)  # a tolerance that single precision can keep
 # The laws of value: what may go wrong in one floating type and not in another.
 OF_VALUE = (
@@ -60,6 +62,14 @@ OF_VALUE = (
 def parameters(cases: Mapping[str, Case], names: Iterable[str]) -> list:
     """Names as parameters of a test, those of cases that are not of low cost marked `thorough`."""
     return [pytest.param(name, marks=[] if cases[name].cost == "low" else pytest.mark.thorough) for name in names]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_core(name: str) -> None:
+    case = CASES[name]
+    trial = replace(case, make=lambda key: with_solver(case.make(key), FEW)).trial(name, KEY, jnp.float64).core
+    for law in CORE:
+        law(trial)
 
 
 @pytest.mark.parametrize("name", parameters(CASES, CASES))

@@ -6,7 +6,7 @@ Example:
     >>> check_bijection(pf.Affine(loc=1.0, scale=2.0, shape=(2,)), jax.random.key(0))
 """
 
-from pushforward.testing.check import LAWS, check_bijection
+from pushforward.testing.check import CORE, LAWS, check_bijection
 from pushforward.testing.law_walk import law_walk
 from pushforward.testing.laws import (
     law_condition,
@@ -28,9 +28,11 @@ from pushforward.testing.laws_of_use import (
     law_traits,
 )
 from pushforward.testing.statistics import check_mean, check_samples
+from pushforward.testing.transforms import law_transforms
 from pushforward.testing.trial import LawError, Tolerance, Trial, cast, randomise
 
 __all__ = [
+    "CORE",
     "LAWS",
     "LawError",
     "Tolerance",
@@ -53,6 +55,7 @@ __all__ = [
     "law_save_load",
     "law_shapes",
     "law_traits",
+    "law_transforms",
     "law_value_only",
     "law_walk",
     "randomise",

@@ -25,6 +25,7 @@ from pushforward.testing.laws_of_use import (
     law_save_load,
     law_traits,
 )
+from pushforward.testing.transforms import law_transforms
 from pushforward.testing.trial import Trial
 
 # In the order of design.md section 2.
@@ -43,6 +44,18 @@ LAWS: tuple[Callable[[Trial], None], ...] = (
     law_traits,
     law_algebra,
     law_integrates,
+    law_transforms,
+)
+# Those that share two compiled programs: a test-suite can afford them for everything in every run, on `Trial.core`.
+CORE: tuple[Callable[[Trial], None], ...] = (
+    law_shapes,
+    law_round_trip,
+    law_log_det,
+    law_log_dets_cancel,
+    law_condition,
+    law_rows,
+    law_gradients,
+    law_transforms,
 )
 
 

@@ -16,6 +16,7 @@ LARGE = 1e3  # raw columns that nobody standardised
 EXTREME = 1e30  # near the end of float32, where a masked branch overflows and 0 * inf becomes NaN (flowjax#239)
 N_DRAWS = 8
 N_WIDE = 2  # draws three times as wide
+N_FEW = 2  # draws of the core laws, each with its two neighbours
 
 # An open interval of numbers that may enter, None for all of them; an end may be infinite.
 Domain = tuple[float, float] | None
@@ -92,9 +93,37 @@ def extreme_events(
     return np.stack(rows).astype(dtype), labels
 
 
-def generator(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator that follows from a JAX key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+def few_events(
+    key: PRNGKeyArray, shape: Shape, dtype: Any, special: Sequence[float] = (), domain: Domain = None, step: float = 0.0
+) -> tuple[np.ndarray, list[str]]:
+    """Inputs for the core laws: draws, each followed by two neighbours on opposite sides; zero, a tail, a knot.
+
+    Args:
+        key: a JAX key.
+        shape: of one event.
+        dtype: of the events.
+        special: knots, bounds and the like; the first is tried, with its neighbouring floats.
+        domain: where the numbers may lie.
+        step: from a draw to its neighbours, before they are moved into the domain.
+    """
+    rng = generator(key)
+    rows: list[np.ndarray] = []
+    labels: list[str] = []
+    for i in range(N_FEW):
+        draw, towards = rng.standard_normal(shape), rng.standard_normal(shape)
+        rows += [into_domain(draw + sign * step * towards, domain) for sign in (0, 1, -1)]
+        labels += [f"normal draw {i}", f"a neighbour of draw {i}", f"the opposite neighbour of draw {i}"]
+    for value in (0.0, TAIL, *neighbours(special[:1], dtype)):
+        if inside(value, domain, dtype):
+            rows.append(np.full(shape, value))
+            labels.append(f"{value!r} in every coordinate")
+    return np.stack(rows).astype(dtype), labels
+
+
+def generator(key: PRNGKeyArray | np.ndarray) -> np.random.Generator:
+    """A NumPy generator that follows from a JAX key, or from its data."""
+    data = key if isinstance(key, np.ndarray) else jax.random.key_data(key)
+    return np.random.default_rng(np.asarray(data).ravel())
 
 
 def _place(

@@ -144,7 +144,7 @@ def law_condition(trial: Trial) -> None:
     for direction in trial.directions:
         side = _one_by_one(trial, direction)
         if bijection.cond_shape is None:
-            for what in ("image", "log_det"):
+            for what in () if trial.few else ("image", "log_det"):
                 error = _as_vectors({what: np.abs(side[f"junk_{what}"] - side[what])})[what]
                 trial.demand(law, direction, error, 0.0, f"cond_shape is None, yet the effect of a condition on {what}")
         else:

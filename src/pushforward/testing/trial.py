@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,7 +16,16 @@ from pushforward._types import Array, PRNGKeyArray, Shape, Traits, combine, trai
 from pushforward._vectorize import batch_keys
 from pushforward.bijections.base import AbstractBijection
 from pushforward.testing.evaluation import derivatives, journeys
-from pushforward.testing.inputs import Domain, extreme_events, generator, inside, into_domain, ordinary_events
+from pushforward.testing.inputs import (
+    N_FEW,
+    Domain,
+    extreme_events,
+    few_events,
+    generator,
+    inside,
+    into_domain,
+    ordinary_events,
+)
 
 Tree = TypeVar("Tree")
 
@@ -52,17 +61,39 @@ class Tolerance:
 def randomise(module: Tree, key: PRNGKeyArray, scale: float = 0.3) -> Tree:
     """The module with normal noise added to every trainable leaf: initialisations are too tame to find much.
 
+    Key and module may be traced, as under `jax.jit` and `eqx.filter_vmap`; the numbers are the same.
+
     Args:
         module: any Equinox module.
         key: a JAX key.
         scale: standard deviation of the noise.
     """
     params, rest = trainable(module)
-    return combine(jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), _noisy(params, key, scale, 1)), rest)
+    leaves, structure = jax.tree.flatten(params)
+    noise = _normals(key, sum(leaf.size for leaf in leaves))
+    out, start = [], 0
+    for leaf in leaves:
+        own = noise[start : start + leaf.size].reshape(leaf.shape)
+        out.append(jnp.asarray(leaf + scale * own.astype(leaf.dtype)))
+        start += leaf.size
+    return combine(jax.tree.unflatten(structure, out), rest)
+
+
+def _normals(key: PRNGKeyArray, n: int) -> Any:
+    """Standard normal numbers, by NumPy: JAX would compile a generator for each number of them."""
+    if not isinstance(key, jax.core.Tracer):
+        return generator(key).standard_normal(n)
+    dtype = jnp.result_type(float)
+
+    def draw(data: Any) -> np.ndarray:
+        return generator(data).standard_normal(n).astype(dtype)
+
+    shape = jax.ShapeDtypeStruct((n,), dtype)
+    return jax.pure_callback(draw, shape, jax.random.key_data(key), vmap_method="sequential")
 
 
 def _noisy(params: Any, key: PRNGKeyArray, scale: float, n: int) -> Any:
-    """The parameters and `n` noisy copies, stacked. By NumPy: JAX would compile a generator for each shape."""
+    """The parameters and `n` noisy copies, stacked."""
     rng = generator(key)
 
     def stack(leaf: Any) -> np.ndarray:
@@ -108,6 +139,7 @@ class Trial:
         n_draws: how many noisy parameter draws.
         scale: standard deviation of that noise.
         rebuild: the constructor, `key -> bijection`; the law of save and load builds its template with another key.
+        few: try a handful of inputs without extremes, which is what the core laws need in every run of a test-suite.
 
     Example:
         >>> import jax, pushforward as pf
@@ -129,6 +161,7 @@ class Trial:
     n_draws: int = 3
     scale: float = 0.3
     rebuild: Callable[[PRNGKeyArray], AbstractBijection] | None = None
+    few: bool = False
 
     @property
     def title(self) -> str:
@@ -141,6 +174,16 @@ class Trial:
     @cached_property
     def tolerance(self) -> Tolerance:
         return Tolerance.of(self.traits, self.dtype)
+
+    @cached_property
+    def core(self) -> Trial:
+        """The same with few inputs, and one noisy draw of the parameters."""
+        return self if self.few else replace(self, few=True, n_draws=1)
+
+    @property
+    def step(self) -> float:
+        """From an input of the core laws to its neighbours: small, but large beside the error of an iteration."""
+        return 1e-4 if "iterative" in (self.traits.forward, self.traits.inverse) else 1e-5
 
     @cached_property
     def directions(self) -> tuple[str, ...]:
@@ -173,6 +216,8 @@ class Trial:
 
     def extremes(self, direction: str) -> tuple[np.ndarray, list[str]]:
         """The ordinary inputs, and those that only the law of gradients tries; and their labels."""
+        if self.few:
+            return self._inputs[direction]
         shape, special, domain = self._side(direction)
         key = jax.random.fold_in(self.key, 105 + len(direction))
         more, labels = extreme_events(key, shape, self.dtype, special, domain)
@@ -184,7 +229,8 @@ class Trial:
         for n, direction in enumerate(("forward", "inverse")):
             shape, special, domain = self._side(direction)
             key = jax.random.fold_in(self.key, 101 + n)
-            out[direction] = ordinary_events(key, shape, self.dtype, special, domain)
+            given = (key, shape, self.dtype, special, domain)
+            out[direction] = few_events(*given, self.step) if self.few else ordinary_events(*given)
         return out
 
     def _side(self, direction: str) -> tuple[Shape, Sequence[float], Domain]:
@@ -202,7 +248,11 @@ class Trial:
         if self.bijection.cond_shape is None:
             return None
         rng = generator(jax.random.fold_in(self.key, 103))
-        return jnp.asarray(rng.standard_normal((n, *self.bijection.cond_shape)), self.dtype)
+        rows = rng.standard_normal((n, *self.bijection.cond_shape))
+        for start in (0, len(self.events("forward"))) if self.few else ():
+            for draw in range(start, min(start + 3 * N_FEW, n), 3):
+                rows[draw + 1 : draw + 3] = rows[draw]  # of its neighbours, which differ in nothing else
+        return jnp.asarray(rows, self.dtype)
 
     def keys(self, n: int) -> PRNGKeyArray | None:
         """A key for each of `n` rows if the log-determinant is random."""
@@ -216,19 +266,28 @@ class Trial:
         n = len(x) + len(y)
         return _to_numpy(journeys(params, rest, x, y, self.conditions(n), self.keys(n)))
 
-    @cached_property
-    def _derivatives(self) -> dict[str, dict[str, np.ndarray]]:
-        return {}
-
     def derivatives(self, direction: str) -> dict[str, np.ndarray]:
         """Jacobians and gradients in that direction, and values one event at a time; computed once."""
-        if direction not in self._derivatives:
-            params, rest = self.draws
+        return self._derivatives[0][direction]
+
+    @property
+    def no_forward_mode(self) -> Exception | None:
+        """Why forward-mode differentiation failed, if it did; it is tried where there are `few` inputs."""
+        return self._derivatives[1]
+
+    @cached_property
+    def _derivatives(self) -> tuple[dict[str, dict[str, np.ndarray]], Exception | None]:
+        params, rest = self.draws
+        inputs = {}
+        for direction in self.directions:
             events = jnp.asarray(self.extremes(direction)[0])
-            conditions, keys = self.own_rows(direction, len(events))
-            result = derivatives(params, rest, direction, events, conditions, keys, self.key)
-            self._derivatives[direction] = _to_numpy(result)
-        return self._derivatives[direction]
+            inputs[direction] = (events, *self.own_rows(direction, len(events)))
+        if not self.few:
+            return _to_numpy(derivatives(params, rest, inputs, self.key, False, True)), None
+        try:
+            return _to_numpy(derivatives(params, rest, inputs, self.key, True, False)), None
+        except Exception as error:  # whatever JAX raises: `law_transforms` reports it, and others need the rest
+            return _to_numpy(derivatives(params, rest, inputs, self.key, False, False)), error
 
     def own_rows(self, direction: str, n: int) -> tuple[Array | None, PRNGKeyArray | None]:
         """Conditions and keys of `n` rows in one direction; the first are those of the journeys."""

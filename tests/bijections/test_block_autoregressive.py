@@ -96,6 +96,7 @@ FITS: dict[str, Callable[[], pf.Flow]] = {
 BETTER = 0.2  # nats per row, on rows not fitted to
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FITS)
 def test_a_short_fit_is_better_than_a_gaussian(name: str) -> None:
     train, held_out = two_moons(512, 0), two_moons(512, 1)

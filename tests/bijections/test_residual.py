@@ -120,6 +120,7 @@ def test_what_does_not_contract_gives_no_number(factor: float, shift: float) -> 
     np.testing.assert_allclose(sound.forward_and_log_det(jnp.ones(2))[1], 2 * np.log(1.5), rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_fit_returns_what_is_scored() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((300, 2)) * [1.0, 0.3]

@@ -205,6 +205,7 @@ def test_a_model_without_data_can_be_drawn(work: Path, run: Any) -> None:
     assert "needs DATA" in err
 
 
+@pytest.mark.thorough
 def test_figures_of_the_way(work: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushforward.plotting.plane.GRID", 20)
     assert run("plot model data.csv --kind trajectories --out t.png")[0] == 0
@@ -493,6 +494,7 @@ def test_a_flow_that_cannot_be_built_is_a_mistake_of_the_call(work: Path, run: A
     assert not Path("m").exists()
 
 
+@pytest.mark.thorough
 def test_schema_can_be_edited(work: Path, run: Any) -> None:
     code, out, _ = run("schema data.csv --columns a,b")
     assert code == 0

@@ -56,6 +56,7 @@ def examined(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]
     return code, capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_the_self_test_of_a_real_flow() -> None:
     assert [(line.name, line.verdict) for line in doctor.self_test()] == [("fit", "ok"), ("save and load", "ok")]
 

@@ -88,6 +88,7 @@ def test_rows_that_fail_are_named(flow: pf.Flow) -> None:
         found.require()
 
 
+@pytest.mark.thorough
 def test_conditional_flows_of_two_fields() -> None:
     """Evaluations and errors of all fields on the way add up."""
     flow = wild("cnf", n_layers=2, condition_dim=1, method="rk4", n_steps=3).given(np.array([0.5]))

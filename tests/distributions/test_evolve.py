@@ -80,6 +80,7 @@ def test_the_normal_of_a_linear_field_at_every_time(linear: pf.Flow, t: float) -
         assert np.abs(np.asarray(evolution.log_prob(1.0, states[1])) - expected).max() > 0.1
 
 
+@pytest.mark.thorough
 def test_the_last_time_is_the_flow_however_coarse_its_steps() -> None:
     field = NetworkField(randomise(TimeMLP(KEY, 2, width=8, cond_shape=(1,)), KEY, 0.5))
     flow = pf.Flow(pf.StandardNormal((2,)), Continuous(field, solver=FixedSteps("rk4", 3)))

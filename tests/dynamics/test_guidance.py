@@ -92,6 +92,7 @@ def test_what_is_predicted_makes_no_difference() -> None:
     assert draw(guided(plain, w), KEY, 3, Ancestral(3), condition).shape == (3, 3)
 
 
+@pytest.mark.thorough
 def test_guidance_moves_away_from_the_other_class() -> None:
     n = 4000
     condition = jnp.array([CENTRE])
@@ -142,6 +143,7 @@ def test_conditions_are_dropped_row_by_row(rate: float) -> None:
     assert abs(share - rate) <= 4 * np.sqrt(rate * (1 - rate) / n)
 
 
+@pytest.mark.thorough
 def test_training_with_dropped_conditions_learns_both() -> None:
     """The conditional moments, and those of the marginal where there is no condition.
 

@@ -53,6 +53,7 @@ def mixture(n: int, seed: int) -> np.ndarray:
     return MEANS[rng.choice(3, n, p=WEIGHTS)] + SPREAD * rng.standard_normal((n, 2))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [VariancePreservingPath(), pytest.param(VarianceExplodingPath(0.01, 40.0), marks=pytest.mark.thorough)],

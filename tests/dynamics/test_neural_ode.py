@@ -50,12 +50,14 @@ def test_states_of_a_matrix_at_irregular_times(solver: AbstractSolver, error: fl
         np.testing.assert_allclose(layer(START, times), exact(times, times[0]), atol=error)
 
 
+@pytest.mark.thorough
 def test_the_start_may_stand_before_the_times() -> None:
     """With an implicit method, whose interpolation is the less exact part."""
     layer = eqx.filter_jit(NeuralODE(LINEAR, Adaptive("kvaerno5", 1e-9, 1e-9)))
     np.testing.assert_allclose(layer(START, TIMES, t0=-0.5), exact(TIMES, -0.5), atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_times_that_are_all_one() -> None:
     times = np.full(3, 0.7)
     for solver in (Adaptive(), FixedSteps()):

@@ -77,6 +77,7 @@ def test_a_wrong_score_is_found() -> None:
     assert not agrees(draw(PredictionField(Exact(VP, 1.2), VP), KEY, N, Ancestral(300)))
 
 
+@pytest.mark.thorough
 def test_rows_depend_on_their_own_key_alone() -> None:
     for sampler in (Ancestral(5), PredictorCorrector(5, 2), ReverseSDE(5), AnnealedLangevin(3, 2)):
         field = PredictionField(TimeMLP(KEY, 2, width=4, cond_shape=(1,)), VP)

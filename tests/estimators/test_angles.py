@@ -35,6 +35,7 @@ def table() -> pd.DataFrame:
     )
 
 
+@pytest.mark.thorough
 def test_hours_and_degrees(table: pd.DataFrame, tmp_path: Path) -> None:
     density = FlowDensity(**SMALL, schema=SCHEMA).fit(table)
     assert density.config_["base"] == "torus"

@@ -69,6 +69,7 @@ def independent(train: pd.DataFrame, test: pd.DataFrame) -> float:
     return float(total)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["flow_matching", pytest.param("cnf", marks=pytest.mark.thorough)])
 def test_masses_are_trained_beside_the_field(name: str, tmp_path: Path) -> None:
     train, test = mixed(), mixed(300, 1)

@@ -214,6 +214,7 @@ def test_columns_without_a_density():
         FlowDensity(**SMALL).fit(table(), sample_weight=np.eye(300)[0])
 
 
+@pytest.mark.thorough
 def test_pipeline_grid_search_and_clone():
     x = table(120)
     small = FlowDensity(**{**SMALL, "max_epochs": 3})
@@ -237,6 +238,7 @@ def test_student_t_base_and_options():
     assert density.config_["arguments"]["depth"] == 2  # what was not chosen is written down too
 
 
+@pytest.mark.thorough
 def test_one_column():
     x = np.random.default_rng(0).normal(size=(200, 1))
     density = FlowDensity("nsf", n_layers=2, width=16, max_epochs=200, verify=False, random_state=0).fit(x)

@@ -199,6 +199,7 @@ def conditional() -> tuple[FlowDensity, pa.Table]:
     return FlowDensity(given=["group"], **options).fit(table), table
 
 
+@pytest.mark.thorough
 def test_a_conditional_model_draws_one_row_for_each_condition(conditional: tuple[FlowDensity, pa.Table]) -> None:
     density, table = conditional
     found = evaluate(density, table)

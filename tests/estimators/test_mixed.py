@@ -215,6 +215,7 @@ def test_missing_values_are_an_error_left_out_or_modelled(table, mixed):
         FlowDensity(**SMALL, missing="ignore").fit(some)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_mixed_conditions(table, conditional):
     rows = pd.DataFrame({"size": [1e6, np.nan], "more": [1, 2], "colour": ["teal", "red"]})
     drawn = conditional.sample(20, given=rows, random_state=0)
@@ -229,6 +230,7 @@ def test_mixed_conditions(table, conditional):
     assert "size" not in " ".join(conditional.meaning())
 
 
+@pytest.mark.thorough
 def test_weights_count_rows_several_times(table):
     some = table[["visits", "flag"]]
     weights = np.arange(300) % 3
@@ -264,6 +266,7 @@ def test_save_and_load(which, table, request, tmp_path: Path):
             assert file.read_bytes() == other.read_bytes(), file.name
 
 
+@pytest.mark.thorough
 def test_verified(table):
     """The one fit that is checked and compared: a condition, a state, a rounded value."""
     names = ["colour", "visits", "flag"]
@@ -276,6 +279,7 @@ def test_verified(table):
     assert len(density.compared()) == len(density.baselines_) > 0
 
 
+@pytest.mark.thorough
 def test_what_the_checks_of_a_table_are_for(mixed, monkeypatch):
     """The broken twins: masses that miss 1 by a thousandth, a slope off by as much, a bound that samples cross."""
     model = mixed.model_

@@ -93,6 +93,7 @@ def mixture(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(first, second) - math.log(2)
 
 
+@pytest.mark.thorough
 def test_fits_a_mixture_of_von_mises() -> None:
     """To 0.05 nats of its entropy, by quadrature; the broken twin, the flow before the fit, is far from it."""
     rng = np.random.default_rng(2)

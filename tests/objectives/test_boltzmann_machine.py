@@ -47,6 +47,7 @@ def test_the_truth_is_stationary(example: Any, loss: Any, right: bool) -> None:
     assert (float(jnp.max(jnp.abs(gradient))) < 1e-12) is right
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("twin", "right"), [(None, True), (half_flip, False)], ids=["ratio matching", "twin"])
 def test_ratio_matching_recovers_couplings(example: Any, twin: Any, right: bool) -> None:
     """Each within four standard errors, those of the estimator's own sandwich: H^-1 Cov(gradient) H^-1 / n."""

@@ -102,6 +102,7 @@ def test_both_equations_have_the_moments_of_the_data(factor: float) -> None:
         np.testing.assert_allclose(log_prob, true, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_pairs_of_the_entropic_plan_are_the_bridge() -> None:
     r"""By default the ends of a batch have the covariance of the bridge, $-\sigma^2/2 + \sqrt{\sigma^4/4 + s^2}$.
 

@@ -110,6 +110,7 @@ def test_logit_normal_times() -> None:
     np.testing.assert_allclose([logit.mean(), logit.std()], [1.0, 0.5], atol=5e-3)
 
 
+@pytest.mark.thorough
 def test_fit_ends_with_a_density_in_the_units_of_the_data() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2000, 2)) @ [[20.0, 0.0], [15.0, 0.1]] + [100.0, -1.0]

@@ -51,6 +51,7 @@ def flow_of(net: Any, dim: int = 1) -> pf.Flow:
     return pf.Flow(pf.StandardNormal((dim,)), Continuous(NetworkField(net)))
 
 
+@pytest.mark.thorough
 def test_the_straight_field_is_the_minimum() -> None:
     """Its loss is 0, for pairs do not cross; moved by 0.5 it is 0.25, and that of the teacher's own field is more."""
     teacher, x = flow_of(Curved()), jnp.zeros((50, 1))
@@ -87,6 +88,7 @@ def test_pairs_are_what_the_flow_carries() -> None:
     np.testing.assert_array_equal(noise[:3], reflow_pairs(flow, KEY, 3, condition[:3])[0])
 
 
+@pytest.mark.thorough
 def test_reflow_straightens_a_trained_flow() -> None:
     """Ten times straighter, and one step of Euler ten times nearer; more of the same training changes neither."""
     rng = np.random.default_rng(0)

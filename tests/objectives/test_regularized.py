@@ -53,6 +53,7 @@ def test_the_integrals_of_a_linear_field(trace: AbstractTrace) -> None:
         assert abs(sign * log_det.mean() - np.trace(MATRIX)) < 4 * log_det.std() / n**0.5 + 1e-6
 
 
+@pytest.mark.thorough
 def test_without_prices_it_is_the_likelihood_and_gradients_agree() -> None:
     x = np.random.default_rng(0).standard_normal((5, 2))
     found = {}

@@ -73,6 +73,7 @@ def test_it_is_half_the_fisher_divergence_but_for_a_number_of_the_data(objective
     assert np.allclose(found, own, atol=1e-9) is right
 
 
+@pytest.mark.thorough
 def test_the_exact_trace_is_that_of_the_hessian() -> None:
     """Of a flow, of an energy with a condition, and of events of two axes."""
     x = jax.random.normal(KEY, (4, 3))
@@ -211,6 +212,7 @@ def test_fit_trains_an_energy_and_claims_no_density(objective: Any) -> None:
     assert bool(jnp.all(jnp.isfinite(ends)))
 
 
+@pytest.mark.thorough
 def test_fit_brings_an_energy_to_the_units_of_the_data() -> None:
     """As the base of a flow it takes a `preprocess`; the score is then that of the data's units."""
     x = np.random.default_rng(0).normal(50.0, 20.0, (2000, 1))

@@ -53,6 +53,7 @@ def mesh_of(axis: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2, np.asarray(mesh.get_array()).reshape(len(y) - 1, len(x) - 1)
 
 
+@pytest.mark.thorough
 def test_one_column_between_base_and_data(line: pf.Flow) -> None:
     data = LOC[0] + SCALE[0] * np.random.default_rng(0).standard_normal((500, 1))
     _, (left, middle, right) = plot_trajectories(line, data=data, names=["income"])
@@ -75,6 +76,7 @@ def test_one_column_between_base_and_data(line: pf.Flow) -> None:
     assert "income" in left.get_ylabel()
 
 
+@pytest.mark.thorough
 def test_two_columns_at_several_times(plain: pf.Flow) -> None:
     times = [0.0, 0.4, 1.0]
     _, axes = plot_trajectories(plain, times=times, data=plain.sample(KEY, 300))
@@ -120,6 +122,7 @@ def test_columns_of_many_are_samples() -> None:
     assert np.sum(left.patches[0].get_data().values) > 0
 
 
+@pytest.mark.thorough
 def test_field(plain: pf.Flow) -> None:
     times = [0.0, 0.7]
     _, axes = plot_field(plain, times=times)

@@ -8,16 +8,29 @@ from pathlib import Path
 import pytest
 
 from documents import ROOT, blocks, check_document, unknown_names
+from marks import split
 
 DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 RUNNABLE = [path for path in DOCUMENTS if path.parent != ROOT and blocks(path)]
+# Their fits take most of a minute each.
+LONG = (
+    "conditional_density",
+    "continuous",
+    "flow_matching",
+    "neural_ode",
+    "pictures",
+    "score_matching",
+    "tables",
+    "bijections",
+    "first_density",
+)
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("document", RUNNABLE, ids=name)
+@pytest.mark.parametrize("document", split(RUNNABLE, lambda path: path.stem not in LONG), ids=name)
 def test_snippets_run(document: Path, tmp_path: Path):
     check_document(document, tmp_path)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from marks import split
 from pushforward.data import TOYS, Banana, Funnel, Gaussian, GaussianMixture, MultivariateT
 from pushforward.data.oracles import random_covariance
 
@@ -91,7 +92,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 @pytest.mark.float32
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", split(TASKS, lambda name: name == "gaussian"))
 def test_fit_reaches_the_floor(name: str) -> None:
     task = TASKS[name]()
     rows, fresh = task.oracle.sample(task.n, seed=1), task.oracle.sample(N_TEST, seed=2)

@@ -14,6 +14,7 @@ import scipy.interpolate
 from numpy.polynomial import chebyshev
 
 import pushforward as pf
+from marks import split
 from pushforward._types import Array
 from pushforward.bijections import BernsteinMap, IntegralMap, SumOfSquaresMap
 from pushforward.bijections.scalar_maps.sum_of_squares import MAX_COEFFICIENT, MIN_SLOPE
@@ -119,7 +120,7 @@ def test_a_sum_at_points_that_move_with_x_would_decrease() -> None:
     assert np.any(np.diff(moving, axis=0) < 0)
 
 
-@pytest.mark.parametrize("scalar_map", MAPS, ids=names)
+@pytest.mark.parametrize("scalar_map", split(MAPS, lambda m: type(m).__name__ == "IntegralMap"), ids=names)
 def test_there_and_back_and_finite_gradients_in_single_precision(scalar_map: pf.AbstractScalarMap) -> None:
     tiny = float(np.finfo(np.float32).smallest_subnormal)
     special = [0.0, tiny, -tiny, 5.0, -5.0, 1e3, -1e3, 1e30, -1e30]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
+from marks import thorough
 from pushforward._types import Array
 from pushforward.dynamics import AbstractSolver, Adaptive, FixedSteps, NetworkField, NeuralODE
 from pushforward.nets import TimeMLP
@@ -66,7 +67,7 @@ def test_times_that_are_all_one() -> None:
         assert not found.failed
 
 
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("rk4", 4)])
+@pytest.mark.parametrize(("method", "order"), [*thorough(("euler", 1)), ("rk4", 4)])
 def test_the_order_between_steps(method: Any, order: int) -> None:
     """At times that are no nodes of either grid: interpolation costs no order."""
     times = np.array([0.0, 0.37, 0.81, 1.0])
@@ -109,7 +110,7 @@ def gradients(solver: AbstractSolver, weights: Any = EVERY, times: Any = TIMES) 
 
 @pytest.mark.parametrize(
     "other",
-    [fixed("adjoint"), fixed("direct"), pytest.param(adaptive("adjoint"), marks=pytest.mark.thorough)],
+    thorough(fixed("adjoint"), fixed("direct"), adaptive("adjoint")),
     ids=lambda solver: f"{type(solver).__name__}, {solver.gradient}",
 )
 def test_gradients_of_a_loss_at_several_times_agree(other: AbstractSolver) -> None:

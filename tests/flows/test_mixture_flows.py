@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import pushforward as pf
+from marks import split
 from pushforward.bijections.units import ColumnUnits, Unit
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.normal_mixture import fit_mixtures
@@ -55,7 +56,7 @@ FLOWS: dict[str, Callable[[], pf.Flow]] = {
 }
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", split(FLOWS, lambda name: name in ("naf", "maf")))
 def test_a_short_fit_beats_a_normal(name: str) -> None:
     """One layer sees the two bumps. The broken twin: an affine layer, whose first coordinate stays normal."""
     train, test = two_bumps(0), two_bumps(1)

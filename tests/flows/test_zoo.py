@@ -17,6 +17,7 @@ import pytest
 
 import pushforward as pf
 from cases import ZOO, small
+from marks import thorough
 from pushforward.bijections import scalar_maps
 from pushforward.dynamics.solvers import Gradient, Method
 from pushforward.flows.bases import BASES
@@ -103,7 +104,7 @@ def test_infinite_rows_have_no_density_and_nan_stays_nan(name: str) -> None:
     assert np.all(np.isnan(got[3:]))
 
 
-@pytest.mark.parametrize("linear", ["reverse", "permutation", "lu", None, "callable"])
+@pytest.mark.parametrize("linear", ["reverse", "lu", None, *thorough("permutation", "callable")])
 @pytest.mark.parametrize("name", ["realnvp", "maf"])
 def test_linear_layers(name: str, linear: Any) -> None:
     if linear == "callable":

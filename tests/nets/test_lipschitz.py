@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from marks import thorough
 from pushforward.nets import (
     LipschitzConv,
     LipschitzConvNet,
@@ -35,7 +36,7 @@ def ratio(net: Any, n: int = 400) -> float:
     return float(np.max(np.linalg.norm(change.reshape(-1, n), axis=0) / np.linalg.norm(step.reshape(-1, n), axis=0)))
 
 
-@pytest.mark.parametrize("scale", [0.0, 0.3, 30.0])
+@pytest.mark.parametrize("scale", [*thorough(0.0, 0.3), 30.0])
 def test_the_bound_holds_for_any_weights(scale: float) -> None:
     for net in (
         LipschitzMLP(KEY, 3, width=16, depth=2, lipschitz=0.9),
@@ -86,7 +87,7 @@ def test_spectral_bound() -> None:
     assert np.all(np.isfinite(jax.grad(spectral_bound)(jnp.zeros((3, 2)))))
 
 
-@pytest.mark.parametrize(("kernel", "size"), [(3, (4, 5)), (1, (2, 3)), (5, (3, 3))])
+@pytest.mark.parametrize(("kernel", "size"), [(3, (4, 5)), *thorough((1, (2, 3)), (5, (3, 3)))])
 def test_norm_of_a_convolution_against_its_dense_matrix(kernel: int, size: tuple[int, int]) -> None:
     layer = randomise(LipschitzConv(KEY, 2, 3, size, kernel=kernel, norm="power"), KEY, 0.5)
     shape = (2, *size)

@@ -32,7 +32,10 @@ class Linear:
         return jnp.asarray(MATRIX) @ x
 
 
-@pytest.mark.parametrize("trace", [ExactTrace(), Hutchinson(3)], ids=["exact", "hutchinson"])
+@pytest.mark.parametrize(
+    "trace",
+    [pytest.param(ExactTrace(), id="exact", marks=pytest.mark.thorough), pytest.param(Hutchinson(3), id="hutchinson")],
+)
 def test_the_integrals_of_a_linear_field(trace: AbstractTrace) -> None:
     n, start = 4000, np.array([1.0, -2.0])
     layer = Continuous(NetworkField(Linear()), trace, FixedSteps("rk4", 8))

@@ -191,7 +191,13 @@ def test_a_normalised_flow_has_its_minimum_at_the_data() -> None:
     assert slope(pf.DiagonalNormal(MEAN, 1.1 * scale)) > 0.1
 
 
-@pytest.mark.parametrize("objective", [ScoreMatching(), SlicedScoreMatching()], ids=["exact", "sliced"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        pytest.param(ScoreMatching(), id="exact"),
+        pytest.param(SlicedScoreMatching(), id="sliced", marks=pytest.mark.thorough),
+    ],
+)
 def test_fit_trains_an_energy_and_claims_no_density(objective: Any) -> None:
     """The couplings of a normal distribution, whose estimate by score matching is the inverse of the covariance."""
     rng = np.random.default_rng(0)

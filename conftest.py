@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import math
 import os
+import signal
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,21 +103,66 @@ def _refuse_write(event: str, arguments: tuple[Any, ...]) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--thorough` adds the tests that are marked so, which take longer than all others."""
-    text = "run the tests marked thorough: also, or alone"
-    parser.addoption("--thorough", nargs="?", choices=("no", "also", "alone"), default="no", const="also", help=text)
-    parser.addoption(
-        "--until", type=float, default=math.inf, help="start no test after this time, in seconds since 1970"
-    )
+    parser.addoption("--thorough", action="store_true", help="also run the tests marked thorough")
+    parser.addoption("--thorough-alone", action="store_true", help="run the tests marked thorough alone")
+    parser.addoption("--rotate", default="0", help="a hexadecimal number that says which file is the first")
+    parser.addoption("--until", type=float, default=math.inf, help="start no test after this time, in s since 1970")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests marked `thorough`, or all others."""
-    wanted = config.getoption("--thorough")
-    if wanted == "also":
-        return
-    left_out = [item for item in items if (item.get_closest_marker("thorough") is None) == (wanted == "alone")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    """Leave out the tests marked `thorough`, or all others; and begin with another file."""
+    alone = config.getoption("--thorough-alone")
+    if alone or not config.getoption("--thorough"):
+        left_out = [item for item in items if (item.get_closest_marker("thorough") is None) == alone]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    files = list(dict.fromkeys(item.path for item in items))
+    if files:
+        place = {path: i for i, path in enumerate(files)}
+        first = int(config.getoption("--rotate"), 16) % len(files)
+        items.sort(key=lambda item: (place[item.path] - first) % len(files))
+
+
+NOT_REACHED = "The time was up before this test."
+TEST_SECONDS = 300  # that a test may take where there is an end; a minute later, if it hangs, its process is killed
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Where there is an end, bound the time of each test."""
+    if math.isinf(item.config.getoption("--until")) or not hasattr(signal, "SIGALRM"):
+        return (yield)
+
+    def stop(*_: Any) -> None:
+        pytest.fail(f"The test took more than {TEST_SECONDS} s.")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(TEST_SECONDS)
+    faulthandler.dump_traceback_later(TEST_SECONDS + 60, exit=True, file=sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start no test after the end."""
+    if time.time() > item.config.getoption("--until"):
+        pytest.skip(NOT_REACHED)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which tests were not reached, by file."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    files = Counter(report.nodeid.split("::")[0] for report in skipped if NOT_REACHED in str(report.longrepr))
+    if files:
+        terminalreporter.section("not reached")
+        terminalreporter.line(f"{files.total()} tests were not reached before the end of the time:")
+        for file, count in files.items():
+            terminalreporter.line(f"  {count:4d} of {file}")
 
 
 def pytest_collection_finish() -> None:

@@ -22,12 +22,22 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(command: list[str]) -> int:
-    """Print a command as one would type it, run it from the checkout, and give its exit status."""
+def run(command: list[str], timeout: float | None = None) -> int:
+    """Print a command as one would type it, run it from the checkout, and give its exit status.
+
+    Args:
+        command: the program and its arguments.
+        timeout: seconds after which it is killed, and has failed.
+    """
     shown = [Path(command[0]).name, *command[1:]]
     say("\n$ " + shlex.join(shown))
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
+    environment = {**os.environ, "PATH": path}
+    try:
+        return subprocess.run(command, cwd=ROOT, env=environment, timeout=timeout, check=False).returncode
+    except subprocess.TimeoutExpired:
+        say(f"Killed: it ran for more than {timeout:.0f} s.")
+        return 1
 
 
 def step(command: list[str], failed: str) -> None:

@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cases import small
 from pushforward._checks import check_condition, check_event, check_key
 from pushforward._types import Array, Fixed, PRNGKeyArray, Traits
 from pushforward.bijections.base import AbstractBijection
 from pushforward.testing import (
+    CORE,
     LAWS,
     LawError,
     Trial,
@@ -35,6 +37,7 @@ from pushforward.testing import (
     law_save_load,
     law_shapes,
     law_traits,
+    law_transforms,
     law_value_only,
     randomise,
 )
@@ -132,8 +135,9 @@ def test_honest_bijection_passes_every_law(conditional: bool, dtype: Any) -> Non
     )  # fmt: skip
 
 
-def test_there_are_fourteen_laws() -> None:
-    assert len(set(LAWS)) == 14
+def test_there_are_fifteen_laws() -> None:
+    assert len(set(LAWS)) == 15
+    assert set(CORE) < set(LAWS)
 
 
 def test_randomise_moves_trainable_leaves_alone() -> None:
@@ -142,6 +146,16 @@ def test_randomise_moves_trainable_leaves_alone() -> None:
     assert np.abs(noisy[0]).min() > 0
     assert np.all(noisy[1].value == 0)
     assert np.all(noisy[2] == 0)
+
+
+def test_randomise_takes_traced_keys_and_modules() -> None:
+    keys = jax.random.split(KEY, 3)
+    expected = [randomise(Shear.of(key), key).weights for key in keys]
+    made = eqx.filter_vmap(lambda key: randomise(Shear.of(key), key))(keys)
+    np.testing.assert_allclose(made.weights, expected, rtol=1e-12)
+    moved = jax.vmap(lambda key: randomise(Shear.of(KEY), key).weights)(keys)
+    assert len(np.unique(np.asarray(moved)[:, 0, 0])) == 3
+    np.testing.assert_allclose(jax.jit(lambda key: randomise(Shear.of(KEY), key).weights)(keys[0]), moved[0])
 
 
 def test_error_names_law_bijection_input_figure_and_tolerance() -> None:
@@ -445,3 +459,78 @@ def test_integrates() -> None:
         return z, ld + jnp.sum(jnp.log1p(-(z**2) + 1e-300))
 
     fails(law_integrates, twin(straight, bounded), "integrates to 0.4")
+
+
+def sloped(factor: float) -> Callable[[Array], Array]:
+    """The hyperbolic sine with a derivative of its own, which is wrong by the factor."""
+
+    @jax.custom_jvp
+    def sinh(y: Array) -> Array:
+        return jnp.sinh(y)
+
+    sinh.defjvp(lambda primals, tangents: (sinh(*primals), factor * jnp.cosh(primals[0]) * tangents[0]))
+    return sinh
+
+
+def bent(sinh: Callable[[Array], Array]) -> Twin:
+    def forward(h: Shear, x: Array, y: Array, ld: Array, c: Array | None, k: Any) -> Pair:
+        return sinh(y), ld + jnp.sum(jnp.log(jnp.cosh(y)))
+
+    def inverse(h: Shear, y: Array, x: Array, ld: Array, c: Array | None, k: Any) -> Pair:
+        x, ld = h.inverse_and_log_det(jnp.arcsinh(y), c)
+        return x, ld - 0.5 * jnp.sum(jnp.log1p(y**2))
+
+    return twin(forward, inverse)
+
+
+def test_transforms() -> None:
+    law_transforms(Trial(bent(sloped(1.0)), KEY))
+    law_transforms(Trial(bent(sloped(1.0)), KEY, dtype=jnp.float32))
+    fails(law_transforms, bent(sloped(1.001)), "forward.*difference of values minus what derivatives say")
+
+    @jax.custom_vjp
+    def backwards(y: Array) -> Array:
+        return jnp.sinh(y)
+
+    backwards.defvjp(lambda y: (jnp.sinh(y), y), lambda y, ct: (ct * jnp.cosh(y),))
+    fails(law_transforms, bent(backwards), "jax.jacfwd fails.*custom_vjp")
+
+
+def test_transforms_of_second_order() -> None:
+    """The first derivatives are right, and the second ones are dropped: as of a root with a frozen slope."""
+
+    @jax.custom_jvp
+    def frozen(y: Array) -> Array:
+        return jnp.sinh(y)
+
+    @frozen.defjvp
+    def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+        return frozen(*primals), jax.lax.stop_gradient(jnp.cosh(primals[0])) * tangents[0]
+
+    fails(law_transforms, bent(frozen), "difference of first derivatives")
+
+
+@pytest.mark.parametrize("name", ["maf", "nsf"])
+def test_transforms_by_name(name: str) -> None:
+    """What the law makes of values and log-determinants holds for a flow's methods, each transformation by its name."""
+    flow = randomise(small(name, KEY, dim=2), KEY)
+    x, v = jnp.array([0.3, -0.7]), jnp.array([0.6, 0.2])
+
+    @jax.jit
+    def everything(x: Array) -> dict[str, Any]:
+        gradient = jax.grad(flow.log_prob)(x)
+        out: dict[str, Any] = {
+            "log_prob": [gradient, jax.jacfwd(flow.log_prob)(x), jax.jacrev(flow.log_prob)(x)],
+            "hessian": [jax.hessian(flow.log_prob)(x), jax.jacfwd(jax.grad(flow.log_prob))(x)],
+            "rows": [flow.log_prob(jnp.stack([x, x])), jax.vmap(flow.log_prob)(jnp.stack([x, x]))],
+            "push": [jax.jvp(flow.log_prob, (x,), (v,))[1], jax.linearize(flow.log_prob, x)[1](v), gradient @ v],
+        }
+        for method in (flow.encode, flow.decode):
+            out[method.__name__] = [jax.jacfwd(method)(x), jax.jacrev(method)(x)]
+            pushed = [jax.jvp(method, (x,), (v,))[1], jax.linearize(method, x)[1](v)]
+            out[f"push of {method.__name__}"] = [*pushed, jax.jacrev(method)(x) @ v]
+        return out
+
+    for what, values in everything(x).items():
+        for other in values[1:]:
+            np.testing.assert_allclose(other, values[0], rtol=1e-9, atol=1e-9, err_msg=what)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pushforward as pf
 from cases.case import Case
 from cases.core import BINS, KNOTS
+from cases.splines import CIRCLE
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import evaluation_form
 
@@ -76,6 +77,7 @@ CASES: dict[str, Case] = {
     "flowpp": zoo_case("flowpp", dim=3),
     "gaussianization, conditional": zoo_case("gaussianization", dim=2, condition_dim=1),
     "naf, conditional": zoo_case("naf", dim=2, condition_dim=1),
+    "ncsf": Case(lambda key: small("ncsf", key, dim=2).bijection, domain_x=CIRCLE, domain_y=CIRCLE),
     "nsf, lu": zoo_case("nsf", dim=2, linear="lu"),
     "nsf, autoregressive": zoo_case("nsf, autoregressive", "low", dim=2),
     "bernstein": zoo_case("bernstein", dim=2),

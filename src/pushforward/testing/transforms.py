@@ -16,6 +16,7 @@ from pushforward.testing.trial import LawError, Trial
 # A difference quotient's own error, relative to the derivatives: of its step's square, and of rounding over its step.
 QUOTIENT = 1e-4
 QUOTIENT_OF_ITERATIONS = 1e-2  # where the values themselves are right to some tolerance only
+FIX = " Write derivatives by jax.custom_jvp, or as a primitive with a transpose rule, instead of jax.custom_vjp."
 
 
 def law_transforms(trial: Trial) -> None:
@@ -32,13 +33,9 @@ def law_transforms(trial: Trial) -> None:
     law, trial = "law_transforms", trial.core
     if trial.no_forward_mode is not None:
         error = trial.no_forward_mode
-        raise LawError(
-            f"{law}: {trial.title}: jacfwd over jacrev fails, and with it jvp, linearize or hessian: "
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0]} Write derivatives by jax.custom_jvp, or as "
-            "a primitive with a transpose rule, instead of jax.custom_vjp."
-        ) from error
+        raise LawError(f"{law}: {trial.title}: jax.jacfwd over jax.jacrev fails: {_first_line(error)}{FIX}") from error
     for direction in trial.directions:
-        _linearize(law, trial, direction)
+        _traced(law, trial, direction)
         side = _double(trial, direction)
         names = ["jacobian"] + (["log_det_gradient"] if trial.traits.log_det != "unbiased" else [])
         for name in names:
@@ -79,20 +76,25 @@ def _differences(law: str, trial: Trial, direction: str, side: dict[str, np.ndar
         trial.demand(law, direction, error, tolerance, f"the difference of {what} minus what derivatives say")
 
 
-def _linearize(law: str, trial: Trial, direction: str) -> None:
-    """`jax.linearize` can be traced; what it gives is forward mode's."""
+def _traced(law: str, trial: Trial, direction: str) -> None:
+    """`jacfwd` (and so `jvp`) and `linearize` can be traced; what they compute is forward mode's, judged above."""
     condition, key = trial.own_rows(direction, 1)
     x = jnp.asarray(trial.events(direction)[0])
     bijection = trial.draw(0)
 
     def run(x: Array) -> Any:
-        run = pair(bijection, direction)
-        return run(x, None if condition is None else condition[0], key=None if key is None else key[0])
+        method = pair(bijection, direction)
+        return method(x, None if condition is None else condition[0], key=None if key is None else key[0])
 
-    try:
-        jax.eval_shape(lambda x: jax.linearize(run, x)[1](x), x)
-    except Exception as error:
-        raise LawError(f"{law}: {trial.title}, {direction}: jax.linearize fails: {error}") from error
+    for name, transformed in (("jacfwd", jax.jacfwd(run)), ("linearize", lambda x: jax.linearize(run, x)[1](x))):
+        try:
+            jax.eval_shape(transformed, x)
+        except Exception as error:
+            raise LawError(f"{law}: {trial.title}, {direction}: jax.{name} fails: {_first_line(error)}{FIX}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def _double(trial: Trial, direction: str) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -174,7 +175,7 @@ def derivatives(
         a condition that is not needed.
     """
 
-    def one(own: Any, direction: str, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> dict[str, Array]:
+    def one(direction: str, own: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> dict[str, Array]:
         @jax.jit  # traced once, however often it is called below
         def there(own: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None) -> tuple[Array, Array]:
             return pair(combine(own, rest), direction)(x, condition, key=key)
@@ -230,7 +231,7 @@ def derivatives(
         n = len(given[0])
         # Every draw beside every row, in one axis: each further `vmap` would trace every operation once more.
         own = jax.tree.map(lambda leaf, n=n: jnp.repeat(leaf, n, axis=0), params)
-        rows = [None if a is None else jnp.concatenate([a] * n_draws) for a in given]
-        result = jax.vmap(lambda own, x, c, k, direction=direction: one(own, direction, x, c, k))(own, *rows)
+        rows = jax.tree.map(lambda a: jnp.concatenate([a] * n_draws), given)
+        result = jax.vmap(partial(one, direction))(own, *rows)
         out[direction] = jax.tree.map(lambda leaf, n=n: leaf.reshape(n_draws, n, *leaf.shape[1:]), result)
     return out

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, combine, trainable
 from pushforward._vectorize import batch_keys
@@ -81,7 +82,7 @@ def randomise(module: Tree, key: PRNGKeyArray, scale: float = 0.3) -> Tree:
 
 def _normals(key: PRNGKeyArray, n: int) -> Any:
     """Standard normal numbers, by NumPy: JAX would compile a generator for each number of them."""
-    if not isinstance(key, jax.core.Tracer):
+    if not isinstance(key, Tracer):
         return generator(key).standard_normal(n)
     dtype = jnp.result_type(float)
 

@@ -9,18 +9,15 @@ import numpy as np
 from pushforward._checks import is_traced, message
 from pushforward.bijections import (
     Autoregressive,
-    Chain,
     CircularSplineMap,
     Coupling,
     Elementwise,
-    Invert,
     MoebiusMap,
     Permutation,
     RepeatedMap,
     Reverse,
-    Scan,
 )
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, AbstractComposite
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.distributions import DiagonalNormal, Flow, Mixture, StandardNormal, StudentT, UniformBox
 from pushforward.distributions.base import AbstractDistribution
@@ -48,12 +45,8 @@ def keeps_torus(bijection: AbstractBijection) -> bool:
     """Whether a bijection is one of those that map angles to angles."""
     if isinstance(bijection, REORDERING):
         return True
-    if isinstance(bijection, Chain):
-        return all(keeps_torus(part) for part in bijection.bijections)
-    if isinstance(bijection, Invert):
-        return keeps_torus(bijection.bijection)
-    if isinstance(bijection, Scan):
-        return keeps_torus(bijection.layer)
+    if isinstance(bijection, AbstractComposite):
+        return all(map(keeps_torus, bijection.members))
     return isinstance(bijection, MAPPED) and space_of_map(bijection.scalar_map) == "circle"
 
 

@@ -13,7 +13,7 @@ import pushforward as pf
 from cases.case import COND, Case, coupled, eye, full, triangle
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import PartialWhitening, WithCondition, alternating_split, half_split
-from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.bijections.elementwise import ColumnUnits, Unit
 from pushforward.bijections.whitening import whitened_by
 
 BOUND = 5.0

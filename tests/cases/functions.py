@@ -28,7 +28,7 @@ HALF_LINE = (1e-15, np.inf)
 UNIT = (1e-30, 1.0)
 # Not the cube, whose density at 0 is too high for the quadrature of the laws; it has the inverse's formulas.
 ROOT = SignedPower(0.4, (2,))
-CORE = [ROOT.core(dtype) for dtype in (np.float32, np.float64)]
+CORE = [tuple(float(half[0]) for half in ROOT.core(dtype)) for dtype in (np.float32, np.float64)]
 
 CASES: dict[str, Case] = {
     "Exp": Case(lambda key: Exp((2,)), domain_x=(-10.0, 10.0), domain_y=(1e-34, np.inf), reach=eye(2)),

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.bijections.elementwise import ColumnUnits, Unit
 from pushforward.data.assemble import Recipe, assemble
 from pushforward.data.encoding import Layout
 from pushforward.data.schema import Column

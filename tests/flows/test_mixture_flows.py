@@ -14,7 +14,7 @@ import pytest
 
 import pushforward as pf
 from marks import split
-from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.bijections.elementwise import ColumnUnits, Unit
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.normal_mixture import fit_mixtures
 from pushforward.training.prepare import initialise_from

@@ -19,7 +19,7 @@ import pytest
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from pushforward.bijections.units import ColumnUnits, Unit
+from pushforward.bijections.elementwise import ColumnUnits, Unit
 from pushforward.data.assemble import Recipe, assemble
 from pushforward.data.encoding import Layout
 from pushforward.data.schema import Column, TableSchema

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from pushforward.numerics.special import (
     first_and_last,
-    keep_positive,
+    inside,
     lambert_w_of_square,
     log1p_square,
     log_cosh,
@@ -67,7 +67,7 @@ def test_floats_inside_an_interval(dtype: type) -> None:
     tiny = np.finfo(dtype).tiny
     np.testing.assert_array_equal(first, [tiny, *np.nextafter(low[1:], high[1:])])
     np.testing.assert_array_equal(last, [np.nextafter(high[0], low[0]), -tiny, *np.nextafter(high[2:], low[2:])])
-    kept = np.asarray(keep_positive(jnp.asarray(np.array([-1.0, 0.0, 2.0, np.inf, np.nan], dtype))))
+    kept = np.asarray(inside(jnp.asarray(np.array([-1.0, 0.0, 2.0, np.inf, np.nan], dtype)), 0.0, np.inf))
     np.testing.assert_array_equal(kept, np.array([tiny, tiny, 2.0, np.finfo(dtype).max, np.nan], dtype))
 
 

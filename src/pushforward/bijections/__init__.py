@@ -10,23 +10,41 @@ from pushforward.bijections.base import (
     Layout,
 )
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
-from pushforward.bijections.boxes import IntoBox
 from pushforward.bijections.combinators import Chain, Invert, Scan, with_memory
 from pushforward.bijections.continuous import Continuous
 from pushforward.bijections.convolution import Conv1x1
 from pushforward.bijections.coupling import Coupling, alternating_split, half_split
-from pushforward.bijections.distribution_functions import NormalCDF, StudentTCDF
-from pushforward.bijections.elementwise import Affine, Elementwise, Standardize
-from pushforward.bijections.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
+from pushforward.bijections.elementwise import (
+    ELU,
+    AbstractFixedMap,
+    Affine,
+    ColumnUnits,
+    Elementwise,
+    Exp,
+    Formula,
+    IntoBox,
+    LambertW,
+    LeakyReLU,
+    NormalCDF,
+    Power,
+    Sigmoid,
+    SignedPower,
+    SinhArcsinh,
+    Softplus,
+    Square,
+    Standardize,
+    StudentTCDF,
+    Tanh,
+    Unit,
+)
 from pushforward.bijections.graph import GraphAutoregressive
-from pushforward.bijections.heavy_tails import LambertW, SinhArcsinh
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import FullLinear, LULinear, Permutation, Reverse, TriangularLinear
 from pushforward.bijections.low_rank_linear import LowRankLinear
 from pushforward.bijections.normalization import ActNorm, initialise
 from pushforward.bijections.orthogonal import AbstractOrthogonal, Cayley, Householder, MatrixExponential, QRLinear
 from pushforward.bijections.planar import Planar
-from pushforward.bijections.powers import PolarToCartesian, Power, SignedPower, Square
+from pushforward.bijections.polar import PolarToCartesian
 from pushforward.bijections.products import Concatenate
 from pushforward.bijections.radial import Radial
 from pushforward.bijections.residual import Residual, certificate
@@ -65,7 +83,6 @@ from pushforward.bijections.supports import (
     biject_to,
 )
 from pushforward.bijections.sylvester import Sylvester
-from pushforward.bijections.units import ColumnUnits, Unit
 from pushforward.bijections.whitening import PartialWhitening
 
 __all__ = [
@@ -73,6 +90,7 @@ __all__ = [
     "AbstractBatchedBijection",
     "AbstractBijection",
     "AbstractComposite",
+    "AbstractFixedMap",
     "AbstractOrthogonal",
     "AbstractScalarMap",
     "AbstractSolvedBijection",
@@ -99,6 +117,7 @@ __all__ = [
     "Elementwise",
     "EmbedCondition",
     "Exp",
+    "Formula",
     "FullLinear",
     "GaussianMixtureMap",
     "GraphAutoregressive",

@@ -15,7 +15,7 @@ import numpy as np
 from pushforward._checks import check_int, message
 from pushforward._types import Array
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.boxes import HalfLineMap, IntoBox
+from pushforward.bijections.elementwise import HalfLineMap, IntoBox
 from pushforward.bijections.products import Concatenate
 from pushforward.bijections.simplex import StickBreaking
 

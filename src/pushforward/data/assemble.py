@@ -13,7 +13,7 @@ import numpy as np
 
 from pushforward._checks import OptionError
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections.units import ColumnUnits, Support, Unit
+from pushforward.bijections.elementwise import ColumnUnits, Support, Unit
 from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
 from pushforward.data.schema import Column

@@ -15,9 +15,9 @@ from pushforward._parts import rewritten
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, split_batch
 from pushforward.bijections import Continuous, Standardize
-from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, along, needed, run_batch
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, needed, run_batch
 from pushforward.bijections.combinators import unstacked
-from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.evaluation import evaluation_form
 from pushforward.distributions.flow import Flow
@@ -191,8 +191,6 @@ class Evolution(eqx.Module):
         rows = jnp.moveaxis(x.reshape(-1, *shape), 0, -1)
         total = jnp.zeros(rows.shape[-1:], rows.dtype)
         for bijection in reversed((*self.until(t), *self.after)):
-            if isinstance(bijection, ColumnUnits):
-                total = jnp.where(_beyond(bijection, rows), -jnp.inf, total)
             rows, log_det = _run(bijection, rows, False)
             total = total + log_det
         keys = batch_keys(jax.random.key(0), rows.shape[-1]) if self.base.needs_key else None
@@ -282,14 +280,6 @@ def _run(bijection: AbstractBijection, rows: Array, forward: bool) -> tuple[Arra
     """One stage on rows `(*event, n)`; stages of one structure, such as the layers of a scan, are compiled once."""
     keys = batch_keys(jax.random.key(0), rows.shape[-1]) if bijection.traits.needs_key else None
     return run_batch(bijection, rows, None, keys, forward)
-
-
-def _beyond(units: ColumnUnits, rows: Array) -> Array:
-    """Which rows lie outside the support of a column; `ColumnUnits` itself takes them for rows at its edge."""
-    share = (rows - along(jnp.asarray(units.loc.value))) / along(jnp.asarray(units.scale.value))
-    low = np.array([support != "real" for support in units.supports])[:, None]
-    high = np.array([support == "interval" for support in units.supports])[:, None]
-    return jnp.any((low & (share < 0)) | (high & (share > 1)), axis=0)
 
 
 @eqx.filter_jit

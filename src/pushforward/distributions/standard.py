@@ -15,7 +15,7 @@ from pushforward._checks import as_floats, check_shape, check_values, positive
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import along
 from pushforward.distributions.closed_form import AbstractClosedForm
-from pushforward.numerics.special import keep_inside, log1p_square
+from pushforward.numerics.special import inside, log1p_square
 from pushforward.numerics.student_t import log_tail, student_tail, tail_quantile
 
 # The entropy of one standard normal number, in nats.
@@ -244,7 +244,7 @@ class StudentT(AbstractClosedForm):
         return jnp.where(x < 0, tail, 1 - tail)
 
     def quantile_rows(self, p: Array, condition: Array | None) -> Array:
-        inner = keep_inside(p, 0.0, 1.0)
+        inner = inside(p, 0.0, 1.0)
         size = tail_quantile(jnp.log(jnp.where(inner < 0.5, inner, 1 - inner)), student_tail(self._df()))
         ends = jnp.where(p == 0, -jnp.inf, jnp.where(p == 1, jnp.inf, jnp.nan))
         return jnp.where((p > 0) & (p < 1), jnp.where(inner < 0.5, -size, size), ends)

@@ -16,7 +16,7 @@ from pushforward._parts import replaced
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections import Chain, EmbedCondition
 from pushforward.bijections.base import along, fold_keys, run_batch
-from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.flow import Flow

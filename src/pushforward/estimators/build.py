@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from pushforward._checks import OptionError, message
-from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.data.assemble import Recipe, assemble, with_units
 from pushforward.data.encoding import Layout
 from pushforward.distributions.table import TableDistribution

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bijections.units import ColumnUnits
+from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.checking import CheckLine, CheckReport, Part, check, row_status
 from pushforward.checking.status import MARGIN, STATUSES
 from pushforward.checking.verify import LIBRARIES

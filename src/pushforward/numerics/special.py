@@ -47,17 +47,25 @@ def first_and_last(low: Array, high: Array) -> tuple[Array, Array]:
     return jnp.where(jnp.abs(first) < tiny, tiny, first), jnp.where(jnp.abs(last) < tiny, -tiny, last)
 
 
-def keep_inside(x: Array, low: Array | float, high: Array | float) -> Array:
-    """Numbers moved to the nearest float of the open interval; NaN stays NaN."""
+def inside(x: Array, low: Array | float, high: Array | float, least: float = 0.0) -> Array:
+    """Numbers moved to the nearest normal float strictly between two ends; NaN stays NaN.
+
+    The derivative is 0 where a number is moved. It is selected, not multiplied: what comes after may overflow.
+
+    Args:
+        x: any numbers.
+        low: the lower end, or `-inf`.
+        high: the upper end, or `inf`.
+        least: the nearest that a number comes to an end; 0 for the next float.
+    """
     low, high = jnp.asarray(low, x.dtype), jnp.asarray(high, x.dtype)
     first, last = first_and_last(low, high)
-    return jnp.clip(x, first, last)
-
-
-def keep_positive(x: Array) -> Array:
-    """Numbers moved to the nearest normal float above 0, also from infinity; NaN stays NaN."""
-    limits = jnp.finfo(x.dtype)
-    return jnp.clip(x, float(limits.tiny), float(limits.max))
+    if least:
+        first, last = (
+            jnp.maximum(first, jax.lax.stop_gradient(low) + least),
+            jnp.minimum(last, jax.lax.stop_gradient(high) - least),
+        )
+    return jnp.where(x < first, first, jnp.where(x > last, last, x))
 
 
 def log_cosh(x: Array) -> Array:

@@ -8,9 +8,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import message
+from pushforward._checks import as_floats, check_values, message, positive
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractTwoWayBijection, along
+from pushforward.bijections.elementwise.fixed import as_numbers, parameters
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 
 
@@ -39,17 +40,15 @@ class Affine(AbstractBatchedBijection):
     out_shape: Shape = eqx.field(static=True)
 
     def __init__(self, loc: Any = 0.0, scale: Any = 1.0, shape: Shape | None = None):
-        values = np.asarray(scale, dtype=float)
-        if not np.all(np.isfinite(values)) or np.any(values == 0):
-            fix = "A column that never varies has no density: leave it out."
-            raise ValueError(message("Affine", "scales that are finite and not 0", f"{values.ravel()[:8]}", fix))
-        if shape is None:
-            shape = np.broadcast_shapes(np.shape(loc), values.shape)
-        dtype = jnp.result_type(float)
-        self.loc = jnp.asarray(np.broadcast_to(np.asarray(loc, dtype=float), shape), dtype)
-        self.log_scale = jnp.asarray(np.broadcast_to(np.log(np.abs(values)), shape), dtype)
-        self.negative = jnp.asarray(np.broadcast_to(values < 0, shape))
-        self.in_shape = self.out_shape = tuple(shape)
+        fix = "A column that never varies has no density: leave it out."
+        expected = "scales that are finite and not 0"
+        check_values("Affine", expected, lambda s: np.isfinite(s) & (s != 0), fix, scale)
+        shape, (loc, scale) = parameters("Affine", shape, loc, scale)
+        # In NumPy where the numbers are known: the logarithm is then right to float64.
+        xp = np if isinstance(scale.value, np.ndarray) else jnp
+        self.loc, self.log_scale = as_floats(loc.value), as_floats(xp.log(xp.abs(scale.value)))
+        self.negative = jnp.asarray(scale.value < 0)
+        self.in_shape = self.out_shape = shape
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         scale = jnp.where(self.negative, -1, 1) * jnp.exp(self.log_scale)
@@ -81,13 +80,16 @@ class Standardize(AbstractBatchedBijection):
     out_shape: Shape = eqx.field(static=True)
 
     def __init__(self, loc: Any, scale: Any):
-        loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
-        if loc.shape != scale.shape or not np.all(np.isfinite(loc)) or not np.all(np.isfinite(scale) & (scale > 0)):
-            fix = "A column that never varies has no density: leave it out."
-            got = f"loc {loc.shape}, scale {scale.shape} with a minimum of {scale.min(initial=np.inf)}"
-            raise ValueError(message("Standardize", "finite loc and scale > 0 of the same shape", got, fix))
-        self.loc, self.scale = Fixed(loc), Fixed(scale)  # pyright: ignore[reportArgumentType] - NumPy keeps float64
-        self.in_shape = self.out_shape = loc.shape
+        loc, scale = as_numbers(loc), as_numbers(scale)
+        if loc.shape != scale.shape:
+            got = f"shapes {loc.shape} and {scale.shape}"
+            raise ValueError(message("Standardize", "loc and scale of the same shape", got, "One of each per column."))
+        fix = "A column that never varies has no density: leave it out."
+        check_values(
+            "Standardize", "finite loc and scale > 0", lambda m, s: np.isfinite(m) & positive(s), fix, loc, scale
+        )
+        self.in_shape, (self.loc, self.scale) = parameters("Standardize", None, loc, scale)
+        self.out_shape = self.in_shape
 
     @staticmethod
     def fit(x: Any, weights: Any = None) -> Standardize:
@@ -137,7 +139,6 @@ class Elementwise(AbstractTwoWayBijection):
     scalar_map: AbstractScalarMap
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
-    cond_shape: Shape | None = eqx.field(static=True)
     traits: Traits = eqx.field(static=True)
 
     def __init__(self, scalar_map: AbstractScalarMap, shape: Shape, params: Any = None):
@@ -148,7 +149,7 @@ class Elementwise(AbstractTwoWayBijection):
             raise ValueError(message("Elementwise", f"params of shape {expected}", f"{self.params.shape}", fix))
         self.scalar_map = scalar_map
         self.in_shape = self.out_shape = tuple(shape)
-        self.cond_shape, self.traits = None, scalar_map.traits
+        self.traits = scalar_map.traits
 
     def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool

@@ -1,0 +1,34 @@
+"""Elementwise maps: fixed functions of one number with one policy at their edges, affine maps, trained scalar maps."""
+
+from pushforward.bijections.elementwise.affine import Affine, Elementwise, Standardize
+from pushforward.bijections.elementwise.columns import ColumnUnits, HalfLineMap, IntoBox, Support, Unit
+from pushforward.bijections.elementwise.fixed import AbstractFixedMap, Formula
+from pushforward.bijections.elementwise.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
+from pushforward.bijections.elementwise.powers import Power, SignedPower, Square
+from pushforward.bijections.elementwise.tails import LambertW, NormalCDF, SinhArcsinh, StudentTCDF
+
+__all__ = [
+    "ELU",
+    "AbstractFixedMap",
+    "Affine",
+    "ColumnUnits",
+    "Elementwise",
+    "Exp",
+    "Formula",
+    "HalfLineMap",
+    "IntoBox",
+    "LambertW",
+    "LeakyReLU",
+    "NormalCDF",
+    "Power",
+    "Sigmoid",
+    "SignedPower",
+    "SinhArcsinh",
+    "Softplus",
+    "Square",
+    "Standardize",
+    "StudentTCDF",
+    "Support",
+    "Tanh",
+    "Unit",
+]

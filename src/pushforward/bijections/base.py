@@ -1,5 +1,6 @@
 """The contract: a bijection is an immutable map between events of fixed shape, with its log-determinant."""
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,23 @@ import jax
 from pushforward._checks import check_condition, check_event, check_key
 from pushforward._parts import AbstractWhole, Part
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+
+
+def _checked(pair: Callable[..., Any], what: str, shape: str) -> Callable[..., Any]:
+    """The method of a pair that first checks its event, its condition and its key.
+
+    Without it, broadcasting would take a batch for an event and sum up the log-determinants of its rows.
+    """
+
+    @functools.wraps(pair)
+    def method(self: Any, value: Array, condition: Array | None = None, *, key: PRNGKeyArray | None = None) -> Any:
+        name = type(self).__name__
+        check_event(name, value, getattr(self, shape), what)
+        check_condition(name, condition, self.cond_shape)
+        check_key(name, key, self.traits.needs_key)
+        return pair(self, value, condition, key=key)
+
+    return method
 
 
 class AbstractBijection(Part):
@@ -37,6 +55,14 @@ class AbstractBijection(Part):
     else:
         # Class attributes and not fields, so that a subclass may declare fields without defaults after them.
         cond_shape, traits = None, Traits()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check the arguments of the two pairs, so that a subclass writes its formulas alone."""
+        super().__init_subclass__(**kwargs)
+        for name, what, shape in (("forward_and_log_det", "x", "in_shape"), ("inverse_and_log_det", "y", "out_shape")):
+            pair = cls.__dict__.get(name)
+            if pair is not None and not getattr(pair, "__isabstractmethod__", False):
+                setattr(cls, name, _checked(pair, what, shape))
 
     @abstractmethod
     def forward_and_log_det(

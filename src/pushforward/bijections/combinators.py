@@ -151,7 +151,7 @@ class Scan(AbstractComposite):
     With `memory="reversible"` a gradient recomputes what goes into each layer from what came out of it, by the layer's
     other direction. The memory of a training step then does not grow with the number of layers; its time grows by that
     of the other direction, which should be parallel too (couplings), and the gradient takes on the rounding of the
-    round trips. There are no derivatives in forward mode.
+    round trips..
 
     Args:
         layer: one bijection whose every array has a first axis of `n_layers`; `Scan.of` builds it.

@@ -30,7 +30,7 @@ class Residual(AbstractSolvedBijection):
     r"""$y = x + g(x; c)$ for a contraction $g$, $\operatorname{Lip}(g) \le L < 1$.
 
     The inverse is the fixed point of $x \mapsto y - g(x)$, found row by row to a bound on its error; a row without one
-    is NaN. Gradients through the inverse are implicit, in reverse mode of first order.
+    is NaN. Derivatives of the inverse are implicit, of every order.
 
     Args:
         net: $g$, such as `LipschitzMLP` or `LipschitzConvNet`.

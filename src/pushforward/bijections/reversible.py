@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
+from pushforward.numerics.derivatives import own_derivatives
 
 
-@eqx.filter_custom_vjp
 def run_reversibly(
     differentiable: tuple[Any, Array, Array | None], rest: Any, keys: PRNGKeyArray | None, n_layers: int, forward: bool
 ) -> tuple[Array, Array]:
@@ -34,17 +34,31 @@ def run_reversibly(
 
     Source: Gomez, Ren, Urtasun, Grosse, 2017, section 3.1, arXiv 1707.04585.
     """
-    arrays, value, condition = differentiable
-    indices = _stacked(rest)
 
-    def step(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
-        own, index, n = inputs
-        out, log_det = run_batch(_layer(own, index, rest), carry[0], condition, fold_keys(keys, n), forward)
-        return (out.astype(value.dtype), (carry[1] + log_det).astype(value.dtype)), None
+    def run(differentiable: tuple[Any, Array, Array | None], others: tuple) -> tuple[Array, Array]:
+        arrays, value, condition = differentiable
+        keys, indices = others
 
-    start = (value, jnp.zeros(value.shape[-1:], value.dtype))
-    out, _ = jax.lax.scan(step, start, (arrays, indices, jnp.arange(n_layers)), reverse=not forward)
-    return out
+        def step(carry: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
+            own, index, n = inputs
+            out, log_det = run_batch(_layer(own, index, rest), carry[0], condition, fold_keys(keys, n), forward)
+            return (out.astype(value.dtype), (carry[1] + log_det).astype(value.dtype)), None
+
+        start = (value, jnp.zeros(value.shape[-1:], value.dtype))
+        out, _ = jax.lax.scan(step, start, (arrays, indices, jnp.arange(n_layers)), reverse=not forward)
+        return out
+
+    def keep(differentiable: tuple, others: tuple) -> tuple[tuple[Array, Array], tuple]:
+        out = reversible(differentiable, others)  # itself, for derivatives of higher order
+        return out, ((differentiable, others), out[0])
+
+    def pull(kept: tuple, bars: tuple[Array, Array]) -> tuple[Any, None]:
+        (differentiable, (keys, indices)), out = kept
+        others = jax.tree.map(lambda leaf: None, (keys, indices))
+        return _pull_back(differentiable, rest, keys, indices, n_layers, forward, out, bars), others
+
+    reversible = own_derivatives(run, keep, pull)
+    return reversible(differentiable, (keys, _stacked(rest)))
 
 
 def _stacked(rest: Any) -> Any:
@@ -55,28 +69,18 @@ def _layer(own: Any, index: Any, rest: Any) -> AbstractBijection:
     return eqx.combine(own, index, eqx.filter(rest, eqx.is_array, inverse=True))
 
 
-@run_reversibly.def_fwd
-def _(perturbed: Any, differentiable: Any, *others: Any) -> tuple[tuple[Array, Array], Array]:
-    del perturbed
-    out, total = run_reversibly.fn(differentiable, *others)
-    return (out, total), out
-
-
-@run_reversibly.def_bwd
-def _(
-    out: Array,
-    cotangents: tuple[Array | None, Array | None],
-    perturbed: Any,
+def _pull_back(
     differentiable: tuple[Any, Array, Array | None],
     rest: Any,
     keys: PRNGKeyArray | None,
+    indices: Any,
     n_layers: int,
     forward: bool,
+    out: Array,
+    bars: tuple[Array, Array],
 ) -> tuple[Any, Array, Array | None]:
-    del perturbed
-    arrays, _, condition = differentiable
-    by_out = jnp.zeros_like(out) if cotangents[0] is None else cotangents[0]
-    by_total = jnp.zeros(out.shape[-1:], out.dtype) if cotangents[1] is None else cotangents[1]
+    """The cotangents of what is differentiable, from the output and its cotangents."""
+    (arrays, _, condition), (by_out, by_total) = differentiable, bars
     no_condition = condition is None
     by_condition = jnp.zeros((), out.dtype) if no_condition else jnp.zeros_like(condition)
 
@@ -96,7 +100,7 @@ def _(
             by_condition = by_condition + by_own_condition
         return (before, by_before, by_condition), by_own
 
-    inputs = (arrays, _stacked(rest), jnp.arange(n_layers))
+    inputs = (arrays, indices, jnp.arange(n_layers))
     start = (out, by_out, by_condition)
     (_, by_value, by_condition), by_arrays = jax.lax.scan(step, start, inputs, reverse=forward)
     return by_arrays, by_value, None if no_condition else by_condition

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pushforward._checks import ConvergenceError, check_int, message
 from pushforward._types import Array, PyTree
@@ -182,9 +183,9 @@ def solve_contraction(
     $x_{k+1} = T(x_k)$, not when the steps are. Done rows rest, so that no row depends on others. A row that is
     not done in twice the steps that a contraction may need is NaN.
 
-    Gradients are implicit: $\bar y = (I + J^T)^{-1} \bar x$ and $\bar\theta = -(\partial g/\partial\theta)^T \bar y$,
-    with the linear system solved by the iteration $u \leftarrow \bar x - J^T u$, which contracts just as well. Reverse
-    mode of first order only.
+    Derivatives are implicit: $\dot x = (I + J)^{-1} (\dot y - \dot g)$, and in reverse mode
+    $\bar y = (I + J^T)^{-1} \bar x$, $\bar\theta = -(\partial g/\partial\theta)^T \bar y$, with the linear systems solved by
+    the iteration $u \leftarrow \bar x - J^T u$, which contracts just as well. All modes, and every order.
 
     Args:
         function: `(x, arguments) -> g(x)`, row by row; everything that is differentiated is in `arguments`.
@@ -209,12 +210,11 @@ def solve_contraction(
     return Solution(jnp.where(converged, x, jnp.nan), bound, converged, steps)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _solve_rows(
     function: Function, lipschitz: float, solver: AbstractFixedPoint, y: Array, arguments: PyTree
 ) -> tuple[Array, Array, Array, Array]:
-    n = y.shape[-1]
-    flat = y.reshape(-1, n)
+    flat = y.reshape(-1, y.shape[-1])
 
     def image_of(x: Array) -> Array:
         return flat - function(x.reshape(y.shape), arguments).reshape(flat.shape)
@@ -223,32 +223,30 @@ def _solve_rows(
     return found[0].reshape(y.shape), *found[1:]
 
 
-def _solve_fwd(
-    function: Function, lipschitz: float, solver: AbstractFixedPoint, y: Array, arguments: PyTree
+@_solve_rows.defjvp
+def _solve_jvp(
+    function: Function, lipschitz: float, solver: AbstractFixedPoint, primals: tuple, tangents: tuple
 ) -> tuple[tuple, tuple]:
-    out: Any = _solve_rows(function, lipschitz, solver, y, arguments)
-    return out, (out[0], arguments)
+    """The implicit function theorem at the solution, which is itself differentiated again for higher orders."""
+    (y, arguments), (y_dot, arguments_dot) = primals, tangents
+    x, bound, converged, steps = _solve_rows(function, lipschitz, solver, y, arguments)
+    _, from_arguments = jax.jvp(lambda arguments: function(x, arguments), (arguments,), (arguments_dot,))
+    _, along = jax.linearize(lambda x: function(x, arguments), x)
 
+    def solve(times: Callable[[Array], Array], right: Array) -> Array:
+        flat = right.reshape(-1, right.shape[-1])
 
-def _solve_bwd(
-    function: Function, lipschitz: float, solver: AbstractFixedPoint, kept: tuple, bars: tuple
-) -> tuple[Array, PyTree]:
-    x, arguments = kept
-    n = x.shape[-1]
-    bar = bars[0].reshape(-1, n)
-    _, pull = jax.vjp(function, x, arguments)
+        def image_of(u: Array) -> Array:
+            return flat - (times(u.reshape(x.shape)) - u.reshape(x.shape)).reshape(flat.shape)
 
-    def image_of(u: Array) -> Array:
-        return bar - pull(u.reshape(x.shape))[0].reshape(bar.shape)
+        # In units of the right-hand side, for whose size there is no natural one.
+        scale = jnp.max(jnp.abs(flat), axis=0)
+        u, _, converged, _ = _iterate(image_of, flat, flat, lipschitz, Plain(), scale)
+        return jnp.where(converged, u, jnp.nan).reshape(x.shape)
 
-    # In units of the cotangent, for whose size there is no natural one.
-    scale = jnp.max(jnp.abs(bar), axis=0)
-    u, _, converged, _ = _iterate(image_of, bar, bar, lipschitz, Plain(), scale)
-    u = jnp.where(converged, u, jnp.nan).reshape(x.shape)
-    return u, pull(-u)[1]
-
-
-_solve_rows.defvjp(_solve_fwd, _solve_bwd)
+    x_dot = jax.lax.custom_linear_solve(lambda u: u + along(u), y_dot - from_arguments, solve, solve)
+    still = [np.zeros(jnp.shape(a), jax.dtypes.float0) for a in (converged, steps)]
+    return (x, bound, converged, steps), (x_dot, jnp.zeros_like(bound), *still)
 
 
 class _State(NamedTuple):

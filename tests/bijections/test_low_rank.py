@@ -275,3 +275,13 @@ def test_the_fast_direction_has_no_loop(name: str) -> None:
 def test_errors(make: Callable[[], Any], kind: type[Exception], match: str) -> None:
     with pytest.raises(kind, match=match):
         make()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_sylvester_in_one_dimension(seed: int) -> None:
+    """The vector of its reflection was 0 for half of all keys."""
+    layer = pf.bijections.Sylvester(jax.random.key(seed), 1, 1)
+    x = jnp.array([0.7])
+    y, log_det = layer.forward_and_log_det(x)
+    np.testing.assert_allclose(log_det, jnp.log(jnp.abs(jax.jacfwd(layer.forward)(x)[0, 0])), rtol=1e-12)
+    np.testing.assert_allclose(layer.inverse(y), x, rtol=1e-12)

@@ -83,6 +83,22 @@ def test_implicit_gradients() -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
 
 
+def test_every_mode() -> None:
+    """Hessians forward over reverse and reverse over forward, of the steps unrolled."""
+
+    def loss(y: Any, weight: Any) -> Any:
+        return jnp.sum(jnp.sin(solve_contraction(function, y, weight, 0.5, Plain()).x))
+
+    def unrolled(y: Any, weight: Any) -> Any:
+        x, _ = jax.lax.scan(lambda x, _: (y - function(x, weight), None), y, None, length=80)
+        return jnp.sum(jnp.sin(x))
+
+    at = Y[:, :2], 0.4 * WEIGHT
+    wanted = jax.jit(jax.hessian(unrolled, 1))(*at)
+    for mode in (jax.hessian(loss, 1), jax.jacrev(jax.jacfwd(loss, 1), 1)):
+        np.testing.assert_allclose(jax.jit(mode)(*at), wanted, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("solver", SOLVERS[:2], ids=["plain", "anderson"])
 def test_rows_stand_alone(solver: AbstractFixedPoint) -> None:
     whole = solve(0.9, solver)

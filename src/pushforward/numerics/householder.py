@@ -64,4 +64,7 @@ def random_basis(key: PRNGKeyArray, k: int, dim: int) -> Array:
     """
     draws = jax.random.normal(key, (k, dim))
     norms = jnp.sqrt(jnp.sum(draws * draws, axis=1, keepdims=True))
-    return draws + norms * jnp.eye(k, dim)
+    there, opposite = draws + norms * jnp.eye(k, dim), draws - norms * jnp.eye(k, dim)
+    # In one dimension `g + |g|` is 0 for half of all draws, and a reflection by 0 is NaN.
+    cancelled = jnp.max(jnp.abs(there), axis=1, keepdims=True) <= jnp.finfo(there.dtype).eps * norms
+    return jnp.where(cancelled, opposite, there)

@@ -185,7 +185,8 @@ def solve_contraction(
 
     Derivatives are implicit: $\dot x = (I + J)^{-1} (\dot y - \dot g)$, and in reverse mode
     $\bar y = (I + J^T)^{-1} \bar x$, $\bar\theta = -(\partial g/\partial\theta)^T \bar y$.
-    These systems are solved by the iteration $u \leftarrow \bar x - J^T u$, which contracts just as well. All modes work, of every order.
+    These systems are solved by the iteration $u \leftarrow \bar x - J^T u$, which contracts just as well.
+    All modes of differentiation work, of every order.
 
     Args:
         function: `(x, arguments) -> g(x)`, row by row; everything that is differentiated is in `arguments`.

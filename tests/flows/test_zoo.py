@@ -236,7 +236,7 @@ def test_what_an_entry_says_is_what_it_builds(name: str) -> None:
     assert entry.source in " ".join((make.__doc__ or "").split())
     for dim in (1, 2):
         flow = eqx.filter_eval_shape(lambda key, dim=dim: make(key, dim=dim), KEY)
-        # assert all(0 not in leaf.shape for leaf in jax.tree.leaves(pf.trainable(flow)[0]))
+        assert all(0 not in leaf.shape for leaf in jax.tree.leaves(pf.trainable(flow)[0]))
     traits = flow.bijection.traits
     assert ((traits.inverse, traits.forward), traits.log_det) == (entry.cost, entry.log_det)
 

@@ -116,7 +116,7 @@ class MADE(AbstractConditioner):
     first_weight: Array
     hidden_weights: tuple[Array, ...]  # (width, width + 1)
     out_weight: Array  # (n_params, dim, width + 1)
-    window_weight: Array  # (n_params, dim, n_features * window)
+    window_weight: Array | None  # (n_params, dim, n_features * window), None where units cover all inputs
     cond_weight: Array | None  # (width, n_cond)
     cond_out_weight: Array | None  # (n_params, dim, n_cond)
     n_steps: int = eqx.field(static=True)
@@ -165,7 +165,7 @@ class MADE(AbstractConditioner):
         pairs = zip(hidden, small, strict=True)
         self.hidden_weights = tuple(output_layer(w) if s else hidden_layer(w, fan_hidden) for w, s in pairs)
         self.out_weight = output_layer(out)
-        self.window_weight = output_layer(window)[..., :-1]
+        self.window_weight = output_layer(window)[..., :-1] if degrees.window else None
         conditional = cond_shape is not None
         self.cond_weight = hidden_layer(cond, fan_first)[:, :-1] if conditional else None
         self.cond_out_weight = output_layer(cond_out)[..., :-1] if conditional else None
@@ -201,13 +201,13 @@ class MADE(AbstractConditioner):
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         first, between, out = self._masked()
         known, features = self._from_condition(condition), features_of(self.features)
-        n_window = self.window_weight.shape[-1] // features.count
         x = features.of(x)
         pre = dense(first, x)
         h = self._hidden(pre if known is None else pre + known[0], lambda n, h: dense(between[n], h))
         params = dense_output(out.reshape(-1, out.shape[-1]), h).reshape(self.n_params, self.n_steps, -1)
         params = params if known is None else params + known[1]
-        if n_window:
+        if self.window_weight is not None:
+            n_window = self.window_weight.shape[-1] // features.count
             # One window after the other of each feature: where there is no input yet, all features are 0.
             parts = [x[k * self.n_steps :][: self.n_steps] for k in range(features.count)]
             padded = [jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), part]) for part in parts]
@@ -227,7 +227,8 @@ class MADE(AbstractConditioner):
         hidden = tuple((w[:, :-1], w[:, -1:]) for w in between)
         tables = (columns, hidden, jnp.swapaxes(out[..., :-1], 0, 1), base)
         pre = jnp.broadcast_to(pre, (pre.shape[0], *batch))
-        recent = jnp.zeros((self.window_weight.shape[-1], *batch), pre.dtype)
+        n_recent = 0 if self.window_weight is None else self.window_weight.shape[-1]
+        recent = jnp.zeros((n_recent, *batch), pre.dtype)
         return State(tables, pre, (jnp.zeros_like(pre),) * (len(self.hidden_weights) + 1), recent)
 
     def step(self, state: State, i: Array, previous: Array) -> tuple[Array, State]:
@@ -254,7 +255,7 @@ class MADE(AbstractConditioner):
         h = self._hidden(rows(first), lambda n, h: rows(hidden[n][0]) @ store(n, h) + rows(hidden[n][1]))
         params = out[i] @ store(len(activations) - 1, h) + base[i]
         recent = state.recent
-        if recent.shape[0]:
+        if self.window_weight is not None:
             n_window = recent.shape[0] // len(entering)
             parts = [recent[k * n_window :][: n_window - 1] for k in range(len(entering))]
             pairs = zip(entering, parts, strict=True)

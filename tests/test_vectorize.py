@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pushforward._vectorize import batch_keys, rows_last, split_batch
+from pushforward._vectorize import batch_keys, in_chunks, rows_last, split_batch
 
 
 def test_rows_arrive_on_the_last_axis_and_come_back_in_place() -> None:
@@ -61,3 +61,19 @@ def test_split_batch() -> None:
     for shape in ((3,), (3, 2), (2,), ()):
         with pytest.raises(ValueError, match="f: expected x of shape"):
             split_batch("f", "x", np.zeros(shape), (2, 3))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 8])
+def test_chunks_of_one_size_give_what_all_rows_give(n: int) -> None:
+    rows, seen = np.arange(2.0 * n).reshape(n, 2), []
+    keys = jax.random.split(jax.random.key(0), n) if n else None
+
+    def function(x: jax.Array, condition: None, keys: jax.Array | None) -> tuple[jax.Array, None]:
+        seen.append(len(x))
+        return jnp.asarray(x).sum(1) + (0 if keys is None else jax.vmap(jax.random.uniform)(keys)), condition
+
+    total, none = in_chunks(function, 4, rows, None, keys)
+    assert none is None
+    assert seen == [4] * max(1, -(-n // 4))
+    assert isinstance(total, np.ndarray)
+    np.testing.assert_array_equal(total, function(jnp.asarray(rows), None, keys)[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
@@ -71,3 +72,42 @@ def rows_last(function: Callable, batches: tuple[Shape, ...], *arguments: Array 
         flat.append(rows if jnp.issubdtype(rows.dtype, jax.dtypes.prng_key) else jnp.moveaxis(rows, 0, -1))
     out = function(*flat)
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0).reshape(batch + leaf.shape[:-1]), out)
+
+
+def pad_rows(array: Any, n: int) -> Any:
+    """`array` with its first row repeated until it has `n` rows: real values, so that filling is never non-finite.
+
+    An array without rows is filled with zeros.
+    """
+    if len(array) == n:
+        return array
+    if not len(array):
+        return np.zeros((n, *array.shape[1:]), array.dtype)
+    if not isinstance(array, np.ndarray):
+        return array[np.where(np.arange(n) < len(array), np.arange(n), 0)]
+    return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
+
+
+def in_chunks(function: Callable, size: int, *rows: Any) -> Any:
+    """`function(*rows)`, `size` rows after the other: one compiled program for any number of them.
+
+    The last rows are filled up to that size, and what the filling gives is dropped. All chunks are on their way before
+    the first result is fetched.
+
+    Args:
+        function: of arrays of `size` rows, rows first; gives a tree of such arrays.
+        size: rows at a time.
+        rows: NumPy arrays or JAX keys of one length, rows first, the first of them not None; None is handed on.
+
+    Returns:
+        The tree with NumPy arrays of all rows.
+    """
+    n, parts = len(rows[0]), []
+    starts = range(0, max(n, 1), size)
+    for start in starts:
+        parts.append(function(*(None if a is None else pad_rows(a[start : start + size], size) for a in rows)))
+    host = [
+        jax.tree.map(lambda a, count=n - start: np.asarray(a)[:count], part)
+        for start, part in zip(starts, parts, strict=True)
+    ]
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *host)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushforward.training.batches import batch_rows, bucket, epoch_order, n_batches, pad_rows, streams
+from pushforward._vectorize import pad_rows
+from pushforward.training.batches import batch_rows, bucket, epoch_order, n_batches, streams
 
 SEED = np.array([1, 2], np.uint32)
 

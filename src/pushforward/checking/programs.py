@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._types import Array, PRNGKeyArray, PyTree, is_array
-from pushforward._vectorize import batch_keys
+from pushforward._precision import in_type
+from pushforward._types import Array, PRNGKeyArray
+from pushforward._vectorize import batch_keys, in_chunks
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.checking.walk import Probe, walk
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.rows import score_member
-from pushforward.training.batches import pad_rows
 
 CHUNK = 512  # rows per call
 WIDE_CHUNK = 64  # the same for events of more than `WIDE_EVENT` elements, whose rows are work enough
@@ -36,18 +36,6 @@ def quickly(function: Any) -> Any:
     return compiler(function, compiler_options=QUICK)
 
 
-def in_precision(model: PyTree, wide: bool) -> Any:
-    """The model with its numbers as host arrays of one precision, float64 if `wide`, else float32."""
-    dtype = np.float64 if wide else np.float32
-
-    def convert(leaf: Any) -> Any:
-        if not is_array(leaf) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return leaf
-        return np.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else np.asarray(leaf)
-
-    return jax.tree.map(convert, model)
-
-
 def bijection_of(model: AbstractDistribution) -> AbstractBijection | None:
     """The map from latent to data of a flow, None for another distribution."""
     return model.bijection if isinstance(model, Flow) else None
@@ -58,7 +46,7 @@ class Programs:
     """A model in one precision, and what can be computed with it on rows `(n, *event)` of host arrays.
 
     Args:
-        model: in that precision, see `in_precision`.
+        model: in that precision, see `in_type`.
         wide: float64 if True, else float32.
     """
 
@@ -68,7 +56,7 @@ class Programs:
     @staticmethod
     def of(model: AbstractDistribution, wide: bool) -> Programs:
         """The programs of a model, whatever precision it is in."""
-        return Programs(in_precision(model, wide), wide)
+        return Programs(in_type(model, np.float64 if wide else np.float32), wide)
 
     @property
     def chunk(self) -> int:
@@ -133,16 +121,9 @@ class Programs:
 
     def _chunks(self, program: Any, fixed: tuple, rows: tuple, chunk: int) -> Any:
         """`program(*fixed, *rows)` for a chunk of rows after the other, all of one size; host arrays, rows first."""
-        n, parts = len(rows[0]), []
         dtype = np.float64 if self.wide else np.float32
-        rows = tuple(_host(array, dtype) for array in rows)
         with jax.enable_x64(self.wide):
-            for start in range(0, n, chunk):
-                part = tuple(None if a is None else _pad(a[start : start + chunk], chunk) for a in rows)
-                parts.append(program(*fixed, *part))
-            count = [min(chunk, n - start) for start in range(0, n, chunk)]
-            host = [jax.tree.map(lambda a, m=m: np.asarray(a)[:m], p) for p, m in zip(parts, count, strict=True)]
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *host)
+            return in_chunks(lambda *part: program(*fixed, *part), chunk, *(_host(array, dtype) for array in rows))
 
 
 @dataclass(frozen=True)
@@ -164,12 +145,6 @@ class Derivatives:
 
 def _host(array: Any, dtype: Any) -> Any:
     return array.astype(dtype) if isinstance(array, np.ndarray) and array.dtype.kind == "f" else array
-
-
-def _pad(array: Any, n: int) -> Any:
-    if isinstance(array, np.ndarray):
-        return pad_rows(array, n)
-    return array[jnp.minimum(jnp.arange(n), len(array) - 1)]
 
 
 def _last(array: Any) -> Any:

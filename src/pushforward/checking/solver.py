@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pushforward._parts import parts
+from pushforward._precision import in_type
 from pushforward.bijections import Continuous
 from pushforward.checking.context import Context
-from pushforward.checking.programs import in_precision
 from pushforward.checking.report import CheckLine, Outcome
 
 ROWS = 256
@@ -22,7 +22,7 @@ def check_solver(context: Context) -> CheckLine:
     rows, conditions = context.points[:ROWS], context.point_conditions
     conditions = None if conditions is None else conditions[:ROWS].astype(np.float32)
     key = context.key if context.model.needs_key else None
-    model = in_precision(context.model, False)
+    model = in_type(context.model, np.float32)
     found = model.log_prob(rows.astype(np.float32), conditions, key=key, with_error=True)
     n_failed = int(found.failed.sum())
     errors = found.solver_error[~found.failed]

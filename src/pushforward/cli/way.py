@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
+from pushforward._precision import widened
 from pushforward.bijections import Chain
 from pushforward.bijections.base import run_batch
 from pushforward.data.cells import Cells
@@ -18,7 +19,7 @@ from pushforward.data.schema import LEVELLED
 from pushforward.distributions import Evolution, Flow
 from pushforward.distributions.table import TableDistribution
 from pushforward.estimators.model import TableModel
-from pushforward.estimators.rows import standard_rows, widen
+from pushforward.estimators.rows import standard_rows
 from pushforward.plotting import plot_field, plot_layers, plot_trajectories
 
 WAYS = ("trajectories", "field", "layers")
@@ -127,7 +128,7 @@ def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
 
 def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, seed: int) -> Subject:
     """The flow of the numbers of a row, in the data's units, or in standard ones where an axis cannot have these."""
-    distribution: TableDistribution = widen(model.distribution)
+    distribution: TableDistribution = widened(model.distribution)
     values: Any = distribution.values
     units: Any = distribution.units
     columns = [model.layout.columns[i] for i in model.layout.valued]
@@ -166,7 +167,7 @@ def _numbers(model: TableModel, table: Cells, standard: bool) -> np.ndarray:
     if standard or model.distribution.units is None:
         return rows
     with jax.enable_x64(True):
-        return np.asarray(run_batch(widen(model.distribution.units), jnp.asarray(rows.T), None, None, True)[0]).T
+        return np.asarray(run_batch(widened(model.distribution.units), jnp.asarray(rows.T), None, None, True)[0]).T
 
 
 def _chosen(subject: Subject, model: TableModel, columns: Sequence[str] | None) -> list[int] | None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._vectorize import rows_last
+from pushforward._precision import widened
+from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.table import TableDistribution
-from pushforward.training.batches import pad_rows
 
 # Rows per call. One size for all, since another shape may round differently; small, since a single row costs as much.
 CHUNK = 512
 # Draws that a lower bound is averaged over. The same for every row, and in every run.
 N_DRAWS = 16
 DRAWS_SEED = 0
-Tree = TypeVar("Tree")
 
 
 class Scores(NamedTuple):
@@ -52,14 +51,12 @@ def score_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | 
 
     Source: Burda, Grosse, Salakhutdinov, 2016, eq. 8, arXiv 1509.00519.
     """
-    wide, parts = widen(model), []
+    wide = widened(model)
+    n_draws = n_draws if wide.needs_key else 0
     with jax.enable_x64(True):
-        for start in range(0, len(x), CHUNK):
-            rows = x[start : start + CHUNK]
-            own = None if condition is None else pad_rows(condition[start : start + CHUNK], CHUNK)
-            scored = _score(wide, pad_rows(np.asarray(rows, np.float64), CHUNK), own, n_draws if wide.needs_key else 0)
-            parts.append([part[: len(rows)] for part in scored])
-        mass, density, error = (np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(3))
+        mass, density, error = in_chunks(
+            lambda rows, own: _score(wide, rows, own, n_draws), CHUNK, np.asarray(x, np.float64), condition
+        )
     return Scores(mass + density, mass, density, error)
 
 
@@ -109,40 +106,34 @@ def standard_rows(
         condition: `(n, k)` or None.
         drawn: draw what is rounded or absent, anew for each row; else take the middle of the step, and 0.
     """
-    wide, parts = widen(model), []
+    wide, numbers = widened(model), np.arange(len(x), dtype=np.uint32)
     with jax.enable_x64(True):
-        for start in range(0, len(x), CHUNK):
-            own = None if condition is None else pad_rows(condition[start : start + CHUNK], CHUNK)
-            rows = pad_rows(np.asarray(x[start : start + CHUNK], np.float64), CHUNK)
-            found = _standard(wide, rows, own, np.uint32(start), drawn and model.needs_key)
-            parts.append([None if part is None else np.asarray(part)[: len(x) - start] for part in found])
-    values, conditions, there = (
-        None if parts[0][i] is None else np.concatenate([part[i] for part in parts]) for i in range(3)
-    )
-    return Standard(values, conditions, np.broadcast_to(there, values.shape))  # pyright: ignore
+        return in_chunks(
+            lambda number, rows, own: _standard(wide, rows, own, number, drawn and model.needs_key),
+            CHUNK,
+            numbers,
+            np.asarray(x, np.float64),
+            condition,
+        )
 
 
 @eqx.filter_jit
-def _standard(model: TableDistribution, x: Any, condition: Any, first: Any, drawn: bool) -> tuple[Any, Any, Any]:
+def _standard(model: TableDistribution, x: Any, condition: Any, number: Any, drawn: bool) -> Standard:
     keys = None
     if drawn:
-        fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-        keys = fold(jax.random.key(DRAWS_SEED), first + jnp.arange(CHUNK, dtype=jnp.uint32))
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(DRAWS_SEED), number)
     seen = model.standard(x.T, None if condition is None else condition.T, keys)
     own = None if seen.condition is None else seen.condition.T
-    return seen.values.T, own, jnp.broadcast_to(seen.there, seen.values.shape).T
+    there = jnp.broadcast_to(seen.there, seen.values.shape).T
+    return Standard(seen.values.T, own, there)  # pyright: ignore[reportArgumentType] - arrays of JAX, still
 
 
 def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
     """The latents of the values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
     standard = standard_rows(model, x, condition)
-    flow, parts = widen(model.values), []
+    flow: Any = widened(model.values)
     with jax.enable_x64(True):
-        for start in range(0, len(x), CHUNK):
-            own = None if standard.condition is None else pad_rows(standard.condition[start : start + CHUNK], CHUNK)
-            rows = pad_rows(standard.values[start : start + CHUNK], CHUNK)
-            parts.append(np.asarray(flow.encode(rows, own))[: len(x) - start])  # pyright: ignore
-    return np.concatenate(parts)
+        return in_chunks(flow.encode, CHUNK, standard.values, standard.condition)
 
 
 def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None) -> np.ndarray:
@@ -156,15 +147,14 @@ def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition
         n: draws, for each condition if there are any.
         condition: `(m, k)` or None.
     """
-    wide, parts = widen(model), []
-    m = 1 if condition is None else len(condition)
+    wide, m = widened(model), 1 if condition is None else len(condition)
+    which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
+
+    def drawn(which: np.ndarray, draw: np.ndarray) -> Any:
+        return _draw(wide, seed, which, draw, None if condition is None else condition[which])
+
     with jax.enable_x64(True):
-        for start in range(0, m * n, CHUNK):
-            index = np.minimum(np.arange(start, start + CHUNK), m * n - 1)
-            which, draw = (index // n).astype(np.uint32), (index % n).astype(np.uint32)
-            own = None if condition is None else condition[which]
-            parts.append(_draw(wide, seed, which, draw, own)[: m * n - start])
-        return np.concatenate([np.asarray(part) for part in parts])
+        return in_chunks(drawn, CHUNK, which, draw)
 
 
 @eqx.filter_jit
@@ -173,8 +163,3 @@ def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, conditi
     keys = jax.vmap(lambda i, j: jax.random.fold_in(jax.random.fold_in(key, i), j))(which, draw)
     batch = (CHUNK,)
     return rows_last(model.sample_rows, (batch, () if condition is None else batch), keys, condition)
-
-
-def widen(model: Tree) -> Tree:
-    """The model with its numbers as float64 host arrays."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64) if eqx.is_inexact_array(leaf) else leaf, model)

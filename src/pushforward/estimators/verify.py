@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._precision import widened
 from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.checking import CheckLine, CheckReport, Part, check, row_status
 from pushforward.checking.status import MARGIN, STATUSES
@@ -17,7 +18,7 @@ from pushforward.checking.verify import LIBRARIES
 from pushforward.data.encoding import Encoded, Layout, within_bounds
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.estimators.model import TableModel
-from pushforward.estimators.rows import standard_rows, widen
+from pushforward.estimators.rows import standard_rows
 from pushforward.metrics import Baseline, baselines
 
 # Rows that simple densities are compared on, and draws for each of what is rounded or absent.
@@ -192,13 +193,13 @@ def _features(model: TableModel, condition: np.ndarray | None, n: int) -> np.nda
     if given is None or condition is None:
         return None
     with jax.enable_x64(True):
-        return np.asarray(widen(given)(jnp.asarray(condition[:SUMMED_ROWS].T)))
+        return np.asarray(widened(given)(jnp.asarray(condition[:SUMMED_ROWS].T)))
 
 
 def check_masses(masses: AutoregressiveCategorical, rows: np.ndarray, features: np.ndarray | None) -> CheckLine:
     """Whether the masses of each variable's states sum to 1, whatever the variables before it are."""
     states = np.asarray(rows[:SUMMED_ROWS, : len(masses.sizes)], np.float64)
-    wide, worst = widen(masses), 0.0
+    wide, worst = widened(masses), 0.0
     with jax.enable_x64(True):
         for c, size in enumerate(masses.sizes):
             every = np.repeat(states, size, axis=0)
@@ -216,7 +217,7 @@ def check_masses(masses: AutoregressiveCategorical, rows: np.ndarray, features: 
 
 def check_units(units: ColumnUnits, layout: Layout, rows: np.ndarray) -> CheckLine:
     """Whether the map to the columns' units comes back, and whether its slopes are its derivatives."""
-    n_states, wide = len(layout.stated), widen(units)
+    n_states, wide = len(layout.stated), widened(units)
     columns = [layout.columns[i] for i in layout.valued]
     steps = np.array([column.step or 0.0 for column in columns])
     values = rows[:256, n_states:].astype(np.float64)

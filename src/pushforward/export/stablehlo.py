@@ -20,6 +20,7 @@ from jax.lax import linalg
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array
+from pushforward._vectorize import in_chunks
 from pushforward.distributions import AbstractDistribution
 from pushforward.export.report import Comparison, Expected, ExportReport, expected_of, path_of
 from pushforward.export.trace import Functions, Precision, functions_of
@@ -201,14 +202,15 @@ def compare(expected: Expected, blobs: dict[str, bytes], batch: int | None) -> C
         programs = {function: export.deserialize(bytearray(blob)).call for function, blob in blobs.items()}
 
         def run(function: str, n: int, values: dict[str, Any]) -> np.ndarray:
-            size, parts = batch or n, []
             values["rows"] = np.arange(n, dtype=np.uint32)
-            arguments = [values[argument] for argument in functions.arguments(n)[function]]
-            for start in range(0, n, size):
-                chunk = np.minimum(np.arange(start, start + size), n - 1)
-                cut = [a if a is values["key_data"] else a[chunk] for a in arguments]
-                parts.append(np.asarray(programs[function](*cut))[: n - start])
-            return np.concatenate(parts)
+            names = list(functions.arguments(n)[function])
+
+            def call(*cut: Any) -> Any:
+                own = dict(zip(["rows", *names], cut, strict=True))
+                return programs[function](*(values[name] if name == "key_data" else own[name] for name in names))
+
+            rows = [None if name == "key_data" else values[name] for name in names]
+            return in_chunks(call, batch or n, values["rows"], *rows)
 
         return expected.compare(
             lambda x, c, key: run("log_prob", len(x), {"x": x, "condition": c, "key_data": key}),

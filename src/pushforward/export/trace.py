@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import message
+from pushforward._precision import in_type
 from pushforward._types import Array
 from pushforward.distributions import AbstractDistribution
 
@@ -112,15 +112,8 @@ def functions_of(
     if not getattr(jax.config, "jax_threefry_partitionable", True):
         raise ValueError(f"{name}: expected JAX's setting jax_threefry_partitionable to be on, as is the default.")
     dtype = np.dtype(precision)
-    own, wide = (_in_dtype(distribution, kind) for kind in (dtype, np.dtype(np.float64)))
+    own, wide = (in_type(distribution, kind) for kind in (dtype, np.dtype(np.float64)))
     return Functions(own, wide, dtype, tuple(names), tuple(condition_names))
-
-
-def _in_dtype(distribution: AbstractDistribution, dtype: np.dtype) -> AbstractDistribution:
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf,
-        distribution,
-    )
 
 
 def model_log_prob(functions: Functions, x: np.ndarray, condition: np.ndarray | None, key_data: np.ndarray) -> Any:

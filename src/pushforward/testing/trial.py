@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from pushforward._precision import in_type
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, combine, trainable
 from pushforward._vectorize import batch_keys
 from pushforward.bijections.base import AbstractBijection
@@ -108,14 +108,12 @@ def _noisy(params: Any, key: PRNGKeyArray, scale: float, n: int) -> Any:
 
 def cast(module: Tree, dtype: Any) -> Tree:
     """The module with every floating array in `dtype`."""
-
-    def convert(leaf: Any) -> Any:
-        if not eqx.is_inexact_array(leaf):
-            return leaf
-        values = np.asarray(leaf).astype(dtype)  # by NumPy: nothing to compile
-        return values if isinstance(leaf, np.ndarray) else jnp.asarray(values)
-
-    return jax.tree.map(convert, module)
+    # By NumPy, where nothing is compiled; JAX's arrays stay JAX's.
+    return jax.tree.map(
+        lambda old, new: jnp.asarray(new) if isinstance(old, jax.Array) and new is not old else new,
+        module,
+        in_type(module, dtype),
+    )
 
 
 @dataclass(frozen=True)

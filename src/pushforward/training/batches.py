@@ -29,13 +29,6 @@ def bucket(n: int, smallest: int = 32) -> int:
     return -(-n // step) * step
 
 
-def pad_rows(array: np.ndarray, n: int) -> np.ndarray:
-    """`array` with its first row repeated until it has `n` rows (real values, so that filling is never non-finite)."""
-    if len(array) == n:
-        return array
-    return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
-
-
 def streams(key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Three independent seeds of two words from one key: for the order of the rows, the steps, the validations."""
     words = np.asarray(jax.random.key_data(key)).ravel().tolist()

@@ -11,10 +11,12 @@ import jax
 import numpy as np
 
 from pushforward._checks import message
+from pushforward._precision import widened
 from pushforward._types import PRNGKeyArray
+from pushforward._vectorize import pad_rows
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import AbstractDistribution
-from pushforward.training.batches import bucket, pad_rows
+from pushforward.training.batches import bucket
 
 # A share of a large table is enough to validate on: its standard error falls below any difference that matters.
 MAX_HELD_OUT = 20_000
@@ -161,12 +163,8 @@ def latent_rows(preprocess: AbstractBijection, rows: np.ndarray) -> tuple[np.nda
     """The rows through `preprocess.inverse`, and its log-determinants, in float64 whatever the flow's type."""
     n, n_padded = len(rows), bucket(len(rows))
     with jax.enable_x64(True):
-        z, log_det = _inverse(jax.tree.map(_widen, preprocess), pad_rows(rows.astype(np.float64), n_padded))
+        z, log_det = _inverse(widened(preprocess), pad_rows(rows.astype(np.float64), n_padded))
         return np.asarray(z)[:n], np.asarray(log_det)[:n]
-
-
-def _widen(leaf: Any) -> Any:
-    return np.asarray(leaf, np.float64) if eqx.is_inexact_array(leaf) else leaf
 
 
 @eqx.filter_jit

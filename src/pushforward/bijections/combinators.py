@@ -62,7 +62,7 @@ class Chain(AbstractComposite):
     def __init__(self, bijections: Sequence[AbstractBijection]):
         members = tuple(bijections)
         if not members:
-            raise ValueError("Chain: expected one bijection or more, got none. Leave the Chain out instead.")
+            raise ValueError(message("Chain", "one bijection or more", "none", "Leave the Chain out instead."))
         for n, member in enumerate(members):
             if not isinstance(member, AbstractBijection):
                 fix = "Chain([first, second]) takes bijections, in the order in which they run."

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from pushforward._checks import message
 from pushforward._types import Array
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.coupling import Coupling
@@ -44,7 +45,8 @@ def fitted_to(layer: AbstractBijection, rows: Array) -> AbstractBijection:
             layer,
             replace_fn=lambda weight: jnp.asarray(weight).at[:, -1].set(params.ravel().astype(weight.dtype)),
         )
-    raise TypeError(f"fitted_to: expected a layer of mixtures of normals, got {type(layer).__name__}.")
+    fix = "Only these can be fitted before training."
+    raise TypeError(message("fitted_to", "a layer of mixtures of normals", type(layer).__name__, fix))
 
 
 def _params(scalar_map: GaussianMixtureMap, rows: Array) -> Array:

@@ -131,19 +131,6 @@ def split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tupl
     return split_batch(name, "condition", condition, cond_shape)
 
 
-def shared_condition(name: str, members: Sequence[Any]) -> Shape | None:
-    """The shape of the one condition that all conditional members see, None if there is none.
-
-    Raises:
-        ValueError: they see conditions of different shapes.
-    """
-    shapes = {member.cond_shape for member in members if member.cond_shape is not None}
-    if len(shapes) > 1:
-        fix = "All members see the same condition; embed it for some of them with EmbedCondition."
-        raise ValueError(message(name, "one shape of condition", f"{sorted(shapes)}", fix))
-    return shapes.pop() if shapes else None
-
-
 def _compiled(function: Callable) -> Callable:
     """The function, compiled; a distribution of arrays alone goes to `jax.jit`, which dispatches faster."""
     plain, general = jax.jit(function, static_argnames="batches"), eqx.filter_jit(function)

@@ -13,8 +13,9 @@ from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
+from pushforward.bijections.combinators import shared_condition
 from pushforward.bijections.lifting import WithCondition
-from pushforward.distributions.base import AbstractDistribution, shared_condition, split_condition
+from pushforward.distributions.base import AbstractDistribution, split_condition
 from pushforward.distributions.rows import AbstractCompound, Step, own
 
 
@@ -55,7 +56,7 @@ class Flow(AbstractCompound, AbstractDistribution):
         self.base = base
         self.bijection = bijection
         self.event_shape = bijection.out_shape
-        self.cond_shape = shared_condition("Flow", (base, bijection))
+        self.cond_shape = shared_condition("Flow", [base.cond_shape, bijection.cond_shape])
         self.needs_key = bijection.traits.needs_key or base.needs_key
 
     def with_members(self, members: tuple[Any, ...]) -> Flow:
@@ -110,7 +111,7 @@ class Flow(AbstractCompound, AbstractDistribution):
         """
         condition, batch = split_condition("Flow.given", condition, self.cond_shape)
         if condition is None:
-            raise ValueError("Flow.given: the flow is unconditional; use it as it is.")
+            raise ValueError(message("Flow.given", "a conditional flow", "an unconditional one", "Use it as it is."))
         if batch:
             fix = "Fix one condition; to score many pairs, call log_prob(x, condition)."
             raise ValueError(message("Flow.given", f"one condition {self.cond_shape}", f"a batch {batch}", fix))

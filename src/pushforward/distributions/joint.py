@@ -16,7 +16,8 @@ import numpy as np
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import fold_keys
-from pushforward.distributions.base import AbstractDistribution, shared_condition
+from pushforward.bijections.combinators import shared_condition
+from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.closed_form import AbstractClosedForm, closed_forms
 from pushforward.distributions.rows import AbstractCompound, Step, own
 
@@ -62,7 +63,7 @@ class Joint(AbstractCompound, AbstractClosedForm):
         if sorted(place for places in self.indices for place in places) != list(range(dim)):
             fix = "The parts share no place and leave none out."
             raise ValueError(message("Joint", f"each place from 0 to {dim - 1} once", f"{self.indices}", fix))
-        self.event_shape, self.cond_shape = (dim,), shared_condition("Joint", self.parts)
+        self.event_shape, self.cond_shape = (dim,), shared_condition("Joint", [part.cond_shape for part in self.parts])
         self.needs_key = any(part.needs_key for part in self.parts)
 
     def _take(self, x: Array, n: int) -> Array:

@@ -15,7 +15,8 @@ from pushforward._checks import as_floats, check_values, message, positive
 from pushforward._parts import replaced
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import fold_keys
-from pushforward.distributions.base import AbstractDistribution, shared_condition
+from pushforward.bijections.combinators import shared_condition
+from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.closed_form import AbstractClosedForm, closed_forms
 from pushforward.distributions.rows import AbstractCompound, Step, own
 
@@ -61,7 +62,7 @@ class Mixture(AbstractCompound, AbstractClosedForm):
         check_values("Mixture", f"{n} finite weights > 0", positive, fix, values)
         self.logits = jnp.log(values / values.sum())
         self.event_shape = shapes.pop()
-        self.cond_shape = shared_condition("Mixture", self.components)
+        self.cond_shape = shared_condition("Mixture", [c.cond_shape for c in self.components])
         self.needs_key = any(c.needs_key for c in self.components)
 
     def with_members(self, members: tuple[Any, ...]) -> Mixture:

@@ -201,7 +201,9 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         self.embed = None
         if values is not None and values.cond_shape is not None and values.cond_shape[0] < n_features:
             if key is None:
-                raise ValueError("TableDistribution: expected a key, for features are embedded. Pass key=...")
+                raise ValueError(
+                    message("TableDistribution", "a key, for features are embedded", "none", "Pass key=...")
+                )
             # Of a block of states one feature is 1, of numbers each may be.
             n_active = len(sizes) + n_features - sum(sizes)
             self.embed = jax.random.normal(key, (values.cond_shape[0], n_features)) * n_active**-0.5
@@ -284,7 +286,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             ValueError: the table has states alone.
         """
         if self.values is None:
-            raise ValueError("TableDistribution.standard: expected a table with numbers, got one of states alone.")
+            fix = "Its masses have no latents; score them with log_prob."
+            raise ValueError(message("TableDistribution.standard", "a table with numbers", "one of states alone", fix))
         features = self._features(condition)
         seen = self._standard(x, features, keys)
         return seen._replace(log_prob=seen.log_prob + self._mass(x, features))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._checks import message
 from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
 
@@ -56,7 +57,7 @@ def activation_of(name: str) -> Callable[[Array], Array]:
         ValueError: the name is unknown.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}.")
+        raise ValueError(message("activation", f"one of {', '.join(ACTIVATIONS)}", repr(name), "Choose one of them."))
     return ACTIVATIONS[name]
 
 
@@ -127,7 +128,7 @@ def features_of(name: str) -> Features:
         ValueError: the name is unknown.
     """
     if name not in FEATURES:
-        raise ValueError(f"features: expected one of {', '.join(FEATURES)}, got {name!r}.")
+        raise ValueError(message("features", f"one of {', '.join(FEATURES)}", repr(name), "Choose one of them."))
     return FEATURES[name]
 
 

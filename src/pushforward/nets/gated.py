@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
 from pushforward.numerics.product import dense, dense_output
@@ -88,7 +88,7 @@ class GatedMLP(eqx.Module):
         if self.cond_shape is not None:
             if condition is None:
                 raise ValueError(
-                    f"GatedMLP: expected a condition of shape {self.cond_shape}, got none. Pass condition=..."
+                    message("GatedMLP", f"a condition of shape {self.cond_shape}", "none", "Pass condition=...")
                 )
             x = jnp.concatenate([x, condition.reshape(-1, *x.shape[1:]).astype(x.dtype)])
         h = dense(self.weights[0], limit_input(x))

@@ -221,7 +221,7 @@ class GraphMADE(eqx.Module):
         if self.cond_shape is not None:
             if condition is None:
                 raise ValueError(
-                    f"GraphMADE: expected a condition of shape {self.cond_shape}, got none. Pass condition=..."
+                    message("GraphMADE", f"a condition of shape {self.cond_shape}", "none", "Pass condition=...")
                 )
             known = limit_input(condition.reshape(self.graph.n_cond, condition.shape[-1]))
 

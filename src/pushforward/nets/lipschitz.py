@@ -406,7 +406,7 @@ def _of_each_conv(model: Tree, change: Callable[[LipschitzConv], LipschitzConv])
 
 def _condition(name: str, condition: Array | None, cond_shape: Shape | None) -> Array:
     if condition is None or cond_shape is None:
-        raise ValueError(f"{name}: expected a condition of shape {cond_shape}, got none. Pass condition=...")
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", "Pass condition=..."))
     return limit_input(condition.reshape(math.prod(cond_shape), -1))
 
 

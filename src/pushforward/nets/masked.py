@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import (
     AbstractConditioner,
@@ -188,7 +188,7 @@ class MADE(AbstractConditioner):
         if self.cond_weight is None or self.cond_out_weight is None:
             return None
         if condition is None:
-            raise ValueError(f"MADE: expected a condition of shape {self.cond_shape}, got none. Pass condition=...")
+            raise ValueError(message("MADE", f"a condition of shape {self.cond_shape}", "none", "Pass condition=..."))
         c = limit_input(condition.reshape(self.cond_weight.shape[1], condition.shape[-1]))
         out = self.cond_out_weight.reshape(-1, c.shape[0]) @ c
         return self.cond_weight @ c, out.reshape(self.n_params, self.n_steps, -1)

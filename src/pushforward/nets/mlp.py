@@ -8,7 +8,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
 from pushforward.numerics.product import dense, dense_output
@@ -18,7 +18,7 @@ def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | No
     if cond_shape is None:
         return limit_input(x)
     if condition is None:
-        raise ValueError(f"{name}: expected a condition of shape {cond_shape}, got none. Pass condition=...")
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", "Pass condition=..."))
     return limit_input(jnp.concatenate([x, condition.reshape(math.prod(cond_shape), *x.shape[1:]).astype(x.dtype)]))
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pushforward._checks import message
 from pushforward._types import Array, Cost
 from pushforward.numerics.root import solve_increasing
 
@@ -106,5 +107,5 @@ def ridge_of(name: str, kind: str) -> Ridge:
         ValueError: the name is unknown.
     """
     if kind not in RIDGES:
-        raise ValueError(f"{name}: expected ridge to be one of {', '.join(RIDGES)}, got {kind!r}.")
+        raise ValueError(message(name, f"ridge to be one of {', '.join(RIDGES)}", repr(kind), "Choose one of them."))
     return RIDGES[kind]

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
+from pushforward._checks import message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.numerics.bounded import soft_clamp
@@ -44,7 +45,8 @@ class AffineMap(AbstractScalarMap):
 
     def __check_init__(self) -> None:
         if not 0 < self.max_log_scale < float("inf"):
-            raise ValueError(f"AffineMap: expected max_log_scale > 0, got {self.max_log_scale}. The usual value is 5.")
+            got = repr(self.max_log_scale)
+            raise ValueError(message("AffineMap", "max_log_scale > 0", got, "The usual value is 5."))
 
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         log_scale = soft_clamp(params[1], self.max_log_scale)

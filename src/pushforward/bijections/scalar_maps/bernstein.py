@@ -5,7 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.tails import Inside, forward_with_tails, inverse_with_tails
@@ -49,7 +49,7 @@ class BernsteinMap(AbstractScalarMap):
     def __init__(self, degree: int = 16, bound: float = 5.0):
         self.degree = check_int("BernsteinMap", "degree", degree, 1, MAX_DEGREE)
         if not 0 < bound < float("inf"):
-            raise ValueError(f"BernsteinMap: expected bound > 0, got {bound}. The usual value is 5.")
+            raise ValueError(message("BernsteinMap", "bound > 0", repr(bound), "The usual value is 5."))
         self.bound = float(bound)
         self.n_params = self.degree + 1
 

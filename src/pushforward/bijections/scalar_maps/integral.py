@@ -90,7 +90,7 @@ class IntegralMap(AbstractScalarMap):
         if not isinstance(rule, AbstractRule):
             raise TypeError(message(name, "a quadrature rule", type(rule).__name__, "Pass ClenshawCurtis(16)."))
         if not 0 < bound < float("inf"):
-            raise ValueError(f"{name}: expected bound > 0, got {bound}. The usual value is 5.")
+            raise ValueError(message(name, "bound > 0", repr(bound), "The usual value is 5."))
         activation_of(activation)
         shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise([*sizes, 1])]
         *hidden, out = uniforms(as_key(name, key), shapes)

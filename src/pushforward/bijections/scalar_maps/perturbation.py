@@ -5,6 +5,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 
+from pushforward._checks import message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.inversion import inverse_by_search
@@ -47,9 +48,8 @@ class PerturbationMap(AbstractScalarMap):
 
     def __check_init__(self) -> None:
         if not 0 < self.max_log_scale < float("inf"):
-            raise ValueError(
-                f"PerturbationMap: expected max_log_scale > 0, got {self.max_log_scale}. The usual value is 5."
-            )
+            got = repr(self.max_log_scale)
+            raise ValueError(message("PerturbationMap", "max_log_scale > 0", got, "The usual value is 5."))
 
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         log_a, b, share, log_d, e = params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.tails import Inside, forward_with_tails, inverse_with_tails
@@ -76,7 +76,7 @@ class SumOfSquaresMap(AbstractScalarMap):
         self.degree = check_int("SumOfSquaresMap", "degree", degree, 1, MAX_SIZE)
         self.components = check_int("SumOfSquaresMap", "components", components, 1, MAX_SIZE)
         if not 0 < bound < float("inf"):
-            raise ValueError(f"SumOfSquaresMap: expected bound > 0, got {bound}. The usual value is 5.")
+            raise ValueError(message("SumOfSquaresMap", "bound > 0", repr(bound), "The usual value is 5."))
         self.bound = float(bound)
         self.n_params = 1 + (self.degree + 1) * self.components
 

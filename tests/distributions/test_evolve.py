@@ -166,3 +166,20 @@ def test_beyond_the_support_of_units_there_is_no_density() -> None:
     assert np.trapezoid(density, x[:, 0]) == pytest.approx(1, abs=0.01)
     assert not density[(x[:, 0] < 2) | (x[:, 0] > 5)].any()
     np.testing.assert_array_equal(density == 0, np.exp(flow.log_prob(x)) == 0)
+
+
+def test_a_field_within_a_part_of_the_event():
+    field = pf.dynamics.NetworkField(pf.nets.TimeMLP(KEY, 2, width=4))
+    inner = pf.bijections.Continuous(field, solver=FixedSteps("heun", 8))
+    flow = pf.Flow(
+        pf.StandardNormal((3,)), pf.Chain([pf.Partial(inner, [2, 0], dim=3), pf.Affine(scale=2.0, shape=(3,))])
+    )
+    evolution = Evolution(flow)
+    z = jax.random.normal(KEY, (4, 3))
+    assert evolution.continuous
+    np.testing.assert_allclose(evolution.states(z, [1.0])[0], flow.decode(z), rtol=1e-9)
+    moved = evolution.velocity(0.5, z)
+    want = jax.vmap(lambda row: field(jnp.array(0.5), row[jnp.array([2, 0])] / 2))(z)
+    np.testing.assert_allclose(moved[:, [2, 0]], 2 * want, rtol=1e-9)
+    np.testing.assert_allclose(moved[:, 1], 0)
+    np.testing.assert_allclose(evolution.log_prob(1.0, z), flow.log_prob(z), rtol=1e-9)

@@ -54,7 +54,7 @@ def _shown(text: Any) -> bool:
 def test_pair_plots_are_readable(dim: int, tmp_path: Path) -> None:
     data = RNG.standard_t(3, size=(300, dim)) * 10.0 ** RNG.integers(-8, 8, dim)
     names = [f"a rather long name of column {i}" for i in range(dim)]
-    figure, axes = plot_pair(data, data[:200] * 1.1, names)
+    figure, axes = plot_pair(data, samples=data[:200] * 1.1, names=names)
     assert axes.shape == (dim, dim)
     assert all((axes[i, j] is not None) == (j <= i) for i in range(dim) for j in range(dim))
     assert isinstance(figure, Figure)
@@ -69,7 +69,7 @@ def test_pair_plot_says_what_it_leaves_out() -> None:
     data = RNG.standard_normal((500, 12))
     samples = data.copy()
     samples[:7, 0] = 1e6
-    figure, axes = plot_pair(data, samples)
+    figure, axes = plot_pair(data, samples=samples)
     assert axes.shape == (10, 10)
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == [
@@ -84,7 +84,7 @@ def test_pair_plot_mixes_both_and_is_seeded() -> None:
     data = RNG.standard_normal((3000, 2))
     points = []
     for _ in range(2):
-        _, axes = plot_pair(data, data + 1, seed=3)
+        _, axes = plot_pair(data, samples=data + 1, random_state=3)
         drawn = axes[1, 0].collections[0]
         colors = drawn.get_facecolors()
         assert len(colors) == 4000
@@ -97,7 +97,7 @@ def test_pair_plot_mixes_both_and_is_seeded() -> None:
 def test_marginals_are_densities_of_all_rows() -> None:
     data = RNG.standard_normal((2000, 2))
     samples = np.where(np.arange(2000)[:, None] < 1000, data, 1e3)  # half of the samples are far off the axes
-    _, axes = plot_pair(data, samples)
+    _, axes = plot_pair(data, samples=samples)
     of_data, of_samples = (patch.get_data() for patch in axes[0, 0].patches)
     assert np.sum(of_data.values * np.diff(of_data.edges)) == pytest.approx(1, abs=0.02)
     assert np.sum(of_samples.values * np.diff(of_samples.edges)) == pytest.approx(0.5, abs=0.02)
@@ -127,7 +127,7 @@ def test_numbers_on_axes_are_short() -> None:
 
 
 def test_curve() -> None:
-    figure, axis = plot_curve(HISTORY, VERDICT)
+    figure, axis = plot_curve(HISTORY, verdict=VERDICT)
     assert "nats" in axis.get_ylabel()
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels == ["training rows", "held-out rows", "kept: −3.11 ± 0.02 nats"]
@@ -141,7 +141,7 @@ def test_curve() -> None:
 
 def test_curve_without_held_out_rows_or_with_one_epoch() -> None:
     bare = {name: HISTORY[name][:1] for name in ("epoch", "step", "train_nats")}
-    _, axis = plot_curve({**bare, "held_out_nats": np.array([np.nan])}, {**VERDICT, "held_out_nats": None})
+    _, axis = plot_curve({**bare, "held_out_nats": np.array([np.nan])}, verdict={**VERDICT, "held_out_nats": None})
     assert [line.get_label() for line in axis.get_lines()] == ["training rows"]
     with pytest.raises(ValueError, match="empty"):
         plot_curve({"epoch": [], "train_nats": []})
@@ -176,7 +176,7 @@ def test_qq_accepts_a_right_model_and_not_a_wrong_one(dim: int) -> None:
 def test_qq_against_draws_of_another_base() -> None:
     rng = np.random.default_rng(2)
     base, z = rng.standard_t(4, size=(20000, 2)), rng.standard_t(4, size=(1000, 2))
-    _, axes = plot_qq(z, base)
+    _, axes = plot_qq(z, reference=base)
     assert "base" in axes[0].get_xlabel()
     assert _outside_the_band(axes[1]) < 0.1
     _, axes = plot_qq(z)
@@ -186,11 +186,11 @@ def test_qq_against_draws_of_another_base() -> None:
 def test_overview(tmp_path: Path) -> None:
     data = RNG.standard_normal((200, 2))
     pages = [
-        (lambda part: plot_pair(data, data, figure=part), 5.0, 5.0),
-        (lambda part: plot_curve(HISTORY, VERDICT, figure=part), 5.5, 3.0),
+        (lambda part: plot_pair(data, samples=data, figure=part), 5.0, 5.0),
+        (lambda part: plot_curve(HISTORY, verdict=VERDICT, figure=part), 5.5, 3.0),
         (lambda part: plot_qq(data, figure=part), 5.5, 3.0),
     ]
-    figure = plot_overview(pages, "a title")
+    figure = plot_overview(pages, title="a title")
     assert texts_overlap(figure) == []
     figure.savefig(tmp_path / "overview.pdf")
     assert len(plot_overview(pages[:1]).axes) == 3
@@ -201,11 +201,11 @@ def test_wrong_input_is_named() -> None:
     x = np.zeros((3, 2))
     for call, words in (
         (lambda: plot_pair(), "got neither"),
-        (lambda: plot_pair(x, np.zeros((3, 3))), "differ in columns"),
+        (lambda: plot_pair(x, samples=np.zeros((3, 3))), "differ in columns"),
         (lambda: plot_pair(x, names=["a"]), "2 names"),
         (lambda: plot_pair(np.zeros(3)), r"\(n, d\)"),
         (lambda: plot_qq(np.full((3, 2), np.nan)), "finite"),
-        (lambda: plot_qq(x, np.zeros((3, 3))), "2 dimensions"),
+        (lambda: plot_qq(x, reference=np.zeros((3, 3))), "2 dimensions"),
     ):
         with pytest.raises(ValueError, match=words):
             call()

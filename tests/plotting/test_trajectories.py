@@ -56,7 +56,7 @@ def mesh_of(axis: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.thorough
 def test_one_column_between_base_and_data(line: pf.Flow) -> None:
     data = LOC[0] + SCALE[0] * np.random.default_rng(0).standard_normal((500, 1))
-    _, (left, middle, right) = plot_trajectories(line, data=data, names=["income"])
+    _, (left, middle, right) = plot_trajectories(line, data, names=["income"])
     times, grid, density = mesh_of(middle)
     np.testing.assert_allclose(times, np.linspace(0, 1, 9), atol=1e-9)
     np.testing.assert_allclose(np.trapezoid(density, grid, axis=0), 1, atol=0.01)

@@ -89,7 +89,7 @@ def run_plot(
         return _written(figure, out, model, kind, force, reporter)
     title = f"{density.config_['flow']} fitted to {density._n_rows:,} rows, {len(density.columns_)} columns"
     pages = _pages(density, table, kind, seed)
-    figure = pages[0][0](None)[0] if len(pages) == 1 else plot_overview(pages, title)
+    figure = pages[0][0](None)[0] if len(pages) == 1 else plot_overview(pages, title=title)
     return _written(figure, out, model, kind, force, reporter)
 
 
@@ -120,17 +120,23 @@ def _pages(
         samples = numbers(model, drawn, own)
         side = max(4.6, 1.25 * min(len(names), 10) + 0.9)
         pages.append(
-            (lambda where: plot_pair(data, samples, names, levels=levels, figure=where, seed=seed), side, side)
+            (
+                lambda where: plot_pair(
+                    data, samples=samples, names=names, levels=levels, figure=where, random_state=seed
+                ),
+                side,
+                side,
+            )
         )
     if kind in ("curve", "all"):
         result = density.result_
         verdict = dataclasses.asdict(result.verdict)
-        pages.append((lambda where: plot_curve(result.history, verdict, figure=where), *ON_A_PAGE))
+        pages.append((lambda where: plot_curve(result.history, verdict=verdict, figure=where), *ON_A_PAGE))
     if kind in ("qq", "all") and table is not None and model.distribution.values is not None:
         latents, base = model.latents(table), model.distribution.values.base
         normal = isinstance(base, StandardNormal)
         reference = None if normal else np.asarray(base.sample(jax.random.key(seed), (MOST_ROWS,)))
-        pages.append((lambda where: plot_qq(latents, reference, figure=where), *ON_A_PAGE))
+        pages.append((lambda where: plot_qq(latents, reference=reference, figure=where), *ON_A_PAGE))
     return pages
 
 

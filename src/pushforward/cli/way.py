@@ -79,17 +79,16 @@ def draw_way(
         raise typer.BadParameter("--kind layers draws two columns. Use --kind trajectories for one.")
 
     def draw(figure: Any) -> tuple[Any, Any]:
+        options: Any = {"names": subject.names, "figure": figure, "random_state": seed}
         with jax.enable_x64(True):
             if kind == "field":
-                return plot_field(subject.flow, names=subject.names, figure=figure, seed=seed)
+                return plot_field(subject.flow, **options)
             if kind == "trajectories":
-                return plot_trajectories(
-                    subject.flow, data=subject.data, names=subject.names, columns=chosen, figure=figure, seed=seed
-                )
+                return plot_trajectories(subject.flow, subject.data, columns=chosen, **options)
             rows = subject.data
             if rows is None:
                 rows = np.asarray(subject.flow.sample(jax.random.key(seed), SAMPLES))
-            return plot_layers(subject.flow, rows, names=subject.names, columns=chosen, figure=figure, seed=seed)
+            return plot_layers(subject.flow, rows, columns=chosen, **options)
 
     def titled(figure: Any) -> tuple[Any, Any]:
         drawn, axes = draw(figure)

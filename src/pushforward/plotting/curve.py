@@ -18,8 +18,8 @@ CUT_BELOW = 0.15
 
 def plot_curve(
     history: Mapping[str, Any],
-    verdict: Mapping[str, Any] | None = None,
     *,
+    verdict: Mapping[str, Any] | None = None,
     figure: Figure | SubFigure | None = None,
 ) -> tuple[Figure | SubFigure, Any]:
     """Draw mean nats per row against the epoch, of training and of held-out rows, and mark the weights kept.

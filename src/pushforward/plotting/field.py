@@ -30,12 +30,12 @@ LONGEST, MOST = 1.6, 0.95
 
 def plot_field(
     flow: Any,
-    condition: Any = None,
     *,
+    condition: Any = None,
     names: Sequence[str] | None = None,
     times: Sequence[float] | None = None,
     figure: Figure | SubFigure | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     """Draw the velocity of a flow in the plane as arrows at several times, over the exact density at these times.
 
@@ -49,7 +49,7 @@ def plot_field(
         names: of the columns.
         times: of the panels; None takes five from the first to the last.
         figure: where to draw; None makes a figure.
-        seed: of the draws that show where the states are.
+        random_state: of the draws that show where the states are.
 
     Returns:
         The figure and its axes `(n_panels,)`.
@@ -69,7 +69,7 @@ def plot_field(
         raise ValueError(f"plot_field: expected a flow in the plane, got one of {dim} columns. {fix}")
     labels = names_for("plot_field", names, dim)
     panels = times_of(evolution, PANELS) if times is None else np.asarray(times, np.float64)
-    ranges = spans(drawn_states(evolution, times_of(evolution, LOOKS), seed))
+    ranges = spans(drawn_states(evolution, times_of(evolution, LOOKS), random_state))
     # In the middles of cells: an arrow at the edge would leave the axes.
     x, y = (low + (np.arange(ARROWS) + 0.5) * (high - low) / ARROWS for low, high in ranges)
     points = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)

@@ -22,14 +22,14 @@ POINTS = 2000
 
 def plot_layers(
     flow: Any,
-    x: Any,
-    condition: Any = None,
+    data: Any,
     *,
+    condition: Any = None,
     classes: Any = None,
     names: Sequence[str] | None = None,
     columns: Sequence[int] | None = None,
     figure: Figure | SubFigure | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     """Draw how the layers of a flow undo the data, from the last layer to the first, until the latent is left.
 
@@ -38,13 +38,13 @@ def plot_layers(
 
     Args:
         flow: of layers: a `Chain`, a `Scan`, any of them inverted.
-        x: rows `(n, d)`; of more than 2,000 some are drawn.
+        data: rows `(n, d)`; of more than 2,000 some are drawn.
         condition: one condition, of a conditional flow.
         classes: `(n,)`, by which the points are coloured; None colours them by their first column.
         names: of the columns.
         columns: positions of the two columns to draw; None draws the first two. Of more than two no grid is drawn.
         figure: where to draw; None makes a figure.
-        seed: of the choice of points.
+        random_state: of the choice of points.
 
     Returns:
         The figure and its axes `(n_panels,)`, from data to latent.
@@ -62,12 +62,12 @@ def plot_layers(
     chosen = columns_for("plot_layers", columns, dim)
     if len(chosen) != 2:
         raise ValueError("plot_layers: expected two columns, got one. Draw one column with plot_trajectories.")
-    rows = matrix("plot_layers: x", x, range(dim))
+    rows = matrix("plot_layers: data", data, range(dim))
     labels = [names_for("plot_layers", names, dim)[i] for i in chosen]
     colors = rows[:, chosen[0]] if classes is None else np.unique(np.asarray(classes), return_inverse=True)[1]
     if len(colors) != len(rows):
         raise ValueError(f"plot_layers: expected {len(rows)} classes, one per row, got {len(colors)}.")
-    some = np.random.default_rng(seed).choice(len(rows), min(POINTS, len(rows)), replace=False)
+    some = np.random.default_rng(random_state).choice(len(rows), min(POINTS, len(rows)), replace=False)
     rows, colors = rows[some], colors[some]
     order = times_of(evolution, PANELS)[::-1].astype(int)
     points = np.asarray(evolution.undone(rows, order))

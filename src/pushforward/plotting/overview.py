@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_overview(pages: Sequence[tuple[Callable[[Any], Any], float, float]], title: str = "") -> Figure:
+def plot_overview(pages: Sequence[tuple[Callable[[Any], Any], float, float]], *, title: str = "") -> Figure:
     """Put drawings side by side: the first, which is the largest, on the left, the others above one another.
 
     Args:

@@ -34,12 +34,12 @@ SPREAD = 0.3
 
 def plot_pair(
     data: Any = None,
+    *,
     samples: Any = None,
     names: Sequence[str] | None = None,
-    *,
     levels: Mapping[int, Sequence[str]] | None = None,
     figure: Figure | SubFigure | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     """Draw every pair of columns, data against samples.
 
@@ -53,7 +53,7 @@ def plot_pair(
         levels: for columns of categories, by position, the names of the levels 0, 1, ...; their points are spread a
             little, so that they do not hide one another.
         figure: where to draw; None makes a figure.
-        seed: for the choice of points when there are more than can be told apart.
+        random_state: for the choice of points when there are more than can be told apart.
 
     Returns:
         The figure, and its axes `(d, d)`; those above the diagonal are None. The first 10 columns are drawn.
@@ -87,7 +87,7 @@ def plot_pair(
                 if row == column:
                     _marginal(axis, sets, column, ranges[column], column in levels)
                 else:
-                    _points(axis, sets, column, row, seed, levels)
+                    _points(axis, sets, column, row, random_state, levels)
                     axis.set_ylim(*ranges[row])
                 axis.set_xlim(*ranges[column])
                 _label(axis, row, column, ranges, labels, levels)
@@ -96,9 +96,9 @@ def plot_pair(
     return figure, axes
 
 
-def _points(axis: Any, sets: dict, column: int, row: int, seed: int, levels: Mapping[int, list[str]]) -> None:
+def _points(axis: Any, sets: dict, column: int, row: int, random_state: int, levels: Mapping[int, list[str]]) -> None:
     count = min(MOST_POINTS, *(len(values) for _, values in sets.values()))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     parts, colors = [], []
     for color, values in sets.values():
         parts.append(values[rng.choice(len(values), count, replace=False)][:, [column, row]])

@@ -46,9 +46,9 @@ def name_of(evolution: Evolution, t: float) -> str:
     return "latent" if t == 0 else f"after layer {t:g}"
 
 
-def drawn_states(evolution: Evolution, times: Any, seed: int) -> np.ndarray:
+def drawn_states(evolution: Evolution, times: Any, random_state: int) -> np.ndarray:
     """The states of draws of the base at each time, `(n_times, DRAWS, d)`."""
-    return np.asarray(evolution.states(evolution.base.sample(jax.random.key(seed), DRAWS), times))
+    return np.asarray(evolution.states(evolution.base.sample(jax.random.key(random_state), DRAWS), times))
 
 
 def spans(states: np.ndarray) -> list[tuple[float, float]]:

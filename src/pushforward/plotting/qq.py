@@ -21,8 +21,8 @@ BAND = 0.99
 
 def plot_qq(
     latents: Any,
-    reference: Any = None,
     *,
+    reference: Any = None,
     figure: Figure | SubFigure | None = None,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     """Draw the quantiles of the latents against those of the base, per dimension and of the radius.

@@ -38,14 +38,14 @@ DOT: Any = {"linestyle": "none", "marker": "o", "markersize": 2, "markeredgewidt
 
 def plot_trajectories(
     flow: Any,
-    condition: Any = None,
-    *,
     data: Any = None,
+    *,
+    condition: Any = None,
     names: Sequence[str] | None = None,
     columns: Sequence[int] | None = None,
     times: Sequence[float] | None = None,
     figure: Figure | SubFigure | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     r"""Draw how a flow carries its base to the data, with the exact density $p_t$ on the way.
 
@@ -58,13 +58,13 @@ def plot_trajectories(
 
     Args:
         flow: over vectors.
-        condition: one condition, of a conditional flow.
         data: `(n, d)`, drawn at the last time; None draws none.
+        condition: one condition, of a conditional flow.
         names: of the columns.
         columns: positions of one or two columns to draw; None draws the first two.
         times: of the panels; None takes five. One column is drawn at all times, and has none.
         figure: where to draw; None makes a figure.
-        seed: of the latents where the trajectories start.
+        random_state: of the latents where the trajectories start.
 
     Returns:
         The figure and its axes: `(n_panels,)`, of one column those of the base, the way and the model.
@@ -82,7 +82,7 @@ def plot_trajectories(
     between = times_of(evolution, STEPS) if evolution.continuous else np.arange(evolution.end + 1)
     panels = times_of(evolution, PANELS) if times is None else np.asarray(times, np.float64)
     every = between if len(chosen) == 1 else np.unique(np.concatenate([between, panels]))
-    states = drawn_states(evolution, every, seed)[..., list(chosen)]
+    states = drawn_states(evolution, every, random_state)[..., list(chosen)]
     ranges = spans(states)
     if rows is not None:
         of_data = [limits(rows[:, i]) for i in range(len(chosen))]
@@ -94,7 +94,7 @@ def plot_trajectories(
         figure = new_figure(figure, 0.5 + 2.0 * len(panels), 2.75)
         axes = _panels(figure, evolution, dim, chosen, every, states, labels, ranges, panels)
         if rows is not None and panels[-1] == evolution.end:
-            some = np.random.default_rng(seed).choice(len(rows), min(CLOUD, len(rows)), replace=False)
+            some = np.random.default_rng(random_state).choice(len(rows), min(CLOUD, len(rows)), replace=False)
             axes[-1].plot(*rows[some].T, color=BLUE, **DOT)
             _corner(axes[-1], "data", BLUE)
     return figure, axes

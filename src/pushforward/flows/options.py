@@ -36,7 +36,8 @@ else:  # at run time an option that takes such objects takes any, and what is bu
     AbstractBijection = AbstractScalarMap = AbstractDistribution = PRNGKeyArray = Split = Edges = Any
 
 # Bounds on sizes: a typing error must not allocate a terabyte.
-MAX_DIM = 16384
+MAX_DIM = 16384  # in files
+MAX_EVENT = 100_000  # in Python
 MAX_LAYERS = 10_000
 
 LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotation", "cayley", "exponential"]

@@ -14,7 +14,7 @@ from pushforward._types import PRNGKeyArray, Shape
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.flows.maps import maps_on, scalar_map_of
-from pushforward.flows.options import MAX_DIM
+from pushforward.flows.options import MAX_EVENT
 from pushforward.flows.registry import Entry
 from pushforward.flows.spaces import check_base, space_of_map
 
@@ -87,9 +87,9 @@ def plan_of(entry: Entry, key: PRNGKeyArray, given: Mapping[str, Any]) -> Plan:
     if "dim" not in options:
         fix = f"Write pf.flows.{name}(key, dim=2)."
         raise TypeError(message(name, "dim=, the length of an event", "none", fix))
-    dim = check_int(name, "dim", options.pop("dim"), 1, MAX_DIM)
+    dim = check_int(name, "dim", options.pop("dim"), 1, MAX_EVENT)
     condition_dim, base = options.pop("condition_dim", None), options.pop("base", None)
-    cond_shape = None if condition_dim is None else (check_int(name, "condition_dim", condition_dim, 1, MAX_DIM),)
+    cond_shape = None if condition_dim is None else (check_int(name, "condition_dim", condition_dim, 1, MAX_EVENT),)
     arguments = entry.arguments(options)
     chosen = check_base(name, base, dim, entry.space, independent=arguments.get("adjacency") is not None)
     return Plan(entry, as_key(name, key), dim, cond_shape, chosen, SimpleNamespace(**arguments))

@@ -210,3 +210,17 @@ def test_errors() -> None:
         PredictionField(TimeMLP(KEY, 2), LinearPath(), "epsilon")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="mixing to be one of"):
         TimeMLP(KEY, 2, mixing="hyper")  # type: ignore[arg-type]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("gradient", ["adjoint", "checkpointed"])
+def test_every_mode(network: NetworkField, gradient: Any) -> None:
+    """Those of a solve whose steps are all stored, which JAX differentiates by itself."""
+    x, modes = jnp.array([0.5, -1.0, 2.0]), (jax.grad, jax.jacfwd, jax.hessian)
+
+    def density(gradient: Any) -> Any:
+        flow = pf.Flow(pf.StandardNormal((3,)), Continuous(network, solver=FixedSteps("rk4", 8, gradient)))
+        return jax.jit(lambda x: [mode(flow.log_prob)(x) for mode in modes])
+
+    for got, wanted in zip(density(gradient)(x), density("direct")(x), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import Array
-from pushforward.dynamics.solvers import AbstractSolver, Solution
+from pushforward.dynamics.solvers import AbstractSolver, Gradient, Solution
+from pushforward.numerics.derivatives import own_derivatives
 
 # Nodes of the integral over time that gives the gradients of the weights. Against exact gradients of the steps, of a
 # network of weights 0.4 and on VP and VE paths, 16 are off by 2e-4 to 4e-4, 24 by 1e-5 to 1e-4, 32 by 4e-7 to 3e-5.
@@ -60,8 +62,8 @@ def solve_rows(
         nodes: Norcliffe, Deisenroth, 2023, arXiv 2308.10644.
     """
     if solver.gradient == "adjoint":
-        return _adjoint((x, shared, own), solver=solver, moved=moved, t0=t0, t1=t1, integrals=integrals)
-    return _rows(solver, moved, x, t0, t1, shared, own, integrals)
+        return _by_adjoint(solver, moved, t0, t1, integrals)(x, shared, own)
+    return _rows(solver, moved, x, t0, t1, shared, own, integrals, solver.gradient)
 
 
 def _rows(
@@ -73,6 +75,7 @@ def _rows(
     shared: Any,
     own: Any,
     integrals: tuple[int, ...],
+    gradient: Gradient,
 ) -> Solution:
     def one(x: Array, own: Any) -> Solution:
         # A list of arrays: diffrax's adjoint stumbles over empty containers.
@@ -81,51 +84,47 @@ def _rows(
         def both(t: Array, y: tuple, arguments: list) -> tuple:
             return moved(t, y[0], *jax.tree.unflatten(structure, arguments))
 
-        gradient = "checkpointed" if solver.gradient == "adjoint" else solver.gradient
         return solver.solve(both, (x, jnp.zeros(integrals, x.dtype)), t0, t1, leaves, gradient=gradient)
 
     return jax.vmap(one)(x, own)
 
 
-@eqx.filter_custom_vjp
-def _adjoint(
-    differentiated: tuple, solver: AbstractSolver, moved: Moved, t0: float, t1: float, integrals: tuple[int, ...]
-) -> Solution:
-    x, shared, own = differentiated
-    return _rows(solver, moved, x, t0, t1, shared, own, integrals)
+def _by_adjoint(
+    solver: AbstractSolver, moved: Moved, t0: float, t1: float, integrals: tuple[int, ...]
+) -> Callable[[Array, Any, Any], Solution]:
+    """The solve as a function of what it is differentiated by. Forward mode pushes tangents through the steps."""
+
+    def value(x: Array, shared: Any, own: Any, gradient: Gradient = "checkpointed") -> Solution:
+        return _rows(solver, moved, x, t0, t1, shared, own, integrals, gradient)
+
+    def keep(x: Array, shared: Any, own: Any) -> tuple[Solution, tuple]:
+        found: Solution = solve(x, shared, own)  # itself, for derivatives of higher order
+        return found, ((x, shared, own), found.y)
+
+    def pull(kept: tuple, bars: Solution) -> tuple:
+        return _pull_back(*kept, bars.y, solver, moved, t0, t1)
+
+    def push(kept: tuple, tangents: tuple) -> Solution:
+        return jax.jvp(functools.partial(value, gradient="direct"), kept[0], tangents)[1]
+
+    solve = own_derivatives(value, keep, pull, push)
+    return solve
 
 
-@_adjoint.def_fwd
-def _forward(
-    perturbed: Any,
+def _pull_back(
     differentiated: tuple,
-    solver: AbstractSolver,
-    moved: Moved,
-    t0: float,
-    t1: float,
-    integrals: tuple[int, ...],
-) -> tuple[Solution, tuple[Array, Array]]:
-    x, shared, own = differentiated
-    found = _rows(solver, moved, x, t0, t1, shared, own, integrals)
-    return found, found.y
-
-
-@_adjoint.def_bwd
-def _backward(
     end: tuple[Array, Array],
-    cotangents: Solution,
-    perturbed: Any,
-    differentiated: tuple,
+    bars: tuple[Array, Array],
     solver: AbstractSolver,
     moved: Moved,
     t0: float,
     t1: float,
-    integrals: tuple[int, ...],
 ) -> tuple:
+    """The cotangents of the start, of what rows share and of what is their own; None for what has none."""
     (shared, own), rest = eqx.partition(differentiated[1:], eqx.is_inexact_array)
-    by_x, by_ell = (jnp.zeros_like(y) if ct is None else ct for ct, y in zip(cotangents.y, end, strict=True))
+    by_x, by_ell = bars
     nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
-    times = jnp.asarray(t1 + (t0 - t1) * (nodes + 1) / 2, by_x.dtype)  # in the order of the way back
+    times = t1 + (t0 - t1) * (nodes + 1) / 2  # in the order of the way back
     shares = jnp.asarray((t1 - t0) * weights / 2, by_x.dtype)
     # The equation is linear in the cotangents: brought to size 1, the solver's tolerance means the same for every loss.
     event = tuple(range(1, by_x.ndim))
@@ -169,7 +168,7 @@ def _backward(
         return jax.tree.map(jnp.add, carry, each), None
 
     zeros = jax.tree.map(jnp.zeros_like, (shared, own))
-    by_shared, by_own = jax.lax.scan(of_weights, zeros, (times, shares, along))[0]
+    by_shared, by_own = jax.lax.scan(of_weights, zeros, (jnp.asarray(times, by_x.dtype), shares, along))[0]
     return found.y[0][:, 1] * _wide(size / SHARE, by_x), by_shared, by_own
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array
+from pushforward.numerics.derivatives import own_derivatives
 
 Method = Literal["euler", "heun", "rk4", "tsit5", "dopri5", "dopri8", "kvaerno5"]
 Gradient = Literal["checkpointed", "adjoint", "direct"]
@@ -102,7 +103,7 @@ class AbstractSolver(eqx.Module):
         method: one of `METHODS`.
         gradient: `"adjoint"` (an equation backwards in time, memory that does not grow with the steps, gradients as
             exact as the solve; the fastest), `"checkpointed"` (exact gradients of the steps taken, memory for the
-            logarithm of their number) or `"direct"` (forward and reverse mode, memory for all steps).
+            logarithm of their number) or `"direct"` (memory for all steps). All have every mode of differentiation.
     """
 
     method: eqx.AbstractVar[Method]
@@ -143,34 +144,104 @@ class AbstractSolver(eqx.Module):
             gradient: None is the solver's own. `"adjoint"` is what `solve_rows` makes of a solve; of one alone it is
                 `"checkpointed"`.
         """
-        import diffrax
+        if (gradient or self.gradient) == "direct":
+            return _solved(self, field, y0, t0, t1, arguments, times, direct=True)
+        return _checkpointed(self, field, t0, t1, times)(y0, arguments)
 
-        dtype = jnp.result_type(*jax.tree.leaves(y0))
-        t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
-        controller, step, max_steps = self.control(t0, t1)
-        method = solvers()[self.method]()
-        direct = (gradient or self.gradient) == "direct"
-        found = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            method,
-            t0=t0,
-            t1=t1,
-            dt0=step,
-            y0=y0,
-            args=arguments,
-            stepsize_controller=controller,
-            saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=times)])
-            if times is not None
-            else diffrax.SaveAt(t1=True),
-            adjoint=diffrax.DirectAdjoint() if direct else diffrax.RecursiveCheckpointAdjoint(),
-            max_steps=max_steps,
-            throw=False,
-        )
-        failed = found.result != diffrax.RESULTS.successful
-        ends, along = (found.ys, None) if times is None else found.ys  # pyright: ignore[reportGeneralTypeIssues]
-        end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), ends)
-        per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
-        return Solution(end, found.stats["num_steps"] * per_step, failed, along)
+
+def _solved(
+    solver: AbstractSolver, field: Callable, y0: tuple, t0: Any, t1: Any, arguments: Any, times: Any, direct: bool
+) -> Solution:
+    import diffrax
+
+    dtype = jnp.result_type(*jax.tree.leaves(y0))
+    t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
+    times = None if times is None else jnp.asarray(times, dtype)
+    controller, step, max_steps = solver.control(t0, t1)
+    method = solvers()[solver.method]()
+    found = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        method,
+        t0=t0,
+        t1=t1,
+        dt0=step,
+        y0=y0,
+        args=arguments,
+        stepsize_controller=controller,
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=times)])
+        if times is not None
+        else diffrax.SaveAt(t1=True),
+        adjoint=diffrax.DirectAdjoint() if direct else diffrax.RecursiveCheckpointAdjoint(),
+        max_steps=max_steps,
+        throw=False,
+    )
+    failed = found.result != diffrax.RESULTS.successful
+    ends, along = (found.ys, None) if times is None else found.ys  # pyright: ignore[reportGeneralTypeIssues]
+    end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), ends)
+    per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
+    return Solution(end, found.stats["num_steps"] * per_step, failed, along)
+
+
+def _checkpointed(
+    solver: AbstractSolver, field: Callable, t0: Any, t1: Any, times: Any
+) -> Callable[[tuple, Any], Solution]:
+    """A solve of start and arguments: reverse mode by checkpoints, all else by a solve whose steps are all stored.
+
+    What reverse mode keeps has no derivative of its own: `begin` and `pull_back` hide it from outer ones.
+    """
+    made: dict[str, Any] = {}  # structure of the pull-back, the same in each trace
+
+    def run(y0: tuple, arguments: Any, direct: bool = False) -> Solution:
+        return _solved(solver, field, y0, t0, t1, arguments, times, direct)
+
+    def of_ends(direct: bool) -> Callable[[tuple, Any], tuple]:
+        def ends(y0: tuple, arguments: Any) -> tuple:
+            found = run(y0, arguments, direct)
+            return (found.y, found.along), (found.n_evaluations, found.failed)
+
+        return ends
+
+    @jax.custom_jvp
+    def begin(y0: tuple, arguments: Any) -> tuple[Solution, list]:
+        (y, along), back, (n, failed) = jax.vjp(of_ends(False), y0, arguments, has_aux=True)
+        kept, made["back"] = jax.tree.flatten(back)
+        return Solution(y, n, failed, along), kept
+
+    @begin.defjvp
+    def _begin_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+        out, kept = begin(*primals)
+        return (out, kept), (jax.jvp(solve, primals, tangents)[1], [still(leaf) for leaf in kept])
+
+    @jax.custom_jvp
+    def pull_back(start: tuple, kept: list, bars: tuple) -> tuple:
+        return tuple(made["back"].unflatten(kept)(bars))
+
+    @pull_back.defjvp
+    def _pull_back_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+        def direct(start: tuple, bars: tuple) -> tuple:
+            return tuple(jax.vjp(lambda *start: of_ends(True)(*start)[0], *start)[1](bars))
+
+        start, kept, bars = primals
+        return pull_back(start, kept, bars), jax.jvp(direct, (start, bars), (tangents[0], tangents[2]))[1]
+
+    def keep(y0: tuple, arguments: Any) -> tuple[Solution, tuple]:
+        out, kept = begin(y0, arguments)
+        return out, ((y0, arguments), kept)
+
+    def pull(kept: tuple, bars: Solution) -> tuple:
+        return pull_back(*kept, (bars.y, bars.along))
+
+    def push(kept: tuple, tangents: tuple) -> Solution:
+        return jax.jvp(functools.partial(run, direct=True), kept[0], tangents)[1]
+
+    solve = own_derivatives(run, keep, pull, push)
+    return solve
+
+
+def still(leaf: Array) -> Any:
+    """The tangent of what does not move."""
+    moves = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    return jnp.zeros_like(leaf) if moves else np.zeros(jnp.shape(leaf), jax.dtypes.float0)
 
 
 def event_norm(y: Any) -> Array:

@@ -102,7 +102,8 @@ def _by_adjoint(
         return found, ((x, shared, own), found.y)
 
     def pull(kept: tuple, bars: Solution) -> tuple:
-        return _pull_back(*kept, bars.y, solver, moved, t0, t1)
+        differentiated, end = kept
+        return _pull_back(differentiated, end, bars.y, solver, moved, t0, t1)
 
     def push(kept: tuple, tangents: tuple) -> Solution:
         return jax.jvp(functools.partial(value, gradient="direct"), kept[0], tangents)[1]

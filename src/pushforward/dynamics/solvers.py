@@ -129,7 +129,7 @@ class AbstractSolver(eqx.Module):
         t1: Any,
         arguments: Any,
         *,
-        times: Array | None = None,
+        times: Array | np.ndarray | None = None,
         gradient: Gradient | None = None,
     ) -> Solution:
         """Solve `dy/dt = field(t, y, arguments)` from `t0` to `t1`, which may lie before `t0`.

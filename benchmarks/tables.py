@@ -29,7 +29,6 @@ from suite import report
 from suite.data import SOURCES, Table, gaussian_nats, tables
 
 import pushforward as pf
-from pushforward.estimators.train import LEARNING_RATE, WEIGHT_DECAY
 
 RESULTS = report.RESULTS / "tables.json"
 MAX_ROWS = 12_000  # of a table, chosen by the split's seed
@@ -59,8 +58,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--flows", action="store_true", help="every flow of the zoo in place of the settings")
     parser.add_argument("--setting", nargs=3, action="append", default=[], metavar=("NAME", "FLOW", "JSON"))
     parser.add_argument("--seconds", type=float, default=30, help="budget of one fit, compilation included")
-    parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="learning rate; the estimator's")
-    parser.add_argument("--decay", type=float, default=WEIGHT_DECAY, help="weight decay; the estimator's")
+    rate, decay = pf.MaximumLikelihood.learning_rate, pf.MaximumLikelihood.weight_decay
+    parser.add_argument("--rate", type=float, default=rate, help="learning rate; the library's")
+    parser.add_argument("--decay", type=float, default=decay, help="weight decay; the library's")
     parser.add_argument("--rows", type=int, default=MAX_ROWS, help="of a table at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="also what results/tables.json has already")

@@ -60,7 +60,7 @@ def test_a_key_in_the_state_is_refused_where_it_cannot_be_written(tmp_path: Path
 
 
 def test_a_schedule_is_followed_step_by_step():
-    schedule = optax.piecewise_constant_schedule(0.02, {30: 0.5, 60: 0.1})
+    schedule: Any = optax.piecewise_constant_schedule(0.02, {30: 0.5, 60: 0.1})
     history = fit(affine(), rows(), schedule=schedule, max_epochs=40, **PLAIN).history
     np.testing.assert_allclose(
         history["learning_rate"], [np.asarray(schedule(step)).item() for step in history["step"]], rtol=1e-6

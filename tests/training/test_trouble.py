@@ -26,7 +26,7 @@ class Poisoned(AbstractObjective):
     whole: bool = eqx.field(static=True, default=False)
     in_nats: bool = eqx.field(static=True, default=True)
 
-    def per_row(self, flow, x, condition=None, key=None):
+    def per_row(self, flow: Any, x: Any, condition: Any = None, key: Any = None):
         losses, hit = MaximumLikelihood().per_row(flow, x, condition, key), jnp.asarray(x)[:, 0] == POISON
         return jnp.where(jnp.any(hit) if self.whole else hit, self.value, losses)
 
@@ -36,8 +36,8 @@ class Steep(AbstractObjective):
 
     in_nats: bool = eqx.field(static=True, default=True)
 
-    def per_row(self, flow, x, condition=None, key=None):
-        zero = jnp.where(jnp.asarray(x)[:, 0] >= POISON, 0.0, 1.0) * flow.bijection.loc[0] ** 2  # pyright: ignore
+    def per_row(self, flow: Any, x: Any, condition: Any = None, key: Any = None):
+        zero = jnp.where(jnp.asarray(x)[:, 0] >= POISON, 0.0, 1.0) * flow.bijection.loc[0] ** 2
         return MaximumLikelihood().per_row(flow, x, condition, key) + 0.0 * jnp.sqrt(zero)
 
 
@@ -47,7 +47,7 @@ class Bounded(AbstractObjective):
     limit: float = eqx.field(static=True, default=0.5)
     in_nats: bool = eqx.field(static=True, default=True)
 
-    def per_row(self, flow, x, condition=None, key=None):
+    def per_row(self, flow: Any, x: Any, condition: Any = None, key: Any = None):
         losses = MaximumLikelihood().per_row(flow, x, condition, key)
         return jnp.where(jnp.max(jnp.abs(flow.bijection.loc)) > self.limit, jnp.nan, losses)  # pyright: ignore
 
@@ -175,7 +175,7 @@ def test_non_finite_held_out_score_is_trouble_too():
     class Liar(AbstractObjective):
         in_nats: bool = eqx.field(static=True, default=True)
 
-        def per_row(self, flow, x, condition=None, key=None):
+        def per_row(self, flow: Any, x: Any, condition: Any = None, key: Any = None):
             held_out = x.shape[0] != 32  # a batch has 32 rows
             losses = MaximumLikelihood().per_row(flow, x, condition, key)
             return jnp.nan * losses if held_out else losses

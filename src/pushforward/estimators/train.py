@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from pushforward.estimators.calibrate import calibrate
 from pushforward.estimators.columns import check_varies, conditions_of
 from pushforward.estimators.model import TableModel, real_schema
 from pushforward.flows import ENTRIES
-from pushforward.objectives import AbstractObjective, is_regression, natural_objective, objective_named
+from pushforward.objectives import AbstractObjective, objective_named
 from pushforward.training import Adam, FitResult, fit
 from pushforward.training.options import Option
 from pushforward.training.rows import held_out_rows
@@ -36,15 +35,6 @@ from pushforward.training.rows import held_out_rows
 # Of 16384 columns with 256 levels of 16 letters each.
 MAX_SCHEMA_BYTES = 2**27
 MISSING = ("error", "drop", "model")
-
-# What measurement over tables chose (docs/explanation/flow_defaults.md). `pushforward.fit`, which knows nothing of its
-# rows, goes at half this rate and without decay.
-LEARNING_RATE = 8e-3
-WEIGHT_DECAY = 0.3
-# Of losses that are regressions (flow matching, denoising score matching): on kin8nm and white wine flow matching gains
-# 0.4 and 2.2 nats over a Gaussian with the numbers above, 1.9 and 2.2 with these.
-REGRESSION_RATE = 4e-3
-REGRESSION_DECAY = 0.0
 
 
 @dataclass(frozen=True)
@@ -247,7 +237,7 @@ def train(
         seeds: two times two words, for the initial weights and for the fit.
         validation: share of the rows to hold out.
         objective: what to minimise, or its name; None is what the flow is made for.
-        optimizer: a rate of None is `LEARNING_RATE` or `REGRESSION_RATE`, a decay `WEIGHT_DECAY` or `REGRESSION_DECAY`.
+        optimizer: as of `pushforward.fit`.
         max_epochs: passes over the rows; None chooses by their number.
         progress: as of `pushforward.fit`.
         options: as of `pushforward.fit`.
@@ -261,10 +251,6 @@ def train(
     with jax.enable_x64(False):
         model, condition = untrained(prepared, recipe, seeds[0])
         chosen = objective_named(objective, model) if isinstance(objective, str) else objective
-        chosen = natural_objective(model) if chosen is None else chosen
-        rate, decay = (LEARNING_RATE, WEIGHT_DECAY)
-        if is_regression(chosen):
-            rate, decay = REGRESSION_RATE, REGRESSION_DECAY
         result = fit(
             model.standardised(),  # pyright: ignore[reportArgumentType]
             model.standardise(prepared.rows),
@@ -273,11 +259,7 @@ def train(
             key=key,
             validation=validation,
             objective=chosen,
-            optimizer=dataclasses.replace(
-                optimizer,
-                learning_rate=rate if optimizer.learning_rate is None else optimizer.learning_rate,
-                weight_decay=decay if optimizer.weight_decay is None else optimizer.weight_decay,
-            ),
+            optimizer=optimizer,
             max_epochs=max_epochs,
             progress=progress,
             options=options,

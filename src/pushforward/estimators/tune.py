@@ -15,8 +15,9 @@ import numpy as np
 
 from pushforward.data.cells import read_cells
 from pushforward.estimators.build import make_recipe
-from pushforward.estimators.train import LEARNING_RATE, Prepared, Trained, layouts, prepare, train
+from pushforward.estimators.train import Prepared, Trained, layouts, prepare, train
 from pushforward.io.options import FitOptions
+from pushforward.objectives import MaximumLikelihood
 from pushforward.training import Adam, FitError, Reporting, Steps, Stopping
 from pushforward.training.plan import BATCH_SIZE
 
@@ -247,7 +248,11 @@ class Space:
         couplings = ("nsf coupling", "realnvp")
         families = [name for name in FAMILIES if n_values > 1 or name == own or (n_values and name not in couplings)]
         self.families = families
-        self.defaults: dict[str, Any] = {"family": own, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE}
+        self.defaults: dict[str, Any] = {
+            "family": own,
+            "learning_rate": MaximumLikelihood.learning_rate,
+            "batch_size": BATCH_SIZE,
+        }
         self.defaults |= {name: recipe[name] for name in ("n_layers", "width", "depth", "bins", "linear")}
         self.searched = n_values > 0
         self.batches = sorted({size for size in BATCHES if 2 * size <= n} | {BATCH_SIZE})

@@ -12,15 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pushforward._objectives import objective_names
 from pushforward.flows.options import MAX_DIM, BaseName, Option
 from pushforward.flows.registry import ENTRIES
 
 __all__ = ["MAX_DIM", "OPTIONS", "BaseName", "FlowName", "FlowOption", "ObjectiveName"]
 
 FlowName: Any = Literal[tuple(ENTRIES)]  # pyright: ignore[reportInvalidTypeForm] - as many as there are entries
-ObjectiveName = Literal[
-    "likelihood", "regularized", "flow_matching", "optimal_transport", "denoising", "likelihood_weighted"
-]
+ObjectiveName: Any = Literal[objective_names()]  # pyright: ignore[reportInvalidTypeForm] - those that their classes declare
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
 # Rows of booleans, or of zeros and ones: `adjacency[i][j]` says whether coordinate i may depend on coordinate j.

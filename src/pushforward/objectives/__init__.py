@@ -11,11 +11,13 @@ from pushforward.objectives.denoising import (
 from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.natural import OBJECTIVES, is_regression, natural_objective, objective_named
+from pushforward.objectives.natural import natural_objective, objective_named, registry
 from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
 from pushforward.objectives.regularized import RegularizedLikelihood
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
+
+OBJECTIVES = registry()  # by name, for the estimator and the command line
 
 __all__ = [
     "OBJECTIVES",
@@ -38,7 +40,6 @@ __all__ = [
     "UniformTimes",
     "UnnormalisedDensity",
     "is_normalised",
-    "is_regression",
     "natural_objective",
     "objective_named",
     "reflow_pairs",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,12 +23,31 @@ class AbstractObjective(Module):
     Final subclasses implement `per_row`, a pure function of its arguments, so that the whole training loop is compiled
     around it; what is random draws from `key`.
 
+    What `fit`, the estimator and the command line have to know of an objective is declared on its class.
+
     Attributes:
         in_nats: whether it is a negative log-density, or a bound on one, in nats. Of another objective `fit` computes
             the held-out log-density when training is done.
+        is_regression: whether a step is one evaluation of a network: cheap, with a noisy gradient, so that a fit takes
+            more of them.
+        needs_rows: whether there are rows to train on. If not, `fit` takes no `x`, and the objective has `n_samples`,
+            its draws per step; `per_row` then sees rows of size 0, as many as it should draw.
+        learning_rate: what `training.Adam` takes where the user chose none.
+        weight_decay: likewise.
+        score_words: what minus its mean over held-out rows is called in a verdict.
+        trains: which models it trains: `"any"`, those with a velocity `"field"`, or those with a field on a `"path"`.
+        names: under which names the estimator and the command line offer it, each with a function from a model's field
+            (None without one) to the objective. The keys must be literals: the command line reads them as text.
     """
 
     in_nats: eqx.AbstractVar[bool]
+    is_regression: ClassVar[bool] = False
+    needs_rows: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 4e-3
+    weight_decay: ClassVar[float] = 0.0
+    score_words: ClassVar[str] = "Held-out log-density"
+    trains: ClassVar[Literal["any", "field", "path"]] = "any"
+    names: ClassVar[Mapping[str, Callable[[Any], AbstractObjective]]] = {}
 
     def __call__(
         self,

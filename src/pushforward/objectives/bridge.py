@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import equinox as eqx
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
@@ -50,12 +51,13 @@ class BridgeMatching(AbstractObjective):
 
     pairing: AbstractPairing | None
     times: AbstractTimes
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    trains: ClassVar = "field"
 
     def __init__(self, pairing: AbstractPairing | None = None, times: AbstractTimes | None = None):
         self.pairing = pairing
         self.times = UniformTimes() if times is None else times
-        self.in_nats = False
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

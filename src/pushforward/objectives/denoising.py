@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -89,12 +90,17 @@ class DenoisingScoreMatching(AbstractObjective):
 
     weighting: AbstractWeighting
     times: AbstractTimes
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    trains: ClassVar = "path"
+    names: ClassVar = {
+        "denoising": lambda field: DenoisingScoreMatching(),
+        "likelihood_weighted": lambda field: DenoisingScoreMatching(times=ImportanceTimes(field.path)),
+    }
 
     def __init__(self, weighting: AbstractWeighting | None = None, times: AbstractTimes | None = None):
         self.weighting = NoiseWeighting() if weighting is None else weighting
         self.times = UniformTimes() if times is None else times
-        self.in_nats = False
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.regression import prediction_error
 from pushforward.objectives.times import AbstractTimes, UniformTimes, stratified
 from pushforward.objectives.view import view
-from pushforward.paths import AbstractPath, LinearPath
+from pushforward.paths import AbstractPath, LinearPath, OptimalTransport
 from pushforward.paths.pairings import AbstractPairing, Independent
 
 
@@ -55,7 +55,13 @@ class FlowMatching(AbstractObjective):
     pairing: AbstractPairing
     times: AbstractTimes
     drop_condition: float = eqx.field(static=True)
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    trains: ClassVar = "field"
+    names: ClassVar = {
+        "flow_matching": lambda field: FlowMatching(),
+        "optimal_transport": lambda field: FlowMatching(pairing=OptimalTransport()),
+    }
 
     def __init__(
         self,
@@ -71,7 +77,6 @@ class FlowMatching(AbstractObjective):
         self.path = LinearPath() if path is None else path
         self.pairing = Independent() if pairing is None else pairing
         self.times = UniformTimes() if times is None else times
-        self.in_nats = False
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

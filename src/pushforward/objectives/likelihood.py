@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import equinox as eqx
+from typing import ClassVar
 
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
@@ -26,7 +26,11 @@ class MaximumLikelihood(AbstractObjective):
         ()
     """
 
-    in_nats: bool = eqx.field(static=True, default=True)
+    in_nats: ClassVar[bool] = True
+    # What measurement over tables chose (docs/explanation/flow_defaults.md).
+    learning_rate: ClassVar[float] = 8e-3
+    weight_decay: ClassVar[float] = 0.3
+    names: ClassVar = {"likelihood": lambda field: MaximumLikelihood()}
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -58,7 +58,8 @@ class Reflow(AbstractObjective):
     solver: AbstractSolver
     times: AbstractTimes
     n_times: int = eqx.field(static=True)
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
+    trains: ClassVar = "field"
 
     def __init__(
         self,
@@ -71,7 +72,6 @@ class Reflow(AbstractObjective):
         self.solver = self.layer.solver if solver is None else solver
         self.n_times = check_int("Reflow", "n_times", n_times, 1)
         self.times = UniformTimes() if times is None else times
-        self.in_nats = False
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

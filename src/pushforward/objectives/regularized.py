@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import equinox as eqx
 
 from pushforward._checks import as_key, message
@@ -9,6 +11,7 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
 from pushforward.distributions import AbstractDistribution
 from pushforward.objectives.base import AbstractObjective, Rows
+from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.objectives.view import view
 
 
@@ -39,13 +42,17 @@ class RegularizedLikelihood(AbstractObjective):
 
     kinetic: float = eqx.field(static=True)
     jacobian: float = eqx.field(static=True)
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
+    learning_rate: ClassVar[float] = MaximumLikelihood.learning_rate
+    weight_decay: ClassVar[float] = MaximumLikelihood.weight_decay
+    trains: ClassVar = "field"
+    names: ClassVar = {"regularized": lambda field: RegularizedLikelihood()}
 
     def __init__(self, kinetic: float = 0.01, jacobian: float = 0.01):
         for what, value in (("kinetic", kinetic), ("jacobian", jacobian)):
             if not value >= 0:
                 raise ValueError(message("RegularizedLikelihood", f"{what} >= 0", repr(value), "0.01 is usual."))
-        self.kinetic, self.jacobian, self.in_nats = float(kinetic), float(jacobian), False
+        self.kinetic, self.jacobian = float(kinetic), float(jacobian)
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

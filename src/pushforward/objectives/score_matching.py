@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -52,10 +53,10 @@ class ScoreMatching(AbstractObjective):
     """
 
     chunk: int = eqx.field(static=True)
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
 
     def __init__(self, chunk: int = 64):
-        self.chunk, self.in_nats = check_int("ScoreMatching", "chunk", chunk, 1), False
+        self.chunk = check_int("ScoreMatching", "chunk", chunk, 1)
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None
@@ -102,12 +103,12 @@ class SlicedScoreMatching(AbstractObjective):
     n_projections: int = eqx.field(static=True)
     variance_reduced: bool = eqx.field(static=True)
     noise: Noise = eqx.field(static=True)
-    in_nats: bool = eqx.field(static=True)
+    in_nats: ClassVar[bool] = False
 
     def __init__(self, n_projections: int = 1, variance_reduced: bool = True, noise: Noise = "rademacher"):
         self.n_projections = check_int("SlicedScoreMatching", "n_projections", n_projections, 1)
         self.noise = Hutchinson(n_projections, noise).noise
-        self.variance_reduced, self.in_nats = bool(variance_reduced), False
+        self.variance_reduced = bool(variance_reduced)
 
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

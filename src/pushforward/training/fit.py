@@ -36,7 +36,7 @@ MAX_JUDGED = 5000  # held-out rows whose log-densities end a fit by another obje
 
 def fit(
     flow: AbstractDistribution,
-    x: Any,
+    x: Any = None,
     *,
     key: PRNGKeyArray,
     condition: Any = None,
@@ -68,7 +68,8 @@ def fit(
 
     Args:
         flow: the model to start from; it is not changed.
-        x: rows `(n, *event_shape)`, finite numbers.
+        x: rows `(n, *event_shape)`, finite numbers; None for an objective that needs none, such as
+            `objectives.ReverseKL`. An epoch then is 50 steps, or for a conditional flow a pass over the conditions.
         key: a JAX key: decides the held-out rows, the order of the rows, and what the objective draws.
         condition: `(n, *cond_shape)` for a conditional flow.
         weights: `(n,)`, not negative; a weight of 2 counts as the row twice, in validation too.
@@ -222,6 +223,6 @@ def finish(loop: Loop, prepared: Prepared, preprocess: AbstractBijection | None)
         n_rows_left_out=int(at.n_left_out) + int(tally.left_out),
         n_rows_unscored=int(at.n_unscored) if validated and steps > 0 else 0,
     )
-    verdict = described(verdict, fallen)
+    verdict = described(verdict, fallen, prepared.problem.objective.score_words)
     loop.display.close(verdict.text)
     return FitResult(trained, history, verdict)

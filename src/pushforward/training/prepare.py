@@ -14,16 +14,17 @@ import optax
 
 from pushforward._checks import as_key, message
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import initialise
+from pushforward.bijections import AbstractBijection, initialise
 from pushforward.distributions.table import TableDistribution
 from pushforward.objectives import AbstractObjective, is_normalised, natural_objective
 from pushforward.training.batches import bucket, streams
 from pushforward.training.fingerprint import fingerprint
 from pushforward.training.options import Adam, Options, Schedule
 from pushforward.training.plan import Plan, first_moments, make_plan
-from pushforward.training.rows import SCORE_CHUNK, Rows, Table, read, split
+from pushforward.training.rows import SCORE_CHUNK, Rows, Table, conditions, read, split
 from pushforward.training.state import FitState, FlatModel
 
+EPOCH_STEPS = 50  # of a fit without data
 INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
 
 
@@ -112,12 +113,14 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
     key = as_key(name, key)
     objective = natural_objective(flow) if choices.objective is None else choices.objective
     preprocess = None if choices.options.preprocess is None else choices.options.preprocess.bijection
-    table = read(flow, data.x, data.condition, data.weights, preprocess, name)
-
-    def read_held_out(x: Any, condition: Any) -> Any:
-        return read(flow, x, condition, None, preprocess, f"{name}, validation")
-
-    table, held_out = split(table, data.validation, key, read_held_out, flow.cond_shape is not None)
+    options = choices.options
+    if objective.needs_rows:
+        table, held_out = _rows(flow, data, preprocess, key, name)
+    else:
+        table, held_out = _draws(flow, data, objective, preprocess, key, name)
+        if options.steps.batch_size is None and flow.cond_shape is None:
+            n_samples: Any = getattr(objective, "n_samples", None)
+            options = dataclasses.replace(options, steps=dataclasses.replace(options.steps, batch_size=n_samples))
     if objective.in_nats and not is_normalised(flow):
         fix = "Take objectives.ScoreMatching(), which needs no normalising constant."
         raise ValueError(message(name, "a normalised density to maximise", "an UnnormalisedDensity", fix))
@@ -133,7 +136,7 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
         SCORE_CHUNK,
         max_epochs=choices.max_epochs,
         optimizer=choices.optimizer,
-        options=choices.options,
+        options=options,
         objective=objective,
     )
     vector, model = FlatModel.split(flow)
@@ -141,7 +144,7 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
         raise ValueError(f"{name}: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
     x64 = np.float64 in (vector.dtype, jnp.result_type(float))
     with jax.enable_x64(x64):
-        prepared = initialise_from(flow, table, vector.dtype)
+        prepared = initialise_from(flow, table, vector.dtype) if objective.needs_rows else flow
         if prepared is not flow:
             vector, model = FlatModel.split(prepared)
         moments = first_moments(choices.optimizer, plan, vector)
@@ -167,6 +170,51 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
         marks = fingerprint(printed, (table, held_out), plan, key, vector, x64)
     offsets = (table.offset, table.offset if held_out is None else held_out.offset)
     return Prepared(problem, state, offsets, judged_by, vector.size, x64, marks)
+
+
+def _rows(
+    flow: Any, data: Data, preprocess: AbstractBijection | None, key: PRNGKeyArray, name: str
+) -> tuple[Table, Table | None]:
+    """The training rows and the held-out rows."""
+    if data.x is None:
+        fix = "Pass x, or an objective without data such as objectives.ReverseKL(log_density)."
+        raise ValueError(message(name, "rows to train on", "x=None", fix))
+    table = read(flow, data.x, data.condition, data.weights, preprocess, name)
+
+    def read_held_out(x: Any, condition: Any) -> Any:
+        return read(flow, x, condition, None, preprocess, f"{name}, validation")
+
+    return split(table, data.validation, key, read_held_out, flow.cond_shape is not None)
+
+
+def _draws(
+    flow: Any,
+    data: Data,
+    objective: AbstractObjective,
+    preprocess: AbstractBijection | None,
+    key: PRNGKeyArray,
+    name: str,
+) -> tuple[Table, Table | None]:
+    """Rows of size 0 for an objective that draws its own: `EPOCH_STEPS` steps of them, or one for each condition."""
+    if data.x is not None or data.weights is not None or preprocess is not None:
+        got = "x" if data.x is not None else "weights" if data.weights is not None else "Preprocess"
+        fix = "Leave it out: this objective draws from the flow."
+        raise ValueError(message(name, f"no rows for {type(objective).__name__}", got, fix))
+    if not isinstance(data.validation, int | float | None):
+        fix = "Pass a fraction such as 0.1, or None."
+        raise TypeError(message(name, "validation a fraction", type(data.validation).__name__, fix))
+    if flow.cond_shape is None and data.condition is None:
+        n_samples: Any = getattr(objective, "n_samples", 0)
+        n = EPOCH_STEPS * n_samples
+        held_out = Table(np.zeros((SCORE_CHUNK, 0)), None, np.ones(SCORE_CHUNK), None) if data.validation else None
+        return Table(np.zeros((n, 0)), None, np.ones(n), None), held_out
+    condition = conditions(name, flow, data.condition)
+    table = Table(np.zeros((len(condition), 0)), condition, np.ones(len(condition)), None)
+
+    def refuse(x: Any, condition: Any) -> Any:
+        raise TypeError(message(name, "validation a fraction", "rows", "Pass a fraction such as 0.1, or None."))
+
+    return split(table, data.validation, key, refuse, True)
 
 
 def initialise_from(flow: Any, table: Table, dtype: Any) -> Any:

@@ -185,12 +185,13 @@ def fall(
     return None
 
 
-def described(verdict: Verdict, fallen: float | None) -> Verdict:
+def described(verdict: Verdict, fallen: float | None, words: str = "Held-out log-density") -> Verdict:
     """The verdict with the text that its numbers call for: a sentence or two.
 
     Args:
         verdict: how the fit ended; its text is replaced.
         fallen: how far the held-out log-density fell after its best, if that is overfitting.
+        words: what the held-out score is called.
     """
     parts = []
     if verdict.judgement == "diverged and recovered":
@@ -206,7 +207,8 @@ def described(verdict: Verdict, fallen: float | None) -> Verdict:
     nats, error = verdict.held_out_nats, verdict.standard_error
     if nats is not None and math.isfinite(nats):
         spread = "" if error is None or not math.isfinite(error) else f" +- {error:.4f}"
-        parts.append(f"Held-out log-density {nats:.4f}{spread} nats per row (it may be positive: it is a density).")
+        density = " per row (it may be positive: it is a density)" if words == "Held-out log-density" else ""
+        parts.append(f"{words} {nats:.4f}{spread} nats{density}.")
     rewinds = f"{verdict.n_rewinds} rewinds to a good state with a smaller learning rate"
     if verdict.n_skipped:
         parts.append(f"{verdict.n_skipped} non-finite steps were skipped{f', {rewinds}' if verdict.n_rewinds else ''}.")

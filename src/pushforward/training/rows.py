@@ -95,14 +95,8 @@ def read(
     rows = numbers(name, "x", x, event_shape)
     if len(rows) == 0:
         raise ValueError(message(name, "at least one row", "none", "Pass x of shape (n, *event_shape)."))
-    if flow.cond_shape is None and condition is not None:
-        fix = "Leave condition out, or build the flow with condition_dim=."
-        raise ValueError(message(name, "no condition (the flow is unconditional)", "one", fix))
-    if flow.cond_shape is not None:
-        if condition is None:
-            fix = "Pass condition=, one row for each row of x."
-            raise ValueError(message(name, f"a condition of shape (n, *{flow.cond_shape})", "none", fix))
-        condition = numbers(name, "condition", condition, flow.cond_shape)
+    if flow.cond_shape is not None or condition is not None:
+        condition = conditions(name, flow, condition)
         if len(condition) != len(rows):
             fix = "Pass one row of condition for each row of x."
             raise ValueError(message(name, f"{len(rows)} rows of condition", f"{len(condition)}", fix))
@@ -121,6 +115,17 @@ def read(
             )
             raise ValueError(message(name, "finite preprocessed rows", f"{len(bad)} non-finite ones", fix))
     return Table(rows, condition, share, log_det)
+
+
+def conditions(name: str, flow: AbstractDistribution, condition: Any) -> np.ndarray:
+    """The conditions of a conditional flow as finite floating rows `(n, *cond_shape)`."""
+    if flow.cond_shape is None:
+        fix = "Leave condition out, or build the flow with condition_dim=."
+        raise ValueError(message(name, "no condition (the flow is unconditional)", "one", fix))
+    if condition is None:
+        fix = "Pass condition=, one row for each row of x."
+        raise ValueError(message(name, f"a condition of shape (n, *{flow.cond_shape})", "none", fix))
+    return numbers(name, "condition", condition, flow.cond_shape)
 
 
 def numbers(name: str, what: str, value: Any, event_shape: tuple[int, ...]) -> np.ndarray:

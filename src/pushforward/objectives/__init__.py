@@ -14,6 +14,7 @@ from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.objectives.natural import natural_objective, objective_named, registry
 from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
 from pushforward.objectives.regularized import RegularizedLikelihood
+from pushforward.objectives.reverse_kl import ReverseKL
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
@@ -35,6 +36,7 @@ __all__ = [
     "NoiseWeighting",
     "Reflow",
     "RegularizedLikelihood",
+    "ReverseKL",
     "ScoreMatching",
     "SlicedScoreMatching",
     "UniformTimes",

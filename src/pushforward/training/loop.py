@@ -96,7 +96,7 @@ def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report
     end = jnp.minimum(start + call.n_steps, plan.total_steps)
     order_seed, *others = problem.seeds
     step_key, validation_key = (jax.random.wrap_key_data(seed, impl="threefry2x32") for seed in others)
-    optimizer = adam(plan) if problem.optimizer is None else problem.optimizer
+    optimizer = adam(plan, problem.decay) if problem.optimizer is None else problem.optimizer
     loss_of = make_loss(problem.objective, problem.model.build)
 
     def rate_at(i: Array, scale: Array) -> Array:

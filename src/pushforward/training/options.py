@@ -26,7 +26,8 @@ class Adam:
 
     Args:
         learning_rate: the rate at the top of the schedule; None takes what measurement chose for the objective.
-        weight_decay: decoupled, as in AdamW; None takes what measurement chose for the objective.
+        weight_decay: decoupled, as in AdamW, of arrays with two axes or more: locations, scales and other vectors are
+            left alone, for it would pull an estimate to zero. None takes what measurement chose for the objective.
         clip_norm: the global norm to which gradients are clipped, None for no clipping.
         warmup: steps of the linear warm-up; None is 3 % of the schedule, and 500 at most.
 

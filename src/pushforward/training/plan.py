@@ -51,12 +51,12 @@ def settings(plan: Plan) -> dict[str, int | float]:
     return {field.name: np.asarray(getattr(plan, field.name)).item() for field in dataclasses.fields(plan)}
 
 
-def adam(plan: Plan) -> optax.GradientTransformation:
-    """Clip by the global norm, Adam, decoupled weight decay; the rate comes with each step."""
+def adam(plan: Plan, decay: Any) -> optax.GradientTransformation:
+    """Clip by the global norm, Adam, decoupled weight decay of each number; the rate comes with each step."""
     return optax.chain(
         optax.clip_by_global_norm(plan.clip_norm),
         optax.scale_by_adam(),
-        optax.add_decayed_weights(plan.weight_decay),
+        optax.add_decayed_weights(decay),
         optax.scale(-1.0),
     )
 
@@ -68,7 +68,7 @@ def first_moments(optimizer: Adam | optax.GradientTransformation, plan: Plan, ve
         TypeError: the state holds something else than numbers.
     """
     if isinstance(optimizer, Adam):  # all zeros; nothing has to be compiled for it
-        shapes = jax.eval_shape(adam(plan).init, vector)
+        shapes = jax.eval_shape(adam(plan, plan.weight_decay).init, vector)
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     state = optimizer.init(jnp.asarray(vector))
     for leaf in jax.tree.leaves(state):

@@ -60,6 +60,7 @@ class Problem(eqx.Module):
         rows: the training rows on the device.
         held_out: the held-out rows, or None.
         plan: the numbers that steer the fit.
+        decay: the weight decay of each trained number, or None for another optimiser than `Adam`.
         seeds: of the rows' order, of the steps and of the validations.
     """
 
@@ -70,6 +71,7 @@ class Problem(eqx.Module):
     rows: Rows
     held_out: Rows | None
     plan: Plan
+    decay: Any
     seeds: tuple[Any, Any, Any]
 
 
@@ -147,16 +149,18 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
         prepared = initialise_from(flow, table, vector.dtype) if objective.needs_rows else flow
         if prepared is not flow:
             vector, model = FlatModel.split(prepared)
+        own = isinstance(choices.optimizer, Adam)
         moments = first_moments(choices.optimizer, plan, vector)
         chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
         problem = Problem(
             model,
             objective,
-            None if isinstance(choices.optimizer, Adam) else choices.optimizer,
+            None if own else choices.optimizer,
             choices.schedule,
             table.on_device(vector.dtype, bucket(n)),
             None if held_out is None else held_out.on_device(vector.dtype, chunks),
             plan,
+            jax.device_put(plan.weight_decay.astype(vector.dtype) * model.matrices(vector.dtype)) if own else None,
             streams(key),
         )
         state = FitState.start(vector, moments, bucket(n), int(plan.steps_per_round))

@@ -135,6 +135,11 @@ class FlatModel(eqx.Module):
         shapes, dtypes = tuple(leaf.shape for leaf in host), tuple(leaf.dtype.name for leaf in host)
         return vector, FlatModel(rest, structure, shapes, dtypes)
 
+    def matrices(self, dtype: Any) -> np.ndarray:
+        """1 for the numbers of arrays with two axes or more, 0 for those of vectors and scalars."""
+        parts = [np.full(int(np.prod(shape)), len(shape) >= 2, dtype) for shape in self.shapes]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype)
+
     def build(self, vector: Array) -> Any:
         """The flow whose trainable numbers are `vector`."""
         sizes = tuple(int(np.prod(shape)) for shape in self.shapes)

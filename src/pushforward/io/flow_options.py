@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,10 @@ from pushforward.flows.registry import ENTRIES
 __all__ = ["MAX_DIM", "OPTIONS", "BaseName", "FlowName", "FlowOption", "ObjectiveName"]
 
 FlowName: Any = Literal[tuple(ENTRIES)]  # pyright: ignore[reportInvalidTypeForm] - as many as there are entries
-ObjectiveName: Any = Literal[objective_names()]  # pyright: ignore[reportInvalidTypeForm] - those that their classes declare
+if TYPE_CHECKING:
+    ObjectiveName = str
+else:
+    ObjectiveName = Literal[objective_names()]  # those that the classes of objectives declare
 
 Mask = Annotated[list[bool], Field(max_length=MAX_DIM)]
 # Rows of booleans, or of zeros and ones: `adjacency[i][j]` says whether coordinate i may depend on coordinate j.

@@ -155,7 +155,7 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
         problem = Problem(
             model,
             objective,
-            None if own else choices.optimizer,
+            None if isinstance(choices.optimizer, Adam) else choices.optimizer,
             choices.schedule,
             table.on_device(vector.dtype, bucket(n)),
             None if held_out is None else held_out.on_device(vector.dtype, chunks),

@@ -62,7 +62,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
     A condition passes one hidden layer and shifts the units of every layer.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of an event.
         width: units per hidden layer and coordinate.
         depth: number of hidden layers, 1 or more.

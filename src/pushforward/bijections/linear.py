@@ -143,7 +143,7 @@ class TriangularLinear(AbstractBatchedBijection):
     identity.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of the vector.
         lower: each output depends on the inputs up to it, else on those from it on.
 
@@ -191,7 +191,7 @@ class FullLinear(AbstractBatchedBijection):
     arrived in a log-determinant of minus infinity and an inverse that is not finite: the loss then says so too.
 
     Args:
-        key: for the initial weights, near the identity.
+        key: JAX key for the initial weights, near the identity.
         dim: length of the vector.
 
     Cost: one $D \times D$ product per event forward, a solve inverse, and $D^3$ once per batch in both; log-det exact.

@@ -27,7 +27,7 @@ class LowRankLinear(AbstractBatchedBijection):
     and $U = V (C - I) + U_\perp$, where $V^\top U_\perp = 0$. A new layer is near the identity.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of the vector.
         rank: number of columns of $U$ and $V$, up to `dim`.
 

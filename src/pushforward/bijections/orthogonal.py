@@ -95,7 +95,7 @@ class Cayley(AbstractOrthogonal):
     is never singular, nor badly conditioned unless $A$ is large. A new layer is near the identity.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of the vector.
 
     Cost: one $D \times D$ product per event, and one solution of $D$ equations per batch; log-det exact.
@@ -130,7 +130,7 @@ class MatrixExponential(AbstractOrthogonal):
     A new layer is near the identity.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of the vector.
 
     Cost: one $D \times D$ product per event, and some ten of $D \times D \times D$ per batch; log-det exact.
@@ -162,7 +162,7 @@ class QRLinear(AbstractBatchedBijection):
     The diagonal of $R$ is positive and bounded, so that the layer cannot become singular. A new layer is near $Q$.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of the vector.
         n_reflections: number of reflections, None for `dim`: then every matrix of determinant's sign
             $(-1)^{\text{dim}}$ is reached.

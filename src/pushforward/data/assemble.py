@@ -67,7 +67,7 @@ def assemble(
         layout: of the modelled columns.
         given: of the columns that are conditions, or None.
         recipe: how to build it.
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         units: of the values; None takes a placeholder of the same structure, for a model that is about to be loaded.
         given_units: of the values among the conditions, likewise.
         frequencies: of the states, where the masses start.

@@ -28,7 +28,7 @@ class AutoregressiveCategorical(AbstractDistribution):
     $(1 - \epsilon)\,\mathrm{softmax} + \epsilon / K$, so that nothing that can happen has the mass 0.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         sizes: the number of states of each variable.
         frequencies: of all states, one variable after the other; where the softmaxes start. None starts uniform.
         smoothing: $\epsilon$, in [0, 1).

@@ -25,7 +25,7 @@ class BridgeField(AbstractField):
     Args:
         velocity_net: $u$, of time, event and condition, such as `TimeMLP`.
         score_net: $h$, of the same.
-        sigma: of the path.
+        sigma: Noise level of the path.
 
     Raises:
         ValueError: the networks' shapes differ, or `sigma` is not positive.

@@ -24,8 +24,8 @@ class AbstractField(Module):
     r"""A velocity $v(t, x; c)$ of one event.
 
     Attributes:
-        shape: of an event.
-        cond_shape: of the condition, None if unconditional.
+        shape: Shape of an event.
+        cond_shape: Shape of the condition, None if unconditional.
         start, end: the times between which it is solved; 0 and 1 but where its path is cut.
     """
 
@@ -65,7 +65,7 @@ def value_and_divergence(
         probes: `(n_probes, *shape)`, drawn once per solve; None for an exact trace.
         t: time.
         x: event.
-        condition: of the event.
+        condition: The condition of the event.
     """
     if probes is not None:
         value, pull = jax.vjp(lambda x: field(t, x, condition), x)
@@ -92,13 +92,13 @@ def value_divergence_and_energies(
 
     Args:
         field: the field.
-        trace: of the divergence; `Hutchinson` shares its product with the last term.
-        closed: as for `value_and_divergence`.
-        probes: as for `value_and_divergence`.
+        trace: Estimator of the divergence; `Hutchinson` shares its product with the last term.
+        closed: The same as in `value_and_divergence`.
+        probes: The same as in `value_and_divergence`.
         directions: $\epsilon$, `(n_probes, *shape)`, scaled so that the squares add up to a mean.
         t: time.
         x: event.
-        condition: of the event.
+        condition: The condition of the event.
     """
     value, pull = jax.vjp(lambda x: field(t, x, condition), x)
     products = each(lambda v: pull(v)[0], directions)
@@ -130,7 +130,7 @@ class NetworkField(AbstractField):
     r"""A network as the velocity: the neural ODE flow, FFJORD, flow matching.
 
     Args:
-        net: of time, event and condition, such as `TimeMLP`.
+        net: A network of time, event and condition, such as `TimeMLP`.
 
     Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, arXiv 1806.07366.
     """
@@ -163,8 +163,8 @@ class PredictionField(AbstractField):
     diffusion's own time is $f x - \frac12 g^2 s$.
 
     Args:
-        net: of time, event and condition, such as `TimeMLP`. For a path whose data have not variance 1 its input is
-            scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
+        net: A network of time, event and condition, such as `TimeMLP`. For a path whose data have not variance 1 its
+            input is scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
         path: what it was trained on.
         predicts: `"noise"`, `"data"`, `"score"` or `"velocity"`.
 

@@ -35,7 +35,7 @@ class NullableCondition(eqx.Module):
     `FlowMatching(drop_condition=0.1)` trains both, and `guided` goes beyond them.
 
     Args:
-        net: of time, event and a condition of one more entry than that of the data: `(k + 1,)`.
+        net: A network of time, event and a condition of one more entry than that of the data: `(k + 1,)`.
 
     Raises:
         ValueError: the network's condition is no vector of 2 entries or more.

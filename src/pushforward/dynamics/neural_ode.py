@@ -27,7 +27,7 @@ class Trajectory(NamedTuple):
 
     Attributes:
         states: `(n_times, *shape)`, rows before; NaN from the first time on that the solve did not reach.
-        n_evaluations: of the network.
+        n_evaluations: Number of evaluations of the network.
         failed: whether a state is missing: the steps ran out, the state blew up, or times given under a transformation
             were out of order.
     """

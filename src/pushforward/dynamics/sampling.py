@@ -30,7 +30,7 @@ class AbstractSampler(eqx.Module):
         """The data of noise `x`.
 
         Args:
-            field: of the diffusion.
+            field: The field of the diffusion.
             x: the noise at `field.start`, `(*shape, n)`.
             keys: `(n,)`.
             condition: `(*cond_shape, n)`, or None.
@@ -263,8 +263,8 @@ class AnnealedLangevin(AbstractSampler):
     geometric sequence, the one that `objectives.LevelTimes(n_levels)` trains.
 
     Args:
-        n_levels: of noise.
-        n_steps: at each.
+        n_levels: Number of noise levels.
+        n_steps: Number of steps at each level.
         step: $a$, relative to the square of the level's noise.
 
     Source: Song, Ermon, 2019, algorithm 1, arXiv 1907.05600.
@@ -309,7 +309,7 @@ def langevin(score: Callable[[Array], Array], key: PRNGKeyArray, start: Array, *
     The distribution is that of $p$ up to an error of the order of the step.
 
     Args:
-        score: of one event.
+        score: The score of one event, as a function of it.
         key: a JAX key; chain `i` depends on it and `i` alone.
         start: `(n, *shape)`, where `n` chains begin.
         step: $a > 0$.

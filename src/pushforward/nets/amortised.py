@@ -20,12 +20,12 @@ class Amortised(eqx.Module):
     The network starts near 0, so that a conditional layer starts as the unconditional one does.
 
     Args:
-        key: for the weights of the network.
+        key: JAX key for the weights of the network.
         start: $\theta_0$, `(n_params,)`.
         cond_shape: shape of the condition, None for free parameters.
-        net: from the flattened condition `(size, n)` to `(n_params, n)`, the batch on the last axis; None builds an
-            `MLP` of two hidden layers of 64.
-        name: of the layer, for messages.
+        net: A network from the flattened condition `(size, n)` to `(n_params, n)`, the batch on the last axis; None
+            builds an `MLP` of two hidden layers of 64.
+        name: Name of the layer, for messages.
 
     Raises:
         ValueError: a network without a condition, or one with another number of outputs.
@@ -59,7 +59,7 @@ class Amortised(eqx.Module):
 
         Args:
             condition: `(*cond_shape, n)`; None if unconditional.
-            dtype: of the arithmetic.
+            dtype: Type in which the parameters are computed.
         """
         start = self.start.astype(dtype)[:, None]
         if self.net is None or condition is None:

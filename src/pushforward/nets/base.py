@@ -28,11 +28,11 @@ OUTPUT_SCALE = 1e-2
 
 
 class Features(NamedTuple):
-    """What of each input enters a network.
+    """The features of each input that a network sees.
 
     Attributes:
         count: features per input.
-        of: from inputs `(k, n)` to features `(count * k, n)`, first one of all inputs, then the next.
+        of: Function from inputs `(k, n)` to features `(count * k, n)`, first one of all inputs, then the next.
     """
 
     count: int
@@ -103,7 +103,7 @@ class AbstractConditioner(Module):
         """The parameters `(n_params, n)` of step `i`, and the next state.
 
         Args:
-            state: from `init` or the step before.
+            state: The state that `init` or the step before gave.
             i: the number of the step, from 0.
             previous: the input of step `i - 1`, `(n,)`; ignored at step 0.
         """
@@ -138,7 +138,7 @@ class WithFeatures(eqx.Module):
     Args:
         net: a network with `features_of(features).count` times as many inputs, such as an `MLP`.
         features: `"identity"` or `"circular"`.
-        out_shape: of the network's output.
+        out_shape: Shape of the network's output.
     """
 
     net: Callable[..., Array]

@@ -20,7 +20,7 @@ class CategoricalMADE(eqx.Module):
     degree $< c$, and a bias. Hidden layers after the first are residual.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         sizes: the number of states of each variable, 2 or more each.
         width: units per hidden layer; more if there are more variables than that.
         depth: hidden layers.

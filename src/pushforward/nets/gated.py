@@ -31,7 +31,7 @@ class GatedMLP(eqx.Module):
     a vector has no use for and a density cannot have.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         in_size: length of `x`; 0 is allowed.
         out_shape: shape of the output.
         width: units per hidden layer.

@@ -44,7 +44,7 @@ class Graph:
         """The graph of an adjacency.
 
         Args:
-            name: for messages.
+            name: Name of the caller, for messages.
             adjacency: `(dim, dim + n_cond)` of booleans, or zeros and ones: entry `[i, j]` says that variable `i` may
                 depend on variable `j`, or on entry `j - dim` of the condition. `(dim, dim)` with a condition: every
                 variable may depend on all of it.
@@ -136,7 +136,7 @@ class GraphMADE(eqx.Module):
     r"""A masked network that gives the parameters of each variable as a function of its parents in a graph, exactly.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         adjacency: `(dim, dim)`, or `(dim, dim + n_cond)` with a condition: entry `[i, j]` says that variable `i` may
             depend on variable `j`, or on entry `j - dim` of the condition. `(dim, dim)` with a condition lets all of it
             reach every variable. The variables may stand in any order.

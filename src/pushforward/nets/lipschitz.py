@@ -63,8 +63,8 @@ class AbstractContraction(eqx.Module):
     r"""A function $g$ of an event, with a Lipschitz constant below 1 in it, and of a condition.
 
     Attributes:
-        shape: of the event, and of the value.
-        cond_shape: of the condition, None if there is none.
+        shape: Shape of the event, and of the value.
+        cond_shape: Shape of the condition, None if there is none.
         lipschitz: the bound that the weights cannot break.
     """
 
@@ -115,7 +115,7 @@ class LipschitzMLP(AbstractContraction):
     on the condition is free.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of `x`, and of the value.
         width: units per hidden layer.
         depth: number of hidden layers, 1 or more.
@@ -196,7 +196,7 @@ class LipschitzConv(eqx.Module):
     r"""A convolution with zero padding whose norm, as an operator on `(channels, h, w)` vectors, is at most $c$.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         n_in: channels of the input.
         n_out: channels of the output.
         size: `(h, w)` of both.
@@ -286,13 +286,13 @@ class LipschitzConvNet(AbstractContraction):
     r"""Convolutions with LipSwish between them, the product of whose norms is at most $L$.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         shape: `(channels, h, w)`.
         width: channels of the hidden layers.
         kernels: sides of the kernels, one more than there are hidden layers; 3-1-3 in Residual Flows.
         cond_shape: shape of the condition, flattened, added to the first layer's channels; None if unconditional.
         lipschitz: $L$, in (0, 1).
-        norm: of `LipschitzConv`.
+        norm: The norm that bounds each `LipschitzConv`.
 
     Shapes:
         `(channels, h, w, n) -> (channels, h, w, n)`

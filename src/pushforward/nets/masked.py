@@ -89,7 +89,7 @@ class MADE(AbstractConditioner):
     r"""A masked autoregressive network with `depth` hidden layers, or residual blocks if `residual`.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         dim: number of inputs and of steps.
         n_params: number of outputs per step.
         width: units per hidden layer; fewer than `dim` is allowed and loses no dependence.

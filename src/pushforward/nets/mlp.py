@@ -26,7 +26,7 @@ class MLP(eqx.Module):
     r"""$h_0 = [x, c],\; h_{l+1} = \sigma(W_l h_l + b_l)$, and a linear output of any shape.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         in_size: length of `x`; 0 is allowed (a constant, or a function of the condition alone).
         out_shape: shape of the output, `(n_params, n_transformed)` for a coupling.
         width: units per hidden layer.
@@ -81,7 +81,7 @@ class ResidualMLP(eqx.Module):
     r"""$r_0 = W [x, c] + b,\; r_{l+1} = r_l + B_l\,\sigma(A_l\,\sigma(r_l) + a_l) + b_l$, output linear in $\sigma(r)$.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         in_size: length of `x`; 0 is allowed.
         out_shape: shape of the output.
         width: units per hidden layer.

@@ -32,9 +32,9 @@ class PotentialNet(eqx.Module):
     where the Jacobians $\partial a_l / \partial x$ follow layer by layer, and that of the first is $K_{0,x}$.
 
     Args:
-        key: for the initial weights. The gradient starts near 0.
+        key: JAX key for the initial weights. The gradient starts near 0.
         dim: length of `x`.
-        width: of $u$.
+        width: Length of $u$.
         depth: number of layers, $M + 1$, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional. It enters the network
             and not the quadratic part.
@@ -131,7 +131,7 @@ class PotentialNet(eqx.Module):
         return jnp.sum(self.layers[0][:, : self.dim] ** 2, axis=1), jnp.sum(self.root[:, : self.dim] ** 2)
 
     def _slopes(self, u: Array) -> tuple[list[Array], list[Array]]:
-        r"""Of each layer, first to last, $\sigma'(a_l)$ and $z_l$."""
+        r"""The lists of $\sigma'(a_l)$ and $z_l$, one entry per layer from first to last."""
         slopes = []
         for layer, weight in enumerate(self.layers):
             a = dense(weight, u)

@@ -90,15 +90,15 @@ class TimeMLP(eqx.Module):
     the weights and not to the point.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         dim: length of `x` and of the output.
         width: units per hidden layer.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.
-        n_frequencies: of the embedding of time.
+        n_frequencies: Number of frequencies in the time embedding.
         activation: a smooth one: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
-        frequency: of the sines that are the units of the first layer, radians per unit of `x` at most when new; 0 has
+        frequency: Highest frequency of the sines in the first layer of a new network, in radians per unit of `x`; 0 has
             units like those of the other layers.
 
     Cost: $O(\text{width}^2)$ per hidden layer; the trace in closed form one more product of that size.

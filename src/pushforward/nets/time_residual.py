@@ -20,13 +20,13 @@ class TimeResidualMLP(eqx.Module):
     block does not change goes on, so that a velocity may be deep. The trace of its Jacobian has no closed form.
 
     Args:
-        key: for the initial weights. The output starts near 0.
+        key: JAX key for the initial weights. The output starts near 0.
         dim: length of `x` and of the output.
-        width: of $h$, and units per block.
+        width: Length of $h$, and number of units per block.
         depth: number of blocks, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.
-        n_frequencies: of the embedding of time.
+        n_frequencies: Number of frequencies in the time embedding.
         activation: a smooth one: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
 
     Cost: $O(\text{width}^2)$ per block, twice that of a layer of `TimeMLP`.

@@ -30,7 +30,7 @@ class AbstractPairing(eqx.Module):
             noise: `(*event, n)`.
             data: `(*event, n)`.
             condition: `(*cond, n)`, or None.
-            key: for pairings that draw; others ignore it.
+            key: JAX key of pairings that draw; the others ignore it.
         """
 
 
@@ -80,8 +80,9 @@ class Sinkhorn(AbstractPairing):
     Args:
         epsilon: $\varepsilon$, in squared units of the data; None is 0.05 times the mean of $|x_i - z_j|^2$.
         condition_weight: $w$, as for `OptimalTransport`.
-        max_iterations: of Sinkhorn's algorithm. A plan that has not converged by then is taken as it is: each row still
-            has its noise, but some of the noise is used more often than other. A small $\varepsilon$ needs many.
+        max_iterations: Most iterations of Sinkhorn's algorithm. A plan that has not converged by then is taken as it
+            is: each row still has its noise, but some of the noise is used more often than other. A small $\varepsilon$
+            needs many.
 
     Cost: $O(n^2)$ per iteration on the device, some tens of iterations for the default $\varepsilon$.
 

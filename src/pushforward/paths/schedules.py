@@ -156,7 +156,7 @@ class VarianceExplodingPath(AbstractPath):
     Args:
         sigma_min: noise at the data.
         sigma_max: noise at the latent; about the largest distance between two rows.
-        n_levels: of noise, in geometric sequence, at which a score is to be learnt; None is all of them.
+        n_levels: Number of noise levels, in geometric sequence, at which a score is to be learnt; None is all of them.
 
     Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, eq. 30-31, arXiv 2011.13456.
     """

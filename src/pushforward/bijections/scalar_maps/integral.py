@@ -42,7 +42,7 @@ class IntegralMap(AbstractScalarMap):
     tries; here both directions run it once per node.
 
     Args:
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         embedding: length of $h$.
         width: units per hidden layer of the network.
         depth: number of hidden layers, 1 or more.

@@ -58,13 +58,11 @@ def wide_functions(root: Path = ROOT) -> list[str]:
 def repeated_share(folder: str, root: Path = ROOT, times: int = 3) -> float:
     """The share of the lines of a package that occur `times` times or more in it.
 
-    Counted are lines of ten characters or more that are no import, without their indentation.
+    Counted are lines of more than three characters, without their indentation.
     """
-    lines: list[str] = []
-    for path in sorted((root / "src" / "pushforward" / folder).rglob("*.py")):
-        stripped = [line.strip() for line in path.read_text().splitlines()]
-        lines += [line for line in stripped if len(line) >= 10 and not line.startswith(("import ", "from "))]
-    counts = Counter(lines)
+    files = sorted((root / "src" / "pushforward" / folder).rglob("*.py"))
+    lines = [line.strip() for path in files for line in path.read_text().splitlines()]
+    counts = Counter(line for line in lines if len(line) > 3)
     return sum(n for n in counts.values() if n >= times) / max(len(lines), 1)
 
 

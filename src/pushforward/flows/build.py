@@ -33,7 +33,7 @@ def build(entry: Entry, key: PRNGKeyArray, given: Mapping[str, Any]) -> Flow:
 
     Args:
         entry: of the zoo.
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         given: `dim`, and what is not to be the default.
     """
     return BUILDERS[entry.builder](plan_of(entry, key, given))

@@ -25,7 +25,7 @@ class Plan:
 
     Args:
         entry: of the zoo.
-        key: for the initial weights.
+        key: JAX key for the initial weights.
         dim: length of an event.
         cond_shape: shape of the condition, or None.
         base: of the latent.

@@ -73,7 +73,7 @@ def test_the_reference_names_everything_that_is_exported():
     assert {name for name in exported if not re.search(rf"`[^`]*\b{name}\b[^`]*`", page)} == set()
 
 
-def test_the_reference_names_every_option():
+def test_the_reference_names_every_verb_and_option():
     from typer.main import get_command
 
     from pushforward.cli.app import app_for
@@ -83,3 +83,5 @@ def test_the_reference_names_every_option():
     options = {option for verb in verbs.values() for parameter in verb.params for option in parameter.opts}
     assert set(verbs) == set(re.findall(r"^## `pushforward (\w+)", page, re.MULTILINE))
     assert {option for option in options if option.startswith("-") and f"`{option}" not in page} == set()
+    table = "".join(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `"))
+    assert {verb for verb in verbs if f"`{verb}`" not in table} == set()

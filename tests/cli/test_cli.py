@@ -19,8 +19,8 @@ import polars as pl
 import pytest
 
 from pushforward.cli import main
-from pushforward.cli.options import names_in
-from pushforward.cli.way import condition_of, subject_of
+from pushforward.cli.flags import names_in
+from pushforward.cli.trajectories import condition_of, subject_of
 from pushforward.data import read_cells, read_table, write_table
 from pushforward.distributions import Evolution
 from pushforward.estimators import FlowDensity

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import pushforward.estimators
-from pushforward.cli import doctor, main
+from pushforward.cli import main
+from pushforward.cli.verbs import doctor
 
 pytestmark = pytest.mark.float32
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import ks_2samp
 
-from pushforward.cli.report import to_json
+from pushforward.cli.reporter import to_json
 from pushforward.data.cells import read_cells
 from pushforward.data.encoding import Layout, decode, encode
 from pushforward.data.errors import DataError

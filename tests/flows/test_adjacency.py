@@ -13,7 +13,7 @@ import pytest
 import pushforward as pf
 from cases.graph import CHAIN, edges
 from pushforward._types import Array
-from pushforward.cli.options import _plain
+from pushforward.cli.flags import _plain
 from pushforward.estimators.build import make_recipe
 from pushforward.io.options import FitOptions, options_of
 from pushforward.io.schema import FlowArguments

@@ -12,8 +12,8 @@ import numpy as np
 
 from pushforward._types import Cost
 from pushforward.checking import summary
-from pushforward.cli.report import OK, Reporter
-from pushforward.cli.tables import read_weighted, show_columns
+from pushforward.cli.reporter import OK, Reporter
+from pushforward.cli.table_input import read_weighted, show_columns
 from pushforward.data.assemble import Recipe, assemble
 from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
@@ -31,7 +31,7 @@ EVALUATIONS = 60  # of a velocity field, for one draw at a tolerance of 1e-5: us
 SAMPLED = 1000
 
 
-def run(data: str, options: FitOptions, *, reporter: Reporter) -> int:
+def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     """Read and encode the table, say what would be fitted, time a few steps; nothing is written. The exit code.
 
     Args:

@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pushforward.cli.report import CHECK_FAILED, OK, Reporter
+from pushforward.cli.reporter import CHECK_FAILED, OK, Reporter
+from pushforward.cli.verb import Debug, Json, Quiet, verb
 
 REQUIRED = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "pyarrow", "scikit-learn", "pydantic", "safetensors")
 # What each optional package is for, with the extra that brings it.
@@ -45,8 +46,13 @@ class Line(NamedTuple):
     facts: dict[str, Any]
 
 
-def run_doctor(reporter: Reporter) -> int:
-    """Examine, and say each finding as it comes; the exit code: 6 where a check failed."""
+@verb("pushforward doctor")
+def doctor(quiet: Quiet = False, as_json: Json = False, debug: Debug = False) -> int:
+    """Show what is installed, and test whether it works.
+
+    A small model is fitted, saved and loaded, which takes about ten seconds. The exit code is 6 if that fails.
+    """
+    reporter = Reporter(as_json, quiet)
     lines: list[Line] = []
     for check in CHECKS:
         try:

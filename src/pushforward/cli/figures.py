@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import typer
 
-from pushforward.cli.report import OK, Reporter
-from pushforward.cli.way import WAYS, condition_of, draw_way
+from pushforward.cli.reporter import OK, Reporter
+from pushforward.cli.trajectories import WAYS, condition_of, draw_way
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import Encoded, turned
 from pushforward.distributions import StandardNormal

@@ -13,8 +13,8 @@ import typer
 
 from pushforward._checks import OptionError
 from pushforward.checking import CheckReport
-from pushforward.cli.report import CHECK_FAILED, INTERRUPT, OK, Reporter
-from pushforward.cli.tables import read_weighted, show_columns
+from pushforward.cli.reporter import CHECK_FAILED, INTERRUPT, OK, Reporter
+from pushforward.cli.table_input import read_weighted, show_columns
 from pushforward.data.errors import DataError
 from pushforward.data.schema import nearest
 from pushforward.estimators import FlowDensity
@@ -25,7 +25,7 @@ from pushforward.training import remove_checkpoint
 from pushforward.training.tracking import AbstractTracker, JsonLines
 
 
-def run(
+def run_fit(
     data: str,
     out: Path,
     options: FitOptions,

@@ -1,43 +1,19 @@
-"""`pushforward schema`, and the words in which the columns of a table are shown before a fit."""
+"""Tables that the commands read: columns with their roles, and the lines that describe them."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 
-from pushforward.cli.report import OK, Reporter
+from pushforward.cli.reporter import Reporter
 from pushforward.data.cells import Cells, read_cells
-from pushforward.data.detect import detect_schema
 from pushforward.data.errors import DataError
 from pushforward.data.schema import MEANING, Column, TableSchema
-from pushforward.io.files import write_file
 
 # Columns described one by one before a fit; more are counted.
 SHOWN = 40
-
-
-def run_schema(
-    data: str, columns: list[str] | None, missing: bool, out: Path | None, *, force: bool, reporter: Reporter
-) -> int:
-    """Detect the schema of a table and write it; the exit code.
-
-    Raises:
-        DataError: the table cannot be read, or a column cannot be modelled.
-        FileExistsError: the file exists and `force` is False.
-    """
-    schema, _, notes = detect_schema(read_cells(data, columns), missing=missing)
-    for note in notes:
-        reporter.warn(note)
-    text = schema.to_json()
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        write_file(out, lambda file: file.write(text.encode("utf-8")), force)
-        reporter.say(f"{len(schema.columns)} columns: {out}")
-    return OK
 
 
 def read_weighted(

@@ -1,0 +1,95 @@
+"""How a verb of the command line is declared, and the arguments and options that verbs share.
+
+Nothing here needs JAX or NumPy, so that the command line shows its help at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pushforward.cli.flags import Chosen, with_flags
+from pushforward.cli.reporter import Interrupted, Reporter
+
+DATA = (
+    "CSV, TSV, Parquet, Arrow, Feather, NPY or NPZ file; a quoted glob of such files; or - for CSV on standard input."
+)
+TABLE_OUT = "Table to write: .csv, .tsv, .parquet, .arrow, .feather, .npz; or - for CSV on standard output."
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)]
+Model = Annotated[Path, typer.Argument(help="Model folder that `fit` wrote.", metavar="MODEL", show_default=False)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, max=2**32 - 1, help="Seed of the random numbers; the same seed gives the same result."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists at --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, also for errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        command: Function that does the work and returns the exit code. Its parameters are the verb's arguments and
+            options, its docstring is the verb's help.
+        example: Command line that the help shows as an example.
+        fit_options: Whether every option of `FitOptions` is a flag of the verb; the command then receives the flags
+            that were given as the keyword `flags`.
+    """
+
+    command: Callable[..., int]
+    example: str
+    fit_options: bool = False
+
+    def add_to(self, app: typer.Typer, name: str, arguments: Sequence[str]) -> None:
+        """Add the verb to an application.
+
+        Args:
+            app: Application that receives the command.
+            name: Name of the verb.
+            arguments: Words of the command line; they choose the flow whose options the help shows.
+        """
+        command, epilog = self.command, f"Example: {self.example}"
+        if self.fit_options:
+            chosen = Chosen.of(arguments)
+            command, epilog = with_flags(command, chosen), f"{chosen.sentence} {epilog}"
+        app.command(name, epilog=epilog)(interruptible(command))
+
+
+def verb(example: str, *, fit_options: bool = False) -> Callable[[Callable[..., int]], Verb]:
+    """Declare a function in `pushforward.cli.verbs` to be the verb of its module's name; see `Verb` for the arguments.
+
+    The function imports what is slow to import in its body.
+    """
+    return lambda command: Verb(command, example, fit_options)
+
+
+def interruptible(command: Callable[..., int]) -> Callable[..., int]:
+    """Turn Ctrl-C into an error that reaches `main`; typer would end without a word."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> int:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
+
+    return wrapped
+
+
+def reporter_for(out: Path | None, as_json: bool, quiet: bool) -> Reporter:
+    """A reporter that leaves standard output to the table where the table goes there."""
+    on_stdout = out is not None and str(out) == "-"
+    if on_stdout and as_json:
+        raise typer.BadParameter("standard output takes either the table (--out -) or the JSON object (--json).")
+    return Reporter(as_json, quiet, table_on_stdout=on_stdout)

@@ -1,0 +1,74 @@
+"""`pushforward evaluate`: a fitted model is judged by rows that it has not seen."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pushforward.cli.reporter import OK, Reporter, to_json
+from pushforward.cli.verb import Data, Debug, Force, Json, Model, Quiet, Seed, verb
+
+
+class Missing(StrEnum):
+    """What happens to rows with missing values that a model has no state for."""
+
+    error = "error"
+    drop = "drop"
+
+
+@verb("pushforward evaluate model new_rows.csv --out report.json")
+def evaluate(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="JSON file to write.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            metavar="N",
+            min=1,
+            help="Number of rows to draw for the tests of columns; as many as DATA has by default.",
+        ),
+    ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="What happens to rows with missing values: they are refused, or dropped.")
+    ] = Missing.error,
+    seed: Seed = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Judge a model by rows that it has not seen.
+
+    The report holds their likelihood beside that of simple densities, a test of each column, a classifier that tries to
+    tell samples from data, and how often the tails are exceeded, with a sentence for each.
+    """
+    from pushforward.data.cells import read_cells
+    from pushforward.estimators import FlowDensity
+    from pushforward.estimators import evaluate as evaluate_density
+    from pushforward.io.files import check_file_target, write_file
+
+    reporter = Reporter(as_json, quiet)
+    if out is not None:
+        check_file_target(out, force)
+    density = FlowDensity.load(model)
+    table = read_cells(data).select(density.model_.needed)
+    found = evaluate_density(density, table, n_samples=samples, seed=seed, missing=missing.value)
+    facts = {"model": model, "data": table.source, "seed": seed, **found.to_json()}
+    if out is not None:
+        text = to_json(facts) + "\n"
+        write_file(out, lambda file: file.write(text.encode("utf-8")), force)
+    for note in found.notes:
+        reporter.warn(note)
+    for line in found.sentences:
+        reporter.say(line)
+    if out is not None:
+        reporter.say(f"Report: {out}")
+    reporter.result("evaluate", {**facts, "out": out})
+    return OK

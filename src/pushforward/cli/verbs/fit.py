@@ -1,0 +1,70 @@
+"""`pushforward fit`: a table in, a model folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pushforward.cli.flags import gather
+from pushforward.cli.reporter import OK, Reporter
+from pushforward.cli.verb import DATA, Debug, Force, Json, Quiet, verb
+
+
+@verb("pushforward fit weather.csv --out model", fit_options=True)
+def fit(
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA, show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Model folder to write.", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with options; flags override them.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set an option by its key in the TOML file, such as flow.n_layers=3."
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the options as TOML, and do nothing else.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be fitted, its size and its time, and do nothing else.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted fit that was to be written to --out.")
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track",
+            metavar="WHERE",
+            help="Log the curve also to tensorboard:FOLDER, mlflow:EXPERIMENT or wandb:PROJECT.",
+        ),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+    *,
+    flags: dict[str, Any],
+) -> int:
+    """Fit a flow to a table and write it as a model folder."""
+    options = gather(config, settings, flags)
+    if print_config:
+        typer.echo(options.to_toml())
+        return OK
+    if data is None:
+        raise typer.BadParameter("expected DATA.")
+    reporter = Reporter(as_json, quiet)
+    if dry_run:
+        from pushforward.cli.dry_run import run_dry
+
+        return run_dry(data, options, reporter=reporter)
+    if out is None:
+        raise typer.BadParameter("expected --out PATH.")
+    from pushforward.cli.fit_and_save import run_fit
+
+    return run_fit(data, out, options, resume=resume, track=track or [], force=force, reporter=reporter)

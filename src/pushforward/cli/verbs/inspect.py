@@ -1,0 +1,71 @@
+"""`pushforward inspect`: what a model folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.reporter import OK, Reporter
+from pushforward.cli.verb import Debug, Json, Model, verb
+
+if TYPE_CHECKING:
+    from pushforward.io.model_folder import ModelFacts
+
+
+@verb("pushforward inspect model")
+def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
+    """Show what a model consists of and how its fit went.
+
+    Columns, layers, costs and checks are shown; the weights are not loaded.
+    """
+    from pushforward.checking import CheckReport, summary
+    from pushforward.cli.table_input import show_columns
+    from pushforward.io.model_folder import inspect_model
+
+    reporter = Reporter(as_json)
+    facts = inspect_model(model)
+    distribution = facts.distribution
+    flow = distribution.as_flow()
+    inner = flow if flow is not None else distribution.values
+    whole, described = summary(distribution), None if inner is None else summary(inner)
+    config, verdict = facts.config, facts.metrics.verdict
+    made = f"format {config.format_version}, by pushforward {config.pushforward_version}"
+    reporter.say(f"{model}: {config.flow.name}, {made}, fitted to {facts.metrics.rows:,} rows")
+    show_columns(facts.schema, tuple(config.given), reporter)
+    if distribution.masses is not None:
+        sizes = ", ".join(map(str, distribution.masses.sizes))
+        cost = f"1 pass per log_prob, {len(distribution.masses.sizes)} passes per sample; exact"
+        reporter.say(f"States: masses by an autoregressive network over columns of {sizes} states; {cost}")
+    if described is not None:
+        reporter.say(str(described))
+    if flow is None and distribution.needs_key:
+        reporter.say("  log_prob is a lower bound, averaged over draws, for values that are rounded or may be absent")
+    reporter.say(f"Parameters in all: {whole.trained:,} trained, {whole.fixed:,} fixed")
+    reporter.say(f"Fit: {verdict.text}")
+    for baseline in facts.metrics.baselines:
+        if baseline.nats is not None:
+            reporter.say(f"  {baseline.name}: {baseline.nats:.4f} +- {baseline.standard_error or 0:.4f} nats")
+    reporter.say("Checks: none were made." if facts.checks is None else str(CheckReport.from_json(dict(facts.checks))))
+    reporter.result("inspect", _facts(model, facts, whole, described))
+    return OK
+
+
+def _facts(model: Path, facts: ModelFacts, whole: Any, described: Any) -> dict[str, Any]:
+    config = facts.config
+    return {
+        "model": model,
+        "format_version": config.format_version,
+        "pushforward_version": config.pushforward_version,
+        "flow": config.flow.name,
+        "arguments": config.flow.arguments.given(),
+        "base": config.flow.base,
+        "rows": facts.metrics.rows,
+        "given": config.given,
+        "columns": [column.model_dump(mode="json", exclude_defaults=True) for column in facts.schema.columns],
+        "parameters": {"trained": whole.trained, "fixed": whole.fixed},
+        "summary": None if described is None else described.to_dict(),
+        "verdict": facts.metrics.verdict.model_dump(),
+        "baselines": [baseline.model_dump() for baseline in facts.metrics.baselines],
+        "notes": facts.metrics.notes,
+        "checks": facts.checks,
+    }

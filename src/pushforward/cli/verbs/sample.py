@@ -1,0 +1,83 @@
+"""`pushforward sample`: new rows from a fitted model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pushforward.cli.reporter import OK
+from pushforward.cli.verb import TABLE_OUT, Debug, Force, Json, Model, Quiet, Seed, reporter_for, verb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@verb("pushforward sample model -n 1000 --out samples.csv")
+def sample(
+    model: Model,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n",
+            "--n-samples",
+            metavar="N",
+            min=1,
+            help="Number of rows to draw, for each row of --given if there is one.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT, show_default=False)],
+    given: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Table of conditions, for a model fitted with --given.")
+    ] = None,
+    seed: Seed = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Draw new rows from a model."""
+    from pushforward.cli.table_output import check_out, write_out
+    from pushforward.data.cells import read_cells
+    from pushforward.data.formats import GIB, MAX_BYTES
+    from pushforward.estimators import FlowDensity
+
+    reporter = reporter_for(out, as_json, quiet)
+    check_out(out, force)
+    density = FlowDensity.load(model)
+    density.set_output(transform="pyarrow")
+    if (given is None) == bool(density.given_):
+        if given is None:
+            columns = ", ".join(density.given_)
+            raise typer.BadParameter(f"{model} is a density given {columns}: pass a table with these as --given FILE.")
+        raise typer.BadParameter(f"{model} has no conditions: leave out --given.")
+    conditions = None if given is None else read_cells(given).select(density.given_)
+    rows = n * (1 if conditions is None else len(conditions))
+    size = 8 * rows * len(density.columns_)
+    if size > MAX_BYTES:
+        limit = f"more than the {MAX_BYTES / GIB:.0f} GiB that are held at once"
+        raise typer.BadParameter(f"{rows:,} rows take {size / GIB:.0f} GiB, {limit}. Draw fewer, with several --seed.")
+    table: pa.Table = density.sample(n, given=conditions, random_state=seed)
+    wild = not_finite(table)
+    if wild:
+        reporter.warn(f"{wild:,} of {rows:,} rows are not finite: the model's tails overflow. Fit it anew.")
+    write_out(out, table, force)
+    reporter.say(f"{rows:,} rows, columns {', '.join(table.column_names)}: {out}")
+    facts = {"model": model, "out": out, "rows": rows, "columns": table.column_names, "seed": seed, "not_finite": wild}
+    reporter.result("sample", facts)
+    return OK
+
+
+def not_finite(table: pa.Table) -> int:
+    """Number of rows with a value that is infinite or not a number; a missing value is neither."""
+    import numpy as np
+    import pyarrow as pa
+
+    bad = np.zeros(table.num_rows, bool)
+    for column in table.columns:
+        if pa.types.is_floating(column.type):
+            values = np.asarray(column.drop_null() if column.null_count == 0 else column.fill_null(0.0))
+            bad |= ~np.isfinite(values)
+    return int(bad.sum())

@@ -1,0 +1,46 @@
+"""`pushforward schema`: what each column of a table is, as JSON to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pushforward.cli.flags import names_in
+from pushforward.cli.reporter import OK, Reporter
+from pushforward.cli.verb import Data, Debug, Force, verb
+
+
+@verb("pushforward schema weather.csv > schema.json")
+def schema(
+    data: Data,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Columns to describe; all columns by default.")
+    ] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Model missing values as a state of their own.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write; standard output by default.")
+    ] = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> int:
+    """Print what each column is, as JSON for `fit --schema`.
+
+    The JSON can be edited before it is passed to `fit`.
+    """
+    from pushforward.data.cells import read_cells
+    from pushforward.data.detect import detect_schema
+    from pushforward.io.files import write_file
+
+    reporter = Reporter(table_on_stdout=True)
+    found, _, notes = detect_schema(read_cells(data, names_in(columns)), missing=missing)
+    for note in notes:
+        reporter.warn(note)
+    text = found.to_json()
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_file(out, lambda file: file.write(text.encode("utf-8")), force)
+        reporter.say(f"{len(found.columns)} columns: {out}")
+    return OK

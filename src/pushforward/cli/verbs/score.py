@@ -1,0 +1,96 @@
+"""`pushforward score`: the exact log-density of each row of a table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pushforward.cli.reporter import OK
+from pushforward.cli.verb import TABLE_OUT, Data, Debug, Force, Json, Model, Quiet, reporter_for, verb
+
+
+@verb("pushforward score model weather.csv --out scores.csv")
+def score(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help=TABLE_OUT + " Its columns are log_prob and status.",
+        ),
+    ] = None,
+    parts: Annotated[
+        bool,
+        typer.Option("--parts", help="Write also the columns log_mass, log_density and bound_error."),
+    ] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Score each row with its exact log-density; print their mean.
+
+    Scores are in nats and refer to the units of the data.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from pushforward.cli.table_output import check_out, write_out
+    from pushforward.data.cells import read_cells
+    from pushforward.estimators import FlowDensity
+    from pushforward.estimators.verify import status_of
+
+    reporter = reporter_for(out, as_json, quiet)
+    if out is not None:
+        check_out(out, force)
+    density = FlowDensity.load(model)
+    fitted = density.model_
+    table = read_cells(data).select(fitted.needed)
+    encoded, condition = fitted.encode(table)
+    for name, words in encoded.unseen.items():
+        reporter.warn(f"{table.source}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
+    scores = fitted.score_encoded(encoded, condition)
+    status = status_of(fitted, encoded, condition, scores.log_prob)
+    if out is not None:
+        columns = {"log_prob": scores.log_prob}
+        if parts:
+            columns |= {"log_mass": scores.mass, "log_density": scores.density, "bound_error": scores.error}
+        columns["status"] = status
+        write_out(out, pa.table(columns), force)
+    log_prob = scores.log_prob
+    there = np.isfinite(log_prob)
+    n, mean = len(log_prob), float(log_prob[there].mean()) if there.any() else math.nan
+    error = float(log_prob[there].std(ddof=1) / math.sqrt(there.sum())) if there.sum() > 1 else math.nan
+    dim = len(fitted.layout.columns)
+    bits = -mean / (dim * math.log(2))
+    spread = f" +- {error:.4f}" if math.isfinite(error) else ""
+    reporter.say(
+        f"{table.source}: {n:,} rows, mean log-density {mean:.4f}{spread} nats, {bits:.4f} bits per dimension."
+    )
+    for line in density.meaning():
+        reporter.say(line)
+    if mean > 0:
+        reporter.say("It may be positive: it is a density in the data's units, not a probability.")
+    counts = {word: int((status == word).sum()) for word in ("ok", "tail", "extrapolated", "unconverged")}
+    odd = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count and word != "ok")
+    if odd:
+        reporter.say(f"Rows out of the ordinary: {odd}.")
+    if out is not None:
+        reporter.say(f"One log_prob per row: {out}")
+    wild = int((~there).sum())
+    if wild:
+        reporter.warn(
+            f"{wild:,} of {n:,} rows have a log-density that is not finite, being outside the bounds of the model; the "
+            "mean is over the others."
+        )
+    facts = {"model": model, "out": out, "rows": n, "mean_nats": mean, "standard_error": error, "bits_per_dim": bits}
+    means = {"mean_log_mass": scores.mass[there].mean(), "mean_log_density": scores.density[there].mean()}
+    extremes = {"min_nats": log_prob.min(), "max_nats": log_prob.max(), "not_finite": wild}
+    reporter.result("score", {**facts, **means, **extremes, "status": counts})
+    return OK

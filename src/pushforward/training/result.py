@@ -31,7 +31,7 @@ COLUMNS: tuple[str, ...] = (
 WHOLE_COLUMNS: tuple[str, ...] = ("epoch", "step", "skipped", "rows_left_out")  # of integers
 
 OPENINGS: dict[Status, str] = {
-    "converged": "Converged: the held-out log-density stopped rising",
+    "converged": "Converged: the {score} stopped rising",
     "stopped: epochs": "Ran all its epochs",
     "stopped: budget": "Stopped by the time budget",
     "interrupted": "Interrupted; the best so far is kept",
@@ -203,6 +203,7 @@ def described(verdict: Verdict, fallen: float | None, words: str = "Held-out log
             "row, while that of the training rows rose; the weights of that best step are returned."
         )
     opening = OPENINGS[verdict.status] if not parts or verdict.status != "converged" else "Stopped early"
+    opening = opening.format(score=words[0].lower() + words[1:])
     parts.append(f"{opening}, after {verdict.steps:,} steps and {verdict.seconds:.1f} s.")
     nats, error = verdict.held_out_nats, verdict.standard_error
     if nats is not None and math.isfinite(nats):

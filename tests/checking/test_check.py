@@ -25,7 +25,7 @@ from pushforward.checking.normalisation import check_normalisation
 from pushforward.checking.precision import check_conditioning, check_precision
 from pushforward.checking.programs import QUICK
 from pushforward.checking.round_trip import check_round_trip, check_round_trip_narrow
-from pushforward.checking.tails import check_tails
+from pushforward.checking.spline_tails import check_tails
 from pushforward.distributions.base import AbstractDistribution
 
 KEY = jax.random.key(0)

@@ -25,8 +25,8 @@ from pushforward.data import read_cells, read_table, write_table
 from pushforward.distributions import Evolution
 from pushforward.estimators import FlowDensity
 from pushforward.flows import ZOO
+from pushforward.io.fit_options import FitOptions
 from pushforward.io.flow_options import FlowName
-from pushforward.io.options import FitOptions
 from pushforward.training import FitError
 from pushforward.training.tracking import JsonLines
 

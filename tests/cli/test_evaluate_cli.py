@@ -17,7 +17,7 @@ from pushforward.cli import main
 from pushforward.data.writing import write_arrow
 from pushforward.estimators import FlowDensity
 from pushforward.estimators import tune as tuning
-from pushforward.io.options import FitOptions
+from pushforward.io.fit_options import FitOptions
 
 pytestmark = pytest.mark.float32
 SMALL = {"flow": "realnvp", "n_layers": 1, "width": 8, "max_epochs": 3, "verify": False, "random_state": 0}

@@ -15,7 +15,7 @@ from pushforward.estimators import FlowDensity
 from pushforward.estimators import tune as module
 from pushforward.estimators.build import make_recipe
 from pushforward.estimators.tune import Space, Tuned, options_of, tune
-from pushforward.io.options import FitOptions
+from pushforward.io.fit_options import FitOptions
 from pushforward.training import FitError
 
 pytestmark = pytest.mark.float32

@@ -21,9 +21,9 @@ from pushforward.distributions import with_solver
 from pushforward.dynamics import FixedSteps
 from pushforward.export import export_stablehlo
 from pushforward.export import stablehlo as stablehlo_module
-from pushforward.export.report import expected_of
+from pushforward.export.comparison import expected_of
+from pushforward.export.functions import functions_of
 from pushforward.export.stablehlo import custom_calls
-from pushforward.export.trace import functions_of
 from pushforward.testing import randomise
 
 KEY = jax.random.key(3)
@@ -160,7 +160,7 @@ def test_a_wrong_program_is_reported() -> None:
 
 
 def test_a_failed_comparison_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pushforward.export.report.LIMITS", {"float64": -1.0})
+    monkeypatch.setattr("pushforward.export.comparison.LIMITS", {"float64": -1.0})
     report = export_stablehlo(pf.StandardNormal((3,)), tmp_path / "out", names=NAMES, rows=np.zeros((2, 3)))
     assert not report.ok
     assert "Do not use it" in report.sentence

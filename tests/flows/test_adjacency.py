@@ -15,8 +15,8 @@ from cases.graph import CHAIN, edges
 from pushforward._types import Array
 from pushforward.cli.flags import _plain
 from pushforward.estimators.build import make_recipe
-from pushforward.io.options import FitOptions, options_of
-from pushforward.io.schema import FlowArguments
+from pushforward.io.fit_options import FitOptions, options_of
+from pushforward.io.model_records import FlowArguments
 from pushforward.testing import randomise
 
 KEY = jax.random.key(3)

@@ -14,7 +14,7 @@ import pytest
 from pushforward.estimators import FlowDensity
 from pushforward.io import UntrustedModelError, load_model
 from pushforward.io.model_folder import inspect_model
-from pushforward.io.schema import FORMAT_VERSION
+from pushforward.io.model_records import FORMAT_VERSION
 
 pytestmark = pytest.mark.float32
 HERE = Path(__file__).parent

@@ -27,7 +27,7 @@ from pushforward.distributions import evaluation_form
 from pushforward.flows import ENTRIES
 from pushforward.io import ModelParts, UntrustedModelError, load_model, save_model
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
-from pushforward.io.schema import FlowArguments
+from pushforward.io.model_records import FlowArguments
 
 ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
 SCHEMA = TableSchema(

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from pushforward.metrics import Baseline, baselines, compare
-from pushforward.metrics.kernel import kernel_density
+from pushforward.metrics.kernel_baseline import kernel_density
 
 
 def rows(n, d, seed=0):

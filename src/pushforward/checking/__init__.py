@@ -1,8 +1,8 @@
 """Verification of your own trained model: `check`, the status of single rows, and a summary of what it is made of."""
 
 from pushforward.checking.report import CheckLine, CheckReport
+from pushforward.checking.run_checks import Part, check
 from pushforward.checking.status import row_status
 from pushforward.checking.summary import Summary, summary
-from pushforward.checking.verify import Part, check
 
 __all__ = ["CheckLine", "CheckReport", "Part", "Summary", "check", "row_status", "summary"]

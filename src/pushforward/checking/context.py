@@ -14,8 +14,8 @@ from pushforward._types import PRNGKeyArray, Traits
 from pushforward._vectorize import batch_keys
 from pushforward.bijections import CircularSplineMap, ColumnUnits, MoebiusMap
 from pushforward.bijections.base import AbstractBijection
-from pushforward.checking.programs import Derivatives, Programs, Scores, bijection_of
-from pushforward.checking.walk import Probe, has_splines
+from pushforward.checking.programs import Derivatives, Programs, ScoredRows, bijection_of
+from pushforward.checking.spline_walk import Probe, has_splines
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.evaluation import with_solver
 
@@ -206,12 +206,12 @@ class Context:
         return int((~np.isfinite(flat(self.all_samples)).all(axis=1)).sum()) if self.can_sample else 0
 
     @cached_property
-    def scores(self) -> Scores:
+    def scores(self) -> ScoredRows:
         """Of `points`, in float64."""
         return self.wide.score(self.points, self.point_conditions, self.row_keys(len(self.points)))
 
     @cached_property
-    def data_scores(self) -> Scores:
+    def data_scores(self) -> ScoredRows:
         """Of all rows of data, in float64."""
         if self.data is None:
             raise ValueError("Context.data_scores: there are no data.")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pushforward.checking.context import Context, flat, robust_spread
+from pushforward.checking.normal_mixture import NormalMixture
 from pushforward.checking.programs import GRID_CHUNK
-from pushforward.checking.proposal import NormalMixture
 from pushforward.checking.report import CheckLine
 
 TOLERANCE = 1e-3  # of an integral by quadrature

@@ -18,7 +18,7 @@ from pushforward._precision import in_type
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys, in_chunks
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
-from pushforward.checking.walk import Probe, walk
+from pushforward.checking.spline_walk import Probe, walk_splines
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.rows import score_member
@@ -63,7 +63,7 @@ class Programs:
         """Rows per call."""
         return WIDE_CHUNK if int(np.prod(self.model.event_shape)) > WIDE_EVENT else CHUNK
 
-    def score(self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None) -> Scores:
+    def score(self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None) -> ScoredRows:
         """Log-densities, and for a flow the latents and the log-dets of the way there.
 
         Args:
@@ -72,7 +72,7 @@ class Programs:
             keys: `(n,)`; needed iff the log-density is random.
         """
         program = _score if self.wide else _score_few
-        return Scores(*self._chunks(program, (self.model,), (x, condition, keys), self.chunk))
+        return ScoredRows(*self._chunks(program, (self.model,), (x, condition, keys), self.chunk))
 
     def log_prob(
         self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None, chunk: int | None = None
@@ -127,7 +127,7 @@ class Programs:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoredRows:
     """Log-densities `(n,)`; of a flow also latents `(n, *in_shape)` and log-dets `(n,)` from data to latent."""
 
     log_prob: np.ndarray
@@ -235,7 +235,7 @@ def _walk_rows(
     knot: Array,
     ulps: Array,
 ) -> tuple[Array, Array]:
-    z, met = walk(bijection, _last(x), _last(condition), probe=Probe(layer, coordinate, knot, ulps))
+    z, met = walk_splines(bijection, _last(x), _last(condition), probe=Probe(layer, coordinate, knot, ulps))
     missed = jnp.stack([jnp.any((one.values < one.low) | (one.values > one.high), axis=0) for one in met], axis=-1)
     return jnp.moveaxis(z, -1, 0), missed
 

@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.checking.context import Context, Trip, flat
 from pushforward.checking.programs import Programs
 from pushforward.checking.report import CheckLine, Outcome
-from pushforward.checking.walk import Probe
+from pushforward.checking.spline_walk import Probe
 from pushforward.distributions import UniformBox
 
 TOLERANCE = 1e-9  # of a float64 round trip, in standard deviations: millions of roundings

@@ -19,7 +19,7 @@ from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
 from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import Prepared, layouts, prepare, untrained
-from pushforward.io.options import FitOptions
+from pushforward.io.fit_options import FitOptions
 from pushforward.objectives import objective_named
 from pushforward.objectives.view import has_field
 from pushforward.training import Adam, Steps

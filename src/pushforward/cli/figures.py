@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.trajectories import WAYS, condition_of, draw_way
+from pushforward.cli.trajectories import NOISE_TO_DATA, condition_of, draw_trajectories
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import Encoded, turned
 from pushforward.distributions import StandardNormal
@@ -48,9 +48,9 @@ def run_plot(
         model: folder.
         data: the table, or None.
         out: the figure.
-        kind: `"pair"`, `"curve"`, `"qq"`, `"all"`, or one of `WAYS`.
+        kind: `"pair"`, `"curve"`, `"qq"`, `"all"`, or one of `NOISE_TO_DATA`.
         columns: those to draw, of `"trajectories"` and `"layers"`; None draws the first two.
-        row: of DATA, counted from 1, whose condition is taken for `WAYS`; None takes the first that has one.
+        row: of DATA, counted from 1, whose condition is taken for `NOISE_TO_DATA`; None takes the first that has one.
         seed: of all that is drawn.
         force: replace what is there.
         reporter: says what was done.
@@ -69,9 +69,9 @@ def run_plot(
         raise typer.BadParameter(f"--columns belongs to --kind trajectories and layers, not to {kind}.")
     density = FlowDensity.load(model)
     values = density.model_.distribution.values
-    one_row = kind in WAYS and values is not None and values.cond_shape is not None
+    one_row = kind in NOISE_TO_DATA and values is not None and values.cond_shape is not None
     if row is not None and not one_row:
-        fix = "--row chooses the condition of a model that has one, for --kind " + ", ".join(WAYS)
+        fix = "--row chooses the condition of a model that has one, for --kind " + ", ".join(NOISE_TO_DATA)
         raise typer.BadParameter(f"{fix}. Leave it out.")
     if data is None and (kind == "qq" or one_row or (density.given_ and kind != "curve")):
         why = "latents are those of data" if kind == "qq" else f"the samples need {', '.join(density.given_)}"
@@ -84,8 +84,8 @@ def run_plot(
         condition = condition_of(density.model_, whole, row) if one_row else None
         table = _thinned(whole, seed)
     mpl.use("agg")  # a file is written and no window opened, whatever the machine has
-    if kind in WAYS:
-        figure = draw_way(density.model_, table, condition, kind, columns, seed)(None)[0]
+    if kind in NOISE_TO_DATA:
+        figure = draw_trajectories(density.model_, table, condition, kind, columns, seed)(None)[0]
         return _written(figure, out, model, kind, force, reporter)
     title = f"{density.config_['flow']} fitted to {density._n_rows:,} rows, {len(density.columns_)} columns"
     pages = _pages(density, table, kind, seed)

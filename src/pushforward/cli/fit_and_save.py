@@ -20,7 +20,7 @@ from pushforward.data.schema import nearest
 from pushforward.estimators import FlowDensity
 from pushforward.estimators.train import Prepared
 from pushforward.io.files import check_folder_target
-from pushforward.io.options import FitOptions
+from pushforward.io.fit_options import FitOptions
 from pushforward.training import remove_checkpoint
 from pushforward.training.tracking import AbstractTracker, JsonLines
 

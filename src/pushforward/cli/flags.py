@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 
 from pushforward.flows.maps import MAPS
 from pushforward.flows.registry import ENTRIES
+from pushforward.io.fit_options import ConfigError, FitOptions, options_of, value_of
 from pushforward.io.flow_options import OPTIONS
-from pushforward.io.options import ConfigError, FitOptions, options_of, value_of
 
 # Flags whose names are not those of their keys.
 NAMES = {

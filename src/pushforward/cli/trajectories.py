@@ -22,7 +22,7 @@ from pushforward.estimators.model import TableModel
 from pushforward.estimators.rows import standard_rows
 from pushforward.plotting import plot_field, plot_layers, plot_trajectories
 
-WAYS = ("trajectories", "field", "layers")
+NOISE_TO_DATA = ("trajectories", "field", "layers")
 # Samples that stand for data where there are none, or none of the condition.
 SAMPLES = 2_000
 
@@ -43,7 +43,7 @@ class Subject(NamedTuple):
     title: str
 
 
-def draw_way(
+def draw_trajectories(
     model: TableModel, table: Cells | None, condition: Cells | None, kind: str, columns: Sequence[str] | None, seed: int
 ) -> Callable[[Any], tuple[Any, Any]]:
     """The drawing, as a function of where to draw.
@@ -52,7 +52,7 @@ def draw_way(
         model: fitted.
         table: the data, or None.
         condition: the one row whose condition a model takes that has one; None for another.
-        kind: one of `WAYS`.
+        kind: one of `NOISE_TO_DATA`.
         columns: names of those to draw; None draws the first two.
         seed: of the draws.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pushforward.data.columns import listed
 from pushforward.data.errors import DataError
 
-# The model folder's schema holds names to the same bounds (io/schema.py).
+# The model folder's schema holds names to the same bounds (io/model_records.py).
 MAX_COLUMNS = 16384
 MAX_NAME = 256
 

@@ -16,7 +16,7 @@ import numpy as np
 from pushforward.data.cells import read_cells
 from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import Prepared, Trained, layouts, prepare, train
-from pushforward.io.options import FitOptions
+from pushforward.io.fit_options import FitOptions
 from pushforward.objectives import MaximumLikelihood
 from pushforward.training import Adam, FitError, Reporting, Steps, Stopping
 from pushforward.training.plan import BATCH_SIZE
@@ -178,7 +178,7 @@ def tune(
     Example:
         >>> import numpy as np
         >>> from pushforward.estimators.tune import tune
-        >>> from pushforward.io.options import FitOptions
+        >>> from pushforward.io.fit_options import FitOptions
         >>> once = FitOptions.check({"training": {"max_epochs": 1}})
         >>> tune(np.random.default_rng(0).normal(size=(60, 1)), options=once, n_trials=1).best
         0

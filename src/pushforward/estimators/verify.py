@@ -13,8 +13,8 @@ import numpy as np
 from pushforward._precision import widened
 from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.checking import CheckLine, CheckReport, Part, check, row_status
+from pushforward.checking.run_checks import LIBRARIES
 from pushforward.checking.status import MARGIN, STATUSES
-from pushforward.checking.verify import LIBRARIES
 from pushforward.data.encoding import Encoded, Layout, within_bounds
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.estimators.model import TableModel

@@ -20,9 +20,9 @@ from jax.extend.core import ClosedJaxpr
 from pushforward._checks import message
 from pushforward._types import Array
 from pushforward.distributions import AbstractDistribution
-from pushforward.export.plain import Draws, Seed, plain, refused, run
-from pushforward.export.report import Comparison, Expected, ExportReport, expected_of, path_of
-from pushforward.export.trace import Functions, Precision, functions_of
+from pushforward.export.comparison import Comparison, Expected, ExportReport, expected_of, path_of
+from pushforward.export.functions import Functions, Precision, functions_of
+from pushforward.export.plain_operations import Draws, Seed, plain, refused, run
 from pushforward.io.files import MANIFEST, check_folder_target, write_folder
 
 FILES = ("export.json", "log_prob.onnx", "sample.onnx", "README.md")

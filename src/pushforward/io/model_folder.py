@@ -31,7 +31,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ENTRIES
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
-from pushforward.io.schema import FORMAT_VERSION, Config, Metrics, validate
+from pushforward.io.model_records import FORMAT_VERSION, Config, Metrics, validate
 from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
 
 

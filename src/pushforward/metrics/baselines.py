@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pushforward.metrics._arrays import choose, generator, matrix, one_thread, shares, vector
-from pushforward.metrics.kernel import kernel_density
-from pushforward.metrics.mixture import gaussian_mixture
+from pushforward.metrics.kernel_baseline import kernel_density
+from pushforward.metrics.mixture_baseline import gaussian_mixture
 
 # Work is planned, not timed, so that a result does not depend on how busy the machine is.
 OPERATIONS_PER_SECOND = 5e8

@@ -15,8 +15,8 @@ from pushforward._types import Array, PRNGKeyArray, Shape, is_array
 from pushforward.bijections import ActNorm, Continuous, Coupling, RationalQuadraticMap, Scan, initialise, with_memory
 from pushforward.bijections.base import AbstractBijection, AbstractSolvedBijection, Report, along, run_batch
 from pushforward.bijections.visit import Visited, visit_layers
+from pushforward.checking.spline_walk import walk_splines
 from pushforward.checking.summary import count, summary
-from pushforward.checking.walk import walk
 from pushforward.distributions import Flow, StandardNormal, with_solver
 from pushforward.dynamics import FixedSteps, NetworkField
 from pushforward.nets import MLP, TimeMLP
@@ -169,7 +169,9 @@ def _check_memory(name: str, composite: AbstractBijection, x: Array, condition: 
 def _check_splines(
     name: str, composite: AbstractBijection, x: Array, condition: Array | None, calls: np.ndarray
 ) -> None:
-    met = eqx.filter_jit(lambda composite, x, condition: [one.values for one in walk(composite, x, condition)[1]])
+    met = eqx.filter_jit(
+        lambda composite, x, condition: [one.values for one in walk_splines(composite, x, condition)[1]]
+    )
     values = met(composite, x, condition)
     # Of each probe the spline maps one coordinate.
     _demand(sum(len(one) for one in values) == calls[0], name, "the check of splines")

@@ -7,7 +7,7 @@ import pytest
 
 from pushforward.checking import CheckLine, CheckReport
 from pushforward.checking.latent import holm
-from pushforward.checking.proposal import NormalMixture
+from pushforward.checking.normal_mixture import NormalMixture
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A walk through a bijection from data to latent, layer by layer, that sees what enters each spline.
 
-`walk` maps rows as the bijection's inverse does. On the way it reports the numbers that enter the splines of each
-layer, and can move rows onto a spline's knot, where the errors live that random inputs never meet (nflows issue 87).
+`walk_splines` maps rows as the bijection's inverse does. On the way it reports the numbers that enter the splines of
+each layer. It can also move rows onto a spline's knot, where random inputs never find errors (nflows issue 87).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Numbered(AbstractTwoWayBijection):
         return run_batch(self.layer, value, condition, keys, forward)
 
 
-def walk(
+def walk_splines(
     bijection: AbstractBijection, x: Array, condition: Array | None, *, probe: Probe | None = None
 ) -> tuple[Array, list[SplineInputs]]:
     """Latents `(*in_shape, n)`, and what entered each spline layer, the one next to the data first.

@@ -15,15 +15,14 @@ from pushforward.bijections import WithCondition
 from pushforward.bijections.base import run_batch
 from pushforward.bijections.combinators import unstacked
 from pushforward.checking.programs import quickly
-from pushforward.checking.walk import Probe, has_splines, spline_knots
-from pushforward.checking.walk import walk as walk_eagerly
+from pushforward.checking.spline_walk import Probe, has_splines, spline_knots, walk_splines
 
 KEY = jax.random.key(3)
 N = 6
 SPLINE = pf.RationalQuadraticMap(bins=3, bound=2.0)
 
 # Eagerly, each of hundreds of operations would be compiled by itself.
-walk = quickly(walk_eagerly)
+walk = quickly(walk_splines)
 inverse = quickly(lambda bijection, y, c: run_batch(bijection, y, c, None, False)[0])
 
 

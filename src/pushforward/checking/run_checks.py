@@ -20,7 +20,7 @@ from pushforward.checking.precision import check_conditioning, check_precision
 from pushforward.checking.report import CheckLine, CheckReport
 from pushforward.checking.round_trip import check_round_trip, check_round_trip_narrow
 from pushforward.checking.solver import check_solver
-from pushforward.checking.tails import check_tails
+from pushforward.checking.spline_tails import check_tails
 from pushforward.distributions.base import AbstractDistribution
 
 # Name and function of each check, in the order of the report. A line bears the name of its check.

@@ -17,19 +17,19 @@ from pushforward.bijections.base import AbstractBijection, AbstractComposite, Ab
 from pushforward.distributions.evaluation import with_solver
 from pushforward.distributions.rows import AbstractCompound, AbstractRows, needed_to_score
 
-N_DRAWS = 8  # of the key, whose mean is the log-density where it is random
+N_DRAWS = 8  # keys that are drawn where the log-density is random; their mean is reported
 
 
 class Estimate(NamedTuple):
     """Log-densities and how far they may be off, each of the batch's shape.
 
     Attributes:
-        log_prob: in nats; where it is random the mean over draws of the key. NaN where a solve failed.
-        probe_error: the standard error of that mean, 0 where nothing is random.
-        solver_error: the change when solvers of differential equations work at half their tolerance, or with twice
-            their fixed steps; 0 without any.
-        n_evaluations: of velocity fields and of contractions that are inverted, per row and draw.
-        failed: rows of which a solve ran out of steps or blew up.
+        log_prob: Log-density in nats; where it is random, the mean over several keys. NaN where a solve failed.
+        probe_error: Standard error of that mean; 0 where nothing is random.
+        solver_error: Change of the log-density when solvers of differential equations work at half their tolerance, or
+            with twice their fixed steps; 0 without any.
+        n_evaluations: Number of evaluations of velocity fields and inverted contractions, per row and draw.
+        failed: Whether a solve of the row ran out of steps or blew up.
     """
 
     log_prob: np.ndarray
@@ -42,7 +42,7 @@ class Estimate(NamedTuple):
         """The log-densities, if every solve reached its end.
 
         Raises:
-            ConvergenceError: it names the rows that did not.
+            ConvergenceError: A solve did not reach its end; the message names the rows.
         """
         rows = np.flatnonzero(np.ravel(self.failed))
         if len(rows):
@@ -70,14 +70,14 @@ def estimate(
     key: PRNGKeyArray | None,
     batches: tuple[Shape, Shape],
 ) -> Estimate:
-    """What `log_prob(..., with_error=True)` gives.
+    """The result of `log_prob(..., with_error=True)`.
 
     Args:
-        model: any distribution.
-        x: events `(*batch, *event_shape)`.
-        condition: `(*batch, *cond_shape)`, or None.
-        key: needed iff the log-density is random.
-        batches: the batch dimensions of `x` and of the condition.
+        model: Any distribution.
+        x: Events `(*batch, *event_shape)`.
+        condition: Conditions `(*batch, *cond_shape)`, or None.
+        key: JAX key; it is needed iff the log-density is random.
+        batches: Batch dimensions of `x` and of the condition.
 
     Cost: two log-densities per draw, the second at half the tolerance; one draw, or `N_DRAWS` of a random one.
     """

@@ -43,18 +43,19 @@ class AbstractDistribution(AbstractRows):
         r"""$\log p(x)$, or $\log p(x \mid c)$, in nats.
 
         Args:
-            x: events `(*batch, *event_shape)`.
-            condition: `(*batch, *cond_shape)`; its batch dimensions broadcast against those of `x`.
-            key: needed iff the log-density is a random estimate; each row then gets a key of its own.
-            with_error: give a `distributions.Estimate` instead: the value, the standard error of random probes, the
-                error of solvers, their evaluations, and the rows that they failed at.
+            x: Events `(*batch, *event_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`; their batch dimensions broadcast against those of `x`.
+            key: JAX key; it is needed iff the log-density is a random estimate, and each row then gets a key of its
+                own.
+            with_error: Whether to return a `distributions.Estimate` instead: the value, the standard error of random
+                probes, the error of solvers, the number of their evaluations, and the rows at which they failed.
 
         Shapes:
             `(*batch, *event_shape) -> (*batch,)`, in the type that `x` and the distribution's arrays have together:
             with weights in bfloat16, that of `x`
 
         Raises:
-            ValueError: the trailing axes of `x` are not the event, or a needed condition or key is missing.
+            ValueError: The trailing axes of `x` are not the event, or a needed condition or key is missing.
         """
         name = f"{type(self).__name__}.log_prob"
         x, batch = split_batch(name, "x", x, self.event_shape)
@@ -71,17 +72,17 @@ class AbstractDistribution(AbstractRows):
         """Draw events.
 
         Args:
-            key: a JAX key. The same key gives the same rows; row `i` depends on the key and `i` alone.
-            sample_shape: how many, as a shape or a number.
-            condition: `(*batch, *cond_shape)`; each row of it gets `sample_shape` draws.
+            key: JAX key. The same key gives the same rows; row `i` depends on the key and `i` alone.
+            sample_shape: Number of draws, or their shape.
+            condition: Conditions `(*batch, *cond_shape)`; each row of them gets `sample_shape` draws.
 
         Shapes:
             `(*sample_shape, *batch, *event_shape)`, in the type of the distribution's arrays: bfloat16 weights give
             bfloat16 events
 
         Raises:
-            TypeError: `key` is not a JAX key.
-            ValueError: a needed condition is missing.
+            TypeError: The key is not a JAX key.
+            ValueError: A needed condition is missing.
         """
         key, condition, batches = self._draws("sample", key, sample_shape, condition)
         return _sample_rows(self, key, condition, batches=batches)
@@ -92,9 +93,9 @@ class AbstractDistribution(AbstractRows):
         """The draws of `sample` and their log-densities, gathered on the way.
 
         Args:
-            key: a JAX key.
-            sample_shape: how many, as a shape or a number.
-            condition: `(*batch, *cond_shape)`.
+            key: JAX key.
+            sample_shape: Number of draws, or their shape.
+            condition: Conditions `(*batch, *cond_shape)`.
 
         Shapes:
             `(*sample_shape, *batch, *event_shape), (*sample_shape, *batch)`; the events in the type of the
@@ -118,7 +119,7 @@ def split_condition(name: str, condition: Any, cond_shape: Shape | None) -> tupl
     """The condition as an array and its batch dimensions; None and `()` for an unconditional model.
 
     Raises:
-        ValueError: it is missing, superfluous, or of another shape.
+        ValueError: The condition is missing, superfluous, or of another shape.
     """
     if cond_shape is None:
         if condition is not None:
@@ -172,7 +173,7 @@ def _sample_and_log_prob_rows(
 
 
 def _in_own_type(distribution: AbstractDistribution, x: Array) -> Array:
-    """Draws in the type of the distribution's arrays; as they are if it has none.
+    """Draws in the type of the distribution's arrays; they are left as they are if it has no arrays.
 
     They are computed in the type of the base's draws, float32 or float64, and rounded once.
     """

@@ -29,13 +29,14 @@ class AutoregressiveCategorical(AbstractDistribution):
 
     Args:
         key: JAX key for the initial weights.
-        sizes: the number of states of each variable.
-        frequencies: of all states, one variable after the other; where the softmaxes start. None starts uniform.
-        smoothing: $\epsilon$, in [0, 1).
-        drawable: which states samples may have; None is all.
-        width: units per hidden layer.
-        depth: hidden layers.
-        cond_size: length of the condition, 0 for none.
+        sizes: Number of states of each variable.
+        frequencies: Frequencies of all states, one variable after the other, at which the softmaxes start. None starts
+            at equal frequencies.
+        smoothing: The share $\epsilon$ of the uniform distribution, in [0, 1).
+        drawable: One flag per state: whether samples may have it. None allows all.
+        width: Number of units per hidden layer.
+        depth: Number of hidden layers.
+        cond_size: Length of the condition; 0 for none.
 
     Cost: `log_prob` one pass; sampling one pass per variable.
 
@@ -81,7 +82,7 @@ class AutoregressiveCategorical(AbstractDistribution):
         self.needs_key = False
 
     def one_hot(self, states: Array) -> Array:
-        """`(sum(sizes), n)` of 0 and 1 from states `(len(sizes), n)`; all 0 for a state that there is not."""
+        """`(sum(sizes), n)` of 0 and 1 from states `(len(sizes), n)`; a state that does not exist gives zeros."""
         variable = np.repeat(np.arange(len(self.sizes)), self.sizes)
         level = np.concatenate([np.arange(size) for size in self.sizes])
         return (states[variable] == level[:, None]).astype(jnp.result_type(self.net.out_weight, jnp.float32))

@@ -46,7 +46,7 @@ class AbstractClosedForm(AbstractDistribution):
         """The mean; NaN for a coordinate that has none.
 
         Args:
-            condition: `(*batch, *cond_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`.
 
         Shapes:
             `(*batch, *event_shape)`
@@ -57,7 +57,7 @@ class AbstractClosedForm(AbstractDistribution):
         """The variance of each coordinate: infinite where it diverges, NaN where there is no mean.
 
         Args:
-            condition: `(*batch, *cond_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`.
 
         Shapes:
             `(*batch, *event_shape)`
@@ -68,7 +68,7 @@ class AbstractClosedForm(AbstractDistribution):
         r"""$-\int p(x) \log p(x)\,dx$ in nats.
 
         Args:
-            condition: `(*batch, *cond_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`.
 
         Shapes:
             `(*batch,)`
@@ -81,8 +81,8 @@ class AbstractClosedForm(AbstractDistribution):
         Where the coordinates are independent, the product over them is the probability of all together.
 
         Args:
-            x: events `(*batch, *event_shape)`.
-            condition: `(*batch, *cond_shape)`.
+            x: Events `(*batch, *event_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`.
 
         Shapes:
             `(*batch, *event_shape)`
@@ -93,8 +93,8 @@ class AbstractClosedForm(AbstractDistribution):
         """The numbers below which each coordinate lies with these probabilities: the inverse of `cdf`.
 
         Args:
-            p: probabilities `(*batch, *event_shape)`; outside [0, 1] the quantile is NaN.
-            condition: `(*batch, *cond_shape)`.
+            p: Probabilities `(*batch, *event_shape)`; outside [0, 1] the quantile is NaN.
+            condition: Conditions `(*batch, *cond_shape)`.
 
         Shapes:
             `(*batch, *event_shape)`
@@ -116,7 +116,7 @@ def closed_forms(name: str, parts: Sequence[AbstractDistribution]) -> list[Abstr
     """These parts, if each of them has closed forms.
 
     Raises:
-        NotImplementedError: one of them has none.
+        NotImplementedError: One of the parts has no closed forms.
     """
     known = [part for part in parts if isinstance(part, AbstractClosedForm)]
     if len(known) < len(parts):

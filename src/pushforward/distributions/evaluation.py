@@ -20,8 +20,8 @@ def with_log_det(model: Tree, log_det: AbstractLogDet | Callable[[Residual], Abs
     """The model with another log-determinant in every contractive residual layer; its weights are the same.
 
     Args:
-        model: a bijection or distribution.
-        log_det: an estimator, or a function that gives one for each layer.
+        model: A bijection or distribution.
+        log_det: An estimator of log-determinants, or a function that returns one for each layer.
     """
     choose = (lambda layer: log_det) if isinstance(log_det, AbstractLogDet) else log_det
 
@@ -38,8 +38,8 @@ def with_solver(model: Tree, solver: AbstractSolver | Callable[[AbstractSolver],
     Few steps of `FixedSteps("euler", ...)` sample fast from a field whose paths are straight.
 
     Args:
-        model: a bijection or distribution.
-        solver: a solver, or a function of each layer's own.
+        model: A bijection or distribution.
+        solver: A solver, or a function of each layer's own solver.
 
     Example:
         >>> import jax, pushforward as pf
@@ -68,7 +68,7 @@ def evaluation_form(model: Tree) -> Tree:
     for scoring. A model without any of these comes back as it is.
 
     Args:
-        model: a bijection or distribution.
+        model: A bijection or distribution.
     """
     return rewritten(
         with_log_det(model, evaluation_log_det),
@@ -83,7 +83,7 @@ def log_det_error(model: Any) -> float:
     leaves out; the error of the probes comes on top, about $\sqrt{2/m}\,\|\log(I+J)\|_F$ for $m$ of them.
 
     Args:
-        model: a bijection or distribution.
+        model: A bijection or distribution.
     """
     total = 0.0
     for layer in residual_layers(model):

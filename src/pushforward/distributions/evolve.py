@@ -23,7 +23,7 @@ from pushforward.distributions.evaluation import evaluation_form
 from pushforward.distributions.flow import Flow
 from pushforward.dynamics import AbstractField
 
-# Fixed maps from standard numbers to the data's units: at the end of a flow they are no layer of it.
+# Fixed maps from standard numbers to the data's units: at the end of a flow they do not count as layers.
 UNITS = (ColumnUnits, Standardize)
 
 
@@ -34,7 +34,7 @@ def stages(bijection: AbstractBijection) -> list[AbstractBijection]:
     one bijection that has stages is such a composite around each of them.
 
     Args:
-        bijection: any.
+        bijection: Any bijection.
 
     Example:
         >>> import jax, pushforward as pf
@@ -62,8 +62,8 @@ class Until(AbstractField):
     """A field that is solved from its start to an earlier end.
 
     Args:
-        field: the field.
-        end: the time, an array: all ends share one compiled program.
+        field: The field.
+        end: The time, an array: all ends share one compiled program.
     """
 
     field: AbstractField
@@ -87,32 +87,32 @@ class Until(AbstractField):
 
 
 class Evolution(eqx.Module):
-    r"""What a flow makes of its base on the way to the data.
+    r"""A flow on its way from the base to the data.
 
-    Of a flow with one `Continuous` it is $x(t)$ and its density $p_t$, the base pushed as far as $t$:
-    $\log p_t(x) = \log p_0(x(0)) - \int_0^t \operatorname{tr} \partial_x v\,ds$, solved back from $(t, x)$. Of any
-    other flow time counts layers. Fixed maps after the last layer, to the data's units, are applied at every time, so
+    For a flow with one `Continuous`, it is $x(t)$ and its density $p_t$, the base pushed as far as $t$:
+    $\log p_t(x) = \log p_0(x(0)) - \int_0^t \operatorname{tr} \partial_x v\,ds$, solved back from $(t, x)$. For any
+    other flow, time counts layers. Fixed maps after the last layer, to the data's units, are applied at every time, so
     that states and densities are in these units all along, and those of the last time are the flow's.
 
     Random log-determinants are replaced by exact ones, as in `evaluation_form`.
 
     Args:
-        flow: a flow.
-        condition: one condition of shape `cond_shape`, of a conditional flow.
+        flow: Any flow.
+        condition: One condition of shape `cond_shape`, for a conditional flow.
 
     Attributes:
-        base: of the latent.
-        before: what runs before the field.
-        layers: the field's `Continuous`, or the layers.
-        after: what is applied at every time.
-        start, end: the first and the last time; of layers 0 and their number.
-        continuous: whether time is that of a field.
+        base: Distribution of the latent.
+        before: Bijections that run before the field.
+        layers: The `Continuous` of the field, or the layers.
+        after: Fixed maps that are applied at every time.
+        start, end: The first and the last time; for layers, 0 and their number.
+        continuous: Whether the time is that of a field.
 
-    Cost: of a field one solve per time, of layers one pass.
+    Cost: one solve per time for a field, one pass for layers.
 
     Raises:
         TypeError: `flow` is no `Flow`.
-        ValueError: the condition is missing, superfluous or of another shape.
+        ValueError: The condition is missing, superfluous or of another shape.
 
     Source: Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, 2021, section 4, arXiv 1912.02762.
 
@@ -136,7 +136,7 @@ class Evolution(eqx.Module):
 
     def __init__(self, flow: Flow, condition: Any = None):
         if not isinstance(flow, Flow):
-            fix = "Of a fitted table's model take .values, the flow over its standard numbers."
+            fix = "For the model of a fitted table, take .values, the flow over its standard numbers."
             raise TypeError(message("Evolution", "a Flow", type(flow).__name__, fix))
         if condition is not None:
             flow = flow.given(condition)
@@ -165,15 +165,15 @@ class Evolution(eqx.Module):
         """The bijections that take the base to time `t`, without those that are applied at every time.
 
         Args:
-            t: from `start` to `end`; of layers a whole number.
+            t: Time from `start` to `end`; for a flow of layers, a whole number of layers.
 
         Raises:
-            ValueError: it is not.
+            ValueError: The time is not one of these.
         """
         if not self.start <= t <= self.end or not (self.continuous or float(t).is_integer()):
             kind = "a time" if self.continuous else "a whole number of layers"
             expected = f"{kind} from {self.start:g} to {self.end:g}"
-            raise ValueError(message("Evolution", expected, f"{t:g}", "`start` and `end` say which there are."))
+            raise ValueError(message("Evolution", expected, f"{t:g}", "`start` and `end` are the bounds."))
         if not self.continuous:
             return (*self.before, *self.layers[: int(t)])
         # Diffrax refuses fixed steps of no length.
@@ -183,8 +183,8 @@ class Evolution(eqx.Module):
         r"""$\log p_t(x)$ in nats and in the units of `x`; NaN where a solve fails, `-inf` beyond the units' support.
 
         Args:
-            t: from `start` to `end`; of layers a whole number.
-            x: events `(*batch, *event_shape)`.
+            t: Time from `start` to `end`; for a flow of layers, a whole number of layers.
+            x: Events `(*batch, *event_shape)`.
         """
         shape = (self.after or self.layers)[-1].out_shape
         x, batch = split_batch("Evolution.log_prob", "x", x, shape)
@@ -200,8 +200,8 @@ class Evolution(eqx.Module):
         """Where latents are at each time; at the last it is `flow.decode(z)`.
 
         Args:
-            z: latents `(*batch, *base.event_shape)`.
-            times: from `start` to `end`; of layers whole numbers.
+            z: Latents `(*batch, *base.event_shape)`.
+            times: Times from `start` to `end`; for a flow of layers, whole numbers of layers.
 
         Shapes:
             `(n_times, *batch, *event_shape)`
@@ -213,7 +213,7 @@ class Evolution(eqx.Module):
         for t in sorted(set(wanted)):
             members = self.until(t)
             if self.continuous:
-                # Each time by a solve from the start, as the model's own solver makes it: the last is the model's.
+                # Each time has a solve from the start by the model's own solver, so that the last state is the model's.
                 reached, done = rows, 0
             for bijection in members[done:]:
                 reached, _ = _run(bijection, reached, True)
@@ -227,16 +227,16 @@ class Evolution(eqx.Module):
         """Data with their layers undone, the last first.
 
         Args:
-            x: events `(*batch, *event_shape)`.
-            counts: how many layers remain. With all of them it is `x`, in its own units; with fewer the units are
-                undone too, and with none it is `flow.encode(x)`.
+            x: Events `(*batch, *event_shape)`.
+            counts: Numbers of layers that remain. With all of them the result is `x`, in its own units; with fewer the
+                units are undone too, and with none it is `flow.encode(x)`.
 
         Shapes:
             `(len(counts), *batch, *event_shape)`
 
         Raises:
-            TypeError: the flow is that of a velocity field.
-            ValueError: there are not so many layers.
+            TypeError: The flow is that of a velocity field.
+            ValueError: A number exceeds that of the layers.
         """
         if self.continuous:
             raise TypeError(message("Evolution.undone", "a flow of layers", "one of a velocity field", "Use `states`."))
@@ -258,11 +258,11 @@ class Evolution(eqx.Module):
         """The velocity of the state `x` at time `t`, in the units of `x` per unit of time.
 
         Args:
-            t: from `start` to `end`.
-            x: events `(*batch, *event_shape)`.
+            t: Time from `start` to `end`.
+            x: Events `(*batch, *event_shape)`.
 
         Raises:
-            TypeError: the flow is one of layers, which has no velocity.
+            TypeError: The flow is one of layers, which has no velocity.
         """
         if not self.continuous:
             fix = "Layers act at once; look at their states."

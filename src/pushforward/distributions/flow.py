@@ -26,11 +26,11 @@ class Flow(AbstractCompound, AbstractDistribution):
     sampling one `forward`; `bijection.traits` says what they cost.
 
     Args:
-        base: the distribution of the latent `z`, over events of `bijection.in_shape`.
-        bijection: the map from latent to data.
+        base: The distribution of the latent `z`, over events of `bijection.in_shape`.
+        bijection: The map from latent to data.
 
     Raises:
-        ValueError: the shapes of base and bijection differ, or their conditions do.
+        ValueError: The shapes of base and bijection differ, or their conditions do.
 
     Source:
         Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, 2021, eq. 1-2, arXiv 1912.02762.
@@ -86,8 +86,8 @@ class Flow(AbstractCompound, AbstractDistribution):
         """The latent `z = inverse(x)` of data.
 
         Args:
-            x: events `(*batch, *event_shape)`.
-            condition: `(*batch, *cond_shape)`.
+            x: Events `(*batch, *event_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`.
         """
         return _map_rows(self, x, condition, False)
 
@@ -95,8 +95,8 @@ class Flow(AbstractCompound, AbstractDistribution):
         """The data `x = forward(z)` of latents.
 
         Args:
-            z: latent events `(*batch, *base.event_shape)`.
-            condition: `(*batch, *cond_shape)`.
+            z: Latent events `(*batch, *base.event_shape)`.
+            condition: Conditions `(*batch, *cond_shape)`.
         """
         return _map_rows(self, z, condition, True)
 
@@ -104,10 +104,10 @@ class Flow(AbstractCompound, AbstractDistribution):
         """The flow at one condition, embedded once: an unconditional flow to sample and score many times.
 
         Args:
-            condition: one condition of shape `cond_shape`.
+            condition: One condition of shape `cond_shape`.
 
         Raises:
-            ValueError: the flow is unconditional, or the shape does not fit.
+            ValueError: The flow is unconditional, or the shape does not fit.
         """
         condition, batch = split_condition("Flow.given", condition, self.cond_shape)
         if condition is None:

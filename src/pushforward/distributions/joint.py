@@ -26,15 +26,15 @@ class Joint(AbstractCompound, AbstractClosedForm):
     r"""$p(x) = \prod_k p_k(x_{I_k})$: parts of a vector that are independent of each other, given the condition.
 
     Args:
-        parts: one distribution or more: normals, flows, mixtures, discrete ones. The event of one that is no vector is
-            flattened; all that are conditional see the same condition.
-        indices: which places of the vector belong to each part, in the order of the part's own event; together each
-            place once. None puts the parts one after the other.
+        parts: One distribution or more: normals, flows, mixtures, discrete ones. An event that is no vector is
+            flattened; all conditional parts see the same condition.
+        indices: Places of the vector that belong to each part, in the order of the part's own event; each place occurs
+            once. None puts the parts one after the other.
 
     Cost: the sum over the parts, for each method. Moments and distribution functions exist where all parts have them.
 
     Raises:
-        ValueError: there is no part, the conditions differ, or the indices are not each place once.
+        ValueError: There is no part, the conditions differ, or the indices are not each place once.
 
     Example:
         >>> import jax, pushforward as pf

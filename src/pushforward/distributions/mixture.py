@@ -25,13 +25,13 @@ class Mixture(AbstractCompound, AbstractClosedForm):
     r"""$p(x) = \sum_k w_k\, p_k(x)$, in logs throughout; weights and components are trained.
 
     Args:
-        components: two distributions or more (or one) over events of the same shape: normals, flows, mixtures.
-        weights: positive numbers, one per component, normalised here; None weighs all equally.
+        components: One distribution or more over events of the same shape: normals, flows, mixtures.
+        weights: Positive numbers, one per component, normalised here; None weighs all equally.
 
     Cost: scoring evaluates every component; sampling draws from every component and keeps one.
 
     Raises:
-        ValueError: there is no component, shapes differ, or weights do not fit.
+        ValueError: There is no component, shapes differ, or weights do not fit.
 
     Example:
         >>> import jax, pushforward as pf

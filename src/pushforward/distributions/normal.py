@@ -29,14 +29,14 @@ class MultivariateNormal(AbstractClosedForm):
     What is trained is the mean and, of the lower triangular $L$, the numbers below the diagonal and the logs on it.
 
     Args:
-        loc: the mean $m$, `(D,)`, or one number for all.
-        cov: the covariance $\Sigma$, `(D, D)`: symmetric and positive definite.
-        scale_tril: instead of `cov`, its lower triangular factor $L$ with a positive diagonal.
+        loc: The mean $m$, `(D,)`, or one number for all.
+        cov: The covariance $\Sigma$, `(D, D)`: symmetric and positive definite.
+        scale_tril: Instead of `cov`, its lower triangular factor $L$ with a positive diagonal.
 
     Cost: $O(D^2)$ per row; $O(D^3)$ once, for the factor of `cov`.
 
     Raises:
-        ValueError: neither or both of `cov` and `scale_tril` are given, shapes do not fit, the covariance is not
+        ValueError: Neither or both of `cov` and `scale_tril` are given, shapes do not fit, the covariance is not
             symmetric and positive definite, or the factor is not lower triangular with a positive diagonal.
 
     Example:
@@ -133,14 +133,14 @@ class ConditionalNormal(AbstractClosedForm):
     r"""$p(x \mid c) = N(x;\; \mu(c), \sigma(c)^2)$ with independent coordinates, $\mu$ and $\log\sigma$ from a network.
 
     Args:
-        net: a callable (an `eqx.Module`, to be trained along) from **one** condition of `cond_shape` to twice as many
+        net: A callable (an `eqx.Module`, to be trained along) from **one** condition of `cond_shape` to twice as many
             numbers as an event has: first the means, then the logs of the standard deviations. `pf.MLP` and
             `eqx.nn.MLP` are such networks.
-        shape: event shape.
-        cond_shape: shape of the condition.
+        shape: Event shape.
+        cond_shape: Shape of the condition.
 
     Raises:
-        ValueError: the network takes other conditions, or gives another number of outputs.
+        ValueError: The network takes other conditions, or gives another number of outputs.
 
     Example:
         >>> import equinox as eqx, jax, pushforward as pf

@@ -17,8 +17,8 @@ class AbstractRows(Part):
     """What a distribution says of `n` rows on the last axis; `AbstractDistribution` gives it its public methods.
 
     Attributes:
-        event_shape: the shape of one event.
-        cond_shape: the shape of the condition, None if unconditional.
+        event_shape: The shape of one event.
+        cond_shape: The shape of the condition, None if unconditional.
         needs_key: True iff `log_prob` is a random estimate.
     """
 
@@ -62,8 +62,8 @@ class AbstractCompound(AbstractRows, AbstractWhole):
         """Log-densities, and for each of `members`, in their order, what the step gave besides.
 
         Args:
-            step: of a member, its rows, their conditions, their keys and the direction of a bijection, here always
-                False: from data to latent.
+            step: Function of a member, its rows, their conditions, their keys and the direction of a bijection, here
+                always False: from data to latent.
             x: `(*event_shape, n)`.
             condition: `(*cond_shape, n)` or None.
             keys: `(n,)` or None.

@@ -26,7 +26,7 @@ class StandardNormal(AbstractClosedForm):
     r"""$\log p(x) = -\tfrac12 \sum_i (x_i^2 + \log 2\pi)$.
 
     Args:
-        shape: event shape.
+        shape: Event shape.
     """
 
     event_shape: Shape = eqx.field(static=True)
@@ -66,12 +66,12 @@ class DiagonalNormal(AbstractClosedForm):
     r"""Independent normals, $\log p(x) = -\tfrac12 \sum_i (((x_i - m_i)/s_i)^2 + \log 2\pi + 2\log s_i)$, trained.
 
     Args:
-        loc: means $m$, broadcast to `shape`.
-        scale: standard deviations $s > 0$, broadcast to `shape`.
-        shape: event shape; None takes that of `loc` and `scale` together.
+        loc: Means $m$, broadcast to `shape`.
+        scale: Standard deviations $s > 0$, broadcast to `shape`.
+        shape: Event shape; None takes that of `loc` and `scale` together.
 
     Raises:
-        ValueError: a scale is not positive.
+        ValueError: A scale is not positive.
     """
 
     loc: Array
@@ -122,12 +122,12 @@ class UniformBox(AbstractClosedForm):
     r"""$p(x) = \prod_i 1/(b_i - a_i)$ on the closed box $[a, b]$, and 0 (log-density `-inf`) outside.
 
     Args:
-        low: lower corner $a$, broadcast to `shape`. Fixed, not trained.
-        high: upper corner $b$, broadcast to `shape`.
-        shape: event shape; None takes that of the corners together.
+        low: Lower corner $a$, broadcast to `shape`. Fixed, not trained.
+        high: Upper corner $b$, broadcast to `shape`.
+        shape: Event shape; None takes that of the corners together.
 
     Raises:
-        ValueError: a side is empty or not finite.
+        ValueError: A side is empty or not finite.
     """
 
     low: Fixed
@@ -186,11 +186,11 @@ class StudentT(AbstractClosedForm):
     - \tfrac{\nu+1}2 \log(1 + x_i^2/\nu)$.
 
     Args:
-        df: degrees of freedom $\nu > 0$, one or one per coordinate; trained along (its log is the parameter).
-        shape: event shape; None takes that of `df`.
+        df: Degrees of freedom $\nu > 0$, one or one per coordinate; trained along (its log is the parameter).
+        shape: Event shape; None takes that of `df`.
 
     Raises:
-        ValueError: a `df` is not positive.
+        ValueError: A `df` is not positive.
 
     Source: as a base for heavy tails: Alexanderson and Henter, 2020, arXiv 2006.05259.
     """

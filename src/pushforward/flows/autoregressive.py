@@ -20,8 +20,8 @@ from pushforward.nets import MADE, GraphMADE
 def autoregressive(plan: Plan) -> Flow:
     """Autoregressive layers, whose parallel direction is the entry's.
 
-    With an adjacency there is one layer along the graph, of `n_layers` scalar maps that all see the original parents: a
-    second layer's parents would bring their own parents along.
+    With an adjacency there is one layer along the graph, of `n_layers` scalar maps that all see the original parents.
+    In a second layer each parent would bring its own parents along.
     """
     o, map_of = plan.options, plan.scalar_map()
     adjacency = plan.option("adjacency")

@@ -1,4 +1,4 @@
-"""From an entry of the zoo and its options to the flow."""
+"""A flow is built from an entry of the zoo and its options."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def build(entry: Entry, key: PRNGKeyArray, given: Mapping[str, Any]) -> Flow:
     """The flow of an entry.
 
     Args:
-        entry: of the zoo.
+        entry: Entry of the zoo.
         key: JAX key for the initial weights.
-        given: `dim`, and what is not to be the default.
+        given: The length `dim` of an event, and the options that differ from their defaults.
     """
     return BUILDERS[entry.builder](plan_of(entry, key, given))

@@ -24,7 +24,7 @@ def split_mask(plan: Plan) -> np.ndarray:
     """The mask of transformed coordinates; every coordinate is transformed in one layer or another.
 
     Raises:
-        ValueError: a mask has another length, or what mixes the coordinates leaves some untouched for ever.
+        ValueError: A mask has another length, or what mixes the coordinates leaves some untouched for ever.
     """
     split, dim = plan.options.split, plan.dim
     split = "half" if split is None else split

@@ -1,6 +1,6 @@
 """The zoo: each model of the literature is an entry, declared by its builder, its options and its own defaults.
 
-A further model is a further entry here. Defaults are those that measurement chose, see
+A new model is one more entry here. Defaults are those that measurement chose, see
 `docs/explanation/flow_defaults.md`; they hold for `pushforward.flows`, for `FlowDensity` and for the command line.
 """
 
@@ -45,7 +45,7 @@ class Angular(
     declared.Arranged,
     total=False,
 ):
-    """Options of such layers over angles."""
+    """Options of layers over angles that are autoregressive or couplings."""
 
 
 @entry("coupling", Coupling, source="Dinh, Krueger, Bengio, 2014, arXiv 1410.8516", scalar_map="additive")
@@ -105,8 +105,8 @@ def iaf(key: PRNGKeyArray, **options: Unpack[Autoregressive]) -> Flow:
 def nsf(key: PRNGKeyArray, **options: Unpack[Arranged]) -> Flow:
     r"""Neural spline flow: each coordinate through a rational-quadratic spline on $[-b, b]$, the identity outside.
 
-    With `autoregressive=False` the layers are couplings, and sampling is parallel too; `split` is theirs, and
-    `adjacency` is of autoregressive layers.
+    With `autoregressive=False` the layers are couplings, and sampling is parallel too; `split` belongs to
+    them, and `adjacency` to autoregressive layers.
     """
     return make("nsf", key, options)
 
@@ -257,9 +257,9 @@ class Sylvester(Planar, declared.Rank, total=False):
 def planar(key: PRNGKeyArray, **options: Unpack[Planar]) -> Flow:
     r"""Planar flow: layers $x + \hat u\,h(w \cdot x + b)$, each bending space along one direction.
 
-    One hidden unit per layer: it takes dozens of layers, and few dimensions. The closed form runs in the direction
-    `fast`; the other solves a scalar equation per layer, exactly, and is in closed form too for the leaky rectifier.
-    With a condition all parameters are amortised, by a network of it in each layer.
+    Each layer has one hidden unit, so that it takes dozens of layers, and serves few dimensions. The closed form runs
+    in the direction `fast`; the other solves a scalar equation per layer, exactly, and is in closed form too for the
+    leaky rectifier. With a condition all parameters are amortised, by a network of it in each layer.
     """
     return make("planar", key, options)
 
@@ -268,8 +268,8 @@ def planar(key: PRNGKeyArray, **options: Unpack[Planar]) -> Flow:
 def radial(key: PRNGKeyArray, **options: Unpack[Radial]) -> Flow:
     r"""Radial flow: layers $x + \beta\,(x - x_0) / (\alpha + |x - x_0|)$, each drawing points to a centre or away.
 
-    The direction `fast` adds the shift, and the other takes a square root more. With a condition all parameters are
-    amortised, by a network of it in each layer.
+    The direction `fast` adds the shift, and the other direction takes one more square root. With a condition all
+    parameters are amortised, by a network of it in each layer.
     """
     return make("radial", key, options)
 

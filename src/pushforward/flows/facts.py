@@ -13,23 +13,23 @@ from pushforward._types import Traits
 from pushforward.flows.build import build
 from pushforward.flows.registry import ENTRIES, Entry, plain
 
-# Options that make another model of a function, as the literature counts them.
+# Options with which a function gives a model that has a name of its own in the literature.
 VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (("nsf", {"autoregressive": False}),)
 
 
 @dataclass(frozen=True)
 class FlowFacts:
-    """One model.
+    """The facts about one model of the zoo.
 
     Attributes:
-        call: how it is made, such as `nsf(autoregressive=False)`.
-        summary: what it is, with its equation.
-        density: cost of a log-density: `"parallel"` is one pass, `"sequential"` one step per dimension, `"iterative"` a
+        call: The call that makes it, such as `nsf(autoregressive=False)`.
+        summary: One line with its equation.
+        density: Cost of a log-density: `"parallel"` is one pass, `"sequential"` one step per dimension, `"iterative"` a
             solver that runs to its tolerance, `"absent"` not available.
-        sampling: cost of a sample, in the same words.
+        sampling: Cost of a sample, in the same words.
         log_det: `"exact"`, `"unbiased"` (random, right on average) or `"biased"`.
-        conditional: whether it takes conditions.
-        source: authors, year, where.
+        conditional: Whether it takes conditions.
+        source: Authors, year and place of the publication.
     """
 
     call: str
@@ -65,7 +65,7 @@ class Description:
         """A table for documents.
 
         Args:
-            short: the names of the models alone, without their equations.
+            short: Whether to write the names of the models alone, without their equations.
         """
         lines = ["| call | model | density | sampling | log-det | source |", "|---|---|---|---|---|---|"]
         for row in self.rows:
@@ -81,8 +81,8 @@ def describe_zoo(
     """The facts about each entry of a zoo; nothing is computed, for the models are only traced.
 
     Args:
-        entries: by name.
-        variants: options that make another model of one of them.
+        entries: Entries of the zoo by name.
+        variants: Options with which an entry gives another model.
     """
     rows = []
     for name, entry in entries.items():

@@ -29,7 +29,7 @@ from pushforward.flows.spaces import check_mixing
 
 
 def _lu(key: PRNGKeyArray, dim: int) -> AbstractBijection:
-    # Inverted, so that scoring (the training direction) is a matrix product and sampling does the triangular solves.
+    # It is inverted, so that scoring (what training does) is a matrix product, and sampling the triangular solves.
     return Invert(LULinear(key, dim))
 
 
@@ -65,7 +65,7 @@ LINEAR: dict[str, Callable[[PRNGKeyArray, int], AbstractBijection]] = {
 
 
 def mixing_layer(plan: Plan) -> Callable[[PRNGKeyArray], AbstractBijection] | None:
-    """What mixes the coordinates of this flow, as a function of a key, or None."""
+    """The layer that mixes the coordinates of this flow, as a function of a key, or None."""
     linear: Linear | None = plan.options.linear
     if linear is None:
         return None
@@ -80,16 +80,16 @@ def stack(plan: Plan, make: Callable[[PRNGKeyArray], AbstractBijection], n_layer
     They are built under one `jit`: dozens of small operations, each compiled by itself, would take seconds.
 
     Args:
-        plan: what is built.
-        make: a layer from a key.
-        n_layers: how many there are; None takes the option's number.
+        plan: Plan of the flow.
+        make: Function from a key to a layer.
+        n_layers: Number of layers; None takes that of the options.
     """
     mix, actnorm = mixing_layer(plan), plan.option("actnorm", False)
 
     def layer(key: PRNGKeyArray) -> AbstractBijection:
         members = [make(key)]
         if mix is not None:
-            # Fold in a number that no constructor reaches by splitting, for a key of the mixing layer's own.
+            # The mixing layer's own key: fold in a number that no constructor reaches by splitting.
             members.append(mix(jax.random.fold_in(key, 0x6C696E)))
         if actnorm:
             members.append(ActNorm(plan.dim))

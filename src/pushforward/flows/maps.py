@@ -40,9 +40,9 @@ class ScalarMap:
     """One scalar map.
 
     Args:
-        kind: its class in `pushforward.bijections`.
-        options: of the zoo's options those that it has; they are the arguments of the class.
-        defaults: where they are not those of the options.
+        kind: Name of its class in `pushforward.bijections`.
+        options: Options of the zoo that the map has; they are the arguments of the class.
+        defaults: Defaults that differ from those of the options.
         space: `"line"` or `"circle"`.
     """
 
@@ -82,11 +82,11 @@ def maps_on(space: str) -> tuple[str, ...]:
 
 
 def scalar_map_of(name: str, options: Mapping[str, Any]) -> Callable[[PRNGKeyArray], AbstractScalarMap]:
-    """The map of that name, as a function of a key: one of them has weights of its own.
+    """The map of that name, as a function of a key, for maps may have weights of their own.
 
     Args:
-        name: in `MAPS`.
-        options: at least those that the map has.
+        name: Name of the map in `MAPS`.
+        options: Values of at least the options that the map has.
     """
     from pushforward import bijections
     from pushforward.numerics.quadrature import ClenshawCurtis

@@ -36,8 +36,8 @@ else:  # at run time an option that takes such objects takes any, and what is bu
     AbstractBijection = AbstractScalarMap = AbstractDistribution = PRNGKeyArray = Split = Edges = Any
 
 # Bounds on sizes: a typing error must not allocate a terabyte.
-MAX_DIM = 16384  # in files
-MAX_EVENT = 100_000  # in Python
+MAX_DIM = 16384  # largest event in a file
+MAX_EVENT = 100_000  # largest event in Python
 MAX_LAYERS = 10_000
 
 LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotation", "cayley", "exponential"]
@@ -47,8 +47,8 @@ Activation = Literal["relu", "elu", "gelu", "silu", "sin", "softplus", "tanh"]
 BaseName = Literal["normal", "student_t", "diagonal_normal", "torus"]
 Space = Literal["line", "circle"]
 
-# What may mix coordinates, and what may be the latent's distribution, of numbers on the line and of angles. A matrix of
-# real numbers does not map the torus to itself, and mass of a base beyond one turn would be lost.
+# The mixing layers and the bases that flows on the line and flows of angles may have. A matrix of real numbers does not
+# map the torus to itself, and mass of a base beyond one turn would be lost.
 LINEAR_ON: Mapping[Space, tuple[str, ...]] = {"line": get_args(LinearName), "circle": ("reverse", "permutation")}
 BASES_ON: Mapping[Space, tuple[str, ...]] = {"line": ("normal", "student_t", "diagonal_normal"), "circle": ("torus",)}
 
@@ -58,18 +58,18 @@ class Option:
     """One option of flows.
 
     Args:
-        default: its value where nobody says otherwise; an entry of the zoo may have another.
-        text: what it is, in whole sentences.
-        ge: the smallest value; `gt` excludes it.
-        gt: what every value exceeds.
-        le: the largest value; `lt` excludes it.
-        lt: what no value reaches.
+        default: Value where none is given; an entry of the zoo may have another.
+        text: Description in whole sentences.
+        ge: The smallest value; `gt` excludes it.
+        gt: Bound that every value exceeds.
+        le: The largest value; `lt` excludes it.
+        lt: Bound that no value reaches.
         lists: `"mask"` for a list of booleans, `"rows"` for lists of them, None for neither.
-        name: from the group that declares it, as are those below.
-        kind: `int`, `float`, `bool` or `str`, None for lists alone.
-        words: the names that it takes.
-        optional: whether None is a value.
-        objects: whether Python may pass objects that no file can name.
+        name: Name of the option, from the group that declares it.
+        kind: Type of a value: `int`, `float`, `bool` or `str`; None for lists alone.
+        words: Names that are allowed as values.
+        optional: Whether None is a value.
+        objects: Whether Python may pass objects that no file can name.
     """
 
     default: Any
@@ -86,7 +86,7 @@ class Option:
     objects: bool = False
 
     def named(self, name: str, hint: Any) -> "Option":
-        """The option with its name and what its type says."""
+        """The option with its name and the facts that its type declares."""
         members = list(_members(hint))
         words = tuple(word for member in members if get_origin(member) is Literal for word in get_args(member))
         kind = next((kind for kind in (bool, int, float) if kind in members), str if words else None)
@@ -95,13 +95,13 @@ class Option:
 
     @property
     def bounds(self) -> dict[str, Any]:
-        """The bounds that there are, by the names that pydantic gives them."""
+        """The bounds that are set, by the names that pydantic gives them."""
         pairs = {key: getattr(self, key) for key in ("ge", "gt", "le", "lt")}
         return {key: value for key, value in pairs.items() if value is not None}
 
     @property
     def expected(self) -> str:
-        """What values it takes, for messages and docstrings."""
+        """The values that the option takes, in words for messages and docstrings."""
         if self.words:
             parts = ["one of " + ", ".join(self.words)]
         elif self.kind is bool:
@@ -117,16 +117,16 @@ class Option:
         return " or ".join([*parts, *(["None"] if self.optional else [])])
 
     def check(self, flow: str, value: Any) -> None:
-        """Raise if a value is none of the option's.
+        """Raise if the option does not take a value.
 
         Raises:
-            TypeError: it is of another kind.
-            ValueError: it is an unknown name, or out of bounds.
+            TypeError: The value is of another kind.
+            ValueError: The value is an unknown name, or out of bounds.
         """
         if (value is None and self.optional) or (self.objects and not isinstance(value, str | numbers.Number)):
             return
         if self.lists and not isinstance(value, str):
-            return  # their shapes are checked where the number of coordinates is known
+            return  # shapes of lists are checked where the number of coordinates is known
         kinds: Any = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str}.get(self.kind or str, str)
         if self.kind is bool and type(value).__name__ in ("bool_", "bool"):
             return
@@ -168,7 +168,7 @@ def options_of(group: Any) -> dict[str, Option]:
 
 
 class Event(TypedDict, total=False):
-    """What every flow is told: the sizes of an event and of its condition, and the latent."""
+    """Arguments of every flow: the sizes of an event and of its condition, and the base."""
 
     dim: Required[int]
     condition_dim: int | None
@@ -176,7 +176,7 @@ class Event(TypedDict, total=False):
 
 
 class Layers(TypedDict, total=False):
-    """How many layers there are."""
+    """Options of flows with a number of layers."""
 
     n_layers: Annotated[
         int,
@@ -244,7 +244,7 @@ class Map(TypedDict, total=False):
     conic: Annotated[bool, Option(False, "The weights of the sigmoids are any positive numbers, not shares.")]
     degree: Annotated[int, Option(4, "Degree of the polynomials.", ge=1, le=64)]
     embedding: Annotated[
-        int, Option(8, "Number of numbers that tell each coordinate's integrand apart.", ge=1, le=4096)
+        int, Option(8, "Length of the vector that conditions the integrand of each coordinate.", ge=1, le=4096)
     ]
     integrand_depth: Annotated[int, Option(2, "Number of hidden layers of the integrand.", ge=1, le=64)]
     integrand_width: Annotated[int, Option(32, "Number of units in each hidden layer of the integrand.", ge=1, le=4096)]
@@ -260,7 +260,7 @@ class Coupled(TypedDict, total=False):
 
     split: Annotated[
         SplitName | Split | None,
-        Option("half", "Which coordinates a coupling transforms; in a mask they are True.", lists="mask"),
+        Option("half", "Coordinates that a coupling transforms; in a mask they are True.", lists="mask"),
     ]
 
 

@@ -24,12 +24,12 @@ class Plan:
     """What a flow is built of.
 
     Args:
-        entry: of the zoo.
+        entry: Entry of the zoo.
         key: JAX key for the initial weights.
-        dim: length of an event.
-        cond_shape: shape of the condition, or None.
-        base: of the latent.
-        options: all the entry's options as attributes.
+        dim: Length of an event.
+        cond_shape: Shape of the condition, or None.
+        base: Distribution of the latent.
+        options: Object with all the entry's options as attributes.
     """
 
     entry: Entry
@@ -46,19 +46,19 @@ class Plan:
 
     @property
     def features(self) -> str:
-        """What networks see of the coordinates: of angles the cosine and the sine."""
+        """The form in which networks see the coordinates: angles as their cosine and sine."""
         return "circular" if self.entry.space == "circle" else "identity"
 
     def option(self, name: str, absent: Any = None) -> Any:
-        """An option that not every flow has."""
+        """The value of an option that not every flow has."""
         return getattr(self.options, name, absent)
 
     def scalar_map(self) -> Callable[[PRNGKeyArray], AbstractScalarMap]:
         """The scalar map of a layer, as a function of the layer's key.
 
         Raises:
-            TypeError: it is neither a name nor a scalar map.
-            ValueError: it maps another space than that of the events.
+            TypeError: The option is neither a name nor a scalar map.
+            ValueError: The scalar map is for another space than that of the events.
         """
         chosen = self.options.scalar_map
         if isinstance(chosen, str):
@@ -72,7 +72,7 @@ class Plan:
             raise ValueError(message(self.name, allowed, type(chosen).__name__, fix))
         else:
             return lambda key: chosen
-        # Fold in a number that no constructor reaches by splitting, for a key of the map's own.
+        # The map's own key: fold in a number that no constructor reaches by splitting.
         return lambda key: make(jax.random.fold_in(key, 0x6D6170))
 
 
@@ -80,8 +80,8 @@ def plan_of(entry: Entry, key: PRNGKeyArray, given: Mapping[str, Any]) -> Plan:
     """The order for a flow, every argument checked.
 
     Raises:
-        TypeError: an argument is missing, unknown or of another kind.
-        ValueError: it is out of its bounds, or the base is none of this flow's.
+        TypeError: An argument is missing, unknown or of another kind.
+        ValueError: An argument is out of its bounds, or the flow cannot have this base.
     """
     name, options = entry.name, dict(given)
     if "dim" not in options:

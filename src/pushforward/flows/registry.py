@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Those that are about the event, and no options of a flow's architecture: a table decides them.
+# Arguments about the event, which are no options of a flow's architecture: a table decides them.
 EVENT = {
     "dim": "length of an event.",
-    "condition_dim": "length of the condition, None for an unconditional flow.",
-    "base": "distribution of the latent; None is a standard normal.",
+    "condition_dim": "Length of the condition; None for an unconditional flow.",
+    "base": "Distribution of the latent; None is a standard normal.",
 }
-# What builders cost, a log-density and a sample, where it is not one pass each way; entries may differ.
+# Costs of a log-density and of a sample by builder, where they are not one pass each; entries may differ.
 COSTS = {
     "block": ("parallel", "iterative"),
     "elementwise": ("parallel", "iterative"),
@@ -42,16 +42,16 @@ class Entry:
     """A flow of the zoo.
 
     Args:
-        name: of its function in `pushforward.flows`.
-        builder: in `pushforward.flows.build.BUILDERS`: what assembles it.
-        options: its options by name, with its own defaults; with a scalar map, the options of all maps among them.
-        summary: one line, with the equation.
-        notes: what else there is to say, in paragraphs.
-        source: authors, year, where.
-        cost: of a log-density and of a sample, as in `Traits`, with the options' defaults.
-        log_det: as in `Traits`, likewise.
+        name: Name of its function in `pushforward.flows`.
+        builder: Name of the function in `pushforward.flows.build.BUILDERS` that assembles it.
+        options: Its options by name, with its own defaults; an entry with a scalar map has the options of all maps.
+        summary: One line with the equation.
+        notes: Further paragraphs of the docstring.
+        source: Authors, year and place of the publication.
+        cost: Costs of a log-density and of a sample in the words of `Traits`, with the options' defaults.
+        log_det: Exactness of the log-determinant in the words of `Traits`.
         space: `"line"`, or `"circle"` for angles in radians.
-        fast: the direction in closed form, `"score"` or `"sample"`.
+        fast: The direction in closed form, `"score"` or `"sample"`.
     """
 
     name: str
@@ -72,11 +72,11 @@ class Entry:
 
     @property
     def has_networks(self) -> bool:
-        """Whether it has networks without a condition, too."""
+        """Whether the flow has networks even without a condition."""
         return self.builder not in WITHOUT_NETWORKS
 
     def accepted(self, scalar_map: Any = None) -> tuple[str, ...]:
-        """The options that it has with a scalar map, by name or as an object; None is its own."""
+        """The options of the flow with a scalar map, given by name or as an object; None is its own map."""
         chosen = self.options["scalar_map"].default if scalar_map is None and self.has_map else scalar_map
         of_map = MAPS[chosen].options if isinstance(chosen, str) and chosen in MAPS else ()
         return tuple(name for name in self.options if name not in MAP_OPTIONS or not self.has_map or name in of_map)
@@ -117,11 +117,11 @@ class Entry:
         """All its options, those that are not given with their defaults.
 
         Raises:
-            TypeError: an option is none of this flow's.
-            ValueError: it is out of its bounds.
+            TypeError: The flow does not have an option.
+            ValueError: An option is out of its bounds.
         """
         given = {name: value for name, value in given.items() if value is not None or name not in MAP_OPTIONS}
-        if isinstance(given.get("scalar_map"), str) and self.has_map:  # first, for the other options depend on it
+        if isinstance(given.get("scalar_map"), str) and self.has_map:  # it comes first: the other options depend on it
             self.options["scalar_map"].check(self.name, given["scalar_map"])
         sentence = self.foreign(given)
         if sentence is not None:
@@ -162,8 +162,8 @@ class Entry:
             "Args": lines,
             "Cost": [f"scoring {scoring}, sampling {sampling}; log-det {self.log_det}."],
             "Raises": [
-                "TypeError: an option is none of this flow's, or of another kind.",
-                "ValueError: an option is out of its bounds, or options exclude each other.",
+                "TypeError: The flow does not have an option, or a value is of another kind.",
+                "ValueError: An option is out of its bounds, or options exclude each other.",
             ],
             "Source": [f"{self.source}."],
         }
@@ -192,14 +192,14 @@ def entry(
     """Enter a function in the zoo: its signature and docstring follow from the declaration.
 
     Args:
-        builder: as in `Entry`, as are those below.
-        options: the groups of options that it has, as a `TypedDict`.
-        source: authors, year, where.
-        cost: of a log-density and of a sample; None is that of the builder.
-        log_det: its exactness.
-        space: where its events live.
-        fast: the direction in closed form.
-        defaults: where they are not those of the options.
+        builder: Name of the builder, as in `Entry`.
+        options: Groups of options of the flow, as a `TypedDict`.
+        source: Authors, year and place of the publication.
+        cost: Costs of a log-density and of a sample; None takes those of the builder.
+        log_det: Exactness of the log-determinant.
+        space: `"line"`, or `"circle"` for angles in radians.
+        fast: The direction in closed form, `"score"` or `"sample"`.
+        **defaults: Defaults of this flow where they differ from those of the options.
     """
 
     def enter(function: Function) -> Function:
@@ -227,7 +227,7 @@ def entry_of(name: str) -> Entry:
     """The entry of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is no entry of that name.
     """
     if name not in ENTRIES:
         raise ValueError(f"flows: expected one of {', '.join(ENTRIES)}, got {name!r}. Choose one of them.")

@@ -18,9 +18,9 @@ from pushforward.nets import MLP, LipschitzMLP
 from pushforward.numerics.log_det_series import AbstractLogDet, Poisson, RussianRoulette, Truncated
 from pushforward.numerics.trace import Hutchinson
 
-# Rank of a Sylvester layer if none is given: beyond, more layers do more than more hidden units in each.
+# Rank of a Sylvester layer if none is given; beyond it, further layers help more than further hidden units.
 DEFAULT_RANK = 8
-# A layer from a key and the network of its parameters, which is None without a condition.
+# A function from a key and the network of the parameters (None without a condition) to a layer.
 MakeLayer = Callable[[PRNGKeyArray, Any], AbstractBijection]
 
 
@@ -46,7 +46,7 @@ def _sylvester(plan: Plan) -> tuple[int, MakeLayer]:
     return rank * (rank + 2) + (rank * dim if reflected else 0), make
 
 
-# The number of a layer's parameters, and how it is made of them.
+# The number of a layer's parameters, and the function that makes the layer from them.
 LOW_RANK: dict[str, Callable[[Plan], tuple[int, MakeLayer]]] = {
     "planar": _planar,
     "radial": _radial,

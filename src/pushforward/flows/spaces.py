@@ -30,7 +30,7 @@ REORDERING = (Permutation, Reverse)
 MAPPED = (Autoregressive, Coupling, Elementwise)
 # Bases whose coordinates are independent of each other.
 INDEPENDENT = (DiagonalNormal, StandardNormal, StudentT, UniformBox)
-# A base may end at pi in one float or another.
+# A base may end at pi as either floating type rounds it.
 SLACK = 1e-5
 
 
@@ -68,15 +68,17 @@ def check_base(
     """The base of a flow; None is a normal of the line, or uniform on the torus.
 
     Raises:
-        ValueError: it is over other events, has mass beyond the torus, or coordinates that depend on each other where
-            they must not.
+        ValueError: The base is over other events, has mass beyond the torus, or coordinates that depend on each other
+            where they must not.
     """
     if base is None:
         turn = np.full(dim, math.pi)
         return StandardNormal((dim,)) if space == "line" else UniformBox(-turn, turn)
     if not isinstance(base, AbstractDistribution) or base.event_shape != (dim,):
         got = str(base.event_shape) if isinstance(base, AbstractDistribution) else type(base).__name__
-        raise ValueError(message(name, f"a base distribution over events of shape ({dim},)", got, "Build it so."))
+        raise ValueError(
+            message(name, f"a base distribution over events of shape ({dim},)", got, "Build the base with that shape.")
+        )
     if space == "circle" and not within_torus(base):
         allowed = "a base on [-pi, pi]: a UniformBox there, a Mixture of such, or a Flow of angles over one"
         raise ValueError(message(name, allowed, type(base).__name__, "Mass beyond one turn would be lost."))
@@ -91,7 +93,7 @@ def check_mixing(name: str, bijection: AbstractBijection, space: Space) -> Abstr
     """A mixing layer that a user built, if it is one of those that the space allows.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The space does not allow the layer.
     """
     if space == "circle" and not keeps_torus(bijection):
         kinds = ", ".join(kind.__name__ for kind in REORDERING)

@@ -18,7 +18,7 @@ from pushforward.objectives.reverse_kl import ReverseKL
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
 from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
-OBJECTIVES = registry()  # by name, for the estimator and the command line
+OBJECTIVES = registry()  # the objectives by name, for the estimator and the command line
 
 __all__ = [
     "OBJECTIVES",

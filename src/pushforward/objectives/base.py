@@ -18,7 +18,7 @@ Rows = Array | np.ndarray
 
 
 class AbstractObjective(Module):
-    r"""What `fit` minimises.
+    r"""The contract of what `fit` minimises.
 
     Final subclasses implement `per_row`, a pure function of its arguments, so that the whole training loop is compiled
     around it; what is random draws from `key`.
@@ -26,17 +26,17 @@ class AbstractObjective(Module):
     What `fit`, the estimator and the command line have to know of an objective is declared on its class.
 
     Attributes:
-        in_nats: whether it is a negative log-density, or a bound on one, in nats. Of another objective `fit` computes
-            the held-out log-density when training is done.
-        is_regression: whether a step is one evaluation of a network: cheap, with a noisy gradient, so that a fit takes
+        in_nats: Whether the objective is a negative log-density, or a bound on one, in nats. For another objective,
+            `fit` computes the held-out log-density when training is done.
+        is_regression: Whether a step is one evaluation of a network: cheap, with a noisy gradient, so that a fit takes
             more of them.
-        needs_rows: whether there are rows to train on. If not, `fit` takes no `x`, and the objective has `n_samples`,
+        needs_rows: Whether there are rows to train on. If not, `fit` takes no `x`, and the objective has `n_samples`,
             its draws per step; `per_row` then sees rows of size 0, as many as it should draw.
-        learning_rate: what `training.Adam` takes where the user chose none.
-        weight_decay: likewise.
-        score_words: what minus its mean over held-out rows is called in a verdict.
-        trains: which models it trains: `"any"`, those with a velocity `"field"`, or those with a field on a `"path"`.
-        names: under which names the estimator and the command line offer it, each with a function from a model's field
+        learning_rate: Learning rate of `training.Adam` where the user chose none.
+        weight_decay: Weight decay of `training.Adam` where the user chose none.
+        score_words: Name, in a verdict, of minus the objective's mean over held-out rows.
+        trains: Models that it trains: `"any"`, those with a velocity `"field"`, or those with a field on a `"path"`.
+        names: Names under which the estimator and the command line offer it, each with a function from a model's field
             (None without one) to the objective. The keys must be literals: the command line reads them as text.
     """
 
@@ -60,12 +60,12 @@ class AbstractObjective(Module):
         """The loss of a batch, a scalar: the weighted mean of `per_row`.
 
         Args:
-            flow: the model; gradients are taken with respect to its trainable arrays.
-            x: rows `(n, *event_shape)`.
-            condition: rows `(n, *cond_shape)`, or None.
-            weights: `(n,)`, not negative; None counts each row once. Rows of weight 0 fill up a batch and must not
-                count.
-            key: for objectives or flows that draw.
+            flow: The model; gradients are taken with respect to its trainable arrays.
+            x: Rows `(n, *event_shape)`.
+            condition: Rows `(n, *cond_shape)`, or None.
+            weights: Weights `(n,)`, not negative; None counts each row once. Rows of weight 0 fill up a batch and must
+                not count.
+            key: JAX key for objectives or flows that draw random numbers.
         """
         return weighted_mean(self.per_row(flow, x, condition, key), weights)
 
@@ -76,10 +76,10 @@ class AbstractObjective(Module):
         """The loss of each row, `(n,)`; validation averages it over the held-out rows.
 
         Args:
-            flow: the model.
-            x: rows `(n, *event_shape)`.
-            condition: rows `(n, *cond_shape)`, or None.
-            key: for objectives or flows that draw.
+            flow: The model.
+            x: Rows `(n, *event_shape)`.
+            condition: Rows `(n, *cond_shape)`, or None.
+            key: JAX key for objectives or flows that draw random numbers.
         """
 
 
@@ -87,8 +87,8 @@ def weighted_mean(values: Rows, weights: Rows | None) -> Array:
     """`sum(w v) / sum(w)`, and 0 where no row has any weight.
 
     Args:
-        values: `(n,)`.
-        weights: `(n,)`, not negative, or None for equal ones.
+        values: Numbers `(n,)`.
+        weights: Weights `(n,)`, not negative, or None for equal ones.
     """
     if weights is None:
         return jnp.mean(values)

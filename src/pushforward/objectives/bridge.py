@@ -27,14 +27,14 @@ class BridgeMatching(AbstractObjective):
     ends. Noise $x_0$ is drawn from the flow's base, which may be any distribution.
 
     Args:
-        pairing: of the batch's noise and data; None is the Schrodinger bridge, `Sinkhorn(2 * sigma**2)` with the
-            field's $\sigma$, which needs ott-jax. With `Independent()` it is a stochastic interpolant, with
+        pairing: Pairing of the batch's noise and data; None is the Schrodinger bridge, `Sinkhorn(2 * sigma**2)` with
+            the field's $\sigma$, which needs ott-jax. With `Independent()` it is a stochastic interpolant, with
             `OptimalTransport()` near the bridge of a small $\sigma$.
-        times: `UniformTimes()` or `LogitNormalTimes()`.
+        times: Law of the times: `UniformTimes()` or `LogitNormalTimes()`.
 
     Raises:
-        ImportError: ott-jax is not installed and no pairing is given.
-        TypeError: the field is no `BridgeField`, or the flow not a `Continuous` one with nothing else to train.
+        ImportError: Ott-jax is not installed and no pairing is given.
+        TypeError: The field is no `BridgeField`, or the flow not a `Continuous` one with nothing else to train.
 
     Source: Tong, Malkin, Fatras et al., 2024, eq. 9 and section 4, arXiv 2307.03672; Albergo, Boffi, Vanden-Eijnden,
         2023, theorem 2.8, arXiv 2303.08797.

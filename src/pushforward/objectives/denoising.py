@@ -21,15 +21,15 @@ from pushforward.paths.base import SMALLEST, AbstractPath, Prediction
 
 
 class AbstractWeighting(eqx.Module):
-    r"""What the error of a score counts at each time, $\lambda(t)$."""
+    r"""The weight $\lambda(t)$ of the error of a score at each time."""
 
     @abstractmethod
     def __call__(self, path: AbstractPath, t: Array) -> Array:
-        r"""$\lambda(t)/\sigma(t)^2$, what the error of the noise counts: finite also where that of a score is not.
+        r"""The weight $\lambda(t)/\sigma(t)^2$ of the error of the noise, finite also where that of a score is not.
 
         Args:
-            path: of the model.
-            t: `(n,)`.
+            path: Path of the model.
+            t: Times `(n,)`.
         """
 
 
@@ -47,8 +47,8 @@ class LikelihoodWeighting(AbstractWeighting):
     r"""$\lambda = g^2$: half the integral over time bounds the Kullback-Leibler divergence from the data.
 
     Its weight on the noise's error, $g^2/\sigma^2$, is large near the data, and so is the variance of the loss;
-    `ImportanceTimes` has the same minimum without. On a path whose noise or data vanishes at an end that is not cut
-    (`LinearPath()`) the integral is infinite.
+    `ImportanceTimes` has the same minimum with a small variance. On a path whose noise or data vanishes at an end that
+    is not cut (`LinearPath()`) the integral is infinite.
 
     Source: Song, Durkan, Murray, Ermon, 2021, theorem 1, arXiv 2101.09258.
     """
@@ -67,13 +67,14 @@ class DenoisingScoreMatching(AbstractObjective):
     The times of a batch are stratified: one uniform number decides them all, so that each stretch of time has its rows.
 
     Args:
-        weighting: `NoiseWeighting()` or `LikelihoodWeighting()`.
-        times: `UniformTimes()`; `ImportanceTimes(path)` for the likelihood's minimum by the noise's error;
-            `LevelTimes(10)` for the noise levels of NCSN on a `VarianceExplodingPath`; `LevelTimes([t])` for one level.
+        weighting: Weight of the error at each time, `NoiseWeighting()` or `LikelihoodWeighting()`.
+        times: Law of the times: `UniformTimes()`; `ImportanceTimes(path)` for the likelihood's minimum by the noise's
+            error; `LevelTimes(10)` for the noise levels of NCSN on a `VarianceExplodingPath`; `LevelTimes([t])` for one
+            level.
 
     Raises:
-        TypeError: the flow is not a `Continuous` one of a `PredictionField`, with nothing else to train.
-        ValueError: the times are made for another path.
+        TypeError: The flow is not a `Continuous` one of a `PredictionField`, with nothing else to train.
+        ValueError: The times are made for another path.
 
     Source: Vincent, 2011, eq. 9, A connection between score matching and denoising autoencoders; Song, Ermon, 2019,
         eq. 6, arXiv 1907.05600; Song et al., 2021, eq. 7, arXiv 2011.13456.
@@ -125,7 +126,7 @@ class DenoisingScoreMatching(AbstractObjective):
 
 
 def _to_noise(path: AbstractPath, t: Array, predicts: Prediction) -> Array:
-    """What turns an error of the prediction into one of the noise, but for its sign: by the table of conversions."""
+    """The factor that turns an error of the prediction into one of the noise, up to its sign, by the table."""
     if predicts in ("noise", "score"):
         return jnp.ones_like(t)
     c = path.at(t)

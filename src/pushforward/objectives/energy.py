@@ -15,17 +15,17 @@ from pushforward.distributions import AbstractDistribution
 
 
 class UnnormalisedDensity(AbstractDistribution):
-    r"""$p(x \mid c) = e^{-E(x, c)} / Z(c)$ by its energy alone: `log_prob` is $-E$, which lacks $-\log Z$.
+    r"""$p(x \mid c) = e^{-E(x, c)} / Z(c)$ by its energy alone: `log_prob` is $-E$, without the term $-\log Z$.
 
     Everything that asks for gradients of the log-density by $x$ has what it needs: score matching trains it, Langevin
     dynamics draws from it. What `log_prob` gives may be compared between rows (of the same condition), never between
     models, and its mean is no likelihood; `fit` refuses to maximise it and gives no held-out log-density of it.
 
     Args:
-        log_density: $-E$ as a function of one event, and of its condition if there is one, to a number; a module whose
-            arrays are trained, such as `nets.MLP(key, dim, (), activation="softplus")`.
-        shape: of an event.
-        cond_shape: of a condition, None for none.
+        log_density: Minus the energy, $-E$, as a function of one event, and of its condition if there is one, to a
+            number; a module whose arrays are trained, such as `nets.MLP(key, dim, (), activation="softplus")`.
+        shape: Shape of an event.
+        cond_shape: Shape of a condition; None for an unconditional model.
 
     Source: LeCun, Chopra, Hadsell, Ranzato, Huang, 2006, A tutorial on energy-based learning; Hyvarinen, 2005.
 

@@ -30,15 +30,15 @@ class FlowMatching(AbstractObjective):
     The times of a batch are stratified: one uniform number decides them all, so that each stretch of time has its rows.
 
     Args:
-        path: of a field that predicts velocities (`NetworkField`); a `PredictionField` brings its own.
-        pairing: `Independent()`, `OptimalTransport()` or `Sinkhorn()`.
-        times: `UniformTimes()` or `LogitNormalTimes()`.
-        drop_condition: the probability with which a row is trained without its condition, for `dynamics.guided`; more
+        path: Path of a field that predicts velocities (`NetworkField`); a `PredictionField` brings its own.
+        pairing: Pairing of noise and data: `Independent()`, `OptimalTransport()` or `Sinkhorn()`.
+        times: Law of the times: `UniformTimes()` or `LogitNormalTimes()`.
+        drop_condition: The probability with which a row is trained without its condition, for `dynamics.guided`; more
             than 0 needs a network that is a `dynamics.NullableCondition`.
 
     Raises:
         ValueError: `drop_condition` is no probability.
-        TypeError: the flow is not a `Continuous` one with nothing else to train, or its field is a bridge.
+        TypeError: The flow is not a `Continuous` one with nothing else to train, or its field is a bridge.
 
     Source: Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, eq. 14, arXiv 2210.02747; Liu, Gong, Liu, 2023, arXiv 2209.03003.
 

@@ -15,14 +15,14 @@ from pushforward.paths import VarianceExplodingPath
 
 
 def natural_objective(model: AbstractDistribution) -> AbstractObjective:
-    """What trains a model where nothing else is said.
+    """The objective that trains a model where none is given.
 
     A field on a path is trained by regression on that path: by flow matching if it predicts velocities, by denoising
     score matching if it predicts noise, data or scores (at the path's noise levels, if it has some). Everything else is
     trained by maximum likelihood.
 
     Args:
-        model: a flow or a table's distribution.
+        model: A flow or a table's distribution.
 
     Example:
         >>> import jax, pushforward as pf
@@ -53,11 +53,11 @@ def objective_named(name: str, model: AbstractDistribution) -> AbstractObjective
     """An objective by one of the names that their classes declare, for a model.
 
     Args:
-        name: such as `"likelihood"` or `"flow_matching"`; `objectives.OBJECTIVES` has all of the library's.
-        model: a flow or a table's distribution.
+        name: Such as `"likelihood"` or `"flow_matching"`; `objectives.OBJECTIVES` has all of the library's.
+        model: A flow or a table's distribution.
 
     Raises:
-        ValueError: the name is unknown, or the model has no velocity field, or none on a path, to be trained so.
+        ValueError: The name is unknown, or the model has no velocity field, or none on a path, to be trained so.
     """
     known = registry()
     if name not in known:

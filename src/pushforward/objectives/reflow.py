@@ -30,17 +30,18 @@ class Reflow(AbstractObjective):
     drawn and solved anew for each batch; of the rows of data only their number and their conditions are used.
 
     Args:
-        teacher: a trained flow, on the same base, and with the same units after its continuous layer.
-        solver: of the teacher's equation; None is its own. `FixedSteps("rk4", 8)` is often near enough.
-        n_times: at how many times each pair is used, since the solve costs more than they do.
-        times: `UniformTimes()` or `LogitNormalTimes()`.
+        teacher: A trained flow, on the same base, and with the same units after its continuous layer.
+        solver: Solver of the teacher's equation; None takes the teacher's own. `FixedSteps("rk4", 8)` is often near
+            enough.
+        n_times: Number of times at which each pair is used; the solve that makes a pair costs more than its uses.
+        times: Law of the times: `UniformTimes()` or `LogitNormalTimes()`.
 
     Cost: a solve of the teacher per batch, and `n_times` evaluations of the field per row.
 
     Raises:
-        TypeError: teacher or flow is not a `Continuous` one with nothing else to train, or the flow's field predicts
+        TypeError: Teacher or flow is not a `Continuous` one with nothing else to train, or the flow's field predicts
             no velocity.
-        ValueError: their events or conditions differ.
+        ValueError: Their events or conditions differ.
 
     Source: Liu, Gong, Liu, 2023, algorithm 1, arXiv 2209.03003.
 
@@ -136,14 +137,14 @@ def _of(name: str, flow: Flow, key: Any, n: int, condition: Any, solver: Abstrac
 def reflow_pairs(
     flow: Flow, key: PRNGKeyArray, n: int, condition: Any = None, solver: AbstractSolver | None = None
 ) -> tuple[Array, Array]:
-    r"""Pairs $(x_0, x_1)$ of noise and of where the flow carries it: what `Reflow` trains on.
+    r"""Pairs $(x_0, x_1)$ of noise and of where the flow carries it, on which `Reflow` trains.
 
     Args:
-        flow: a flow with one `Continuous` among fixed bijections.
-        key: a JAX key; row `i` depends on it and `i` alone.
-        n: how many.
-        condition: one for all or `(n, *cond_shape)`.
-        solver: None is the layer's own.
+        flow: A flow with one `Continuous` among fixed bijections.
+        key: JAX key; row `i` depends on the key and `i` alone.
+        n: Number of pairs.
+        condition: One condition for all, or `(n, *cond_shape)`.
+        solver: Solver of the equation; None takes the layer's own.
 
     Returns:
         Both ends of the continuous layer, `(n, *shape)` each: what fixed bijections around it do is not in them.
@@ -156,15 +157,16 @@ def straightness(
 ) -> float:
     r"""$\mathbb{E}\int_0^1 |x_1 - x_0 - v(t, x_t)|^2\,dt$ along the flow's own paths: 0 if they are straight.
 
-    Then one Euler step samples exactly. It is $\int |v|^2 dt - |x_1 - x_0|^2$, so that one solve gives both; what is
-    smaller than the solver's error cannot be told from 0.
+    If it is 0, one Euler step samples exactly. It equals $\int |v|^2 dt - |x_1 - x_0|^2$, so that one solve gives both
+    terms; a result below the solver's error cannot be told from 0.
 
     Args:
-        flow: a flow with one `Continuous` among fixed bijections.
-        key: a JAX key.
-        n: paths.
-        condition: one for all or `(n, *cond_shape)`.
-        solver: None is `Adaptive()`, whatever the flow's own is: few steps of Euler's method look straight always.
+        flow: A flow with one `Continuous` among fixed bijections.
+        key: JAX key.
+        n: Number of paths.
+        condition: One condition for all, or `(n, *cond_shape)`.
+        solver: Solver of the equation; None is `Adaptive()`, whatever the flow's own is: few steps of Euler's method
+            look straight always.
 
     Source: Liu, Gong, Liu, 2023, section 2.2, arXiv 2209.03003.
     """

@@ -1,4 +1,4 @@
-"""The error of what a field on a path predicts, in its own terms: what regressions square."""
+"""The error of a field's prediction, in its own terms, which regressions square."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def prediction_error(
 ) -> Array:
     r"""The squared error of each row, `(n,)`.
 
-    That of a score is taken times $\sigma$: it is that of the noise it stands for, finite also where that of a score is
-    not.
+    The error of a score is multiplied by $\sigma$: it then is the error of the noise that the score stands for, and is
+    finite also where that of the score is not.
 
     Args:
-        field: predicts velocity, noise, data or score.
-        t: times, `(n,)`.
-        where: $x_t$, `(*shape, n)`, made of the noise and data.
-        velocity: of the pairs there.
-        noise: $x_0$.
-        data: $x_1$.
-        condition: of the rows, or None.
+        field: Field that predicts velocity, noise, data or score.
+        t: Times, `(n,)`.
+        where: The events $x_t$, `(*shape, n)`, between noise and data.
+        velocity: Velocity of the pairs at these events and times.
+        noise: The noise $x_0$.
+        data: The data $x_1$.
+        condition: Conditions of the rows, or None.
     """
     true = {"velocity": velocity, "noise": noise, "data": data, "score": noise}[field.predicts]
     got = field.predict(t, where, condition)

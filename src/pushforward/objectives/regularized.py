@@ -20,15 +20,15 @@ class RegularizedLikelihood(AbstractObjective):
 
     The kinetic energy makes paths short and their speed even, and the norm of the Jacobian (its unbiased estimate, by
     the product that Hutchinson's trace takes anyway) makes them smooth: the solver needs fewer evaluations. The
-    integrals ride along in one solve and set none of its steps.
+    integrals are part of the same solve and do not influence its steps.
 
     Args:
-        kinetic: $\lambda_K$, not negative.
-        jacobian: $\lambda_J$, not negative.
+        kinetic: Weight $\lambda_K$ of the kinetic energy, not negative.
+        jacobian: Weight $\lambda_J$ of the Jacobian's norm, not negative.
 
     Raises:
-        ValueError: a price is negative.
-        TypeError: the flow is not a `Continuous` one, with nothing else to train.
+        ValueError: A price is negative.
+        TypeError: The flow is not a `Continuous` one, with nothing else to train.
 
     Source: Finlay, Jacobsen, Nurbekyan, Oberman, 2020, eq. 9-10, arXiv 2002.02798.
 

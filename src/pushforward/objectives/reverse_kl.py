@@ -1,4 +1,4 @@
-"""The reverse Kullback-Leibler divergence: a flow is trained on a density that is known but for its constant."""
+"""The reverse Kullback-Leibler divergence: a flow is trained on a density that is known up to its constant."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from pushforward.objectives.base import AbstractObjective, Rows
 class ReverseKL(AbstractObjective):
     r"""$\mathbb{E}_{x \sim q}[\log q(x) - \log \tilde p(x)] = \mathrm{KL}(q \| p) - \log Z$, trained without data.
 
-    Here $q$ is the flow and $\tilde p = Z p$ a target that is known but for its constant $Z$. Minus the loss is a lower
-    bound of $\log Z$. The divergence is that which seeks modes: a flow that misses one is not told so.
+    Here $q$ is the flow and $\tilde p = Z p$ a target that is known up to its constant $Z$. Minus the loss is a lower
+    bound of $\log Z$. This divergence seeks modes: a flow that misses a mode of the target is not penalised for it.
 
     The gradient goes along the path of the samples alone, without the term of the score of $q$ whose mean is zero: at
     the optimum it is zero for every draw. It takes the density of the samples, so flows that are dear to score train
     faster with the plain reparametrised gradient.
 
     Args:
-        log_density: $\log \tilde p$ as a JAX function of one event (and of its condition if the flow has one) to a
-            number; or of rows `(n, *event_shape)` to `(n,)` with `batched`.
-        n_samples: draws per step of an unconditional flow; of a conditional one each row of conditions has one.
-        batched: whether `log_density` takes rows.
-        path_gradient: False for the plain reparametrised gradient.
+        log_density: The function $\log \tilde p$, as a JAX function of one event (and of its condition if the flow has
+            one) to a number; or of rows `(n, *event_shape)` to `(n,)` with `batched`.
+        n_samples: Number of draws per step for an unconditional flow; a conditional flow draws one for each row of
+            conditions.
+        batched: Whether `log_density` takes rows.
+        path_gradient: Whether to use the path gradient; False takes the plain reparametrised gradient.
 
     Raises:
-        TypeError: `log_density` is no function.
-        ValueError: it does not give a number for an event, or `n_samples` is no positive number.
+        TypeError: The log-density is no function.
+        ValueError: The log-density does not give a number for an event, or `n_samples` is no positive number.
 
     Source: Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, 2021, eq. 17, arXiv 1912.02762; the path
         gradient: Roeder, Wu, Duvenaud, 2017, arXiv 1703.09194.
@@ -79,10 +80,10 @@ class ReverseKL(AbstractObjective):
         r"""$\log q - \log \tilde p$ of as many draws as there are rows, `(n,)`.
 
         Args:
-            flow: the model.
-            x: rows of any size: their number is that of the draws; None takes `n_samples`.
-            condition: rows `(n, *cond_shape)`, or None.
-            key: of the draws.
+            flow: The model.
+            x: Rows, of which only the number counts: as many draws are made. None takes `n_samples`.
+            condition: Rows `(n, *cond_shape)`, or None.
+            key: JAX key of the draws.
         """
         draw_key, own_key = jax.random.split(as_key("ReverseKL", key))
         n = self.n_samples if x is None else len(x)

@@ -24,24 +24,27 @@ from pushforward.objectives.base import AbstractObjective, Rows
 class ScoreMatching(AbstractObjective):
     r"""$\mathbb{E}\,[\frac12 |s|^2 + \operatorname{tr} \partial_x s]$ with the score $s = \nabla_x \log p_\theta$.
 
-    By parts this is half the Fisher divergence $\mathbb{E}\,|s - \nabla \log p_\text{data}|^2$, but for a number that
-    belongs to the data. The model is anything with a log-density, or with an energy alone
-    (`UnnormalisedDensity`): a normalising constant has no gradient by $x$.
+    Integration by parts shows that this is half the Fisher divergence
+    $\mathbb{E}\,|s - \nabla \log p_\text{data}|^2$, up to a number that depends on the data alone. The model is
+    anything with a log-density, or with an energy alone (`UnnormalisedDensity`): a normalising constant has no gradient
+    by $x$.
 
     Integration by parts asks for a $\log p$ with continuous slopes over all of space. A network with kinks (relu), or a
     spline whose slope's slope jumps at its knots, has part of its trace in the jumps, where no row ever falls: the
     loss then has another minimum. On skewed data in two dimensions `realnvp` reached -2.48 held-out nats by likelihood
-    with any activation; by score matching -2.51 with softplus, -3.14 with relu, and `nsf` -3.80. Nor is it for a
-    density that does not vanish at the edge of its support, or for data on fewer dimensions than the model has.
+    with any activation; by score matching -2.51 with softplus, -3.14 with relu, and `nsf` -3.80. Score matching is
+    also wrong for a density that does not vanish at the edge of its support, and for data on fewer dimensions than the
+    model has.
 
     Args:
-        chunk: second derivatives at once, of all rows: memory for that many copies of the model's pass.
+        chunk: Number of second derivatives that are computed at once for all rows; it takes memory for that many copies
+            of the model's pass.
 
     Cost: one gradient of the log-density and one product with its Hessian per dimension.
 
     Raises:
-        TypeError: the model is a table, or a `Continuous` flow whose solver has no derivatives in forward mode.
-        ValueError: the log-density is random.
+        TypeError: The model is a table, or a `Continuous` flow whose solver has no derivatives in forward mode.
+        ValueError: The log-density is random.
 
     Source: Hyvarinen, 2005, theorem 1, Estimation of non-normalized statistical models by score matching.
 
@@ -77,19 +80,19 @@ class SlicedScoreMatching(AbstractObjective):
     r"""$\mathbb{E}\,[\frac12 |s|^2 + \frac1m \sum_p v_p^T (\partial_x s) v_p]$ with random $v_p$.
 
     It is `ScoreMatching` with the trace estimated from $m$ projections, $\mathbb{E}\,v v^T = I$: unbiased, at a cost
-    that does not grow with the number of dimensions. As it was first derived, the norm too is seen through the
-    projections alone, $\frac12 (v_p^T s)^2$, with the same mean. Per normal projection that has
-    $\frac12 D^2 - D$ more variance at a standard normal of $D$ dimensions: more beyond two of them, and less in one.
+    that does not grow with the number of dimensions. In the first derivation the norm too is estimated from the
+    projections, $\frac12 (v_p^T s)^2$, with the same mean. For each normal projection that adds
+    $\frac12 D^2 - D$ to the variance at a standard normal of $D$ dimensions: more beyond two dimensions, less in one.
 
     Args:
-        n_projections: $m$, of each row and step.
-        variance_reduced: whether $|s|^2$ is taken as it is.
-        noise: `"rademacher"` (signs, the smaller variance) or `"gaussian"`.
+        n_projections: Number $m$ of projections of each row in each step.
+        variance_reduced: Whether $|s|^2$ is computed exactly, not from the projections.
+        noise: Distribution of the projections: `"rademacher"` (signs, the smaller variance) or `"gaussian"`.
 
     Cost: one gradient of the log-density, and one product with its Hessian per projection.
 
     Raises:
-        TypeError, ValueError: as `ScoreMatching`.
+        TypeError, ValueError: The same cases as for `ScoreMatching`.
 
     Source: Song, Garg, Shi, Ermon, 2019, eq. 7-8, arXiv 1905.07088.
 

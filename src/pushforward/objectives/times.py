@@ -32,7 +32,7 @@ class AbstractTimes(eqx.Module):
 
     @abstractmethod
     def __call__(self, uniform: Array) -> Array:
-        """Times in (0, 1) from numbers in (0, 1), by the quantile function."""
+        """The times in (0, 1) that belong to uniform numbers in (0, 1), by the quantile function."""
 
 
 class UniformTimes(AbstractTimes):
@@ -46,8 +46,8 @@ class LogitNormalTimes(AbstractTimes):
     r"""$t = \operatorname{sigmoid}(m + s\,\epsilon)$: more of the times in between, where the velocity is hard.
 
     Args:
-        loc: $m$.
-        scale: $s$.
+        loc: The mean $m$ of the logit.
+        scale: The standard deviation $s$ of the logit.
 
     Source: Esser et al., 2024, section 3.1, arXiv 2403.03206.
     """
@@ -71,11 +71,11 @@ class LevelTimes(AbstractTimes):
     $\sigma_{\min}$.
 
     Args:
-        levels: how many, equally spaced from the path's start to its end (one alone is the end); or the times
+        levels: Number of times, equally spaced from the path's start to its end (one alone is the end); or the times
             themselves, as fractions of the way from start to end.
 
     Raises:
-        ValueError: there are none, or one lies outside [0, 1].
+        ValueError: There are no times, or one lies outside [0, 1].
 
     Source: Song, Ermon, 2019, section 4.2, arXiv 1907.05600; one level: Vincent, 2011.
 
@@ -102,15 +102,15 @@ class LevelTimes(AbstractTimes):
         r"""The levels at which a path has these $\sigma$.
 
         Args:
-            path: whose $\sigma$ falls with time.
-            sigmas: standard deviations of the noise.
+            path: A path whose $\sigma$ falls with time.
+            sigmas: Standard deviations of the noise.
 
         Raises:
-            ValueError: one is not on the path.
+            ValueError: A standard deviation is not on the path.
         """
         with jax.enable_x64(True):
             ends = [float(path.sigma(jnp.asarray(t))) for t in (path.end, path.start)]
-            given, slack = np.asarray(sigmas, np.float64), 1e-6 * ends[1]  # of what was rounded to float32
+            given, slack = np.asarray(sigmas, np.float64), 1e-6 * ends[1]  # the rounding of float32
             if not np.all((given >= ends[0] - slack) & (given <= ends[1] + slack)):
                 expected = f"sigmas within [{ends[0]:g}, {ends[1]:g}] of {type(path).__name__}"
                 raise ValueError(message("LevelTimes.of_noise", expected, repr(list(sigmas)), "Choose within."))
@@ -132,12 +132,12 @@ class ImportanceTimes(AbstractTimes):
     times at which that log is uniform; a table of its inverse is made once.
 
     Args:
-        path: that of the model. At an end where noise or data vanishes and the path is not cut, the thousandth part of
+        path: Path of the model. At an end where noise or data vanishes and the path is not cut, the thousandth part of
             time next to it is left out, for the density has no integral there.
-        n_nodes: of the table, between which times are interpolated.
+        n_nodes: Number of nodes of the table, between which times are interpolated.
 
     Raises:
-        ValueError: the signal-to-noise ratio does not rise all the way.
+        ValueError: The signal-to-noise ratio does not rise all the way.
 
     Source: Song, Durkan, Murray, Ermon, 2021, section 5.1, arXiv 2101.09258; the integral: Kingma, Salimans, Poole, Ho,
         2021, section 5.1, arXiv 2107.00630.

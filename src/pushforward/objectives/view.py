@@ -21,13 +21,13 @@ class View(NamedTuple):
     """A model as its velocity field, seen from a batch of rows.
 
     Attributes:
-        layer: the continuous layer.
-        noise: the distribution at its start.
-        x: the rows at its end, `(*shape, n)`.
-        condition: what the field is given, `(*cond_shape, n)`, or None.
-        log_prob: `(n,)`, what is known of the log-probability beside the layer and the noise: log-determinants of fixed
-            bijections, and of a table the log-masses of its states.
-        key: for what the objective draws.
+        layer: The continuous layer.
+        noise: The distribution at the layer's start.
+        x: The rows at the layer's end, `(*shape, n)`.
+        condition: The condition that the field is given, `(*cond_shape, n)`, or None.
+        log_prob: The part `(n,)` that is known of the log-probability beside the layer and the noise: the
+            log-determinants of fixed bijections and, for a table, the log-masses of its states.
+        key: JAX key for the random numbers of the objective.
     """
 
     layer: Continuous
@@ -40,8 +40,8 @@ class View(NamedTuple):
     def draw(self, key: PRNGKeyArray) -> Array:
         """A draw of the noise for each row, `(*shape, n)`.
 
-        Of a standard normal in one piece: keys of rows, which samples have and training does not need, take longer than
-        the network of a step.
+        A standard normal is drawn in one piece: keys for each row, which samples have and training does not need, would
+        take longer than the network of a step.
         """
         if isinstance(self.noise, StandardNormal):
             return jax.random.normal(key, self.x.shape, self.x.dtype)
@@ -52,14 +52,14 @@ def view(name: str, model: AbstractDistribution, x: Rows, condition: Rows | None
     """The view of a batch.
 
     Args:
-        name: of the objective, for errors.
-        model: a `Flow` of a base, fixed bijections and one `Continuous`; or a `TableDistribution` with such a flow.
-        x: rows `(n, *event_shape)`.
-        condition: rows `(n, *cond_shape)`, or None.
-        key: for rounded and absent values of a table; what is left of it is the view's.
+        name: Name of the objective, for error messages.
+        model: A `Flow` of a base, fixed bijections and one `Continuous`; or a `TableDistribution` with such a flow.
+        x: Rows `(n, *event_shape)`.
+        condition: Rows `(n, *cond_shape)`, or None.
+        key: JAX key, from which rounded and absent values of a table are drawn; the view gets a new key from it.
 
     Raises:
-        TypeError: the model is of another kind.
+        TypeError: The model is of another kind.
     """
     rows = jnp.moveaxis(split_batch(name, "x", x, model.event_shape)[0], 0, -1)
     given = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
@@ -93,7 +93,7 @@ def layer_and_noise(name: str, model: AbstractDistribution) -> tuple[Continuous,
     """The continuous layer of a model that `view` takes, and the distribution at its start.
 
     Raises:
-        TypeError: the model is of another kind.
+        TypeError: The model is of another kind.
     """
     return _parts(name, model.values if isinstance(model, TableDistribution) else model)[:2]
 

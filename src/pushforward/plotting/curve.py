@@ -26,14 +26,15 @@ def plot_curve(
 
     Args:
         history: `FitResult.history`: at least `epoch` and `train_nats`; `held_out_nats` may be NaN.
-        verdict: `best_step`, `held_out_nats`, `standard_error`, as in `FitResult.verdict`; None marks nothing.
-        figure: where to draw; None makes a figure.
+        verdict: Object with `best_step`, `held_out_nats`, `standard_error`, as in `FitResult.verdict`; None marks
+            nothing.
+        figure: Figure to draw in; None makes one.
 
     Returns:
         The figure and its axes.
 
     Raises:
-        ValueError: the history is empty.
+        ValueError: The history is empty.
     """
     epoch, train = (np.asarray(history[name], dtype=np.float64) for name in ("epoch", "train_nats"))
     held = np.asarray(history.get("held_out_nats", np.full(len(epoch), np.nan)), dtype=np.float64)

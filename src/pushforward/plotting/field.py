@@ -44,19 +44,19 @@ def plot_field(
     carries nothing.
 
     Args:
-        flow: with one `Continuous`, over two coordinates.
-        condition: one condition, of a conditional flow.
-        names: of the columns.
-        times: of the panels; None takes five from the first to the last.
-        figure: where to draw; None makes a figure.
-        random_state: of the draws that show where the states are.
+        flow: Flow with one `Continuous` over two coordinates.
+        condition: One condition, for a conditional flow.
+        names: Names of the columns.
+        times: Times of the panels; None takes five from the first to the last.
+        figure: Figure to draw in; None makes one.
+        random_state: Seed of the draws that show where the states are.
 
     Returns:
         The figure and its axes `(n_panels,)`.
 
     Raises:
-        ValueError: the events are not of two coordinates, or a shape does not fit.
-        TypeError: the flow has no velocity field.
+        ValueError: The events are not of two coordinates, or a shape does not fit.
+        TypeError: The flow has no velocity field.
     """
     evolution, dim = evolution_of("plot_field", flow, condition)
     if not evolution.continuous:
@@ -70,11 +70,11 @@ def plot_field(
     labels = names_for("plot_field", names, dim)
     panels = times_of(evolution, PANELS) if times is None else np.asarray(times, np.float64)
     ranges = spans(drawn_states(evolution, times_of(evolution, LOOKS), random_state))
-    # In the middles of cells: an arrow at the edge would leave the axes.
+    # Arrows stand in the middles of cells: one at the edge would leave the axes.
     x, y = (low + (np.arange(ARROWS) + 0.5) * (high - low) / ARROWS for low, high in ranges)
     points = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
     sizes = np.array([high - low for low, high in ranges])
-    # In shares of the axes, so that columns of different units have arrows of one scale.
+    # Lengths are shares of the axes, so that columns of different units have arrows of one scale.
     arrows = [np.asarray(evolution.velocity(float(t), points)) / sizes for t in panels]
     speed = np.concatenate([np.linalg.norm(of, axis=1) for of in arrows])
     usual = float(np.quantile(speed[np.isfinite(speed)], MOST)) or 1.0

@@ -37,21 +37,21 @@ def plot_layers(
     Fixed maps after the last layer, to the data's units, are undone with it.
 
     Args:
-        flow: of layers: a `Chain`, a `Scan`, any of them inverted.
-        data: rows `(n, d)`; of more than 2,000 some are drawn.
-        condition: one condition, of a conditional flow.
-        classes: `(n,)`, by which the points are coloured; None colours them by their first column.
-        names: of the columns.
-        columns: positions of the two columns to draw; None draws the first two. Of more than two no grid is drawn.
-        figure: where to draw; None makes a figure.
-        random_state: of the choice of points.
+        flow: Flow of layers: a `Chain` or a `Scan`, inverted or not.
+        data: Rows `(n, d)`; if there are more than 2,000, some are drawn.
+        condition: One condition, for a conditional flow.
+        classes: Classes `(n,)` by which the points are coloured; None colours them by their first column.
+        names: Names of the columns.
+        columns: Positions of the two columns to draw; None draws the first two. With more than two no grid is drawn.
+        figure: Figure to draw in; None makes one.
+        random_state: Seed of the choice of points.
 
     Returns:
         The figure and its axes `(n_panels,)`, from data to latent.
 
     Raises:
-        ValueError: there is one column, or a shape does not fit.
-        TypeError: the flow is that of a velocity field, or no `Flow`.
+        ValueError: There is one column, or a shape does not fit.
+        TypeError: The flow is that of a velocity field, or no `Flow`.
     """
     evolution, dim = evolution_of("plot_layers", flow, condition)
     if evolution.continuous:
@@ -111,7 +111,7 @@ def _grid(rows: np.ndarray) -> np.ndarray:
 def _legend(figure: Any, classes: np.ndarray) -> None:
     from matplotlib.lines import Line2D
 
-    if len(classes) > len(CYCLE):  # colours repeat, and name nobody
+    if len(classes) > len(CYCLE):  # colours repeat and tell nothing
         return
     marks = [Line2D([], [], linestyle="none", marker="o", markersize=4, color=color) for color in CYCLE]
     words = [str(name) for name in classes]

@@ -15,8 +15,8 @@ def plot_overview(pages: Sequence[tuple[Callable[[Any], Any], float, float]], *,
     """Put drawings side by side: the first, which is the largest, on the left, the others above one another.
 
     Args:
-        pages: for each drawing a function of the sub-figure, and its width and height in inches.
-        title: above all.
+        pages: Drawings: each is a function of the sub-figure, with its width and height in inches.
+        title: Title above all drawings.
 
     Returns:
         The figure.

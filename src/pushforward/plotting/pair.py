@@ -47,19 +47,19 @@ def plot_pair(
     colours mix, where it is wrong one of them stands alone.
 
     Args:
-        data: `(n, d)`, or None.
-        samples: `(m, d)`, or None; at least one of the two is needed.
-        names: of the columns.
-        levels: for columns of categories, by position, the names of the levels 0, 1, ...; their points are spread a
-            little, so that they do not hide one another.
-        figure: where to draw; None makes a figure.
-        random_state: for the choice of points when there are more than can be told apart.
+        data: Rows `(n, d)` of the data, or None.
+        samples: Rows `(m, d)` of the model, or None; at least one of the two is needed.
+        names: Names of the columns.
+        levels: Names of the levels 0, 1, ... of columns of categories, by position; their points are spread a little,
+            so that they do not hide one another.
+        figure: Figure to draw in; None makes one.
+        random_state: Seed of the choice of points when there are more than can be told apart.
 
     Returns:
         The figure, and its axes `(d, d)`; those above the diagonal are None. The first 10 columns are drawn.
 
     Raises:
-        ValueError: shapes differ, or values are not finite.
+        ValueError: Shapes differ, or values are not finite.
     """
     sets = {}
     for label, color, values in (("data", BLUE, data), ("samples", ORANGE, samples)):
@@ -138,7 +138,7 @@ def _label(
     dim = len(ranges)
     for part, i in ((axis.xaxis, column), (axis.yaxis, row)):
         if i in levels:
-            if row == column and part is axis.yaxis:  # of a marginal it counts, and has no ticks
+            if row == column and part is axis.yaxis:  # a marginal counts rows along it, and has no ticks
                 continue
             _name_levels(part, levels[i], dim, upright=part is axis.yaxis)
             continue
@@ -181,7 +181,7 @@ def _remarks(sets: dict, ranges: list[tuple[float, float]], total: int, dim: int
 
 
 def _legend(figure: Any, axes: np.ndarray, sets: dict, dim: int, remarks: list[str]) -> None:
-    """In the empty half above the diagonal; with a single column there is none, and it goes above the axes."""
+    """Draw the legend in the empty half above the diagonal; with a single column it goes above the axes."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linestyle="none", marker="o", markersize=5, color=color) for color, _ in sets.values()]

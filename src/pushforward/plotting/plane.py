@@ -21,8 +21,8 @@ def evolution_of(what: str, flow: Any, condition: Any) -> tuple[Evolution, int]:
     """The evolution of a flow over vectors, and their length.
 
     Raises:
-        ValueError: its events are no vectors, or the condition does not fit.
-        TypeError: it is no flow.
+        ValueError: The events are no vectors, or the condition does not fit.
+        TypeError: The argument is no flow.
     """
     if not isinstance(flow, Flow):
         fix = "Of a fitted table take flow_, or draw the model folder with `pushforward plot`."
@@ -52,10 +52,10 @@ def drawn_states(evolution: Evolution, times: Any, random_state: int) -> np.ndar
 
 
 def spans(states: np.ndarray) -> list[tuple[float, float]]:
-    """For each coordinate the limits of an axis that shows states `(n_times, n, d)` at all times.
+    """The limits, for each coordinate, of an axis that shows states `(n_times, n, d)` at all times.
 
     Raises:
-        ValueError: at some time no state is finite.
+        ValueError: There is a time at which no state is finite.
     """
     found = []
     for i in range(states.shape[-1]):
@@ -74,10 +74,10 @@ def density_in(
     """The density at time `t` on a grid: `(n,)` of one axis, `(n_y, n_x)` of two, as images have it.
 
     Args:
-        evolution: of vectors of one or two coordinates.
-        t: time.
-        axes: the grid of each axis.
-        order: which coordinate each axis shows.
+        evolution: Evolution of vectors of one or two coordinates.
+        t: Time.
+        axes: Grid of each axis.
+        order: Coordinate that each axis shows.
     """
     points = np.stack([part.ravel() for part in np.meshgrid(*axes)], axis=1)
     density = np.exp(np.asarray(evolution.log_prob(t, points[:, np.argsort(order[: len(axes)])]), np.float64))
@@ -102,7 +102,7 @@ def draw_density(
 
 
 def shades() -> Any:
-    """From white to dark in the model's colour."""
+    """A colour map from white to dark in the model's colour."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("model", ["#FFFFFF", "#F7CFAE", ORANGE, "#5A2600"])
@@ -119,7 +119,7 @@ def names_for(what: str, names: Sequence[str] | None, dim: int) -> list[str]:
     """The names of the columns, `x0`, `x1`, ... for None.
 
     Raises:
-        ValueError: not as many as there are columns.
+        ValueError: There are more or fewer names than columns.
     """
     if names is not None and len(names) != dim:
         raise ValueError(f"{what}: expected {dim} names, one per column, got {len(names)}.")
@@ -130,7 +130,7 @@ def columns_for(what: str, columns: Sequence[int] | None, dim: int) -> tuple[int
     """The positions of the columns to draw, one or two.
 
     Raises:
-        ValueError: more or fewer, repeated, or not there.
+        ValueError: There are more or fewer than that, or one is repeated or does not exist.
     """
     chosen = tuple(range(min(dim, 2))) if columns is None else tuple(int(i) for i in columns)
     if len(chosen) not in (1, 2) or len(set(chosen)) < len(chosen) or not all(0 <= i < dim for i in chosen):

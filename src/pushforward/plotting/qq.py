@@ -28,16 +28,16 @@ def plot_qq(
     """Draw the quantiles of the latents against those of the base, per dimension and of the radius.
 
     Args:
-        latents: `flow.encode` of the data, `(n, d)`.
-        reference: draws from the base `(m, d)`; None means that the base is the standard normal, whose quantiles are
+        latents: Result `(n, d)` of `flow.encode` on the data.
+        reference: Draws from the base `(m, d)`; None means that the base is the standard normal, whose quantiles are
             known (for the radius, those of the chi distribution).
-        figure: where to draw; None makes a figure.
+        figure: Figure to draw in; None makes one.
 
     Returns:
         The figure, and its two axes: each dimension, and the radius.
 
     Raises:
-        ValueError: shapes differ, or values are not finite.
+        ValueError: Shapes differ, or values are not finite.
     """
     from scipy import stats
 
@@ -56,7 +56,7 @@ def plot_qq(
     def expected_radius(level: np.ndarray) -> np.ndarray:
         return stats.chi.ppf(level, dim) if draws is None else np.quantile(np.linalg.norm(draws, axis=1), level)
 
-    beta = stats.beta(ranks + 1, n - ranks)  # of the rank-th of n uniform numbers
+    beta = stats.beta(ranks + 1, n - ranks)  # the distribution of the rank-th of n uniform numbers
     band = [np.clip(beta.ppf(q), 1e-12, 1 - 1e-12) for q in ((1 - BAND) / 2, (1 + BAND) / 2)]
     with styled():
         figure = new_figure(figure, 7.4, 3.7)
@@ -88,7 +88,7 @@ def plot_qq(
 
 
 def _ranks(n: int) -> np.ndarray:
-    """Ranks to draw: all of few; of many, evenly spread, with every one of both tails."""
+    """The ranks to draw: all of them if they are few, else evenly spread ones and every rank of both tails."""
     if n <= MOST_QUANTILES:
         return np.arange(n)
     tail = np.arange(20)

@@ -117,7 +117,7 @@ def matrix(what: str, values: Any, names: Any = None) -> np.ndarray:
     """Values as a finite float64 matrix.
 
     Raises:
-        ValueError: another shape, or not finite.
+        ValueError: The values have another shape, or are not finite.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:

@@ -49,28 +49,29 @@ def plot_trajectories(
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     r"""Draw how a flow carries its base to the data, with the exact density $p_t$ on the way.
 
-    For one coordinate: flow lines $x(t)$ over $p_t(x)$, between the density of the base on the left and that of the
-    model on the right. For two: a panel for each of a few times, with $p_t$ and the trajectories so far. Of a flow of
-    layers time counts these. No estimate from samples: $\log p_t$ is that of `Evolution`, solved back to the base.
+    For one coordinate, they are flow lines $x(t)$ over $p_t(x)$, between the density of the base on the left and that
+    of the model on the right. For two, there is a panel for each of a few times, with $p_t$ and the trajectories so
+    far. In a flow of layers, time counts the layers. The density is no estimate from samples: $\log p_t$ is that of
+    `Evolution`, solved back to the base.
 
     Densities of some columns of many have no closed form, so of more than two columns one or two are drawn by
     trajectories and samples alone.
 
     Args:
-        flow: over vectors.
-        data: `(n, d)`, drawn at the last time; None draws none.
-        condition: one condition, of a conditional flow.
-        names: of the columns.
-        columns: positions of one or two columns to draw; None draws the first two.
-        times: of the panels; None takes five. One column is drawn at all times, and has none.
-        figure: where to draw; None makes a figure.
-        random_state: of the latents where the trajectories start.
+        flow: Flow over vectors.
+        data: Rows `(n, d)`, drawn at the last time; None draws none.
+        condition: One condition, for a conditional flow.
+        names: Names of the columns.
+        columns: Positions of one or two columns to draw; None draws the first two.
+        times: Times of the panels; None takes five. One column is drawn at all times, and takes none.
+        figure: Figure to draw in; None makes one.
+        random_state: Seed of the latents where the trajectories start.
 
     Returns:
-        The figure and its axes: `(n_panels,)`, of one column those of the base, the way and the model.
+        The figure and its axes `(n_panels,)`; for one column these are the base, the way and the model.
 
     Raises:
-        ValueError: the events are no vectors, a shape does not fit, or times are given for one column.
+        ValueError: The events are no vectors, a shape does not fit, or times are given for one column.
         TypeError: `flow` is no `Flow`.
     """
     evolution, dim = evolution_of("plot_trajectories", flow, condition)
@@ -141,7 +142,7 @@ def _line(
             _histogram(axis, states[place], edges, ORANGE, False)
         axis.set_title(title, loc="left", color=ORANGE)
         axis.set_xlabel("density")
-        axis.xaxis.set_major_locator(MaxNLocator(2, prune="lower"))  # 0 would touch the time's
+        axis.xaxis.set_major_locator(MaxNLocator(2, prune="lower"))  # a tick at 0 would touch that of the time axis
     if rows is not None:
         _histogram(right, rows[:, 0], edges, BLUE, True)
         right.set_title("data", loc="right", color=BLUE)
@@ -183,7 +184,7 @@ def _panels(
             axis.plot(*here[:LINES_OF_A_PLANE].T, linestyle="none", marker="o", markersize=2.2, color=LINE["color"])
         else:
             axis.plot(*here.T, color=ORANGE, **DOT)
-        # Layers leap: of those before the last the lines would cover all.
+        # Layers leap: lines through all of them would cover everything.
         lines = so_far if evolution.continuous else so_far[-2:]
         axis.plot(*np.moveaxis(lines[:, :LINES_OF_A_PLANE], -1, 0), **LINE)
         axis.set_title(name_of(evolution, float(t)), loc="left")

@@ -69,13 +69,13 @@ def check_bijection(
     """Hold a bijection to the laws: shapes, round trip, log-det, condition, keys, rows, gradients, saving, algebra.
 
     Args:
-        bijection: the accused.
-        key: a JAX key; all noise and all inputs follow from it.
-        laws: which; all by default.
-        **options: of `Trial`: special points, dtype, reach, and so on.
+        bijection: The bijection under test.
+        key: JAX key, from which all noise and all inputs follow.
+        laws: The laws to check; all by default.
+        **options: Arguments of `Trial`: special points, dtype, reach, and so on.
 
     Raises:
-        LawError: a law is broken; the message names law, bijection, input, figure and tolerance.
+        LawError: A law is broken; the message names law, bijection, input, figure and tolerance.
 
     Example:
         >>> import jax, pushforward as pf

@@ -68,16 +68,17 @@ def journeys(
     together, where the rows of `x` join after the inverse.
 
     Args:
-        params: stacked draws of the trainable leaves.
-        rest: the other leaves.
-        x: `(n, *in_shape)`.
-        y: `(m, *out_shape)`.
-        conditions: `(n + m, *cond_shape)`, or None.
-        keys: `(n + m,)`, or None.
+        params: Stacked draws of the trainable leaves.
+        rest: The other leaves.
+        x: Inputs `(n, *in_shape)`.
+        y: Outputs `(m, *out_shape)`.
+        conditions: Conditions `(n + m, *cond_shape)`, or None.
+        keys: JAX keys `(n + m,)`, or None.
 
     Returns:
-        By direction `image` and `log_det`; `back`, `again` and theirs if there is a way back; and the image of the
-        rows in another order, put back into the first (`shuffled`), and beside a first row of NaN (`beside_nan`).
+        For each direction: `image` and `log_det`; `back`, `again` and their log-determinants if there is a way back;
+        and the image of the rows in another order, put back into the first (`shuffled`), and beside a first row of NaN
+        (`beside_nan`).
     """
     n, total = len(x), len(x) + len(y)
     others = order(total)
@@ -159,15 +160,15 @@ def derivatives(
     mode, which gives the Jacobians again and all second derivatives.
 
     Args:
-        params: stacked draws of the trainable leaves.
-        rest: the other leaves.
-        inputs: by direction the rows.
-        other_key: a key that is not needed.
-        forward_mode: whether to differentiate by forward mode.
-        separate: whether to evaluate also without differentiating.
+        params: Stacked draws of the trainable leaves.
+        rest: The other leaves.
+        inputs: The rows of each direction.
+        other_key: A key that is not needed.
+        forward_mode: Whether to differentiate by forward mode, too.
+        separate: Whether to evaluate also without differentiating.
 
     Returns:
-        By direction:
+        For each direction:
         `jacobian`, `log_det_gradient`, `condition_jacobian` if conditional; `finite` and `nonzero` by draw, input and
         leaf (`finite` has the input as last leaf); `image`, `log_det`; with `forward_mode` the same by forward mode as
         `jacobian_forward`, `log_det_gradient_forward`, and `second`, the derivatives of the rows of `jacobian` and of

@@ -61,11 +61,11 @@ def ordinary_events(
     """Inputs for the laws of value, and a label for each.
 
     Args:
-        key: a JAX key.
-        shape: of one event.
-        dtype: of the events.
-        special: knots, bounds and the like; their neighbours are added.
-        domain: where the numbers may lie: draws are moved there, other values that lie elsewhere are left out.
+        key: JAX key.
+        shape: Shape of one event.
+        dtype: Type of the events.
+        special: Knots, bounds and the like; the next floats on both sides are added.
+        domain: Interval where the numbers may lie: draws are moved there, other values outside it are left out.
 
     Returns:
         Events `(n, *shape)`, and `n` labels.
@@ -99,12 +99,12 @@ def few_events(
     """Inputs for the core laws: draws, each followed by two neighbours on opposite sides; zero, a tail, a knot.
 
     Args:
-        key: a JAX key.
-        shape: of one event.
-        dtype: of the events.
-        special: knots, bounds and the like; the first is tried, with its neighbouring floats.
-        domain: where the numbers may lie.
-        step: from a draw to its neighbours, before they are moved into the domain.
+        key: JAX key.
+        shape: Shape of one event.
+        dtype: Type of the events.
+        special: Knots, bounds and the like; the first is tried, with its neighbouring floats.
+        domain: Interval where the numbers may lie.
+        step: Distance of a draw to its neighbours, before they are moved into the domain.
     """
     rng = generator(key)
     rows: list[np.ndarray] = []

@@ -26,8 +26,8 @@ Probe = Callable[[PRNGKeyArray], AbstractBijection]
 Make = Callable[[Probe], AbstractBijection]
 
 N_ROWS = 5
-EVALUATIONS = 7  # how many a probe's solve takes for each row
-TOO_LARGE = 1e3  # the solve of a row of such numbers fails
+EVALUATIONS = 7  # evaluations that a probe's solve takes for each row
+TOO_LARGE = 1e3  # a probe's solve fails for rows of such numbers
 STEPS = 2
 BINS = 2
 
@@ -62,13 +62,13 @@ def law_walk(make: Make, *, dim: int = 2, cond_dim: int | None = None) -> None:
     """A probe inside a composite is reached by summaries, checks, errors of solves, starts from data and changes.
 
     Args:
-        make: the composite around bijections that it makes with the function it is given, which takes a key and gives
+        make: The composite around bijections that it makes with the function it is given, which takes a key and gives
             a bijection of vectors of `dim` numbers with arrays of its own. It may call that under `eqx.filter_vmap`.
-        dim: the length of the vectors, 2 or more.
-        cond_dim: the length of the condition that these bijections take; None if they are to be unconditional.
+        dim: The length of the vectors, 2 or more.
+        cond_dim: The length of the condition that these bijections take; None if they are to be unconditional.
 
     Raises:
-        LawError: something does not reach a probe.
+        LawError: Something does not reach a probe.
 
     Example:
         >>> import jax, pushforward as pf
@@ -173,7 +173,7 @@ def _check_splines(
         lambda composite, x, condition: [one.values for one in walk_splines(composite, x, condition)[1]]
     )
     values = met(composite, x, condition)
-    # Of each probe the spline maps one coordinate.
+    # The spline of each probe maps one coordinate.
     _demand(sum(len(one) for one in values) == calls[0], name, "the check of splines")
 
 

@@ -14,9 +14,9 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.testing.evaluation import over_draws, pair
 from pushforward.testing.trial import LawError, Trial
 
-REACH_FLOOR = 1e-9  # of the largest entry: a smaller Jacobian entry counts as zero
+REACH_FLOOR = 1e-9  # a Jacobian entry below this share of the largest counts as zero
 LOST = 1e-2  # a round trip that ends farther away than this, relative to its start, has lost its input to rounding
-N_KEYS = 1024  # over which an unbiased log-determinant is averaged
+N_KEYS = 1024  # keys over which an unbiased log-determinant is averaged
 N_STANDARD_ERRORS = 4.0
 
 
@@ -24,7 +24,7 @@ def law_shapes(trial: Trial) -> None:
     """Law 1: shapes and dtypes are as declared, the log-det is a scalar per event, finite inputs give finite outputs.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law, bijection = "law_shapes", trial.bijection
     if np.prod(bijection.in_shape, dtype=int) != np.prod(bijection.out_shape, dtype=int):
@@ -53,12 +53,12 @@ def law_shapes(trial: Trial) -> None:
 def law_round_trip(trial: Trial) -> None:
     r"""Law 2: $g(f(x)) = x$ and $f(g(y)) = y$, both ways round.
 
-    Two figures, because an ill-conditioned map cannot return the input it never saw: the residual $f(x_r) - y$, and
-    $x_r - x$. Each is measured against its scale and the local conditioning: rounding $y$ moves $x_r$ by
-    $|J^{-1}||y|$, rounding $x_r$ moves $f(x_r)$ by $|J||x_r|$.
+    Two figures are checked, because an ill-conditioned map cannot return an input that it never saw: the residual
+    $f(x_r) - y$, and $x_r - x$. Each is measured against its scale and the local conditioning: rounding $y$ moves $x_r$
+    by $|J^{-1}||y|$, rounding $x_r$ moves $f(x_r)$ by $|J||x_r|$.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law = "law_round_trip"
     if len(trial.directions) < 2:
@@ -83,7 +83,7 @@ def law_log_det(trial: Trial) -> None:
     to `law_exactness`.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law = "law_log_det"
     if trial.traits.log_det == "unbiased":
@@ -104,7 +104,7 @@ def law_log_dets_cancel(trial: Trial) -> None:
     the way back then belongs to another point. There the law holds if the way back and the same way again cancel.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law = "law_log_dets_cancel"
     if len(trial.directions) < 2 or trial.traits.log_det == "unbiased":
@@ -119,10 +119,10 @@ def law_log_dets_cancel(trial: Trial) -> None:
 
 
 def law_value_only(trial: Trial) -> None:
-    """Law 5: `forward` and `inverse` give the value of the pair, but for the order in which a compiler rounds.
+    """Law 5: `forward` and `inverse` give the value of the pair, up to the order in which a compiler rounds.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     for direction in trial.directions:
         side = _as_vectors(_one_by_one(trial, direction))
@@ -134,11 +134,11 @@ def law_value_only(trial: Trial) -> None:
 def law_condition(trial: Trial) -> None:
     """Law 6: a condition has an effect iff `cond_shape` says so, and reaches every output; inputs reach theirs.
 
-    Judged on the non-zero pattern of the Jacobians, over all randomised draws and ordinary inputs. `Trial.reach` and
+    The non-zero pattern of the Jacobians is judged, over all randomised draws and ordinary inputs. `Trial.reach` and
     `Trial.condition_reach` say what should be reached.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law, bijection = "law_condition", trial.bijection
     for direction in trial.directions:
@@ -167,7 +167,7 @@ def law_exactness(trial: Trial) -> None:
     """Law 7: an `exact` log-det ignores the key; an `unbiased` one is right on average; a missing key raises.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law, bijection = "law_exactness", trial.bijection
     if trial.traits.log_det == "exact" and trial.traits.needs_key:
@@ -234,7 +234,7 @@ def _flat(trial: Trial, direction: str) -> dict[str, np.ndarray]:
 
 
 def _as_vectors(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """In float64, with events flattened; log-determinants stay scalars."""
+    """The arrays in float64, with events flattened; log-determinants stay scalars."""
     out = {name: array.astype(np.float64) for name, array in arrays.items()}
     return {name: a if name.endswith("log_det") else a.reshape(*a.shape[:2], -1) for name, a in out.items()}
 

@@ -27,20 +27,20 @@ from pushforward.testing.laws import reordering
 from pushforward.testing.trial import LawError, Trial, randomise
 
 QUADRATURE_TOLERANCE = 1e-3
-NORMAL_SHARE = 0.99  # of the normal that must lie in the domain for the law to apply
-GRID_POINTS = {1: 20_001, 2: 601}  # per dimension
+NORMAL_SHARE = 0.99  # the law applies if this share of the normal lies in the domain
+GRID_POINTS = {1: 20_001, 2: 601}  # points in each dimension
 GRID_REACH = 30.0  # the grid ends here; its points are dense near 0 and spread like sinh
 GRID_CHUNK = 32_768
-GRID_SCALE = 0.05  # of the noise on the parameters, at most: the grid must resolve the density
+GRID_SCALE = 0.05  # largest noise on the parameters: the grid must resolve the density
 
 
 def law_rows(trial: Trial) -> None:
     """Law 8: row i depends on row i alone: not on the order of its neighbours, nor on a NaN among them.
 
-    Nor on their number: a batch gives what the methods for one event give.
+    It does not depend on their number either: a batch gives what the methods for one event give.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law = "law_rows"
     for direction in trial.directions:
@@ -66,7 +66,7 @@ def law_gradients(trial: Trial) -> None:
     """Law 9: a finite gradient reaches every trainable leaf, also for inputs at 0, the bounds, 1e3, 1e30, denormals.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law = "law_gradients"
     params, _ = trial.draws
@@ -97,7 +97,7 @@ def law_compiles_once(trial: Trial) -> None:
     """Law 10: a second call traces and compiles nothing, with other parameters, other inputs, and built anew.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     others = {"with other parameters": trial.draw(min(2, trial.n_draws))}
     if trial.rebuilt is not None:
@@ -121,7 +121,7 @@ def law_save_load(trial: Trial) -> None:
     zeros for parameters.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law = "law_save_load"
     before = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -148,7 +148,7 @@ def law_traits(trial: Trial) -> None:
     """Law 12: `traits` is truthful: `absent` raises `NotImplementedError`, all else returns; only `iterative` loops.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law, bijection = "law_traits", trial.bijection
     if bijection.traits != bijection.traits or hash(bijection.traits) != hash(bijection.traits):
@@ -176,7 +176,7 @@ def law_algebra(trial: Trial) -> None:
     """Law 13: `Invert(Invert(b))`, `Invert(b)`, `Chain([b])` and `Chain([b, Invert(b)])` behave as algebra says.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law, bijection = "law_algebra", trial.bijection
     once, twice, alone = Invert(bijection), Invert(Invert(bijection)), Chain([bijection])
@@ -214,11 +214,12 @@ def law_algebra(trial: Trial) -> None:
 def law_integrates(trial: Trial) -> None:
     """Law 14: a standard normal pushed through the bijection has a density that integrates to 1 (D <= 2).
 
-    By the trapezoid rule on a grid over the data, so that a missing Jacobian, an image that is not the whole space (or
-    `domain_y`), and an inverse that is not one-to-one all show. Left out where a normal does not lie in `domain_x`.
+    The integral is a trapezoid rule on a grid over the data, so that a missing Jacobian, an image that is not the whole
+    space (or `domain_y`), and an inverse that is not one-to-one all show. The law is left out where a
+    normal does not lie in `domain_x`.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     size = int(np.prod(trial.bijection.out_shape, dtype=int))
     if size not in GRID_POINTS or "inverse" not in trial.directions or trial.traits.needs_key:
@@ -228,7 +229,7 @@ def law_integrates(trial: Trial) -> None:
         return
     u = np.linspace(-np.arcsinh(GRID_REACH), np.arcsinh(GRID_REACH), GRID_POINTS[size])
     points = into_domain(np.sinh(u), trial.domain_y)
-    weights = np.gradient(points)  # of the trapezoid rule, also where the points are moved into a domain
+    weights = np.gradient(points)  # weights of the trapezoid rule, also where the points are moved into a domain
     grid = np.stack(np.meshgrid(*[points] * size, indexing="ij"), axis=-1).reshape(-1, *trial.bijection.out_shape)
     weight = weights if size == 1 else np.outer(weights, weights).ravel()
     padding = -len(grid) % GRID_CHUNK

@@ -10,22 +10,22 @@ from scipy import stats
 
 from pushforward.testing.trial import LawError
 
-ALPHA = 1e-3  # of a false alarm per check, with a fixed seed: it fires on a bug or never
+ALPHA = 1e-3  # probability of a false alarm; with a fixed seed a check fails always or never
 
 
 def check_samples(samples: Any, cdf: Callable[[np.ndarray], np.ndarray], name: str, alpha: float = ALPHA) -> None:
-    """Kolmogorov-Smirnov: were these numbers drawn from `cdf`?
+    """Test by Kolmogorov and Smirnov whether these numbers were drawn from `cdf`.
 
     With 20,000 samples and the default level, a shift by 0.1 standard deviations is found with near certainty.
 
     Args:
-        samples: numbers, of any shape.
-        cdf: the distribution function they should have.
-        name: for the message.
-        alpha: how often a right sampler may fail.
+        samples: Numbers, of any shape.
+        cdf: Distribution function that they should have.
+        name: Name of the quantity, for the message.
+        alpha: Probability with which a right sampler may fail.
 
     Raises:
-        LawError: the p-value is below `alpha`.
+        LawError: The p-value is below `alpha`.
     """
     values = np.asarray(samples, np.float64).ravel()
     result: Any = stats.kstest(values, cdf)
@@ -37,16 +37,16 @@ def check_samples(samples: Any, cdf: Callable[[np.ndarray], np.ndarray], name: s
 
 
 def check_mean(values: Any, expected: float, name: str, standard_errors: float = 4.0) -> None:
-    """Is the mean of independent values within some standard errors of what it should be?
+    """Test whether the mean of independent values is within some standard errors of what it should be.
 
     Args:
-        values: independent numbers.
-        expected: their mean, if all is right.
-        name: for the message.
-        standard_errors: how many are allowed.
+        values: Independent numbers.
+        expected: Mean that they should have.
+        name: Name of the quantity, for the message.
+        standard_errors: Number of standard errors that are allowed.
 
     Raises:
-        LawError: the mean is further off, or not finite.
+        LawError: The mean is farther off, or not finite.
     """
     values = np.asarray(values, np.float64).ravel()
     error = values.std(ddof=1) / np.sqrt(len(values))

@@ -28,7 +28,7 @@ def law_transforms(trial: Trial) -> None:
     first derivatives. The derivatives of a random log-determinant, which may be other estimates, are not judged.
 
     Raises:
-        LawError: the bijection breaks it.
+        LawError: The bijection breaks the law.
     """
     law, trial = "law_transforms", trial.core
     if trial.no_forward_mode is not None:

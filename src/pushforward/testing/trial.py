@@ -40,9 +40,9 @@ class Tolerance:
     """How far a figure may be off, relative to its scale and conditioning.
 
     Args:
-        round_trip: of the residual $f(g(y)) - y$ and of $g(f(x)) - x$.
-        log_det: of a log-determinant, in nats.
-        eps: the distance of 1 to the next float.
+        round_trip: Tolerance of the residuals $f(g(y)) - y$ and $g(f(x)) - x$.
+        log_det: Tolerance of a log-determinant, in nats.
+        eps: The distance of 1 to the next float.
     """
 
     round_trip: float
@@ -65,9 +65,9 @@ def randomise(module: Tree, key: PRNGKeyArray, scale: float = 0.3) -> Tree:
     Key and module may be traced, as under `jax.jit` and `eqx.filter_vmap`; the numbers are the same.
 
     Args:
-        module: any Equinox module.
-        key: a JAX key.
-        scale: standard deviation of the noise.
+        module: Any Equinox module.
+        key: JAX key.
+        scale: Standard deviation of the noise.
     """
     params, rest = trainable(module)
     leaves, structure = jax.tree.flatten(params)
@@ -124,21 +124,21 @@ class Trial:
     bijection as it is, the others have noise on every trainable leaf.
 
     Args:
-        bijection: the accused.
-        key: a JAX key; all draws and inputs follow from it.
-        name: for the messages.
+        bijection: The bijection under test.
+        key: JAX key, from which all draws and inputs follow.
+        name: Name of the bijection, for messages.
         dtype: `jnp.float64` (which needs `jax_enable_x64`) or `jnp.float32`; arrays of the bijection are cast to it.
-        special_x: values where `forward` changes its formula (knots, bounds); tried with their neighbouring floats.
-        special_y: the same for `inverse`.
-        domain_x: open interval of the numbers that `forward` is tried with; None for all, an end may be infinite.
-        domain_y: the same for `inverse`; the density of `law_integrates` lives there.
-        reach: which outputs depend on which inputs, booleans `(out_size, in_size)`; None leaves it unchecked.
-        condition_reach: which outputs the condition reaches, booleans `(out_size,)`; None means every one.
-        unreached: paths of the trainable leaves that no gradient can reach, by design and for a reason.
-        n_draws: how many noisy parameter draws.
-        scale: standard deviation of that noise.
-        rebuild: the constructor, `key -> bijection`; the law of save and load builds its template with another key.
-        few: try a handful of inputs without extremes, which is what the core laws need in every run of a test-suite.
+        special_x: Values where `forward` changes its formula (knots, bounds); tried with their neighbouring floats.
+        special_y: The same for `inverse`.
+        domain_x: Open interval of the numbers that `forward` is tried with; None for all, an end may be infinite.
+        domain_y: The same for `inverse`; the density of `law_integrates` lives there.
+        reach: Which outputs depend on which inputs, booleans `(out_size, in_size)`; None leaves it unchecked.
+        condition_reach: Which outputs the condition reaches, booleans `(out_size,)`; None means every one.
+        unreached: Paths of the trainable leaves that no gradient can reach, by design and for a reason.
+        n_draws: Number of noisy parameter draws.
+        scale: Standard deviation of that noise.
+        rebuild: Constructor `key -> bijection`; the law of save and load builds its template with another key.
+        few: Whether to try only a handful of inputs without extremes, as the core laws do in every run of a test-suite.
 
     Example:
         >>> import jax, pushforward as pf
@@ -181,12 +181,12 @@ class Trial:
 
     @property
     def step(self) -> float:
-        """From an input of the core laws to its neighbours: small, but large beside the error of an iteration."""
+        """Distance of an input of the core laws to its neighbours, large beside the error of an iteration."""
         return 1e-4 if "iterative" in (self.traits.forward, self.traits.inverse) else 1e-5
 
     @cached_property
     def directions(self) -> tuple[str, ...]:
-        """Those of "forward" and "inverse" that are not absent."""
+        """The directions, "forward" and "inverse", that are not absent."""
         return tuple(d for d in ("forward", "inverse") if getattr(self.traits, d) != "absent")
 
     @cached_property
@@ -250,7 +250,7 @@ class Trial:
         rows = rng.standard_normal((n, *self.bijection.cond_shape))
         for start in (0, len(self.events("forward"))) if self.few else ():
             for draw in range(start, min(start + 3 * N_FEW, n), 3):
-                rows[draw + 1 : draw + 3] = rows[draw]  # of its neighbours, which differ in nothing else
+                rows[draw + 1 : draw + 3] = rows[draw]  # neighbours share the condition
         return jnp.asarray(rows, self.dtype)
 
     def keys(self, n: int) -> PRNGKeyArray | None:
@@ -302,14 +302,14 @@ class Trial:
         """Raise unless `error <= tolerance` at every draw, input and element; NaN is no excuse.
 
         Args:
-            law: its name.
-            direction: "forward" or "inverse".
-            error: array `(draw, input, ...)`.
-            tolerance: array that broadcasts against it.
-            figure: what the error is the error of.
+            law: Name of the law.
+            direction: The direction, "forward" or "inverse".
+            error: Errors `(draw, input, ...)`.
+            tolerance: Tolerances that broadcast against the errors.
+            figure: The quantity that has the error, for the message.
 
         Raises:
-            LawError: with the worst offender.
+            LawError: A figure exceeds its tolerance; the message names the worst.
         """
         error, tolerance = np.broadcast_arrays(np.asarray(error, float), np.asarray(tolerance, float))
         bad = ~(error <= tolerance)

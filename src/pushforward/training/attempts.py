@@ -26,10 +26,10 @@ class Search(NamedTuple):
     """Where the search for bad rows is; places in the batch.
 
     Attributes:
-        tries: attempts before this one.
-        low: the rows before this place are known to be good, but for those left out.
-        high: the rows before this place are known to hold a bad one, during a search.
-        probe: the rows before this place take part; all of them but during a search.
+        tries: Number of attempts before this one.
+        low: The rows before this place are known to be good, except those left out.
+        high: The rows before this place are known to hold a bad one, during a search.
+        probe: The rows before this place take part; without a search, all rows do.
     """
 
     tries: Any
@@ -42,8 +42,8 @@ class Attempt(eqx.Module):
     """One attempt at a step.
 
     Attributes:
-        out: `(size,)`, the rows that are left out.
-        search: where the search for others is.
+        out: Flags `(size,)` of the rows that are left out.
+        search: Where the search for other bad rows is.
     """
 
     out: Array
@@ -61,8 +61,8 @@ class Attempt(eqx.Module):
         of a row out of the gradient.
 
         Args:
-            rows: places of the batch's rows in the table.
-            counts: which of them are no filling.
+            rows: Places of the batch's rows in the table.
+            counts: Which of them are no filling.
         """
         search = self.search.named
         active = counts & ~self.out & (jnp.arange(rows.shape[0]) < search.probe)
@@ -73,13 +73,13 @@ class Attempt(eqx.Module):
         """The next attempt, whether this one made the step, and whether the step is over, made or not.
 
         Args:
-            counts: which rows are no filling.
-            losses: the loss of each row.
-            ok: whether the loss and the gradient of this attempt are finite.
+            counts: Which rows are no filling.
+            losses: The loss of each row.
+            ok: Whether the loss and the gradient of this attempt are finite.
         """
         size, at = self.out.shape[0], self.search.named
         whole = at.probe == size
-        ok = ok | ~jnp.any(counts & ~self.out & (jnp.arange(size) < at.probe))  # of no rows nothing is bad
+        ok = ok | ~jnp.any(counts & ~self.out & (jnp.arange(size) < at.probe))  # without rows nothing is bad
         made = whole & ok
         wild = whole & counts & ~self.out & ~jnp.isfinite(losses)
         # The second attempt is made in any case: a row that only fills the batch may have spoilt the first.

@@ -58,11 +58,11 @@ def batch_rows(order: Array, position: Any, n: Any, n_steps: Any, size: int) -> 
     The `n` rows are dealt to `n_steps` batches whose sizes differ by one at most; `size` is the compiled shape.
 
     Args:
-        order: the epoch's order `(n_padded,)`.
+        order: The epoch's order `(n_padded,)`.
         position: 0 to `n_steps - 1`.
-        n: rows in the epoch.
-        n_steps: batches in the epoch.
-        size: the static number of rows, at least `ceil(n / n_steps)`.
+        n: Rows in the epoch.
+        n_steps: Batches in the epoch.
+        size: The static number of rows, at least `ceil(n / n_steps)`.
 
     Shapes:
         `(size,), (size,)`

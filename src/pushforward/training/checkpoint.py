@@ -40,9 +40,9 @@ STATE, RECORD = "state.safetensors", "record.json"
 FORMAT, FORMAT_VERSION = "pushforward checkpoint", 1
 KEEP = 2  # commits: the newest, and the one before it, should the newest be damaged
 MAX_RECORD = 2**20  # bytes
-HEADER_BYTES = (2**16, 2**9)  # of the arrays' file at most: in all, and for each array
+HEADER_BYTES = (2**16, 2**9)  # largest header of the arrays' file: in all, and for each array
 COMMIT = re.compile(r"commit-\d{8}")
-UNFINISHED = re.compile(r"\.commit-\d{8}\.[a-z0-9_]{8}")  # by a writer that was killed
+UNFINISHED = re.compile(r"\.commit-\d{8}\.[a-z0-9_]{8}")  # a commit that was not finished
 DTYPES = (
     "bool",
     "float16",
@@ -61,11 +61,12 @@ class Checkpoints:
     """The checkpoints of one fit in a folder.
 
     Args:
-        where: the folder, the time between two commits, and whether to go on from a checkpoint that is there.
+        where: Option with the folder, the time between two commits, and whether to go on from a checkpoint that is
+            there.
 
     Raises:
-        FileExistsError: the folder holds checkpoints and `resume` is False.
-        OSError: there is no such folder and it cannot be made, or it is not one, or nothing can be written there.
+        FileExistsError: The folder holds checkpoints and `resume` is False.
+        OSError: The folder cannot be made, is no folder, or cannot be written to.
     """
 
     def __init__(self, where: Checkpoint):
@@ -93,10 +94,10 @@ class Checkpoints:
         return time.perf_counter() - self.committed_at >= self.seconds
 
     def commit(self, reached: Reached) -> None:
-        """Write a checkpoint. One that cannot be written, for the disk is full, leaves the older ones; it warns once.
+        """Write a checkpoint. A failure, such as a full disk, leaves the older ones and warns once.
 
         Args:
-            reached: all of it is written.
+            reached: State to write.
         """
         try:
             self._commit(reached)
@@ -139,13 +140,13 @@ class Checkpoints:
         """The newest checkpoint that is whole, if there is one.
 
         Args:
-            template: the state that the fit would start with; shapes and dtypes must be its.
-            plan: of the fit.
+            template: The state that the fit would start with; shapes and dtypes must agree with it.
+            plan: Plan of the fit.
 
         Raises:
-            ValueError: the checkpoint is of another fit; the error names what differs.
-            TypeError: an array of the state has a dtype that a checkpoint cannot hold.
-            UntrustedModelError: there are checkpoints, and every one is damaged.
+            ValueError: The checkpoint is of another fit; the error names what differs.
+            TypeError: An array of the state has a dtype that a checkpoint cannot hold.
+            UntrustedModelError: There are checkpoints, and every one is damaged.
         """
         foreign = {str(array.dtype) for array in _named(template).values()} - set(DTYPES)
         if foreign:
@@ -169,7 +170,7 @@ class Checkpoints:
         return None
 
     def _read(self, path: Path, template: FitState, plan: Plan) -> Reached:
-        """One checkpoint; see `restore`."""
+        """Read one checkpoint; see `restore`."""
         wanted = _named(template)
         max_rows = int(plan.total_steps) // int(plan.steps_per_round) + 2
         header, per_array = HEADER_BYTES
@@ -212,11 +213,11 @@ def remove_checkpoint(folder: str | os.PathLike) -> None:
     """Delete a checkpoint folder, for instance after its fit has ended and the model is saved.
 
     Args:
-        folder: the folder that was given to `fit` in `Checkpoint(folder)`. A path of anything else is refused.
+        folder: The folder that was given to `fit` in `Checkpoint(folder)`. Any other path is refused.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        FileExistsError: it holds something that is no part of a checkpoint; nothing is deleted.
+        FileNotFoundError: There is no such folder.
+        FileExistsError: The folder holds something that is no part of a checkpoint; nothing is deleted.
 
     Example:
         >>> import jax, pathlib, tempfile, pushforward as pf

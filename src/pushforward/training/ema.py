@@ -13,10 +13,10 @@ def ema_update(average: Array, value: Array, n: Array, decay: Array) -> Array:
     The warm-up lets the average forget the initial weights: after `n` updates it spans about `n / 9` of them.
 
     Args:
-        average: the average so far.
-        value: the new value.
-        n: updates so far.
-        decay: the largest decay, in [0, 1); 0 follows the value.
+        average: The average so far.
+        value: The new value.
+        n: Updates so far.
+        decay: The largest decay, in [0, 1); 0 follows the value.
     """
     warm = jnp.minimum(decay, (1.0 + n) / (10.0 + n)).astype(average.dtype)
     return average + (1 - warm) * (value - average)

@@ -1,4 +1,4 @@
-"""What tells one fit from another: a checkpoint belongs to the fit that has the same fingerprint, and to no other."""
+"""The fingerprint of a fit: a checkpoint belongs to the fit that has the same fingerprint, and to no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pushforward._types import PRNGKeyArray, is_array
 from pushforward.training.plan import Plan, settings
 from pushforward.training.rows import Table
 
-# The parts, as an error names them.
+# The parts of a fingerprint, in the words of an error.
 PARTS = {
     "data": "the data (rows, conditions, weights, held-out rows or preprocessing)",
     "flow": "the flow (its structure, or the numbers it starts from)",
@@ -26,7 +26,7 @@ PARTS = {
     "key": "the key",
     "versions": "the versions",
 }
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object without a repr: another in each process
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # the repr of an object without one of its own differs between processes
 
 
 def fingerprint(
@@ -40,13 +40,13 @@ def fingerprint(
     """Everything that the numbers of a fit depend on, in hashes, and in words where these are short.
 
     Args:
-        parts: by name, the `flow` as it was passed to `fit`, the `objective`, the `optimizer`, the `schedule` and the
+        parts: By name: the `flow` as it was passed to `fit`, the `objective`, the `optimizer`, the `schedule` and the
             bijection of `preprocess`, or None.
-        tables: the training rows, prepared, and the held-out rows, or None.
-        plan: the numbers that steer the fit.
-        key: the key of the fit.
-        vector: the numbers that are trained.
-        x64: whether JAX computes in float64 where the types leave it the choice.
+        tables: The prepared training rows, and the held-out rows or None.
+        plan: The numbers that steer the fit.
+        key: The key of the fit.
+        vector: The numbers that are trained.
+        x64: Whether JAX computes in float64 where the types leave it the choice.
 
     Returns:
         The `PARTS` by name: a hash or a key as a string, or a table of strings.

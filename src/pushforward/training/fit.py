@@ -31,7 +31,7 @@ from pushforward.training.state import CONVERGED, DIVERGED, OUT_OF_TIME, RUNNING
 from pushforward.training.tracking import Trackers
 from pushforward.training.units import in_data_units
 
-MAX_JUDGED = 5000  # held-out rows whose log-densities end a fit by another objective
+MAX_JUDGED = 5000  # held-out rows at most whose log-density is computed after a fit by another objective
 
 
 def fit(
@@ -60,44 +60,44 @@ def fit(
 
     With `Checkpoint(folder)` among the options, a fit that was stopped or killed at any moment goes on with
     `Checkpoint(folder, resume=True)` from its last commit, and ends with the same weights bit for bit on the same kind
-    of machine, and the same history but for the seconds. Only under `max_seconds` does the clock bend the numbers: the
-    time of the commit is restored, and that between the commit and the end of the process is not counted. Ctrl-C and
-    SIGTERM (in the main thread) stop a fit, commit, and give the best weights so far, with the status `"interrupted"`.
-    A fit that ends by itself leaves its folder, so that nothing is lost before its result is saved; then
-    `training.remove_checkpoint` deletes it.
+    of machine, and the same history except for the seconds. Only under `max_seconds` does the clock bend the numbers:
+    the time of the commit is restored, and that between the commit and the end of the process is not counted. Ctrl-C
+    and SIGTERM (in the main thread) stop a fit, commit, and give the best weights so far, with the status
+    `"interrupted"`. A fit that ends by itself leaves its folder, so that nothing is lost before its result is saved;
+    then `training.remove_checkpoint` deletes it.
 
     Args:
-        flow: the model to start from; it is not changed.
-        x: rows `(n, *event_shape)`, finite numbers; None for an objective that needs none, such as
+        flow: The model to start from; it is not changed.
+        x: Rows `(n, *event_shape)` of finite numbers; None for an objective that needs none, such as
             `objectives.ReverseKL`. An epoch then is 50 steps, or for a conditional flow a pass over the conditions.
-        key: a JAX key: decides the held-out rows, the order of the rows, and what the objective draws.
-        condition: `(n, *cond_shape)` for a conditional flow.
-        weights: `(n,)`, not negative; a weight of 2 counts as the row twice, in validation too.
-        validation: a fraction of the rows to hold out (at most 20,000 rows), the held-out rows themselves, as `x` or
+        key: JAX key, which decides the held-out rows, the order of the rows, and the draws of the objective.
+        condition: Conditions `(n, *cond_shape)` for a conditional flow.
+        weights: Weights `(n,)`, not negative; a weight of 2 counts as the row twice, in validation too.
+        validation: A fraction of the rows to hold out (at most 20,000 rows), the held-out rows themselves, as `x` or
             `(x, condition)`, or None to hold out nothing: training then runs its whole schedule.
-        objective: what to minimise. None is what the flow is made for (`objectives.natural_objective`): maximum
-            likelihood, but for fields on a path `FlowMatching()` or `DenoisingScoreMatching()`. Of an objective that is
-            no log-density the columns `train_nats` and `held_out_nats` of the history are minus the loss, early
-            stopping goes by it, and the verdict's held-out log-density is computed once, at the end.
+        objective: Objective to minimise. None is the one that the flow is made for (`objectives.natural_objective`):
+            maximum likelihood, but for fields on a path `FlowMatching()` or `DenoisingScoreMatching()`. For an
+            objective that is no log-density, the columns `train_nats` and `held_out_nats` of the history are minus the
+            loss, early stopping goes by it, and the verdict's held-out log-density is computed once, at the end.
         optimizer: `training.Adam(learning_rate, ...)`, or any optax transformation, such as `optax.adamw(1e-3)`, whose
             updates are then added as they are. It sees the trainable numbers as one vector. None is `Adam()`.
-        schedule: a function from the number of a step to a learning rate, such as an optax schedule. It takes the place
+        schedule: Function from the number of a step to a learning rate, such as an optax schedule. It takes the place
             of Adam's rate, warm-up and cosine, and multiplies the updates of an optax transformation.
-        max_epochs: passes over the rows of the whole schedule; None chooses by the number of rows, six times as many
-            where a step solves nothing (flow matching, denoising score matching).
-        progress: `"auto"` shows a bar on a terminal and a line every ten seconds elsewhere, False shows nothing, True
-            writes the verdict in any case.
-        options: one or several of `training.Stopping(max_seconds, patience)`, `training.Steps(batch_size, ema)`,
+        max_epochs: Number of passes over the rows in the whole schedule; None chooses by the number of rows, six times
+            as many where a step solves nothing (flow matching, denoising score matching).
+        progress: How to show progress: `"auto"` shows a bar on a terminal and a line every ten seconds elsewhere, False
+            shows nothing, True writes the verdict in any case.
+        options: One or more of `training.Stopping(max_seconds, patience)`, `training.Steps(batch_size, ema)`,
             `training.Preprocess(bijection)`, `training.Checkpoint(folder, seconds, resume)` and
             `training.Reporting(callback, tracker)`.
 
     Raises:
-        ValueError: a shape or number does not fit, the rows hold NaN or infinity, or the checkpoint is of another fit
+        ValueError: A shape or number does not fit, the rows hold NaN or infinity, or the checkpoint is of another fit
             (the error names what differs).
-        TypeError: something is of the wrong kind.
-        FileExistsError: the checkpoint's folder holds checkpoints and `resume` is False.
-        UntrustedModelError: every checkpoint in the folder is damaged.
-        FitError: training diverged and five rewinds did not help, or no step, or no held-out score, was ever finite;
+        TypeError: An argument is of the wrong kind.
+        FileExistsError: The checkpoint's folder holds checkpoints and `resume` is False.
+        UntrustedModelError: Every checkpoint in the folder is damaged.
+        FitError: Training diverged and five rewinds did not help, or no step, or no held-out score, was ever finite;
             weights that are not finite are never returned.
 
     Example:
@@ -172,7 +172,7 @@ def finish(loop: Loop, prepared: Prepared, preprocess: AbstractBijection | None)
     """The result of a fit whose last device call was sent.
 
     Raises:
-        FitError: the fit diverged, or nothing of it was ever finite.
+        FitError: The fit diverged, or nothing of it was ever finite.
     """
     state, plan = jax.device_get(loop.reached.state), prepared.problem.plan
     at, scores, tally = state.counters.named, state.scores.named, state.tally.named

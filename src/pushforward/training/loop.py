@@ -30,19 +30,19 @@ from pushforward.training.step import all_finite, descend, make_loss, select
 from pushforward.training.tracking import Trackers
 
 HISTORY_ROWS = 64  # validations per device call at most; the host sizes its calls to stay below
-CALL_SECONDS = 0.5  # what one device call should last: long against its overhead, short for whoever waits
-FIRST_STEPS = 10  # of the first call, which measures the speed
+CALL_SECONDS = 0.5  # seconds that one device call should last: long against its overhead, short for whoever waits
+FIRST_STEPS = 10  # steps of the call that measures the speed
 GROWTH = 16  # a call has at most this many times the steps of the one before
 
 
 class Call(eqx.Module):
-    """What the host says to one device call.
+    """The orders of the host for one device call.
 
     Attributes:
-        n_steps: how many steps to run at most.
-        elapsed: seconds of the fit so far, as expected at its start.
-        step_seconds: seconds per step, as measured.
-        last: whether the time is up after it.
+        n_steps: Largest number of steps to run.
+        elapsed: Seconds of the fit so far, as expected at its start.
+        step_seconds: Seconds per step, as measured.
+        last: Whether the time is up after this call.
     """
 
     n_steps: Any
@@ -68,13 +68,13 @@ class Real(NamedTuple):
 
 
 class Report(eqx.Module):
-    """What one device call tells the host: a few numbers, and the validations it made.
+    """The report of one device call to the host: a few numbers, and the validations it made.
 
     Attributes:
-        n: number of validations; as many rows of the columns are filled.
-        whole: `(HISTORY_ROWS, 3)`, a `Whole` per row.
-        real: `(HISTORY_ROWS, 3)`, a `Real` per row.
-        counters: those of the state at the end.
+        n: Number of validations, which is the number of rows that are filled.
+        whole: Array `(HISTORY_ROWS, 3)`, a `Whole` per row.
+        real: Array `(HISTORY_ROWS, 3)`, a `Real` per row.
+        counters: Counters of the state at the end.
     """
 
     n: Array
@@ -88,8 +88,8 @@ def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report
     """Train for `call.n_steps` steps or until the status is no longer `RUNNING`.
 
     Rows are visited in the order of `epoch_order`; every `plan.steps_per_round` steps the averaged weights are scored
-    on the held-out rows, and kept if they are the best. Nothing here depends on how the steps are cut into calls, but
-    for the learning rate under a time budget.
+    on the held-out rows, and kept if they are the best. Nothing here depends on how the steps are cut into calls,
+    except the learning rate under a time budget.
     """
     plan, data = problem.plan, problem.rows
     start = state.counters.named.step
@@ -189,21 +189,21 @@ class Sent(NamedTuple):
 class Loop:
     """The host's side of a fit: it sizes the device calls, keeps the history, and watches the clock.
 
-    Used as `with loop: for state, call in loop.calls(): loop.take(*run(state, problem, call))`. An interrupt, by
-    Ctrl-C, by the callback or by SIGTERM, comes between any two bytecodes and ends the `with`. What it finds is whole:
-    `reached` is replaced in one assignment, and a state is never donated to a call.
+    The loop is used as `with loop: for state, call in loop.calls(): loop.take(*run(state, problem, call))`. An
+    interrupt, by Ctrl-C, by the callback or by SIGTERM, comes between any two bytecodes and ends the `with`. What it
+    finds is whole: `reached` is replaced in one assignment, and a state is never donated to a call.
 
     Args:
-        prepared: the fit.
-        reached: where it begins: at its start, or where a checkpoint was written.
-        start: the time on the clock at which it began, or would have begun if it had never stopped.
-        display: shows progress.
-        reporting: the callback.
-        trackers: told of each new row of the history.
-        checkpoints: where to commit to, or None.
+        prepared: The prepared fit.
+        reached: Where the fit begins: at its start, or where a checkpoint was written.
+        start: Time on the clock at which the fit began, or would have begun if it had never stopped.
+        display: Display of the progress.
+        reporting: Option with the callback.
+        trackers: Trackers, which are told of each new row of the history.
+        checkpoints: Checkpoints of the fit, or None.
 
     Attributes:
-        interrupted: whether the fit was.
+        interrupted: Whether the fit was interrupted.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Loop:
         self.stop = StopOnTerm(checkpoints is not None)
         self.interrupted = False
         self.unread: tuple[Sent, ...] = ()
-        self.sent = reached.step  # steps asked for
+        self.sent = reached.step  # number of steps that were asked for
         self.tracked = len(reached.rows)  # rows that the trackers know
         self.call_steps = 0  # steps of the last call
         self.call_last = False  # whether the time is up after it

@@ -1,4 +1,4 @@
-"""What `fit` can be told beside its arguments: small objects, each with its own checks."""
+"""Options of `fit` beside its arguments: small objects, each with its own checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pushforward._checks import check_int, check_number, message
 from pushforward.bijections.base import AbstractBijection
 from pushforward.training.tracking import AbstractTracker
 
-Schedule = Callable[[Any], Any]  # from the number of a step to its learning rate
+Schedule = Callable[[Any], Any]  # a function from the number of a step to its learning rate
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,15 @@ class Adam:
     Its learning rate rises in a warm-up, and falls to zero by a cosine.
 
     Args:
-        learning_rate: the rate at the top of the schedule; None takes what measurement chose for the objective.
-        weight_decay: decoupled, as in AdamW, of arrays with two axes or more: locations, scales and other vectors are
-            left alone, for it would pull an estimate to zero. None takes what measurement chose for the objective.
-        clip_norm: the global norm to which gradients are clipped, None for no clipping.
-        warmup: steps of the linear warm-up; None is 3 % of the schedule, and 500 at most.
+        learning_rate: Learning rate at the top of the schedule; None takes what measurement chose for the objective.
+        weight_decay: Decoupled weight decay, as in AdamW, of arrays with two axes or more. Locations, scales and other
+            vectors are left alone, for decay would pull an estimate to zero. None takes what measurement chose for the
+            objective.
+        clip_norm: Global norm to which gradients are clipped; None for no clipping.
+        warmup: Number of steps of the linear warm-up; None is 3 % of the schedule, and 500 at most.
 
     Raises:
-        ValueError: a number lies outside its range.
+        ValueError: A number lies outside its range.
 
     Source:
         Adam: Kingma, Ba, 2015, arXiv 1412.6980. Decoupled decay: Loshchilov, Hutter, 2019, arXiv 1711.05101.
@@ -58,11 +59,11 @@ class Stopping:
     """When a fit ends before its last epoch.
 
     Args:
-        max_seconds: the wall-clock budget, compilation included; the schedule shrinks to fit it. None sets none.
-        patience: epochs without a rise of the held-out score before stopping (and 400 steps at least).
+        max_seconds: Wall-clock budget, compilation included; the schedule shrinks to fit it. None sets no budget.
+        patience: Number of epochs (400 steps at least) without a rise of the held-out score after which the fit stops.
 
     Raises:
-        ValueError: a number lies outside its range.
+        ValueError: A number lies outside its range.
     """
 
     max_seconds: float | None = None
@@ -76,15 +77,16 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Steps:
-    """What one step takes, and what is made of the weights of many.
+    """The rows of one step, and the average of the weights over many.
 
     Args:
-        batch_size: rows per step at most; the batches of an epoch are of equal size to within a row. None is 256.
-        ema: the decay of the exponential moving average of the weights, in [0, 1). The average is what is scored and
+        batch_size: Largest number of rows per step; the batches of an epoch are of equal size to within a row. None is
+            256.
+        ema: Decay of the exponential moving average of the weights, in [0, 1). The average is what is scored and
             returned; 0 scores and returns the weights themselves.
 
     Raises:
-        ValueError: a number lies outside its range.
+        ValueError: A number lies outside its range.
     """
 
     batch_size: int | None = None
@@ -104,7 +106,7 @@ class Preprocess:
     every log-density is in the data's units.
 
     Args:
-        bijection: from the flow's events to the data.
+        bijection: Bijection from the flow's events to the data.
     """
 
     bijection: AbstractBijection
@@ -120,11 +122,12 @@ class Checkpoint:
     """Where a fit writes what a later process needs in order to go on with it.
 
     Args:
-        folder: it is made if there is none; safetensors and JSON, the last two commits are kept. The first is committed
-            before the first step. A commit that fails, as for a full disk, warns once and leaves the older ones.
-        seconds: the time between two commits; each copies the state (seven times the weights) to the host and to the
+        folder: Folder of safetensors and JSON files, which is made if there is none. The last two commits are kept; the
+            first is written before the first step. A commit that fails, as for a full disk, warns once and leaves the
+            older ones.
+        seconds: Seconds between two commits; each copies the state (seven times the weights) to the host and to the
             disk, between device calls.
-        resume: whether to go on from the newest whole checkpoint of the folder; if there is none, the fit starts anew.
+        resume: Whether to go on from the newest whole checkpoint of the folder; if there is none, the fit starts anew.
             The call must be the same as that of the fit that was stopped, data and key included.
 
     Raises:
@@ -144,9 +147,9 @@ class Reporting:
     """Who is told of each new row of the history.
 
     Args:
-        callback: called with each new row, a dict. Raise KeyboardInterrupt in it to stop and keep the best weights. A
-            resumed fit calls it for new rows alone.
-        tracker: one tracker or several, such as `training.JsonLines(path)`.
+        callback: Function that is called with each new row, a dict. Raise KeyboardInterrupt in it to stop and keep the
+            best weights. A resumed fit calls it for new rows alone.
+        tracker: One tracker or several, such as `training.JsonLines(path)`.
     """
 
     callback: Callable[[dict[str, float]], None] | None = None
@@ -158,7 +161,7 @@ Option = Stopping | Steps | Preprocess | Checkpoint | Reporting
 
 @dataclass(frozen=True)
 class Options:
-    """One option of each kind; those that the user did not give are as they come."""
+    """One option of each kind, with the defaults of those that the user did not give."""
 
     stopping: Stopping = field(default_factory=Stopping)
     steps: Steps = field(default_factory=Steps)
@@ -171,11 +174,11 @@ def collect(options: Option | Sequence[Option] | None) -> Options:
     """The options by kind.
 
     Args:
-        options: one, several, or None.
+        options: One option, several, or None.
 
     Raises:
-        TypeError: one is of no known kind.
-        ValueError: two are of one kind.
+        TypeError: An option is of no known kind.
+        ValueError: Two options are of one kind.
     """
     places: dict[type, str] = {
         Stopping: "stopping",
@@ -202,8 +205,8 @@ def check_optimizer(optimizer: Any, schedule: Any) -> Adam | optax.GradientTrans
     """The optimiser of a fit; `Adam()` where the user chose none.
 
     Raises:
-        TypeError: it is no optimiser, or the schedule no function.
-        ValueError: the learning rate is given twice.
+        TypeError: The optimiser is none, or the schedule is no function.
+        ValueError: The learning rate is given twice.
     """
     optimizer = Adam() if optimizer is None else optimizer
     if not isinstance(optimizer, Adam | optax.GradientTransformation):

@@ -65,7 +65,7 @@ def first_moments(optimizer: Adam | optax.GradientTransformation, plan: Plan, ve
     """The optimiser's state before the first step, on the host.
 
     Raises:
-        TypeError: the state holds something else than numbers.
+        TypeError: The state holds something else than numbers.
     """
     if isinstance(optimizer, Adam):  # all zeros; nothing has to be compiled for it
         shapes = jax.eval_shape(adam(plan, plan.weight_decay).init, vector)

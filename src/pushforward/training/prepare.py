@@ -1,4 +1,4 @@
-"""From the arguments of `fit` to everything that its program takes: the one beginning of a fit and of its rehearsal."""
+"""Arguments of `fit` become all that its program takes: a fit and its rehearsal begin in the same way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pushforward.training.plan import Plan, first_moments, make_plan
 from pushforward.training.rows import SCORE_CHUNK, Rows, Table, conditions, read, split
 from pushforward.training.state import FitState, FlatModel
 
-EPOCH_STEPS = 50  # of a fit without data
+EPOCH_STEPS = 50  # steps in an epoch of a fit without data
 INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
 
 
@@ -40,7 +40,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Choices:
-    """How to train, as the user says it."""
+    """The user's choices of how to train."""
 
     objective: AbstractObjective | None = None
     optimizer: Adam | optax.GradientTransformation = field(default_factory=Adam)
@@ -50,18 +50,18 @@ class Choices:
 
 
 class Problem(eqx.Module):
-    """What the program of a fit takes and does not change.
+    """The inputs of a fit's program that do not change.
 
     Attributes:
-        model: the flow without its trainable numbers.
-        objective: what to minimise.
-        optimizer: an optax transformation; None is `Adam`, whose numbers are the plan's.
-        schedule: from a step to its rate; None is warm-up and cosine for `Adam`, and 1 for others.
-        rows: the training rows on the device.
-        held_out: the held-out rows, or None.
-        plan: the numbers that steer the fit.
-        decay: the weight decay of each trained number, or None for another optimiser than `Adam`.
-        seeds: of the rows' order, of the steps and of the validations.
+        model: The flow without its trainable numbers.
+        objective: Objective to minimise.
+        optimizer: An optax transformation; None is `Adam`, whose numbers are the plan's.
+        schedule: Function from a step to its rate; None is warm-up and cosine for `Adam`, and 1 for others.
+        rows: The training rows on the device.
+        held_out: The held-out rows, or None.
+        plan: The numbers that steer the fit.
+        decay: The weight decay of each trained number, or None for another optimiser than `Adam`.
+        seeds: Seeds of the rows' order, of the steps and of the validations.
     """
 
     model: FlatModel
@@ -80,13 +80,13 @@ class Prepared:
     """A fit before its first step.
 
     Attributes:
-        problem: what does not change.
-        state: what does, on the host.
-        offsets: what to add to the training and to the held-out scores to have them in the data's units.
-        judged_by: the held-out rows whose log-density ends a fit whose loss is none.
-        n_parameters: how many numbers are trained.
-        x64: whether the program computes in float64 where the types leave it the choice.
-        fingerprint: what tells this fit from others.
+        problem: The inputs that do not change.
+        state: The state that changes, on the host.
+        offsets: Numbers to add to the training and held-out scores, so that they are in the data's units.
+        judged_by: The held-out rows whose log-density is computed at the end if the loss is no log-density.
+        n_parameters: Number of parameters that are trained.
+        x64: Whether the program computes in float64 where the types leave it the choice.
+        fingerprint: Fingerprint that tells this fit from others.
     """
 
     problem: Problem
@@ -102,15 +102,15 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
     """Check everything, read and split the rows, put them on the device, and set up the state.
 
     Args:
-        flow: the model to start from.
-        data: the rows.
-        choices: how to train.
-        key: of the fit.
-        name: of the caller, for errors.
+        flow: The model to start from.
+        data: The rows.
+        choices: Choices of how to train.
+        key: JAX key of the fit.
+        name: Name of the caller, for error messages.
 
     Raises:
-        ValueError: a shape or number does not fit, or the rows hold NaN or infinity.
-        TypeError: something is of the wrong kind.
+        ValueError: A shape or number does not fit, or the rows hold NaN or infinity.
+        TypeError: An argument is of the wrong kind.
     """
     key = as_key(name, key)
     objective = natural_objective(flow) if choices.objective is None else choices.objective
@@ -224,7 +224,7 @@ def _draws(
 def initialise_from(flow: Any, table: Table, dtype: Any) -> Any:
     """The flow with the layers that start from data set from the first rows; itself if it has none.
 
-    Of a `TableDistribution` the flow of the values is, with what it would see of these rows in training.
+    For a `TableDistribution` this concerns the flow of the values, with what it would see of these rows in training.
     """
     if len(table.x) < 2:
         return flow

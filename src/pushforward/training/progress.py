@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Literal, Protocol
 
-LINE_SECONDS = 10.0  # between two lines where there is no terminal
+LINE_SECONDS = 10.0  # seconds between two lines where there is no terminal
 
 
 class AbstractProgress(Protocol):
@@ -38,7 +38,7 @@ class Lines:
         self.shown = False
 
     def update(self, step: int, total: int, nats: float, rows_per_second: float, seconds_left: float) -> None:
-        """A line, if the last one is old enough."""
+        """Write a line, if the last one is old enough."""
         now = time.perf_counter()
         if now - self.shown_at < LINE_SECONDS:
             return
@@ -47,7 +47,7 @@ class Lines:
         sys.stderr.write(f"fit: step {step:,} of {total:,}, {_nats(nats)}, {rows_per_second:,.0f} rows/s, {left}\n")
 
     def close(self, text: str) -> None:
-        """The verdict, if anything was shown before."""
+        """Write the verdict, if anything was shown before."""
         if self.verbose or self.shown:
             sys.stderr.write(f"fit: {text}\n")
 
@@ -86,11 +86,11 @@ def make_progress(progress: bool | Literal["auto"]) -> AbstractProgress:
     """The progress display for the user's choice.
 
     Args:
-        progress: `"auto"` is a bar if stderr is a terminal, else a line every `LINE_SECONDS`; True is the same and
-            writes the verdict in any case; False is silent.
+        progress: The choice: `"auto"` is a bar if stderr is a terminal, else a line every `LINE_SECONDS`; True is the
+            same and writes the verdict in any case; False is silent.
 
     Raises:
-        ValueError: another value.
+        ValueError: The choice is none of these.
     """
     if progress is False:
         return Silent()

@@ -1,4 +1,4 @@
-"""A fit that is only begun: what its program takes to compile, to hold and to step, before anybody waits for it."""
+"""A rehearsal of a fit: the time and memory that its program takes, measured before anybody waits for it."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from pushforward.training.options import Adam, Option, check_optimizer, collect
 from pushforward.training.prepare import Choices, Data, Problem, prepare
 from pushforward.training.state import FitState
 
-# Steps that are timed fill about as many seconds.
+# Seconds that the timed steps fill, roughly.
 TIMED_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a fit would take.
+    """The size, time and memory of a fit.
 
     Attributes:
-        rows: rows trained on.
-        held_out_rows: rows held out.
-        parameters: numbers that are trained.
-        batch_rows: rows per step.
-        steps: of the whole schedule; early stopping may end it before.
-        steps_per_epoch: steps that see every row once.
-        compile_seconds: to compile the program.
-        step_seconds: per step, its share of the validations included.
-        row_bytes: the rows on the device.
-        state_bytes: weights, their average, the moments of Adam, and the copies that training goes back to.
-        work_bytes: what one call needs besides, mostly activations; None where the compiler does not say.
+        rows: Number of training rows.
+        held_out_rows: Number of held-out rows.
+        parameters: Number of parameters that are trained.
+        batch_rows: Number of rows per step.
+        steps: Number of steps of the whole schedule; early stopping may end it before.
+        steps_per_epoch: Number of steps that see every row once.
+        compile_seconds: Seconds to compile the program.
+        step_seconds: Seconds per step, with its share of the validations.
+        row_bytes: Bytes of the rows on the device.
+        state_bytes: Bytes of the weights, their average, the moments of Adam, and the copies that training goes back
+            to.
+        work_bytes: Further bytes that one call needs, mostly for activations; None where the compiler does not say.
     """
 
     rows: int
@@ -59,7 +60,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Of the whole schedule, compilation included."""
+        """Seconds that the whole schedule takes, compilation included."""
         return self.compile_seconds + self.steps * self.step_seconds
 
 
@@ -81,19 +82,19 @@ def rehearse(
     It is the very program that `fit` runs, on the same rows; only the clock bends the figures.
 
     Args:
-        flow: the model to start from; it is not changed.
-        x: as for `fit`, and so are all other arguments.
-        key: a JAX key.
-        condition: rows of conditions.
-        weights: `(n,)`.
-        validation: a fraction of the rows to hold out.
-        objective: what to minimise; None is what the flow is made for.
-        optimizer: what steps.
-        max_epochs: passes over the rows.
-        options: as of `fit`; a `Checkpoint` and a `Reporting` have no effect.
+        flow: The model to start from; it is not changed.
+        x: Rows as for `fit`; all other arguments are those of `fit`, too.
+        key: JAX key.
+        condition: Conditions of the rows.
+        weights: Weights `(n,)`.
+        validation: Fraction of the rows to hold out.
+        objective: Objective to minimise; None is the one that the flow is made for.
+        optimizer: Optimiser, as for `fit`.
+        max_epochs: Number of passes over the rows.
+        options: Options as for `fit`; a `Checkpoint` and a `Reporting` have no effect.
 
     Raises:
-        ValueError: a shape or number does not fit, or the rows hold NaN or infinity.
+        ValueError: A shape or number does not fit, or the rows hold NaN or infinity.
 
     Example:
         >>> import jax, pushforward as pf

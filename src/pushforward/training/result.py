@@ -28,7 +28,7 @@ COLUMNS: tuple[str, ...] = (
     "skipped",
     "rows_left_out",
 )
-WHOLE_COLUMNS: tuple[str, ...] = ("epoch", "step", "skipped", "rows_left_out")  # of integers
+WHOLE_COLUMNS: tuple[str, ...] = ("epoch", "step", "skipped", "rows_left_out")  # columns of integers
 
 OPENINGS: dict[Status, str] = {
     "converged": "Converged: the {score} stopped rising",
@@ -57,21 +57,21 @@ class Verdict:
 
     Args:
         status: `"converged"` (early stop), `"stopped: epochs"`, `"stopped: budget"` or `"interrupted"`.
-        judgement: what the learning curve says: `"diverged and recovered"` if training was rewound; `"overfit"` if
+        judgement: Judgement of the learning curve: `"diverged and recovered"` if training was rewound; `"overfit"` if
             the held-out log-density fell again after its best while the training one rose (see `fall`; the weights
             of the best step are returned in any case); else the same as `status`, in other words.
-        text: both for people.
-        held_out_nats: mean log-density per held-out row of the weights returned, in the data's units; None without a
+        text: Status and judgement in sentences.
+        held_out_nats: Mean log-density per held-out row of the weights returned, in the data's units; None without a
             validation set.
-        standard_error: of `held_out_nats`.
-        epochs: complete passes over the training rows.
-        steps: optimiser steps, those skipped among them.
-        best_step: the step whose weights are returned.
-        seconds: wall-clock time, compilation included.
-        n_skipped: steps that were skipped because their loss or gradient was not finite.
-        n_rewinds: how often training went back to the last good state with a smaller learning rate.
-        n_rows_left_out: how often a row was left out of a step, because its loss or gradient was not finite.
-        n_rows_unscored: held-out rows that `held_out_nats` leaves out, because their score is not finite.
+        standard_error: Standard error of `held_out_nats`.
+        epochs: Number of complete passes over the training rows.
+        steps: Number of optimiser steps, skipped ones included.
+        best_step: The step whose weights are returned.
+        seconds: Wall-clock time, compilation included.
+        n_skipped: Number of steps that were skipped because their loss or gradient was not finite.
+        n_rewinds: Number of times that training went back to the last good state with a smaller learning rate.
+        n_rows_left_out: Number of times that a row was left out of a step because its loss or gradient was not finite.
+        n_rows_unscored: Number of held-out rows that `held_out_nats` leaves out because their score is not finite.
     """
 
     status: Status
@@ -97,11 +97,11 @@ class FitResult:
     """The result of `fit`.
 
     Args:
-        flow: the trained flow, in the data's units.
-        history: columns `epoch`, `step`, `train_nats`, `held_out_nats` (mean log-density per row, in the data's
+        flow: The trained flow, in the data's units.
+        history: Columns `epoch`, `step`, `train_nats`, `held_out_nats` (mean log-density per row, in the data's
             units; NaN without a validation set), `learning_rate`, `seconds`, `skipped` (steps so far),
             `rows_left_out` (how often so far); a row per validation.
-        verdict: how it ended.
+        verdict: Verdict on how the fit ended.
     """
 
     flow: Flow
@@ -112,8 +112,8 @@ class FitResult:
         """The same with another held-out score of the weights returned, such as a tighter bound.
 
         Args:
-            nats: mean log-density per held-out row.
-            error: its standard error.
+            nats: Mean log-density per held-out row.
+            error: Standard error of that mean.
         """
         old = self.verdict
         fallen = fall(self.history, old.best_step, old.held_out_nats, old.standard_error)
@@ -132,12 +132,12 @@ def judge(
     """What a learning curve and the counters say about a fit, the gravest first.
 
     Args:
-        status: how it ended.
-        history: as in `FitResult`.
-        best_step: the step whose weights are returned.
-        best_nats: their held-out log-density; None without a validation set.
-        standard_error: of `best_nats`.
-        n_rewinds: how often training went back to a good state.
+        status: How the fit ended.
+        history: The history of a `FitResult`.
+        best_step: The step whose weights are returned.
+        best_nats: Held-out log-density of these weights; None without a validation set.
+        standard_error: Standard error of `best_nats`.
+        n_rewinds: Number of times that training went back to a good state.
 
     Example:
         >>> curve = {"step": [10, 20, 30], "train_nats": [-3.0, -2.0, -1.0], "held_out_nats": [-3.0, -2.0, -2.5]}
@@ -161,17 +161,17 @@ def fall(
 ) -> float | None:
     r"""How far the held-out log-density fell after its best, in nats per row, if that is overfitting.
 
-    It is if the fall exceeds $\max(2 s, 0.01)$, with $s$ the standard error of the best, and the log-density of the
-    training rows is higher in the end than it was at the best step.
+    It is overfitting if the fall exceeds $\max(2 s, 0.01)$, with $s$ the standard error of the best, and the
+    log-density of the training rows is higher in the end than it was at the best step.
 
     Args:
-        history: as in `FitResult`.
-        best_step: the step whose weights are returned.
-        best_nats: their held-out log-density; None without a validation set.
-        standard_error: $s$.
+        history: The history of a `FitResult`.
+        best_step: The step whose weights are returned.
+        best_nats: Held-out log-density of these weights; None without a validation set.
+        standard_error: The standard error $s$.
 
     Returns:
-        The fall, or None if it is no overfitting, or cannot be told.
+        The fall, or None if there is no overfitting or it cannot be told.
     """
     steps, train = np.asarray(history["step"]), np.asarray(history["train_nats"], np.float64)
     if best_nats is None or standard_error is None or len(steps) == 0 or steps[-1] <= best_step:
@@ -189,9 +189,9 @@ def described(verdict: Verdict, fallen: float | None, words: str = "Held-out log
     """The verdict with the text that its numbers call for: a sentence or two.
 
     Args:
-        verdict: how the fit ended; its text is replaced.
-        fallen: how far the held-out log-density fell after its best, if that is overfitting.
-        words: what the held-out score is called.
+        verdict: How the fit ended; its text is replaced.
+        fallen: The fall of the held-out log-density after its best, if that is overfitting.
+        words: Name of the held-out score.
     """
     parts = []
     if verdict.judgement == "diverged and recovered":

@@ -26,7 +26,7 @@ from pushforward.training.state import (
 )
 from pushforward.training.step import select
 
-REWIND_SHARE = 0.1  # of the steps, of the rows, or of the held-out rows: more trouble than this, and training goes back
+REWIND_SHARE = 0.1  # training goes back if more than this share of steps, rows or held-out rows fails
 REWIND_RATE = 0.3  # the learning rate is multiplied by this at each rewind
 MAX_REWINDS = 5  # then the fit has failed
 PROGRESS_NATS = 1e-4  # a rise of the held-out score below this does not renew the patience
@@ -94,8 +94,8 @@ def score(
 ) -> tuple[Array, Array, Array]:
     r"""The weighted mean of the held-out score, $\sum w l / \sum w$, its standard error, and how many rows have none.
 
-    Rows whose score is not finite are left out, and counted. Chunk by chunk, as deviations from the first chunk's mean,
-    so that no sum of large numbers loses digits.
+    Rows whose score is not finite are left out, and counted. Sums are taken chunk by chunk, of deviations from the
+    first chunk's mean, so that no sum of large numbers loses digits.
 
     Source:
         Chan, Golub, LeVeque, 1983, sec. 4 (shifted data), doi 10.1080/00031305.1983.10483115.

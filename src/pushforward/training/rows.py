@@ -1,4 +1,4 @@
-"""From what the user passes to rows on the device: checked, preprocessed in float64, split, weighted, filled up."""
+"""Rows of the user become rows on the device: checked, preprocessed in float64, split, weighted, filled up."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Rows(eqx.Module):
     """Rows on the device, filled up to a shared shape.
 
     Attributes:
-        x: `(n_padded, *event_shape)`.
-        condition: `(n_padded, *cond_shape)` or None.
-        weights: `(n_padded,)`, mean 1 over the real rows, 0 on the filling.
-        log_det: `(n_padded,)` or None: what the preprocessing adds to each row's log-density, less its mean.
-        n: number of real rows.
+        x: Events `(n_padded, *event_shape)`.
+        condition: Conditions `(n_padded, *cond_shape)`, or None.
+        weights: Weights `(n_padded,)` with mean 1 over the real rows, 0 on the filling.
+        log_det: Part `(n_padded,)` that the preprocessing adds to each row's log-density, less its mean; or None.
+        n: Number of real rows.
     """
 
     x: Any
@@ -85,8 +85,8 @@ def read(
     """Check the rows, leave out those of weight 0, and take them through the inverse of `preprocess` in float64.
 
     Raises:
-        ValueError: a shape does not fit, a number is missing or infinite, or a weight is negative.
-        TypeError: something is not numeric.
+        ValueError: A shape does not fit, a number is missing or infinite, or a weight is negative.
+        TypeError: An array is not numeric.
     """
     event_shape = flow.event_shape if preprocess is None else preprocess.out_shape
     if preprocess is not None and preprocess.in_shape != flow.event_shape:
@@ -187,15 +187,16 @@ def split(
     """Training rows and held-out rows.
 
     Args:
-        table: all rows.
-        validation: None or 0 for no held-out rows; a fraction of the rows (drawn with `key`, at most `MAX_HELD_OUT`);
-            or the held-out rows themselves: an array, or `(x, condition)` for a conditional flow.
-        key: decides which rows.
-        read_held_out: `read` for the held-out rows.
-        conditional: whether rows come with a condition.
+        table: All rows.
+        validation: Choice of the held-out rows: None or 0 for no held-out rows; a fraction of the rows (drawn with
+            `key`, at most `MAX_HELD_OUT`); or the held-out rows themselves: an array, or `(x, condition)` for a
+            conditional flow.
+        key: JAX key that decides which rows are held out.
+        read_held_out: Function that reads held-out rows that the user gives.
+        conditional: Whether rows come with a condition.
 
     Raises:
-        ValueError: the fraction lies outside [0, 1), or the pair lacks a part.
+        ValueError: The fraction lies outside [0, 1), or the pair lacks a part.
     """
     if validation is None:
         return table, None
@@ -224,9 +225,9 @@ def held_out_rows(n: int, fraction: float, key: PRNGKeyArray) -> np.ndarray:
     """The places, ascending, of the rows that a fit of `n` rows with this key holds out; none if all would be.
 
     Args:
-        n: rows in all.
-        fraction: to hold out, in [0, 1).
-        key: of the fit.
+        n: Number of rows.
+        fraction: Share of the rows to hold out, in [0, 1).
+        key: JAX key of the fit.
     """
     n_held_out = min(max(round(fraction * n), 1), MAX_HELD_OUT) if fraction > 0 else 0
     if n_held_out >= n:

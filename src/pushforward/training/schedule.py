@@ -7,18 +7,18 @@ import optax
 
 from pushforward._types import Array
 
-LONGEST_WARMUP = 0.1  # of a fit
+LONGEST_WARMUP = 0.1  # longest warm-up as a share of a fit
 
 
 def rate_factor(step: Array, progress: Array, warmup_steps: Array) -> Array:
-    r"""$\min(1, \max((s + 1) / w, p / 0.1)) \cdot (1 + \cos(\pi p)) / 2$: what the base learning rate is multiplied by.
+    r"""$\min(1, \max((s + 1) / w, p / 0.1)) \cdot (1 + \cos(\pi p)) / 2$: the factor of the base learning rate.
 
     The warm-up takes $w$ steps, or a tenth of the fit if a time budget leaves no more steps than that.
 
     Args:
-        step: steps taken so far.
-        progress: the share of the fit that is over, from 0 to 1: of its steps or of its seconds, whichever is more.
-        warmup_steps: $w$, steps of linear warm-up.
+        step: Number of steps taken so far.
+        progress: The share of the fit that is over, from 0 to 1: of its steps or of its seconds, whichever is more.
+        warmup_steps: Number $w$ of steps of linear warm-up.
 
     Source:
         Loshchilov, Hutter, 2017, eq. 5, arXiv 1608.03983.

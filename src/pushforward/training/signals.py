@@ -9,13 +9,13 @@ from typing import Any
 
 
 class StopOnTerm:
-    """For the length of a `with`, SIGTERM raises KeyboardInterrupt once, as long as `armed` is set.
+    """A context in which SIGTERM raises KeyboardInterrupt once, as long as `armed` is set.
 
-    `asked` says that the signal came, also where the exception was lost (in a destructor, say). Outside the main
-    thread, and where it is not enabled, signals are left alone. The handler of before is back at the end.
+    `asked` says that the signal came, even if the exception was lost (in a destructor, say). Outside the main
+    thread, and where it is not enabled, signals are left alone. The earlier handler is restored at the end.
 
     Args:
-        enabled: whether to do anything.
+        enabled: Whether to do anything.
     """
 
     def __init__(self, enabled: bool):

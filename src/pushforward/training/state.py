@@ -26,15 +26,15 @@ class Counters(NamedTuple):
     """Whole numbers of a fit.
 
     Attributes:
-        step: steps attempted.
-        validated_at: the step of the last validation.
-        best_step: the step of the best one.
-        mark_step: the step of the last one that renewed the patience.
-        n_skipped: steps skipped before the last validation.
-        n_left_out: how often a row was left out of a step before the last validation.
-        n_unscored: held-out rows without a finite score at the best validation.
-        n_rewinds: rewinds.
-        status: one of the codes above.
+        step: Number of steps attempted.
+        validated_at: The step of the last validation.
+        best_step: The step of the best validation.
+        mark_step: The step of the last validation that renewed the patience.
+        n_skipped: Number of steps skipped before the last validation.
+        n_left_out: Number of times that a row was left out of a step before the last validation.
+        n_unscored: Number of held-out rows without a finite score at the best validation.
+        n_rewinds: Number of rewinds.
+        status: Code of the status.
     """
 
     step: Any
@@ -52,10 +52,10 @@ class Scores(NamedTuple):
     """Real numbers of a fit.
 
     Attributes:
-        best_nats: the best held-out score.
-        best_error: its standard error.
-        mark_nats: the score that last renewed the patience.
-        rate_scale: what rewinds have multiplied the learning rate by.
+        best_nats: The best held-out score.
+        best_error: Standard error of the best score.
+        mark_nats: The score that last renewed the patience.
+        rate_scale: Factor by which rewinds have multiplied the learning rate.
     """
 
     best_nats: Any
@@ -65,14 +65,14 @@ class Scores(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What the steps since the last validation add up to.
+    """Sums over the steps since the last validation.
 
     Attributes:
-        updates: steps taken, since the start of the fit.
-        skipped: steps skipped.
-        left_out: how often a row was left out of a step.
-        loss: the sum of the rows' weighted losses.
-        weight: the sum of their weights.
+        updates: Number of steps taken since the start of the fit.
+        skipped: Number of steps skipped.
+        left_out: Number of times that a row was left out of a step.
+        loss: Sum of the rows' weighted losses.
+        weight: Sum of the rows' weights.
     """
 
     updates: Any
@@ -116,7 +116,7 @@ class FlatModel(eqx.Module):
     """A model without its trainable numbers, which are one vector.
 
     Clipping, Adam, the average of the weights and the choice between two states then are a few fused loops over one
-    array instead of a few per array, which is what a small step's time would otherwise go to.
+    array. A few loops per array would take most of the time of a small step.
     """
 
     rest: PyTree
@@ -180,7 +180,7 @@ def _split(sizes: tuple[int, ...]) -> Callable[[Array], Sequence[Array]]:
 
 
 class Weights(eqx.Module):
-    """What a step changes, and what a rewind brings back: the numbers, the optimiser's moments, the average."""
+    """What a step changes and a rewind restores: the numbers, the optimiser's moments, the average."""
 
     params: Any
     moments: PyTree
@@ -191,13 +191,13 @@ class FitState(eqx.Module):
     """Everything that changes during a fit.
 
     Attributes:
-        now: the weights being trained.
-        good: the weights at the last validation that went well, to rewind to.
-        best: the averaged weights with the best held-out score so far.
-        order: the row order of the current epoch.
-        tally: what the steps since the last validation add up to.
-        counters: whole numbers.
-        scores: real numbers.
+        now: The weights being trained.
+        good: The weights at the last validation that went well, to rewind to.
+        best: The averaged weights with the best held-out score so far.
+        order: The row order of the current epoch.
+        tally: Sums over the steps since the last validation.
+        counters: Whole numbers of the fit.
+        scores: Real numbers of the fit.
     """
 
     now: Weights
@@ -230,12 +230,12 @@ class Reached:
     """How far a fit has come, as the host knows it; replaced as a whole, so that an interrupt finds no half of it.
 
     Args:
-        state: the state after the last call whose report was read; on the device, or on the host.
-        step: steps attempted.
-        status: one of the codes above.
-        rows: the rows of the history.
-        best_nats: the highest held-out log-density, in the data's units; NaN before the first.
-        elapsed: seconds of the fit.
+        state: The state after the last call whose report was read; on the device, or on the host.
+        step: Number of steps attempted.
+        status: Code of the status.
+        rows: The rows of the history.
+        best_nats: The highest held-out log-density, in the data's units; NaN before the first.
+        elapsed: Seconds since the fit began.
     """
 
     state: FitState

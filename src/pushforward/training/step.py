@@ -24,8 +24,8 @@ def make_loss(objective: AbstractObjective, build: Callable[[Any], Any]) -> Call
     """The loss of a batch as a function `(params, x, condition, weights, key, share)`, and the loss of each row.
 
     Args:
-        objective: what to minimise.
-        build: the flow of the parameters.
+        objective: Objective to minimise.
+        build: Function from the parameters to the flow.
     """
 
     def loss(params: PyTree, x: Any, condition: Any, weights: Any, key: Any, share: Any) -> tuple[Array, Array]:
@@ -52,11 +52,11 @@ def descend(
     """Parameters and optimiser's state after an update.
 
     Args:
-        optimizer: an optax transformation of gradients into updates to be added.
-        params: the parameters.
-        moments: the optimiser's state.
-        gradient: of the loss.
-        rate: what the updates are multiplied by.
+        optimizer: An optax transformation of gradients into updates to be added.
+        params: The parameters.
+        moments: The optimiser's state.
+        gradient: Gradient of the loss.
+        rate: Factor of the updates.
         extra: `value`, `grad` and `value_fn`, for optimisers that search along a line.
     """
     updates, moved = optax.with_extra_args_support(optimizer).update(gradient, moments, params, **extra)
@@ -77,9 +77,9 @@ def make_step(
     moments come back as they went in, and `StepInfo.ok` is False.
 
     Args:
-        objective: what to minimise.
-        optimizer: an optax transformation of gradients into updates to be added; `moments = optimizer.init(params)`.
-        build: puts `params` and `rest` together to a flow.
+        objective: Objective to minimise.
+        optimizer: An optax transformation of gradients into updates to be added; `moments = optimizer.init(params)`.
+        build: Function that puts `params` and `rest` together to a flow.
 
     `rate` multiplies the updates; `share` multiplies the loss (and the gradient), for batches that hold more or less
     than an equal share of the total weight.

@@ -22,7 +22,7 @@ FAILED = ("diverged", "failed")  # the status of a fit that gave no weights
 
 @runtime_checkable
 class AbstractTracker(Protocol):
-    """What `fit` calls. An error in a tracker never ends a fit: it warns once, and goes on without that tracker."""
+    """The methods that `fit` calls. An error in a tracker never ends a fit, which warns once and goes on without it."""
 
     def start(self, params: Mapping[str, Any]) -> None:
         """The fit begins, with these options and sizes.
@@ -46,11 +46,11 @@ class JsonLines(AbstractTracker):
     fit that is resumed takes the lines after its checkpoint away first, so that no step stands there twice.
 
     Args:
-        path: the file; others' fits in it are left alone.
+        path: Path of the file; other fits in it are left alone.
 
     Raises:
-        FileNotFoundError: there is no folder to hold it.
-        IsADirectoryError: it is a folder.
+        FileNotFoundError: The folder of the file does not exist.
+        IsADirectoryError: The path is a folder.
 
     Example:
         >>> import tempfile
@@ -72,7 +72,7 @@ class JsonLines(AbstractTracker):
         step = params.get("resumed_from")
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         records = [_parse(line) for line in lines]
-        # Of the last fit in the file what it wrote up to the checkpoint is kept.
+        # The lines of the last fit up to the checkpoint are kept.
         starts = [i for i, record in enumerate(records) if record.get("event") == "start"]
         if step is None or not starts:
             self._write({"event": "start", **params})
@@ -100,10 +100,10 @@ class TensorBoard(AbstractTracker):
     """Writes an event file for TensorBoard, through tensorboardX.
 
     Args:
-        folder: of the event files; a resumed fit's rows replace those after its checkpoint.
+        folder: Folder of the event files; a resumed fit's rows replace those after its checkpoint.
 
     Raises:
-        ImportError: tensorboardX is not installed.
+        ImportError: TensorboardX is not installed.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -132,10 +132,10 @@ class MLflow(AbstractTracker):
     """Logs to a run of MLflow, through `mlflow.MlflowClient`; MLflow's active run and settings are left alone.
 
     Args:
-        experiment: name of the experiment, made if there is none.
-        run_name: name of the run; None lets MLflow choose.
-        tracking_uri: of the server or folder; None takes MLflow's setting.
-        run_id: of an existing run to go on with, for a fit that is resumed, and of the run from `start` on. MLflow
+        experiment: Name of the experiment, which is made if there is none.
+        run_name: Name of the run; None lets MLflow choose.
+        tracking_uri: Address of the server or folder; None takes MLflow's setting.
+        run_id: Identifier of an existing run, for a fit that is resumed; from `start` on, that of the run. MLflow
             keeps the rows after the checkpoint that were logged before, beside the new ones.
 
     Raises:
@@ -179,14 +179,14 @@ class WandB(AbstractTracker):
     """Logs to a run of Weights & Biases.
 
     Args:
-        project: name of the project; None takes W&B's setting.
-        name: name of the run; None lets W&B choose.
-        run_id: of an existing run to go on with, for a fit that is resumed, and of the run from `start` on. W&B ignores
+        project: Name of the project; None takes W&B's setting.
+        name: Name of the run; None lets W&B choose.
+        run_id: Identifier of an existing run, for a fit that is resumed; from `start` on, that of the run. W&B ignores
             steps that it has already.
-        mode: `"online"`, `"offline"` or `"disabled"`; None takes W&B's setting.
+        mode: Mode of W&B: `"online"`, `"offline"` or `"disabled"`; None takes W&B's setting.
 
     Raises:
-        ImportError: wandb is not installed.
+        ImportError: Wandb is not installed.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Trackers:
     """All trackers of a fit, one, several or None: one that fails is left out from then on, with a warning.
 
     Raises:
-        TypeError: one of them lacks a method of `AbstractTracker`.
+        TypeError: A tracker lacks a method of `AbstractTracker`.
     """
 
     def __init__(self, trackers: AbstractTracker | Sequence[AbstractTracker] | None):

@@ -1,4 +1,4 @@
-"""From a flow over standardised numbers to one in the data's units, conditions included."""
+"""A flow over standardised numbers becomes one in the data's units, conditions included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StandardizeCondition(eqx.Module):
     """The network of an `EmbedCondition` that only brings a raw condition to mean 0 and variance 1.
 
     Args:
-        units: from standardised conditions to raw ones.
+        units: Bijection from standardised conditions to raw ones.
     """
 
     units: Standardize
@@ -27,12 +27,12 @@ def in_data_units(flow: Flow, units: AbstractBijection | None, condition_units: 
     """The flow whose events are `units.forward` of those of `flow`, and whose condition comes as in the data.
 
     Args:
-        flow: over standardised events, given standardised conditions.
-        units: from the flow's events to the data's; None leaves them as they are.
-        condition_units: from standardised conditions to the data's; None leaves them as they are.
+        flow: Flow over standardised events, given standardised conditions.
+        units: Bijection from the flow's events to the data's; None leaves them as they are.
+        condition_units: Bijection from standardised conditions to the data's; None leaves them as they are.
     """
     if not isinstance(flow, Flow) and units is not None and condition_units is None:
-        return Flow(flow, units)  # of another distribution, such as an energy
+        return Flow(flow, units)  # the model is another distribution, such as an energy
     bijection = flow.bijection
     if condition_units is not None:
         net = StandardizeCondition(condition_units)

@@ -9,7 +9,7 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.tails import Inside, forward_with_tails, inverse_with_tails
-from pushforward.numerics.bernstein import MAX_DEGREE, integral, integral_coefficients, mean_slope
+from pushforward.numerics.bernstein_polynomials import MAX_DEGREE, integral, integral_coefficients, mean_slope
 from pushforward.numerics.bounded import soft_clamp
 
 # Bound on the log of every slope: e^5 is as steep as an affine layer gets, and 1e30 still has a finite image.

@@ -24,7 +24,7 @@ from pushforward.bijections.base import (
     needed,
     run_batch,
 )
-from pushforward.numerics.rational_quadratic import MIN_BIN
+from pushforward.numerics.rational_quadratic_spline import MIN_BIN
 
 
 class SplineInputs(eqx.Module):

@@ -22,7 +22,7 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array
 from pushforward.numerics.bounded import hold
 from pushforward.numerics.derivatives import own_derivatives
-from pushforward.numerics.rational_quadratic import MAX_RAW_SLOPE, MIN_BIN, MIN_SLOPE, SLOPE_ONE
+from pushforward.numerics.rational_quadratic_spline import MAX_RAW_SLOPE, MIN_BIN, MIN_SLOPE, SLOPE_ONE
 
 # Of 1000 the smallest allowed would fill the interval.
 MAX_BINS = 256

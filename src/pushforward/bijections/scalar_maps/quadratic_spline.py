@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
-from pushforward.numerics.rational_quadratic import MIN_SLOPE
+from pushforward.numerics.rational_quadratic_spline import MIN_SLOPE
 from pushforward.numerics.splines import (
     bin_at,
     bin_sizes,

@@ -17,7 +17,7 @@ from pushforward.checking.contraction import check_contraction
 from pushforward.distributions import evaluation_form, log_det_error, with_log_det
 from pushforward.nets import AbstractContraction, LipschitzMLP
 from pushforward.numerics.log_det_series import ExactLogDet, RussianRoulette, Truncated
-from pushforward.numerics.trace import ExactTrace
+from pushforward.numerics.trace_estimators import ExactTrace
 from pushforward.testing import randomise
 
 KEY = jax.random.key(3)

@@ -9,7 +9,7 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Continuous
 from pushforward.dynamics import Adaptive, NetworkField, PotentialField, PredictionField
 from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
-from pushforward.numerics.trace import Hutchinson
+from pushforward.numerics.trace_estimators import Hutchinson
 from pushforward.paths import LinearPath, VariancePreservingPath
 
 # Laws compare with autodiff to 1e-6: the solve must be better than that, also of an event of 1e30 and of its gradient.

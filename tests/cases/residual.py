@@ -10,7 +10,7 @@ from pushforward.bijections import Residual
 from pushforward.nets import LipschitzConvNet, LipschitzMLP
 from pushforward.numerics.fixed_point import Anderson
 from pushforward.numerics.log_det_series import Geometric, Poisson, RussianRoulette, Truncated
-from pushforward.numerics.trace import ExactTrace, Hutchinson, HutchPlusPlus
+from pushforward.numerics.trace_estimators import ExactTrace, Hutchinson, HutchPlusPlus
 
 
 def residual(key: PRNGKeyArray, dim: int, *args: Any, lipschitz: float = 0.9, **kwargs: Any) -> Residual:

@@ -19,7 +19,7 @@ from pushforward.bijections.elementwise import ColumnUnits, Unit
 from pushforward.distributions import Evolution, stages
 from pushforward.dynamics import AbstractField, Adaptive, FixedSteps, NetworkField
 from pushforward.nets import TimeMLP
-from pushforward.numerics.trace import Hutchinson
+from pushforward.numerics.trace_estimators import Hutchinson
 from pushforward.testing import randomise
 
 KEY = jax.random.key(3)

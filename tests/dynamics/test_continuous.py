@@ -18,7 +18,7 @@ from pushforward._types import Array
 from pushforward.bijections import Continuous
 from pushforward.dynamics import AbstractField, Adaptive, FixedSteps, NetworkField, PredictionField
 from pushforward.nets import TimeMLP
-from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, HutchPlusPlus
+from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, HutchPlusPlus
 from pushforward.paths import (
     AbstractPath,
     LinearPath,

@@ -12,7 +12,7 @@ from pushforward.bijections import Continuous
 from pushforward.dynamics import FixedSteps, NetworkField, PotentialField
 from pushforward.dynamics.fields import value_and_divergence
 from pushforward.nets import PotentialNet, TimeMLP
-from pushforward.numerics.trace import ExactTrace
+from pushforward.numerics.trace_estimators import ExactTrace
 from pushforward.testing import randomise
 
 KEY = jax.random.key(4)

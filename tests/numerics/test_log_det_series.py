@@ -20,7 +20,7 @@ from pushforward.numerics.log_det_series import (
     log_det_of,
     truncation_bound,
 )
-from pushforward.numerics.trace import ExactTrace, Hutchinson
+from pushforward.numerics.trace_estimators import ExactTrace, Hutchinson
 
 D, ROWS, N = 3, 4, 4000
 RNG = np.random.default_rng(0)

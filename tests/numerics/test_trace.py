@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, HutchPlusPlus, draw_rows
+from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, HutchPlusPlus, draw_rows
 
 D, N = 6, 4000
 MATRIX = jnp.asarray(np.random.default_rng(0).standard_normal((D, D)))

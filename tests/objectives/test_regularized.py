@@ -15,7 +15,7 @@ import pushforward as pf
 from pushforward._types import Array
 from pushforward.bijections import Continuous
 from pushforward.dynamics import FixedSteps, NetworkField
-from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson
+from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson
 from pushforward.objectives import RegularizedLikelihood
 from pushforward.testing import randomise
 

@@ -16,7 +16,7 @@ from pushforward._types import Array
 from pushforward.bijections import Continuous
 from pushforward.dynamics import FixedSteps, NetworkField, langevin
 from pushforward.nets import MLP, TimeMLP
-from pushforward.numerics.trace import Hutchinson
+from pushforward.numerics.trace_estimators import Hutchinson
 from pushforward.objectives import MaximumLikelihood, ScoreMatching, SlicedScoreMatching, UnnormalisedDensity
 from pushforward.objectives import is_normalised as normalised
 

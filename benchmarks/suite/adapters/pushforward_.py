@@ -17,7 +17,7 @@ import optax
 import pushforward as pf
 from pushforward.bijections import Continuous
 from pushforward.dynamics import Adaptive, FixedSteps, NetworkField
-from pushforward.numerics.trace import ExactTrace, Hutchinson
+from pushforward.numerics.trace_estimators import ExactTrace, Hutchinson
 from pushforward.training.state import FlatModel
 from suite import network
 from suite.work import (

@@ -15,7 +15,7 @@ from pushforward.bijections.base import AbstractSolvedBijection, Report
 from pushforward.dynamics.adjoint import Moved, solve_rows
 from pushforward.dynamics.fields import AbstractField, value_and_divergence, value_divergence_and_energies
 from pushforward.dynamics.solvers import AbstractSolver, Adaptive, Solution
-from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, draw_rows
+from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, draw_rows
 
 
 class Continuous(AbstractSolvedBijection):

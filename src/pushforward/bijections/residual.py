@@ -18,7 +18,7 @@ from pushforward.bijections.base import AbstractSolvedBijection, Report
 from pushforward.nets.lipschitz import AbstractContraction
 from pushforward.numerics.fixed_point import AbstractFixedPoint, Plain, solve_contraction
 from pushforward.numerics.log_det_series import AbstractLogDet, ExactLogDet, Truncated
-from pushforward.numerics.trace import Hutchinson
+from pushforward.numerics.trace_estimators import Hutchinson
 
 # Up to here whole Jacobians are scored with: 64 x 64 numbers for each row of a chunk.
 MAX_EXACT_DIM = 64

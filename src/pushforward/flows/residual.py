@@ -16,7 +16,7 @@ from pushforward.flows.layers import stack
 from pushforward.flows.plan import Plan
 from pushforward.nets import MLP, LipschitzMLP
 from pushforward.numerics.log_det_series import AbstractLogDet, Poisson, RussianRoulette, Truncated
-from pushforward.numerics.trace import Hutchinson
+from pushforward.numerics.trace_estimators import Hutchinson
 
 # Rank of a Sylvester layer if none is given; beyond it, further layers help more than further hidden units.
 DEFAULT_RANK = 8

@@ -24,7 +24,7 @@ from pushforward.dynamics import (
 from pushforward.dynamics.solvers import FIXED_ALONE
 from pushforward.flows.plan import Plan
 from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
-from pushforward.numerics.trace import ExactTrace, Hutchinson
+from pushforward.numerics.trace_estimators import ExactTrace, Hutchinson
 from pushforward.paths import (
     AbstractPath,
     LinearPath,

@@ -14,7 +14,7 @@ from pushforward.numerics.log_det_series import (
 from pushforward.numerics.quadrature import AbstractRule, ClenshawCurtis, GaussLegendre
 from pushforward.numerics.root import Root, solve_increasing
 from pushforward.numerics.spectral import conv_bound, spectral_bound
-from pushforward.numerics.trace import AbstractTrace, ExactTrace, Hutchinson, HutchPlusPlus
+from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, HutchPlusPlus
 
 __all__ = [
     "AbstractCount",

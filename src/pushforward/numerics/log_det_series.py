@@ -14,7 +14,7 @@ import numpy as np
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array, Exactness, PRNGKeyArray, PyTree
-from pushforward.numerics.trace import AbstractTrace, Hutchinson, draw_rows, each, quadratic
+from pushforward.numerics.trace_estimators import AbstractTrace, Hutchinson, draw_rows, each, quadratic
 
 # A number of terms that is rarer than this is never drawn: tables of probabilities end here.
 RAREST = 1e-18

@@ -17,7 +17,7 @@ from pushforward._vectorize import split_batch
 from pushforward.bijections import Continuous
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.table import TableDistribution
-from pushforward.numerics.trace import Hutchinson, Noise
+from pushforward.numerics.trace_estimators import Hutchinson, Noise
 from pushforward.objectives.base import AbstractObjective, Rows
 
 

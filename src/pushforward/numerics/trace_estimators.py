@@ -83,7 +83,7 @@ class ExactTrace(AbstractTrace):
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from pushforward.numerics.trace import ExactTrace
+        >>> from pushforward.numerics.trace_estimators import ExactTrace
         >>> trace, matrix = ExactTrace(), jnp.array([[1.0, 5.0], [0.0, 2.0]])
         >>> float(trace(lambda v: matrix.T @ v, trace.draw(None, (2,), jnp.float32)))
         3.0

@@ -16,7 +16,7 @@ from cases.graph import CHAIN, COLLIDER, DIAMOND, EMPTY, FORK, edges
 from pushforward._types import Array
 from pushforward.bijections import AbstractScalarMap, GraphAutoregressive, RepeatedMap
 from pushforward.nets import GraphMADE
-from pushforward.nets.graph import Graph
+from pushforward.nets.graph_made import Graph
 from pushforward.testing import cast, randomise
 
 KEY = jax.random.key(17)

@@ -10,7 +10,7 @@ from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
-from pushforward.nets.graph import GraphMADE
+from pushforward.nets.graph_made import GraphMADE
 
 
 class GraphAutoregressive(AbstractBatchedBijection):

@@ -1,7 +1,7 @@
 """Networks: plain functions of an event and a condition, with parameters as arrays."""
 
 from pushforward.nets.base import AbstractConditioner, WithFeatures
-from pushforward.nets.graph import GraphMADE
+from pushforward.nets.graph_made import GraphMADE
 from pushforward.nets.lipschitz import (
     AbstractContraction,
     LipschitzConv,

@@ -37,7 +37,7 @@ from pushforward.bijections.elementwise import (
     Tanh,
     Unit,
 )
-from pushforward.bijections.graph import GraphAutoregressive
+from pushforward.bijections.graph_autoregressive import GraphAutoregressive
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import FullLinear, LULinear, Permutation, Reverse, TriangularLinear
 from pushforward.bijections.low_rank_linear import LowRankLinear

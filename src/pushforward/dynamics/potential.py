@@ -10,7 +10,7 @@ import jax
 from pushforward._checks import message
 from pushforward._types import Array, Shape
 from pushforward.dynamics.fields import AbstractField
-from pushforward.nets.potential import PotentialNet
+from pushforward.nets.potential_net import PotentialNet
 
 
 class PotentialField(AbstractField):

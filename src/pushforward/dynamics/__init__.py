@@ -4,7 +4,7 @@ from pushforward.dynamics.bridge import BridgeField
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField
 from pushforward.dynamics.guidance import GuidedNet, MaskedCondition, NullableCondition, guided
 from pushforward.dynamics.neural_ode import NeuralODE, Trajectory
-from pushforward.dynamics.potential import PotentialField
+from pushforward.dynamics.potential_field import PotentialField
 from pushforward.dynamics.sampling import (
     AbstractSampler,
     Ancestral,

@@ -26,7 +26,7 @@ from pushforward.flows.maps import MAPS, MapName
 from pushforward.flows.options import BaseName, LinearName
 from pushforward.io.flow_options import FlowName
 from pushforward.nets.base import ACTIVATIONS
-from pushforward.nets.time import Mixing
+from pushforward.nets.time_mlp import Mixing
 from pushforward.paths.base import Prediction
 from pushforward.testing import compilations, randomise
 

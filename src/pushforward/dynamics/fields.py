@@ -15,7 +15,7 @@ from pushforward._checks import message
 from pushforward._module import Module
 from pushforward._types import Array, Shape
 from pushforward.dynamics.guidance import GuidedNet, NullableCondition
-from pushforward.nets.time import TimeMLP
+from pushforward.nets.time_mlp import TimeMLP
 from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, each, quadratic
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
 

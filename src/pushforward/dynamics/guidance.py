@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, Shape
-from pushforward.nets.time import TimeMLP
+from pushforward.nets.time_mlp import TimeMLP
 
 Tree = TypeVar("Tree")
 

@@ -15,7 +15,7 @@ from pushforward.nets.masked import MADE, ResMADE
 from pushforward.nets.mlp import MLP, ResidualMLP
 from pushforward.nets.per_event import PerEvent
 from pushforward.nets.potential_net import PotentialNet
-from pushforward.nets.time import TimeMLP
+from pushforward.nets.time_mlp import TimeMLP
 from pushforward.nets.time_residual import TimeResidualMLP
 
 __all__ = [

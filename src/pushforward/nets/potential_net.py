@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import OUTPUT_SCALE, hidden_layer, output_layer, uniforms
-from pushforward.nets.time import join_condition
+from pushforward.nets.time_mlp import join_condition
 from pushforward.numerics.product import dense, matrix_product
 
 # Rows of A at most: the quadratic part follows the few directions along which the data as a whole move.

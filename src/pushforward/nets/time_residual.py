@@ -9,7 +9,7 @@ import equinox as eqx
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import activation_of, hidden_layer, output_layer, uniforms
-from pushforward.nets.time import Mixing, check_mixing, embed_inputs, gate_of
+from pushforward.nets.time_mlp import Mixing, check_mixing, embed_inputs, gate_of
 from pushforward.numerics.product import dense
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from pushforward._checks import message
 from pushforward._types import Array, Shape
 from pushforward.dynamics.fields import AbstractField, closed_form
-from pushforward.paths.bridge import BridgePath
+from pushforward.paths.brownian_bridge import BridgePath
 
 
 class BridgeField(AbstractField):

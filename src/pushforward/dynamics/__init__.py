@@ -1,6 +1,6 @@
 """Dynamics: velocity fields, their divergence, and the adapter to diffrax, which solves every equation."""
 
-from pushforward.dynamics.bridge import BridgeField
+from pushforward.dynamics.bridge_field import BridgeField
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField
 from pushforward.dynamics.guidance import GuidedNet, MaskedCondition, NullableCondition, guided
 from pushforward.dynamics.neural_ode import NeuralODE, Trajectory

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from pushforward._checks import as_key, check_int, message
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
-from pushforward.dynamics.bridge import BridgeField
+from pushforward.dynamics.bridge_field import BridgeField
 from pushforward.dynamics.fields import PredictionField
 
 # Of published settings of predictor-corrector samplers; for data of other kinds it is the first thing to tune.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pushforward.nets.categorical import CategoricalMADE
+from pushforward.nets.categorical_made import CategoricalMADE
 
 SIZES = (2, 4, 3)
 BLOCKS = [np.arange(0, 2), np.arange(2, 6), np.arange(6, 9)]

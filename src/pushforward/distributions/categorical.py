@@ -13,7 +13,7 @@ import numpy as np
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.nets.categorical import CategoricalMADE
+from pushforward.nets.categorical_made import CategoricalMADE
 from pushforward.numerics.bounded import soft_clamp
 
 # Logits stay within this: exponentials are then finite in float32 without taking out a maximum, and the least

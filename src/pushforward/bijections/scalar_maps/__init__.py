@@ -1,6 +1,6 @@
 """Monotone maps of one number: what couplings and autoregressions are made of."""
 
-from pushforward.bijections.scalar_maps.affine import AdditiveMap, AffineMap
+from pushforward.bijections.scalar_maps.affine_map import AdditiveMap, AffineMap
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.bernstein import BernsteinMap
 from pushforward.bijections.scalar_maps.circular import CircularSplineMap, MoebiusMap

@@ -8,7 +8,7 @@ from pushforward.bijections.scalar_maps.cubic_spline import CubicSplineMap
 from pushforward.bijections.scalar_maps.integral import IntegralMap
 from pushforward.bijections.scalar_maps.linear_rational import LinearRationalSplineMap
 from pushforward.bijections.scalar_maps.linear_spline import LinearSplineMap
-from pushforward.bijections.scalar_maps.mixture import GaussianMixtureMap, LogisticMixtureMap
+from pushforward.bijections.scalar_maps.mixture_cdf import GaussianMixtureMap, LogisticMixtureMap
 from pushforward.bijections.scalar_maps.perturbation import PerturbationMap
 from pushforward.bijections.scalar_maps.quadratic_spline import QuadraticSplineMap
 from pushforward.bijections.scalar_maps.rational_quadratic import RationalQuadraticMap

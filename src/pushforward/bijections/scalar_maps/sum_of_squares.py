@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from pushforward._checks import check_int, message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
-from pushforward.bijections.scalar_maps.tails import Inside, forward_with_tails, inverse_with_tails
+from pushforward.bijections.scalar_maps.linear_tails import Inside, forward_with_tails, inverse_with_tails
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.quadrature import area_coefficients, area_of_squares, sum_of_squares
 

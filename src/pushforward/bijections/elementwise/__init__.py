@@ -5,7 +5,7 @@ from pushforward.bijections.elementwise.columns import ColumnUnits, HalfLineMap,
 from pushforward.bijections.elementwise.fixed import AbstractFixedMap, Formula
 from pushforward.bijections.elementwise.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
 from pushforward.bijections.elementwise.powers import Power, SignedPower, Square
-from pushforward.bijections.elementwise.tails import LambertW, NormalCDF, SinhArcsinh, StudentTCDF
+from pushforward.bijections.elementwise.heavy_tails import LambertW, NormalCDF, SinhArcsinh, StudentTCDF
 
 __all__ = [
     "ELU",

@@ -19,7 +19,7 @@ from pushforward._types import Array, Fixed, Shape
 from pushforward.bijections.base import along
 from pushforward.bijections.elementwise.fixed import AbstractFixedMap, Ends, Formula, parameters
 from pushforward.bijections.elementwise.functions import exponential, softplus
-from pushforward.bijections.elementwise.tails import normal_cdf
+from pushforward.bijections.elementwise.heavy_tails import normal_cdf
 from pushforward.numerics.special import LOG_2
 
 Support = Literal["real", "log", "softplus", "interval", "below, log", "below, softplus"]

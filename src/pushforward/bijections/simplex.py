@@ -10,7 +10,7 @@ import numpy as np
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection
-from pushforward.bijections.elementwise.columns import LEAST
+from pushforward.bijections.elementwise.column_units import LEAST
 
 
 class StickBreaking(AbstractBatchedBijection):

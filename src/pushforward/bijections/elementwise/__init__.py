@@ -1,7 +1,7 @@
 """Elementwise maps: fixed functions of one number with one policy at their edges, affine maps, trained scalar maps."""
 
 from pushforward.bijections.elementwise.affine import Affine, Elementwise, Standardize
-from pushforward.bijections.elementwise.columns import ColumnUnits, HalfLineMap, IntoBox, Support, Unit
+from pushforward.bijections.elementwise.column_units import ColumnUnits, HalfLineMap, IntoBox, Support, Unit
 from pushforward.bijections.elementwise.fixed import AbstractFixedMap, Formula
 from pushforward.bijections.elementwise.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
 from pushforward.bijections.elementwise.powers import Power, SignedPower, Square

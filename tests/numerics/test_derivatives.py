@@ -13,7 +13,11 @@ import pytest
 from pushforward._types import Array
 from pushforward.numerics.derivatives import own_derivatives
 from pushforward.numerics.permute import permute
-from pushforward.numerics.rational_quadratic_spline import Spline, rational_quadratic_forward, rational_quadratic_inverse
+from pushforward.numerics.rational_quadratic_spline import (
+    Spline,
+    rational_quadratic_forward,
+    rational_quadratic_inverse,
+)
 from pushforward.numerics.splines import bin_sizes, knot, pick, split_rows
 
 RNG = np.random.default_rng(5)

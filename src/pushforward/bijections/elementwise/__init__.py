@@ -4,8 +4,8 @@ from pushforward.bijections.elementwise.affine import Affine, Elementwise, Stand
 from pushforward.bijections.elementwise.column_units import ColumnUnits, HalfLineMap, IntoBox, Support, Unit
 from pushforward.bijections.elementwise.fixed import AbstractFixedMap, Formula
 from pushforward.bijections.elementwise.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
-from pushforward.bijections.elementwise.powers import Power, SignedPower, Square
 from pushforward.bijections.elementwise.heavy_tails import LambertW, NormalCDF, SinhArcsinh, StudentTCDF
+from pushforward.bijections.elementwise.powers import Power, SignedPower, Square
 
 __all__ = [
     "ELU",

@@ -13,7 +13,11 @@ from pushforward._checks import check_int
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.numerics.angles import wrap
-from pushforward.numerics.rational_quadratic_spline import Spline, rational_quadratic_forward, rational_quadratic_inverse
+from pushforward.numerics.rational_quadratic_spline import (
+    Spline,
+    rational_quadratic_forward,
+    rational_quadratic_inverse,
+)
 from pushforward.numerics.root import solve_increasing
 from pushforward.numerics.splines import computed_once, split_rows
 

@@ -11,8 +11,8 @@ import numpy as np
 from pushforward._checks import as_key, check_int, message
 from pushforward._types import Array, PRNGKeyArray, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
-from pushforward.bijections.scalar_maps.sum_of_squares import integrated_squares
 from pushforward.bijections.scalar_maps.linear_tails import Inside, forward_with_tails, inverse_with_tails
+from pushforward.bijections.scalar_maps.sum_of_squares import integrated_squares
 from pushforward.nets.base import activation_of, limit_input, uniforms
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.product import dense, matrix_product

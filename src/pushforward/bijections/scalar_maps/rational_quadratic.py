@@ -10,7 +10,11 @@ import equinox as eqx
 from pushforward._checks import check_int, message
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
-from pushforward.numerics.rational_quadratic_spline import Spline, rational_quadratic_forward, rational_quadratic_inverse
+from pushforward.numerics.rational_quadratic_spline import (
+    Spline,
+    rational_quadratic_forward,
+    rational_quadratic_inverse,
+)
 
 EndSlopes = Literal["one", "free"]
 

@@ -11,21 +11,27 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.numerics.fixed_point import AbstractFixedPoint, Anderson, Plain, Solution, solve_contraction
+from pushforward.numerics.fixed_point import (
+    AbstractFixedPoint,
+    Anderson,
+    FixedPointSolution,
+    PlainIteration,
+    solve_contraction,
+)
 
 D, N = 5, 40
 RNG = np.random.default_rng(0)
 RAW = RNG.standard_normal((D, D))
 WEIGHT = jnp.asarray(RAW / np.linalg.norm(RAW, 2))
 Y = jnp.asarray(3 * RNG.standard_normal((D, N)))
-SOLVERS = [Plain(), Anderson(), Anderson(1)]
+SOLVERS = [PlainIteration(), Anderson(), Anderson(1)]
 
 
 def function(x: Any, weight: Any) -> Any:
     return jnp.sin(weight @ x)
 
 
-def solve(lipschitz: float, solver: AbstractFixedPoint, y: Any = Y, weight: Any = WEIGHT) -> Solution:
+def solve(lipschitz: float, solver: AbstractFixedPoint, y: Any = Y, weight: Any = WEIGHT) -> FixedPointSolution:
     return jax.jit(lambda y, w: solve_contraction(function, y, w, lipschitz, solver))(y, lipschitz * weight)
 
 
@@ -38,7 +44,7 @@ def test_solves(solver: AbstractFixedPoint) -> None:
 
 
 def test_anderson_takes_fewer_steps() -> None:
-    assert int(solve(0.98, Anderson()).steps) < 0.6 * int(solve(0.98, Plain()).steps)
+    assert int(solve(0.98, Anderson()).steps) < 0.6 * int(solve(0.98, PlainIteration()).steps)
 
 
 @pytest.mark.parametrize("solver", SOLVERS[:2], ids=["plain", "anderson"])
@@ -58,20 +64,22 @@ def test_the_bound_is_honest(solver: AbstractFixedPoint) -> None:
         assert np.all(error <= np.asarray(found.bound))
         if tolerance is not None:
             assert np.all(np.asarray(found.bound) <= 1.01 * tolerance * (1 + np.abs(true).max(0) + np.abs(Y).max(0)))
-    if isinstance(solver, Plain):
-        change = 0.03 / 0.97 * np.asarray(solve_contraction(linear, Y, weight, 0.97, Plain(tolerance=1e-3)).bound)
+    if isinstance(solver, PlainIteration):
+        change = (
+            0.03 / 0.97 * np.asarray(solve_contraction(linear, Y, weight, 0.97, PlainIteration(tolerance=1e-3)).bound)
+        )
         assert np.any(np.linalg.norm(_coarse(linear, weight) - true, axis=0) > change)
 
 
 def _coarse(linear: Any, weight: Any) -> np.ndarray:
-    return np.asarray(solve_contraction(linear, Y, weight, 0.97, Plain(tolerance=1e-3)).x)
+    return np.asarray(solve_contraction(linear, Y, weight, 0.97, PlainIteration(tolerance=1e-3)).x)
 
 
 def test_implicit_gradients() -> None:
     bar = jnp.asarray(RNG.standard_normal((D, N)))
 
     def loss(y: Any, weight: Any) -> Any:
-        return jnp.sum(bar * solve_contraction(function, y, weight, 0.9, Plain()).x)
+        return jnp.sum(bar * solve_contraction(function, y, weight, 0.9, PlainIteration()).x)
 
     def unrolled(y: Any, weight: Any) -> Any:
         x, _ = jax.lax.scan(lambda x, _: (y - function(x, weight), None), y, None, length=400)
@@ -87,7 +95,7 @@ def test_every_mode() -> None:
     """Hessians forward over reverse and reverse over forward, of the steps unrolled."""
 
     def loss(y: Any, weight: Any) -> Any:
-        return jnp.sum(jnp.sin(solve_contraction(function, y, weight, 0.5, Plain()).x))
+        return jnp.sum(jnp.sin(solve_contraction(function, y, weight, 0.5, PlainIteration()).x))
 
     def unrolled(y: Any, weight: Any) -> Any:
         x, _ = jax.lax.scan(lambda x, _: (y - function(x, weight), None), y, None, length=80)
@@ -109,11 +117,11 @@ def test_rows_stand_alone(solver: AbstractFixedPoint) -> None:
     np.testing.assert_allclose(poisoned.x[:, 3:], whole.x[:, 3:], atol=1e-13)
 
 
-@pytest.mark.parametrize("solver", [Plain(max_steps=300), Anderson(max_steps=300)], ids=["plain", "anderson"])
+@pytest.mark.parametrize("solver", [PlainIteration(max_steps=300), Anderson(max_steps=300)], ids=["plain", "anderson"])
 def test_what_does_not_contract_is_no_number(solver: AbstractFixedPoint) -> None:
     """x - 1.5 x = y + drift has a solution that iteration does not reach; and 2 tanh oscillates between two points."""
     found = solve_contraction(lambda x, a: a * x, jnp.ones((2, 3)), jnp.asarray(1.5), 0.97, solver)
-    if isinstance(solver, Plain):
+    if isinstance(solver, PlainIteration):
         assert np.isnan(found.x).all()
         with pytest.raises(pf.ConvergenceError, match="3 of 3 that did not"):
             found.checked("Residual")
@@ -129,8 +137,8 @@ def test_what_does_not_contract_is_no_number(solver: AbstractFixedPoint) -> None
 
 def test_errors() -> None:
     with pytest.raises(ValueError, match="lipschitz in"):
-        solve_contraction(function, Y, WEIGHT, 1.0, Plain())
+        solve_contraction(function, Y, WEIGHT, 1.0, PlainIteration())
     with pytest.raises(ValueError, match="tolerance > 0"):
-        Plain(tolerance=0.0)
+        PlainIteration(tolerance=0.0)
     with pytest.raises(ValueError, match="depth"):
         Anderson(0)

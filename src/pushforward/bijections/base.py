@@ -169,7 +169,7 @@ class AbstractTwoWayBijection(AbstractBatchedBijection):
         return self.run_rows(y, condition, keys, False)
 
 
-class Report(NamedTuple):
+class SolvedRows(NamedTuple):
     """What a solve of rows gave, row by row.
 
     Attributes:
@@ -192,7 +192,7 @@ class AbstractSolvedBijection(AbstractBatchedBijection):
     """
 
     @abstractmethod
-    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> SolvedRows:
         """One direction of rows on the last axis, with evaluations and failures; arguments as in `run_batch`."""
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
-from pushforward.bijections.base import AbstractSolvedBijection, Report
+from pushforward.bijections.base import AbstractSolvedBijection, SolvedRows
 from pushforward.dynamics.adjoint import Moved, solve_rows
 from pushforward.dynamics.fields import AbstractField, value_and_divergence, value_divergence_and_energies
-from pushforward.dynamics.solvers import AbstractSolver, Adaptive, Solution
+from pushforward.dynamics.solvers import AbstractSolver, Adaptive, OdeSolution
 from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, draw_rows
 
 
@@ -80,7 +80,7 @@ class Continuous(AbstractSolvedBijection):
         exactness = "unbiased" if random else "exact" if isinstance(self.divergence, ExactTrace) else "biased"
         self.traits = Traits("iterative", "iterative", exactness, random)
 
-    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> SolvedRows:
         """One direction of rows on the last axis, with evaluations and failures.
 
         Args:
@@ -102,11 +102,11 @@ class Continuous(AbstractSolvedBijection):
 
         found = self._solve(moved, value, (arrays, closed), (condition, probes), forward)
         end, log_det = found.y
-        return Report(jnp.moveaxis(end, 0, -1), log_det, found.n_evaluations, found.failed)
+        return SolvedRows(jnp.moveaxis(end, 0, -1), log_det, found.n_evaluations, found.failed)
 
     def energies(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray, forward: bool
-    ) -> tuple[Report, Array, Array]:
+    ) -> tuple[SolvedRows, Array, Array]:
         r"""A report, the kinetic energy $\int |v|^2 dt$, and $\int |\epsilon^T \partial_x v|^2 dt$, each `(n,)`.
 
         Args:
@@ -134,14 +134,14 @@ class Continuous(AbstractSolvedBijection):
         shared = (arrays, self.field.closed_form() if exact else None)
         found = self._solve(moved, value, shared, (condition, probes, directions), forward, (3,))
         end, totals = found.y
-        report = Report(jnp.moveaxis(end, 0, -1), totals[:, 0], found.n_evaluations, found.failed)
+        report = SolvedRows(jnp.moveaxis(end, 0, -1), totals[:, 0], found.n_evaluations, found.failed)
         # Both are integrals over the length of time, whichever way it was gone.
         sign = 1 if forward else -1
         return report, sign * totals[:, 1], sign * totals[:, 2]
 
     def _solve(
         self, moved: Moved, value: Array, shared: Any, own: Any, forward: bool, integrals: tuple[int, ...] = ()
-    ) -> Solution:
+    ) -> OdeSolution:
         """`solve_rows` with rows on the last axis of the value and of what is their own."""
         t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
         value, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))

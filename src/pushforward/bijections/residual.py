@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from pushforward._checks import message
 from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray, PyTree, Shape, Traits, is_array
-from pushforward.bijections.base import AbstractSolvedBijection, Report
+from pushforward.bijections.base import AbstractSolvedBijection, SolvedRows
 from pushforward.nets.lipschitz import AbstractContraction
-from pushforward.numerics.fixed_point import AbstractFixedPoint, Plain, solve_contraction
+from pushforward.numerics.fixed_point import AbstractFixedPoint, PlainIteration, solve_contraction
 from pushforward.numerics.log_det_series import AbstractLogDet, ExactLogDet, Truncated
 from pushforward.numerics.trace_estimators import Hutchinson
 
@@ -36,7 +36,7 @@ class Residual(AbstractSolvedBijection):
         net: $g$, such as `LipschitzMLP` or `LipschitzConvNet`.
         log_det: `ExactLogDet()` (the whole Jacobian), `Truncated(n_terms, trace)` (i-ResNet; biased), or
             `RussianRoulette(...)` (Residual Flow; unbiased, random).
-        solver: of the inverse, `Plain()` or `Anderson()`.
+        solver: of the inverse, `PlainIteration()` or `Anderson()`.
 
     Cost: forward one evaluation of $g$ and the log-determinant's; inverse as many evaluations as $g$ contracts slowly.
 
@@ -70,7 +70,7 @@ class Residual(AbstractSolvedBijection):
         if not isinstance(net, AbstractContraction):
             fix = "Use LipschitzMLP or LipschitzConvNet: for other functions x + g(x) need not be invertible."
             raise TypeError(message("Residual", "a contraction", type(net).__name__, fix))
-        self.net, self.solver = net, Plain() if solver is None else solver
+        self.net, self.solver = net, PlainIteration() if solver is None else solver
         self.log_det = ExactLogDet() if log_det is None else log_det
         self.in_shape = self.out_shape = net.shape
         self.cond_shape = net.cond_shape
@@ -92,7 +92,7 @@ class Residual(AbstractSolvedBijection):
         arrays = eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), real), others)
         return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)
 
-    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> SolvedRows:
         """One direction of rows on the last axis; the inverse counts evaluations of $g$ up to the slowest row's last.
 
         Args:
@@ -105,11 +105,11 @@ class Residual(AbstractSolvedBijection):
         none = jnp.zeros(value.shape[-1:], int)
         if forward:
             moved, log_det = self.log_det(function, value, arguments, keys)
-            return Report(value + moved, log_det, none, none > 0)
+            return SolvedRows(value + moved, log_det, none, none > 0)
         found = solve_contraction(function, value, arguments, self.net.lipschitz, self.solver)
         log_det = self.log_det(function, found.x, arguments, keys)[1]
         # The Jacobian of a linear g does not see that there is no x.
-        return Report(found.x, jnp.where(found.converged, -log_det, jnp.nan), none + found.steps, ~found.converged)
+        return SolvedRows(found.x, jnp.where(found.converged, -log_det, jnp.nan), none + found.steps, ~found.converged)
 
 
 def residual_layers(model: Any) -> list[Residual]:

@@ -14,7 +14,7 @@ from pushforward.dynamics.sampling import (
     draw,
     langevin,
 )
-from pushforward.dynamics.solvers import METHODS, AbstractSolver, Adaptive, FixedSteps, Solution
+from pushforward.dynamics.solvers import METHODS, AbstractSolver, Adaptive, FixedSteps, OdeSolution
 
 __all__ = [
     "METHODS",
@@ -31,11 +31,11 @@ __all__ = [
     "NetworkField",
     "NeuralODE",
     "NullableCondition",
+    "OdeSolution",
     "PotentialField",
     "PredictionField",
     "PredictorCorrector",
     "ReverseSDE",
-    "Solution",
     "Trajectory",
     "draw",
     "guided",

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import Array
-from pushforward.dynamics.solvers import AbstractSolver, Gradient, Solution
+from pushforward.dynamics.solvers import AbstractSolver, Gradient, OdeSolution
 from pushforward.numerics.derivatives import own_derivatives
 
 # Nodes of the integral over time that gives the gradients of the weights. Against exact gradients of the steps, of a
@@ -36,7 +36,7 @@ def solve_rows(
     shared: Any,
     own: Any,
     integrals: tuple[int, ...] = (),
-) -> Solution:
+) -> OdeSolution:
     r"""Solve $\dot x = v$ and $\dot\ell = q$ for each row, where $q$ is the divergence and whatever else is integrated.
 
     With the gradient `"adjoint"` the way back solves, for each row, $\dot a = -(\partial_x v)^T a - (\partial_x q)^T b$
@@ -56,7 +56,7 @@ def solve_rows(
         integrals: shape of the integrand; `()` is one number.
 
     Returns:
-        the ends of events and integrals as `Solution.y`, of rows on the first axis.
+        the ends of events and integrals as `OdeSolution.y`, of rows on the first axis.
 
     Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, appendix C, arXiv 1806.07366; the integral at Gauss-Legendre
         nodes: Norcliffe, Deisenroth, 2023, arXiv 2308.10644.
@@ -76,8 +76,8 @@ def _rows(
     own: Any,
     integrals: tuple[int, ...],
     gradient: Gradient,
-) -> Solution:
-    def one(x: Array, own: Any) -> Solution:
+) -> OdeSolution:
+    def one(x: Array, own: Any) -> OdeSolution:
         # A list of arrays: diffrax's adjoint stumbles over empty containers.
         leaves, structure = jax.tree.flatten((shared, own))
 
@@ -91,21 +91,21 @@ def _rows(
 
 def _by_adjoint(
     solver: AbstractSolver, moved: Moved, t0: float, t1: float, integrals: tuple[int, ...]
-) -> Callable[[Array, Any, Any], Solution]:
+) -> Callable[[Array, Any, Any], OdeSolution]:
     """The solve as a function of what it is differentiated by. Forward mode pushes tangents through the steps."""
 
-    def value(x: Array, shared: Any, own: Any, gradient: Gradient = "checkpointed") -> Solution:
+    def value(x: Array, shared: Any, own: Any, gradient: Gradient = "checkpointed") -> OdeSolution:
         return _rows(solver, moved, x, t0, t1, shared, own, integrals, gradient)
 
-    def keep(x: Array, shared: Any, own: Any) -> tuple[Solution, tuple]:
-        found: Solution = solve(x, shared, own)  # itself, for derivatives of higher order
+    def keep(x: Array, shared: Any, own: Any) -> tuple[OdeSolution, tuple]:
+        found: OdeSolution = solve(x, shared, own)  # itself, for derivatives of higher order
         return found, ((x, shared, own), found.y)
 
-    def pull(kept: tuple, bars: Solution) -> tuple:
+    def pull(kept: tuple, bars: OdeSolution) -> tuple:
         differentiated, end = kept
         return _pull_back(differentiated, end, bars.y, solver, moved, t0, t1)
 
-    def push(kept: tuple, tangents: tuple) -> Solution:
+    def push(kept: tuple, tangents: tuple) -> OdeSolution:
         return jax.jvp(functools.partial(value, gradient="direct"), kept[0], tangents)[1]
 
     solve = own_derivatives(value, keep, pull, push)
@@ -140,7 +140,7 @@ def _pull_back(
     def parts(t: Array, x: Array, shared: Any, own: Any, rest: Any) -> tuple[Array, Array]:
         return moved(t, x, *eqx.combine((shared, own), rest))
 
-    def back(x: Array, a: Array, b: Array, own: Any, rest: Any) -> Solution:
+    def back(x: Array, a: Array, b: Array, own: Any, rest: Any) -> OdeSolution:
         leaves, structure = jax.tree.flatten((shared, own, b, rest))
 
         def both(t: Array, y: tuple, arguments: list) -> tuple:

@@ -80,7 +80,7 @@ def equal_steps() -> Callable[..., Any]:
     return EqualSteps
 
 
-class Solution(NamedTuple):
+class OdeSolution(NamedTuple):
     """The end of a solve.
 
     Attributes:
@@ -131,7 +131,7 @@ class AbstractSolver(eqx.Module):
         *,
         times: Array | np.ndarray | None = None,
         gradient: Gradient | None = None,
-    ) -> Solution:
+    ) -> OdeSolution:
         """Solve `dy/dt = field(t, y, arguments)` from `t0` to `t1`, which may lie before `t0`.
 
         Args:
@@ -151,7 +151,7 @@ class AbstractSolver(eqx.Module):
 
 def _solved(
     solver: AbstractSolver, field: Callable, y0: tuple, t0: Any, t1: Any, arguments: Any, times: Any, direct: bool
-) -> Solution:
+) -> OdeSolution:
     import diffrax
 
     dtype = jnp.result_type(*jax.tree.leaves(y0))
@@ -179,19 +179,19 @@ def _solved(
     ends, along = (found.ys, None) if times is None else found.ys  # pyright: ignore[reportGeneralTypeIssues]
     end = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), ends)
     per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
-    return Solution(end, found.stats["num_steps"] * per_step, failed, along)
+    return OdeSolution(end, found.stats["num_steps"] * per_step, failed, along)
 
 
 def _checkpointed(
     solver: AbstractSolver, field: Callable, t0: Any, t1: Any, times: Any
-) -> Callable[[tuple, Any], Solution]:
+) -> Callable[[tuple, Any], OdeSolution]:
     """A solve of start and arguments: reverse mode by checkpoints, all else by a solve whose steps are all stored.
 
     What reverse mode keeps has no derivative of its own: `begin` and `pull_back` hide it from outer ones.
     """
     made: dict[str, Any] = {}  # structure of the pull-back, the same in each trace
 
-    def run(y0: tuple, arguments: Any, direct: bool = False) -> Solution:
+    def run(y0: tuple, arguments: Any, direct: bool = False) -> OdeSolution:
         return _solved(solver, field, y0, t0, t1, arguments, times, direct)
 
     def of_ends(direct: bool) -> Callable[[tuple, Any], tuple]:
@@ -202,10 +202,10 @@ def _checkpointed(
         return ends
 
     @jax.custom_jvp
-    def begin(y0: tuple, arguments: Any) -> tuple[Solution, list]:
+    def begin(y0: tuple, arguments: Any) -> tuple[OdeSolution, list]:
         (y, along), back, (n, failed) = jax.vjp(of_ends(False), y0, arguments, has_aux=True)
         kept, made["back"] = jax.tree.flatten(back)
-        return Solution(y, n, failed, along), kept
+        return OdeSolution(y, n, failed, along), kept
 
     @begin.defjvp
     def _begin_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
@@ -224,14 +224,14 @@ def _checkpointed(
         start, kept, bars = primals
         return pull_back(start, kept, bars), jax.jvp(direct, (start, bars), (tangents[0], tangents[2]))[1]
 
-    def keep(y0: tuple, arguments: Any) -> tuple[Solution, tuple]:
+    def keep(y0: tuple, arguments: Any) -> tuple[OdeSolution, tuple]:
         out, kept = begin(y0, arguments)
         return out, ((y0, arguments), kept)
 
-    def pull(kept: tuple, bars: Solution) -> tuple:
+    def pull(kept: tuple, bars: OdeSolution) -> tuple:
         return pull_back(*kept, (bars.y, bars.along))
 
-    def push(kept: tuple, tangents: tuple) -> Solution:
+    def push(kept: tuple, tangents: tuple) -> OdeSolution:
         return jax.jvp(functools.partial(run, direct=True), kept[0], tangents)[1]
 
     solve = own_derivatives(run, keep, pull, push)

@@ -1,6 +1,6 @@
 """Pure mathematics without a model or a state: traces, log-determinants, fixed points, roots, quadrature."""
 
-from pushforward.numerics.fixed_point import AbstractFixedPoint, Anderson, Plain, solve_contraction
+from pushforward.numerics.fixed_point import AbstractFixedPoint, Anderson, PlainIteration, solve_contraction
 from pushforward.numerics.log_det_series import (
     AbstractCount,
     AbstractLogDet,
@@ -30,7 +30,7 @@ __all__ = [
     "Geometric",
     "HutchPlusPlus",
     "Hutchinson",
-    "Plain",
+    "PlainIteration",
     "Poisson",
     "Root",
     "RussianRoulette",

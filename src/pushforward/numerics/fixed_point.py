@@ -27,7 +27,7 @@ RIDGE = 1e-2
 Function = Callable[[Array, PyTree], Array]
 
 
-class Solution(NamedTuple):
+class FixedPointSolution(NamedTuple):
     r"""What a search found, for rows on the last axis.
 
     Attributes:
@@ -42,7 +42,7 @@ class Solution(NamedTuple):
     converged: Array
     steps: Array
 
-    def checked(self, name: str) -> Solution:
+    def checked(self, name: str) -> FixedPointSolution:
         """Itself, outside of compiled functions.
 
         Raises:
@@ -84,7 +84,7 @@ class AbstractFixedPoint(eqx.Module):
         """
 
 
-class Plain(AbstractFixedPoint):
+class PlainIteration(AbstractFixedPoint):
     r"""Banach's iteration $x_{k+1} = y - g(x_k)$.
 
     Args:
@@ -98,7 +98,7 @@ class Plain(AbstractFixedPoint):
     tolerance: float | None = eqx.field(static=True)
 
     def __init__(self, max_steps: int | None = None, tolerance: float | None = None):
-        self.max_steps, self.tolerance = _settings("Plain", max_steps, tolerance)
+        self.max_steps, self.tolerance = _settings("PlainIteration", max_steps, tolerance)
 
     def start(self, x: Array) -> Any:
         return None
@@ -111,7 +111,7 @@ class Anderson(AbstractFixedPoint):
     r"""Mixes $m$ images, $x = \sum_i \alpha_i T(x_i)$, with the $\alpha$ that minimise $|\sum_i \alpha_i r_i|$.
 
     $\sum_i \alpha_i = 1$, $r_i = T(x_i) - x_i$. A proposal that does not lower the residual is dropped, the history
-    with it, and Banach's step is taken from the best point, so that it converges wherever `Plain` does.
+    with it, and Banach's step is taken from the best point, so that it converges wherever `PlainIteration` does.
 
     Args:
         depth: $m$.
@@ -176,7 +176,7 @@ def steps_needed(lipschitz: float, precision: float) -> int:
 
 def solve_contraction(
     function: Function, y: Array, arguments: PyTree, lipschitz: float, solver: AbstractFixedPoint
-) -> Solution:
+) -> FixedPointSolution:
     r"""$x$ with $x + g(x) = y$, for rows on the last axis.
 
     A row is done when its error is known to be small: $|x_{k+1} - x^*| \le \frac{L}{1 - L} |x_{k+1} - x_k|$ with
@@ -193,7 +193,7 @@ def solve_contraction(
         y: `(*event, n)`.
         arguments: of `function`.
         lipschitz: a bound on the Lipschitz constant of $g$ in $x$, in [0, 1).
-        solver: `Plain()` or `Anderson()`.
+        solver: `PlainIteration()` or `Anderson()`.
 
     Cost: about $\log \epsilon / \log L'$ evaluations of $g$, where $L'$ is how much $g$ contracts in truth.
 
@@ -208,7 +208,7 @@ def solve_contraction(
         raise ValueError(message("solve_contraction", "lipschitz in [0, 1)", repr(lipschitz), fix))
     found: Any = _solve_rows(function, float(lipschitz), solver, y, arguments)
     x, bound, converged, steps = found
-    return Solution(jnp.where(converged, x, jnp.nan), bound, converged, steps)
+    return FixedPointSolution(jnp.where(converged, x, jnp.nan), bound, converged, steps)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -242,7 +242,7 @@ def _solve_jvp(
 
         # In units of the right-hand side, for whose size there is no natural one.
         scale = jnp.max(jnp.abs(flat), axis=0)
-        u, _, converged, _ = _iterate(image_of, flat, flat, lipschitz, Plain(), scale)
+        u, _, converged, _ = _iterate(image_of, flat, flat, lipschitz, PlainIteration(), scale)
         return jnp.where(converged, u, jnp.nan).reshape(x.shape)
 
     x_dot = jax.lax.custom_linear_solve(lambda u: u + along(u), y_dot - from_arguments, solve, solve)

@@ -63,7 +63,7 @@ class Spline(NamedTuple):
         return self.high - self.low
 
 
-class Bin(NamedTuple):
+class SplineBin(NamedTuple):
     """The bin of each element: its number, left knot, size, the slopes at its ends less the smallest; two softmaxes.
 
     All but the number end in a division or a logarithm where they are computed: XLA then computes them once. What ends
@@ -91,7 +91,7 @@ def _softmax_parts(raw: Array, bins: int) -> tuple[list[Array], Array, Array]:
     return [exps[k] for k in range(bins)], top, total
 
 
-def _find_bin(value: Array, params: Array, spline: Spline, by_height: bool) -> Bin:
+def _find_bin(value: Array, params: Array, spline: Spline, by_height: bool) -> SplineBin:
     """The bin that holds `value` (already within the interval), on the x side or, `by_height`, on the y side.
 
     Distances from the left end are searched in units of the softmax's terms, which saves normalising each of them.
@@ -125,14 +125,14 @@ def _find_bin(value: Array, params: Array, spline: Spline, by_height: bool) -> B
     x_side = (left / x_unit + spline.low, width / x_unit)
     y_side = (bottom / y_unit + spline.low, height / y_unit)
     softmaxes = (width_top, width_total, height_top, height_total)
-    return Bin(index, *x_side, *y_side, _softplus(raw_left), _softplus(raw_right), *softmaxes)
+    return SplineBin(index, *x_side, *y_side, _softplus(raw_left), _softplus(raw_right), *softmaxes)
 
 
 def _softplus(raw: Array) -> Array:
     return jnp.log1p(jnp.exp(hold(raw + SLOPE_ONE, -jnp.inf, MAX_RAW_SLOPE)))
 
 
-def _slopes(found: Bin) -> tuple[Array, Array]:
+def _slopes(found: SplineBin) -> tuple[Array, Array]:
     """The slopes at the two ends of the bin."""
     return MIN_SLOPE + found.soft_left, MIN_SLOPE + found.soft_right
 
@@ -161,7 +161,7 @@ def _clamp(x: Array, spline: Spline) -> tuple[Array, Array]:
     return inside, jnp.where(inside, x, jnp.where(x < spline.low, spline.low, spline.high))
 
 
-def _outside(x: Array, clamped: Array, found: Bin, spline: Spline, inverse: bool = False) -> Pair:
+def _outside(x: Array, clamped: Array, found: SplineBin, spline: Spline, inverse: bool = False) -> Pair:
     """Value and log-slope beyond the ends; finite, and of no meaning, within."""
     if spline.ends != "free":
         return x, jnp.zeros_like(x)
@@ -169,7 +169,7 @@ def _outside(x: Array, clamped: Array, found: Bin, spline: Spline, inverse: bool
     return clamped + ((x - clamped) / slope if inverse else (x - clamped) * slope), jnp.log(slope)
 
 
-def _forward_at(x: Array, found: Bin, spline: Spline) -> Pair:
+def _forward_at(x: Array, found: SplineBin, spline: Spline) -> Pair:
     inside, clamped = _clamp(x, spline)
     y, log_slope = _within_bin(clamped, found.left, found.width, found.bottom, found.height, *_slopes(found))
     y = hold(hold(y, found.bottom, found.bottom + found.height), spline.low, spline.high)
@@ -188,7 +188,7 @@ def _through_softplus(bar: Array, soft: Array) -> Array:
     return bar / (1 + 1 / jnp.maximum(jnp.expm1(soft), 1e-15))
 
 
-def _pull_back(x: Array, params: Array, found: Bin, bar_y: Array, bar_log: Array, spline: Spline) -> Pair:
+def _pull_back(x: Array, params: Array, found: SplineBin, bar_y: Array, bar_log: Array, spline: Spline) -> Pair:
     """Cotangents of `x` and of all parameters from those of the value and the log-slope."""
     bins = spline.bins
     inside, clamped = _clamp(x, spline)
@@ -233,7 +233,7 @@ def _pull_back(x: Array, params: Array, found: Bin, bar_y: Array, bar_log: Array
     return bar_x, share * bar
 
 
-def _invert(y: Array, params: Array, spline: Spline) -> tuple[Array, Bin]:
+def _invert(y: Array, params: Array, spline: Spline) -> tuple[Array, SplineBin]:
     """The preimage and its bin."""
     inside, clamped = _clamp(y, spline)
     found = _find_bin(clamped, params, spline, by_height=True)
@@ -260,7 +260,7 @@ def _invert(y: Array, params: Array, spline: Spline) -> tuple[Array, Bin]:
 def _maps(spline: Spline) -> tuple[Callable[[Array, Array], Pair], Callable[[Array, Array], Pair]]:
     """The spline and its inverse, functions of the value and the parameters."""
 
-    def found_for(value: Array, params: Array, by_height: bool) -> Bin:
+    def found_for(value: Array, params: Array, by_height: bool) -> SplineBin:
         return _find_bin(_clamp(value, spline)[1], params, spline, by_height)
 
     def keep(x: Array, params: Array) -> tuple[Pair, tuple]:

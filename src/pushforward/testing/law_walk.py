@@ -13,7 +13,7 @@ import numpy as np
 from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray, Shape, is_array
 from pushforward.bijections import ActNorm, Continuous, Coupling, RationalQuadraticMap, Scan, initialise, with_memory
-from pushforward.bijections.base import AbstractBijection, AbstractSolvedBijection, Report, along, run_batch
+from pushforward.bijections.base import AbstractBijection, AbstractSolvedBijection, SolvedRows, along, run_batch
 from pushforward.bijections.visit import Visited, visit_layers
 from pushforward.checking.spline_walk import walk_splines
 from pushforward.checking.summary import count, summary
@@ -50,12 +50,12 @@ class _Solved(AbstractSolvedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape = cond_shape
 
-    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> Report:
+    def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> SolvedRows:
         n = value.shape[-1]
         moved = along(self.shift) + (0 if condition is None else jnp.mean(condition, axis=0))
         failed = jnp.any(jnp.abs(value) > TOO_LARGE / 2, axis=0)
         log_det = jnp.full(n, self.level, value.dtype)
-        return Report(value + moved if forward else value - moved, log_det, jnp.full(n, EVALUATIONS), failed)
+        return SolvedRows(value + moved if forward else value - moved, log_det, jnp.full(n, EVALUATIONS), failed)
 
 
 def law_walk(make: Make, *, dim: int = 2, cond_dim: int | None = None) -> None:

@@ -16,15 +16,15 @@ from pushforward.nets.base import AbstractConditioner
 class Autoregressive(AbstractBatchedBijection):
     r"""$y_i = m(x_i; \theta_i(x_{<i}, c))$, with a triangular Jacobian.
 
-    Forward knows all of `x` and is one pass. The inverse is sequential: one `lax.scan` over `conditioner.step`, in
-    which each hidden unit is computed once, only the column of the step is inverted, and the log-determinant is
-    gathered on the way; it costs about the arithmetic of one pass, where masked networks elsewhere take `dim` passes.
-    As it stands this is an inverse autoregressive layer (fast to sample); `Invert` makes it a masked autoregressive one
-    (fast to score).
+    The forward direction knows all of `x` and takes one pass. The inverse is sequential: it is one `lax.scan` over
+    `conditioner.step`, in which each hidden unit is computed once, only the column of the step is inverted, and the
+    log-determinant is accumulated. It costs about the arithmetic of one pass, where other implementations of masked
+    networks take `dim` passes. By itself this is an inverse autoregressive layer (fast to sample); `Invert` makes it a
+    masked autoregressive one (fast to score).
 
     Args:
-        conditioner: a strictly autoregressive network, such as `MADE`.
-        scalar_map: the map of each coordinate.
+        conditioner: A strictly autoregressive network, such as `MADE`.
+        scalar_map: The map of each coordinate.
 
     Raises:
         ValueError: the conditioner gives another number of parameters than the map takes.

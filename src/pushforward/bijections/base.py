@@ -14,9 +14,9 @@ from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 
 
 def _checked(pair: Callable[..., Any], what: str, shape: str) -> Callable[..., Any]:
-    """The method of a pair that first checks its event, its condition and its key.
+    """Wrap a method of a pair so that it first checks its event, its condition and its key.
 
-    Without it, broadcasting would take a batch for an event and sum up the log-determinants of its rows.
+    Without the check, broadcasting would take a batch for an event and add up the log-determinants of its rows.
     """
 
     @functools.wraps(pair)
@@ -34,17 +34,17 @@ class AbstractBijection(Part):
     r"""An invertible, almost everywhere differentiable map $f: x \mapsto y$ of one event, never of a batch.
 
     Value and log-determinant are one computation, in both directions. `condition` and `key` are in every signature,
-    also where they are ignored. A bijection knows `x` and `y` alone; the flow fixes `data = forward(latent)` once.
+    also where they are ignored. A bijection knows only `x` and `y`; the flow fixes `data = forward(latent)` once.
 
-    To write one, subclass this, declare the two shapes, implement the two pairs for **one event** and hold the class to
-    `pushforward.testing.check_bijection`. Where speed matters, subclass `AbstractBatchedBijection` instead; for a
-    bijection made of others, `AbstractComposite`.
+    To write a bijection, subclass this class, declare the two shapes, implement the two pairs for **one event**, and
+    test the class with `pushforward.testing.check_bijection`. Where speed matters, subclass `AbstractBatchedBijection`
+    instead; for a bijection made of others, subclass `AbstractComposite`.
 
     Attributes:
-        in_shape: event shape of `x`.
-        out_shape: event shape of `y`, with the same number of elements.
-        cond_shape: shape of the condition. The default is None: unconditional.
-        traits: static facts: cost of each direction, exactness of the log-determinant. The default is one exact pass.
+        in_shape: Event shape of `x`.
+        out_shape: Event shape of `y`, with the same number of elements.
+        cond_shape: Shape of the condition. The default is None: the bijection is unconditional.
+        traits: Cost of each direction and exactness of the log-determinant. The default is one exact pass each way.
     """
 
     in_shape: eqx.AbstractVar[Shape]
@@ -53,7 +53,7 @@ class AbstractBijection(Part):
         cond_shape: eqx.AbstractVar[Shape | None]
         traits: eqx.AbstractVar[Traits]
     else:
-        # Class attributes and not fields, so that a subclass may declare fields without defaults after them.
+        # These are class attributes and not fields, so that a subclass may declare fields without defaults.
         cond_shape, traits = None, Traits()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -106,28 +106,28 @@ class AbstractBijection(Part):
 
 
 class AbstractBatchedBijection(AbstractBijection):
-    """A bijection written for a batch on the **last** axis; the methods for one event follow from that.
+    """A bijection written for a batch on the **last** axis, from which its methods for one event follow.
 
     Under `jax.vmap` most of JAX's batching rules (reshape, concatenate, broadcast, scan) move the batch to the front,
     and a spline layer then spends as long transposing its parameters as computing: 45 ms against 25 ms for a training
     step at D = 43. So the library's own bijections see `(*event, n)`, and mapping over events happens by hand.
 
-    Final subclasses implement `forward_rows` and `inverse_rows`; arguments arrive checked.
+    Final subclasses implement `forward_rows` and `inverse_rows`, which receive checked arguments.
     """
 
     @abstractmethod
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        """Values `(*out_shape, n)` and log-determinants `(n,)`.
+        """Values `(*out_shape, n)` and log-determinants `(n,)` of the forward direction.
 
         Args:
-            x: `(*in_shape, n)`.
-            condition: `(*cond_shape, n)`; None if and only if the bijection is unconditional.
-            keys: `(n,)`; None if and only if no key is needed.
+            x: Array of shape `(*in_shape, n)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if the bijection is unconditional.
+            keys: JAX keys, one per row, `(n,)`; None if and only if no key is needed.
         """
 
     @abstractmethod
     def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        """Values `(*in_shape, n)` and log-determinants `(n,)`; arguments as in `forward_rows`."""
+        """Values `(*in_shape, n)` and log-determinants `(n,)` of the inverse; arguments as in `forward_rows`."""
 
     def forward_and_log_det(
         self, x: Any, condition: Any = None, *, key: PRNGKeyArray | None = None
@@ -160,7 +160,10 @@ class AbstractTwoWayBijection(AbstractBatchedBijection):
     def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        """Values and log-determinants of one direction; arguments as in `forward_rows`, then which direction."""
+        """Values and log-determinants of one direction.
+
+        The arguments are those of `forward_rows`, followed by whether to run forward.
+        """
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return self.run_rows(x, condition, keys, True)
@@ -170,13 +173,13 @@ class AbstractTwoWayBijection(AbstractBatchedBijection):
 
 
 class SolvedRows(NamedTuple):
-    """What a solve of rows gave, row by row.
+    """The result of solving rows, with what the solve of each row took.
 
     Attributes:
-        value: `(*shape, n)`.
-        log_det: `(n,)`.
-        n_evaluations: of the function that the solver calls, `(n,)`.
-        failed: `(n,)`: rows whose solve did not reach its end; what they have is NaN.
+        value: Events, rows on the last axis, `(*shape, n)`.
+        log_det: Array of shape `(n,)`.
+        n_evaluations: Number of evaluations of the function that the solver calls, `(n,)`.
+        failed: Whether each row's solve failed to reach its end, `(n,)`; values of such rows are NaN.
     """
 
     value: Array
@@ -186,7 +189,7 @@ class SolvedRows(NamedTuple):
 
 
 class AbstractSolvedBijection(AbstractBatchedBijection):
-    """A bijection that calls a solver, and says of each row what that took and whether it reached its end.
+    """A bijection that calls a solver, and reports for each row the evaluations and whether the solve succeeded.
 
     Final subclasses implement `report`.
     """
@@ -202,7 +205,7 @@ class AbstractSolvedBijection(AbstractBatchedBijection):
         return self.report(y, condition, keys, False)[:2]
 
 
-# Of a member, its rows, their conditions, their keys and the direction: values, log-determinants, anything else.
+# From a member, its rows, their conditions, their keys and the direction to values, log-determinants and anything else.
 Step = Callable[[AbstractBijection, Array, Array | None, PRNGKeyArray | None, bool], tuple[Array, Array, Any]]
 
 
@@ -210,11 +213,11 @@ class Layout(NamedTuple):
     """How a composite holds its members.
 
     Attributes:
-        in_turn: they run one after the other, each on the whole event that the one before gives. A summary then lists
-            them in place of the composite.
-        inverted: they run against the composite's direction.
-        stacked: how many layers each member stands for, which its arrays have along their first axis; None if it
-            stands for itself.
+        in_turn: Whether the members run one after the other, each on the whole event that the one before gives. A
+            summary then lists them in place of the composite.
+        inverted: Whether the members run against the composite's direction.
+        stacked: Number of layers that each member stands for, which is the length of the first axis of its arrays;
+            None if each member is one layer.
     """
 
     in_turn: bool = False
@@ -223,38 +226,39 @@ class Layout(NamedTuple):
 
 
 class AbstractComposite(AbstractTwoWayBijection, AbstractWhole):
-    """A bijection made of others, its `members`, which it shows and which it runs with any step.
+    """A bijection made of others, its `members`, which it exposes and runs with any given step.
 
-    Everything that looks into a model goes this one way: summaries, checks, the errors of solves, the start from data,
-    the change of a solver. So a composite says once which rows, which condition and which keys each member gets, and
-    in which order they run, and joins all of them.
+    Everything that looks into a model uses this interface: summaries, checks, the errors of solves, the start from
+    data, and the change of a solver. So a composite states once which rows, which condition and which keys each member
+    gets, in which order the members run, and how their results are joined.
 
-    Final subclasses hold their members in fields, and implement `run_with` and `with_members`. They are held to it by
-    `pushforward.testing.law_walk`.
+    Final subclasses hold their members in fields, and implement `run_with` and `with_members`.
+    `pushforward.testing.law_walk` tests them.
     """
 
     @property
     def layout(self) -> Layout:
-        """How the members are held. The default is side by side or inside, each standing for itself."""
+        """How the members are held. By default they do not run in turn, and each is one layer."""
         return Layout()
 
     @abstractmethod
     def run_with(
         self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array, tuple[Any, ...]]:
-        """One direction with each member run by `step(member, rows, condition, keys, forward)`.
+        """Run one direction, with each member run by `step(member, rows, condition, keys, forward)`.
 
         Args:
-            step: gives what `run_batch` gives, and a tree of arrays besides.
-            value: `(*event, n)`.
-            condition: `(*cond, n)` or None.
-            keys: `(n,)` or None.
-            forward: the direction.
+            step: Function that returns what `run_batch` returns, and a tree of arrays as well.
+            value: Events, rows on the last axis, `(*event, n)`.
+            condition: Conditions of the rows, `(*cond, n)` or None.
+            keys: JAX keys, one per row, `(n,)` or None.
+            forward: Whether to map forward, or backwards.
 
         Returns:
-            Values, log-determinants `(n,)`, and for each of `members`, in their order, what the step gave besides. Of a
-            stacked member it has a first axis of that many. A member may be given more rows than there are (pixels),
-            in the order `(more, n)`: of one number per row, `reshape(-1, n)` always has the rows last.
+            Values, log-determinants `(n,)`, and for each of `members`, in their order, the tree that the step returned.
+            For a stacked member its arrays have a first axis over the layers. A member may be given more rows than
+            there are events (such as pixels), in the order `(more, n)`: `reshape(-1, n)` of an array with one number
+            per row therefore always has the events last.
         """
 
     def run_rows(
@@ -266,28 +270,28 @@ class AbstractComposite(AbstractTwoWayBijection, AbstractWhole):
 def run_member(
     member: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
 ) -> tuple[Array, Array, None]:
-    """The step that only runs."""
+    """The step that runs a member and returns nothing more."""
     return *run_batch(member, value, condition, keys, forward), None
 
 
 def needed(
     bijection: AbstractBijection, condition: Array | None, keys: PRNGKeyArray | None
 ) -> tuple[Array | None, PRNGKeyArray | None]:
-    """The condition, unless the bijection is unconditional; the keys, unless it needs none."""
+    """The condition and the keys, each replaced by None if the bijection does not use it."""
     return None if bijection.cond_shape is None else condition, keys if bijection.traits.needs_key else None
 
 
 def run_batch(
     bijection: AbstractBijection, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
 ) -> tuple[Array, Array]:
-    """One direction of any bijection on a batch on the last axis, mapped with `jax.vmap` where it is not written so.
+    """Run one direction of any bijection on rows on the last axis; one written for single events is mapped over them.
 
     Args:
-        bijection: any.
-        value: `(*event, n)`.
-        condition: `(*cond, n)` or None; dropped if the bijection is unconditional.
-        keys: `(n,)` or None; dropped if none is needed.
-        forward: the direction.
+        bijection: Any bijection.
+        value: Events, rows on the last axis, `(*event, n)`.
+        condition: Conditions of the rows, `(*cond, n)` or None; dropped if the bijection is unconditional.
+        keys: JAX keys, one per row, `(n,)` or None; dropped if none is needed.
+        forward: Whether to map forward, or backwards.
     """
     condition, keys = needed(bijection, condition, keys)
     if isinstance(bijection, AbstractBatchedBijection):
@@ -307,5 +311,5 @@ def fold_keys(keys: PRNGKeyArray | None, n: int | Array) -> PRNGKeyArray | None:
 
 
 def along(parameter: Array) -> Array:
-    """A parameter of an event's shape, with a last axis that broadcasts over the batch."""
+    """A parameter of an event's shape with one more axis at its end, which broadcasts over the batch."""
     return parameter[..., None]

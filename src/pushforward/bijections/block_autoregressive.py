@@ -23,15 +23,15 @@ from pushforward.numerics.root import solve_increasing
 # of a few layers then stay within float32.
 MAX_LOG_WEIGHT = 8.0
 MAX_LOG_GAIN = 4.0
-# Bound on the residual's logit: its share of the slope, which is all that is left in the tails, stays above 1 / 150.
+# Bound on the residual's logit. The residual's share of the slope, the only one left in the tails, stays above 1 / 150.
 MAX_GATE = 5.0
-# At the start units bend at different places: biases are uniform within this many standard deviations of an input.
+# New units bend at different places: their biases are uniform within this many standard deviations of an input.
 BIAS_SCALE = 2.0
 MAX_SIZE = 4096
 
 
 class _Layer(NamedTuple):
-    """A layer by coordinate: `out` units from `n_in` units of the same coordinate, and those of the ones before it."""
+    """The weights of a layer: each coordinate's `out` units see its own `n_in` units and those of earlier coordinates."""
 
     log_positive: Array  # (dim, out, n_in)
     free: Array  # (dim, out, (dim - 1) * n_in), masked
@@ -51,32 +51,32 @@ def _log_product(log_weights: Array, log_slopes: Array) -> Array:
 
 
 class BlockAutoregressive(AbstractBatchedBijection):
-    r"""$y_i = (1 - \alpha_i)\,x_i + \alpha_i\,N_i(x_{\le i}; c)$, $N$ a network of `depth` hidden layers of tanh.
+    r"""$y_i = (1 - \alpha_i)\,x_i + \alpha_i\,N_i(x_{\le i}; c)$ with a network $N$ of `depth` hidden layers of tanh.
 
-    The units of each layer belong to coordinates, `width` to each. Weights between units of the same coordinate
-    are positive, those to earlier coordinates' units 0, all others free: so $N_i$ increases in $x_i$, and the Jacobian
-    is triangular. Rows of weights are normalised and given a gain. The diagonal of the Jacobian is a product of
-    positive blocks, gathered in logs on the way. Networks of tanh alone are bounded; the residual makes the map onto R,
-    and its slope positive whatever the network saturates to.
+    Each coordinate has `width` units in each layer. Weights between units of the same coordinate are positive, weights
+    to units of earlier coordinates are 0, and all others are free: so $N_i$ increases in $x_i$, and the Jacobian is
+    triangular. Rows of weights are normalised and given a gain. The diagonal of the Jacobian is a product of positive
+    blocks, whose logs are accumulated. A network of tanh alone is bounded; the residual term makes the map onto R, and
+    keeps its slope positive even where the network saturates.
 
-    A condition passes one hidden layer and shifts the units of every layer.
+    A condition passes through one hidden layer and shifts the units of every layer.
 
     Args:
         key: JAX key for the initial weights.
         dim: length of an event.
-        width: units per hidden layer and coordinate.
+        width: Number of units per hidden layer and coordinate.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, None if unconditional.
-        cond_width: units of the condition's hidden layer.
+        cond_width: Number of units of the condition's hidden layer.
 
     Cost:
         forward one pass, $O(\text{depth} \cdot (\text{dim} \cdot \text{width})^2)$ per event. The inverse
-        searches one coordinate after the other, in one `lax.scan`: units of earlier coordinates are computed once, so
-        that all steps together cost one pass, and each of the six to ten evaluations of a search only the blocks of its
-        coordinate, $O(\text{depth} \cdot \text{width}^2)$. Log-det exact.
+        searches one coordinate after the other, in one `lax.scan`. Units of earlier coordinates are computed once, so
+        that all steps together cost one pass; each of the six to ten evaluations of a search costs only the blocks of
+        its coordinate, $O(\text{depth} \cdot \text{width}^2)$. Log-det exact.
 
     Raises:
-        ValueError: a size out of bounds.
+        ValueError: a size is out of bounds.
 
     Source: De Cao, Titov, Aziz, 2019, eq. 8-16, arXiv 1904.04676.
 
@@ -167,7 +167,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dim, n = x.shape
         layers, shifts = self._layers(), self._from_condition(condition, n)
-        # Any function of the earlier coordinates will do, a clipped one too: 1e30 in one must not drown the others.
+        # Any function of the earlier coordinates is valid, also a clipped one: 1e30 in one must not drown the others.
         others, units, log_slope = limit_input(x)[:, None, :], x[:, None, :], jnp.zeros((dim, 1, n), x.dtype)
         for number, (layer, shift) in enumerate(zip(layers, shifts, strict=True)):
             shift = shift + layer.bias[..., None] + _mix(layer.free, others[:-1])
@@ -213,8 +213,8 @@ class BlockAutoregressive(AbstractBatchedBijection):
 
 
 def _mix(weights: Array, x: Array) -> Array:
-    """`(..., out, k)` by `(..., n)`, whose axes but the last hold k numbers, as one matrix product."""
-    # Sizes in full: there may be no earlier coordinate, and no row.
+    """The product of weights `(..., out, k)` and `x`, whose axes but the last hold k numbers, as one matrix product."""
+    # The sizes are written in full because there may be no earlier coordinate, and no row.
     *outs, k = weights.shape
     return matrix_product(weights.reshape(math.prod(outs), k), x.reshape(k, x.shape[-1])).reshape(*outs, x.shape[-1])
 

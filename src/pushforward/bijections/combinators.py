@@ -22,25 +22,25 @@ Tree = TypeVar("Tree")
 
 
 def shared_condition(name: str, shapes: Sequence[Shape | None]) -> Shape | None:
-    """The one condition that several bijections see, None if none does.
+    """The shape of the condition that several bijections share; None if all are unconditional.
 
     Raises:
-        ValueError: they expect conditions of different shapes.
+        ValueError: the bijections expect conditions of different shapes.
     """
     distinct = {shape for shape in shapes if shape is not None}
     if len(distinct) > 1:
-        fix = "All see the same condition; wrap those that differ in EmbedCondition."
+        fix = "All bijections see the same condition; wrap those that differ in EmbedCondition."
         raise ValueError(message(name, "one shape of condition", " and ".join(map(str, sorted(distinct))), fix))
     return distinct.pop() if distinct else None
 
 
 class Chain(AbstractComposite):
-    r"""$f = f_n \circ \dots \circ f_1$, listed in the order in which they run forward; log-determinants add up.
+    r"""The composition $f = f_n \circ \dots \circ f_1$ of bijections, listed in the order in which they run forward.
 
-    It has a length, can be iterated, and takes an index or a slice, which is a `Chain` again.
+    Log-determinants add up. A chain has a length, can be iterated, and takes an index or a slice; a slice is a `Chain`.
 
     Args:
-        bijections: one or more, each taking what the one before gives.
+        bijections: One or more bijections, each of which takes events of the shape that the one before gives.
 
     Raises:
         ValueError: the list is empty, or shapes or conditions do not fit.
@@ -115,7 +115,7 @@ class Invert(AbstractComposite):
     """The inverse map: forward and inverse change places.
 
     Args:
-        bijection: any bijection.
+        bijection: The bijection to invert.
     """
 
     bijection: AbstractBijection
@@ -144,19 +144,20 @@ class Invert(AbstractComposite):
 
 
 class Scan(AbstractComposite):
-    """Identical layers, one after the other, with their parameters stacked along a new first axis.
+    """Layers of the same kind, one after the other, with their parameters stacked along a new first axis.
 
     The layers run under `jax.lax.scan`, so that the time to compile does not grow with their number.
 
-    With `memory="reversible"` a gradient recomputes what goes into each layer from what came out of it, by the layer's
-    other direction. The memory of a training step then does not grow with the number of layers; its time grows by that
-    of the other direction, which should be parallel too (couplings), and the gradient takes on the rounding of the
-    round trips..
+    With `memory="reversible"` the gradient recomputes the input of each layer from its output, by the layer's other
+    direction. The memory of a training step then does not grow with the number of layers. Its time grows by the time of
+    the other direction, which should be parallel too (as in couplings), and the gradient has the rounding error of the
+    round trips.
 
     Args:
-        layer: one bijection whose every array has a first axis of `n_layers`; `Scan.of` builds it.
-        n_layers: their number.
-        memory: `"stored"` keeps the activations of every layer for the gradient, `"reversible"` none.
+        layer: A bijection whose every array has a first axis of `n_layers`; `Scan.of` builds it.
+        n_layers: Number of layers.
+        memory: Whether the activations of every layer are kept for the gradient (`"stored"`) or recomputed
+            (`"reversible"`).
 
     Raises:
         ValueError: an array lacks the axis, the layer changes the shape of the event, `memory` is another word, or
@@ -199,7 +200,7 @@ class Scan(AbstractComposite):
         n_layers: int,
         memory: Memory = "stored",
     ) -> Scan:
-        """Build `n_layers` layers with `make`, each from a key of its own."""
+        """Build `n_layers` layers with `make`, each from its own key."""
         return Scan(eqx.filter_vmap(make)(jax.random.split(key, n_layers)), n_layers, memory=memory)
 
     @property
@@ -207,7 +208,7 @@ class Scan(AbstractComposite):
         return Layout(in_turn=True, stacked=self.n_layers)
 
     def with_members(self, members: tuple[AbstractBijection, ...]) -> Scan:
-        # Not by the constructor: in a stack of scans the first axis is that of the stack.
+        # The constructor's check would fail here: in a stack of scans the first axis is that of the stack.
         layer = members[0]
         return replaced(self, layer=layer, cond_shape=layer.cond_shape, traits=layer.traits)
 
@@ -221,7 +222,7 @@ class Scan(AbstractComposite):
         arrays, static = eqx.partition(self.layer, is_array)
         inexact = [leaf.dtype for leaf in jax.tree.leaves(arrays) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         dtype = jnp.result_type(value, *inexact)
-        # A visitor's step is run as it is: it may give more than values, and nobody trains through it.
+        # The step of a visitor is not made reversible: it may return more than values, and is not trained through.
         if self.memory == "reversible" and step is run_member:
             own, rest = eqx.partition(self.layer, eqx.is_inexact_array)
             differentiable = (own, value.astype(dtype), condition)
@@ -238,17 +239,17 @@ class Scan(AbstractComposite):
 
 
 def unstacked(layer: AbstractBijection, n: int) -> list[AbstractBijection]:
-    """The bijections that one with stacked arrays stands for."""
+    """The bijections that one bijection with stacked arrays stands for."""
     arrays, static = eqx.partition(layer, is_array)
     return [eqx.combine(jax.tree.map(operator.itemgetter(i), arrays), static) for i in range(n)]
 
 
 def with_memory(model: Tree, memory: Memory) -> Tree:
-    """The model with every `Scan` in it set to keep its activations, or to recompute them; its weights are the same.
+    """The same model with every `Scan` in it set to keep its activations, or to recompute them.
 
     Args:
-        model: a flow, a bijection, or any tree of them.
-        memory: as of `Scan`.
+        model: A flow, a bijection, or any tree of them.
+        memory: `"stored"` or `"reversible"`, as in `Scan`.
 
     Example:
         >>> import jax, pushforward as pf

@@ -21,21 +21,22 @@ from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hut
 class Continuous(AbstractSolvedBijection):
     r"""$y = x(1)$ where $\dot x = v(t, x; c)$, $x(0) = x$; $\log|\det| = \int_0^1 \operatorname{tr} \partial_x v\,dt$.
 
-    Noise stands at $t = 0$ and data at $t = 1$, so that `forward` samples and `inverse` scores. How the field was
-    trained (by likelihood, by flow matching, as a score) makes no difference here.
+    Noise is at $t = 0$ and data at $t = 1$, so that `forward` samples and `inverse` scores. How the field was trained
+    (by likelihood, by flow matching, as a score) makes no difference here.
 
-    Each event is solved with steps of its own, and the error that sets them is that of the event alone: a density
-    depends neither on the batch nor on whether the log-determinant rides along. Probes of a random trace are drawn
-    once per solve, so that the integrand is smooth and the estimate unbiased. A row whose solve fails is NaN, and
-    `report` says which.
+    Each event is solved with its own steps, whose size depends on the error of the event alone: a density depends
+    neither on the batch nor on whether the log-determinant is computed too. Probes of a random trace are drawn once per
+    solve, so that the integrand is smooth and the estimate unbiased. A row whose solve fails is NaN, and `report` says
+    which rows these are.
 
     Args:
-        field: the velocity.
-        divergence: `ExactTrace()` by default, in closed form for a `TimeMLP` of one or two hidden layers and by one
-            product per dimension else; `Hutchinson(...)` or `HutchPlusPlus(...)` for wide events.
-        solver: `Adaptive()` by default, or `FixedSteps(...)`.
-        scoring: the solver of the model's `evaluation_form`, which is what `pf.fit` returns and what is saved; None
-            keeps `solver`. Training may so be stricter or laxer than use.
+        field: The velocity field.
+        divergence: How the divergence is computed. The default is `ExactTrace()`, which is in closed form for a
+            `TimeMLP` of one or two hidden layers and takes one product per dimension otherwise; `Hutchinson(...)` or
+            `HutchPlusPlus(...)` suit events of many dimensions.
+        solver: The solver, `Adaptive()` by default, or `FixedSteps(...)`.
+        scoring: The solver of the model's `evaluation_form`, which `pf.fit` returns and which is saved; None keeps
+            `solver`. So training may use another tolerance than scoring.
 
     Cost: as many evaluations of the field as the solver takes.
 
@@ -81,12 +82,12 @@ class Continuous(AbstractSolvedBijection):
         self.traits = Traits("iterative", "iterative", exactness, random)
 
     def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> SolvedRows:
-        """One direction of rows on the last axis, with evaluations and failures.
+        """Solve rows on the last axis in one direction, and report evaluations and failures.
 
         Args:
-            value: `(*shape, n)`.
-            condition: `(*cond_shape, n)`; None iff unconditional.
-            keys: `(n,)`; None iff the trace is exact.
+            value: Events, rows on the last axis, `(*shape, n)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if the layer is unconditional.
+            keys: JAX keys, one per row, `(n,)`; None iff the trace is exact.
             forward: from noise to data.
         """
         dtype = jnp.result_type(value, *jax.tree.leaves(eqx.filter(self.field, eqx.is_inexact_array)))
@@ -107,12 +108,12 @@ class Continuous(AbstractSolvedBijection):
     def energies(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray, forward: bool
     ) -> tuple[SolvedRows, Array, Array]:
-        r"""A report, the kinetic energy $\int |v|^2 dt$, and $\int |\epsilon^T \partial_x v|^2 dt$, each `(n,)`.
+        r"""The solved rows, the kinetic energy $\int |v|^2 dt$, and $\int |\epsilon^T \partial_x v|^2 dt$, each `(n,)`.
 
         Args:
-            value: `(*shape, n)`.
-            condition: `(*cond_shape, n)`; None iff unconditional.
-            keys: `(n,)`, for the probes of the trace and of the Jacobian's norm.
+            value: Events, rows on the last axis, `(*shape, n)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if the layer is unconditional.
+            keys: JAX keys, one per row, `(n,)`, for the probes of the trace and of the Jacobian's norm.
             forward: from noise to data.
 
         Source: Finlay, Jacobsen, Nurbekyan, Oberman, 2020, eq. 9-10, arXiv 2002.02798.
@@ -135,26 +136,26 @@ class Continuous(AbstractSolvedBijection):
         found = self._solve(moved, value, shared, (condition, probes, directions), forward, (3,))
         end, totals = found.y
         report = SolvedRows(jnp.moveaxis(end, 0, -1), totals[:, 0], found.n_evaluations, found.failed)
-        # Both are integrals over the length of time, whichever way it was gone.
+        # Both are integrals over the length of time, whichever the direction.
         sign = 1 if forward else -1
         return report, sign * totals[:, 1], sign * totals[:, 2]
 
     def _solve(
         self, moved: Moved, value: Array, shared: Any, own: Any, forward: bool, integrals: tuple[int, ...] = ()
     ) -> OdeSolution:
-        """`solve_rows` with rows on the last axis of the value and of what is their own."""
+        """Solve with `solve_rows`, for rows on the last axis of the value and of the arrays of each row."""
         t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
         value, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))
         return solve_rows(self.solver, moved, value, t0, t1, shared, own, integrals)
 
 
-# Beyond so many dimensions a divergence by products costs more than a model is worth scoring by.
+# Beyond this many dimensions an exact divergence by products is too expensive for scoring.
 MAX_EXACT_DIM = 64
 EVALUATION_PROBES = 16
 
 
 def evaluation_layer(layer: Continuous) -> Continuous:
-    """How a layer is scored: with its solver for scoring, and deterministic; itself if it is so already."""
+    """The layer as it is scored: deterministic, and with its solver for scoring."""
     divergence, solver = layer.divergence, layer.scoring or layer.solver
     if divergence.needs_key:
         exact = math.prod(layer.in_shape) <= MAX_EXACT_DIM or layer.field.closed_form() is not None

@@ -22,13 +22,13 @@ class Conv1x1(AbstractComposite):
     Glow's first version, which can become singular). With `ActNorm` it is the activation normalisation of images.
 
     Args:
-        bijection: a map of vectors of `channels` elements.
-        shape: `(channels, height, width)`, or any number of axes after the channels.
+        bijection: A bijection of vectors of `channels` elements.
+        shape: Shape of an event, `(channels, height, width)`, or any number of axes after the channels.
 
     Cost: that of $f$ for `height * width` times the rows, as one batch: one matrix product for all pixels of all rows.
 
     Raises:
-        ValueError: the bijection is not of vectors of `channels` elements.
+        ValueError: the bijection does not map vectors of `channels` elements.
 
     Source: Kingma and Dhariwal, 2018, section 3.2, arXiv 1807.03039.
 

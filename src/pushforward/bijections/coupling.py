@@ -1,4 +1,4 @@
-"""Coupling layers: a part of the vector is transformed, its parameters a function of the rest."""
+"""Coupling layers: a part of the vector is transformed, with parameters that are a function of the rest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pushforward.nets.per_event import for_rows
 
 
 def half_split(dim: int) -> np.ndarray:
-    """The second half is transformed given the first: of 5, the last 3; of 1, the one."""
+    """A split that transforms the second half given the first: the last 3 of 5 coordinates, or the only one."""
     return np.arange(check_int("half_split", "dim", dim, 1)) >= dim // 2
 
 
 def alternating_split(dim: int) -> np.ndarray:
-    """Every other coordinate is transformed, the last one always."""
+    """A split that transforms every other coordinate, counted back from the last one."""
     return (np.arange(check_int("alternating_split", "dim", dim, 1)) - dim) % 2 == 1
 
 
@@ -29,14 +29,16 @@ class Coupling(AbstractTwoWayBijection):
     r"""$y_T = m(x_T; \theta(x_P, c)),\; y_P = x_P$: the coordinates $T$ are mapped, the others pass.
 
     Args:
-        split: booleans, True where a coordinate is transformed: `half_split(dim)`, `alternating_split(dim)`, or any.
-        conditioner: from the passing coordinates `(n_passing, n)` (and the condition `(*cond_shape, n)`) to
-            parameters `(n_params, n_transformed, n)`, the batch on the last axis; an `MLP` or `ResidualMLP`. A network
-            for one event, such as `eqx.nn.MLP(n_passing, n_params * n_transformed, ...)`, is mapped over the rows.
-        scalar_map: the map of each transformed coordinate.
-        cond_shape: shape of the condition that the conditioner takes, None if unconditional.
+        split: Booleans that are True where a coordinate is transformed, such as `half_split(dim)` or
+            `alternating_split(dim)`.
+        conditioner: Network from the passing coordinates `(n_passing, n)` (and the condition `(*cond_shape, n)`) to
+            parameters `(n_params, n_transformed, n)`, with the batch on the last axis, such as an `MLP` or
+            `ResidualMLP`. A network for one event, such as `eqx.nn.MLP(n_passing, n_params * n_transformed, ...)`, is
+            mapped over the rows.
+        scalar_map: The map of each transformed coordinate.
+        cond_shape: Shape of the condition that the conditioner takes, None if unconditional.
 
-    Cost: one pass of the conditioner in each direction, and the map's own.
+    Cost: one pass of the conditioner in each direction, and the cost of the map.
 
     Raises:
         ValueError: no coordinate is transformed, or the conditioner's output does not fit.
@@ -73,7 +75,7 @@ class Coupling(AbstractTwoWayBijection):
         if out_shape not in (None, expected):
             fix = f"Build it with out_shape={expected}: parameters by transformed coordinates."
             raise ValueError(message("Coupling", f"a conditioner with output {expected}", f"{out_shape}", fix))
-        # The library's networks say what they give; of any other it is found out whether it takes rows or one event.
+        # The library's networks declare their output; other networks are tried with rows and with one event.
         n_passing = len(self.split) - expected[1]
         self.conditioner = (
             conditioner if out_shape is not None else for_rows(conditioner, n_passing, expected, cond_shape)

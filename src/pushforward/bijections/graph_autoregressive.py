@@ -16,9 +16,10 @@ from pushforward.nets.graph_made import GraphMADE
 class GraphAutoregressive(AbstractBatchedBijection):
     r"""$y_i = m(x_i; \theta_i(x_{\mathrm{pa}(i)}, c))$, with the parents of a directed graph without cycles.
 
-    Forward knows all of `x` and is one pass. The inverse takes **as many passes as the graph is deep**: variables
-    without parents are right after the first, their children after the second. A graph of pairs takes two, whatever
-    their number; a chain takes as many as it is long, and for a full order `Autoregressive` is the better choice.
+    The forward direction knows all of `x` and takes one pass. The inverse takes **as many passes as the graph is
+    deep**: variables without parents are right after the first pass, their children after the second. A graph of pairs
+    takes two passes, whatever their number; a chain takes as many as it is long, and for a full order `Autoregressive`
+    is the better choice.
 
     `Invert(GraphAutoregressive(...))` over independent latents is a Bayesian network's density
     $\prod_i p(x_i \mid x_{\mathrm{pa}(i)}, c)$, exactly: what the graph calls independent is independent, whatever the
@@ -69,7 +70,7 @@ class GraphAutoregressive(AbstractBatchedBijection):
         levels = jnp.asarray(self.conditioner.graph.levels()[:, None])
 
         def run(x: Array, level: Array | int) -> tuple[Array, Array]:
-            # What is not right yet enters as 0: it could be anything, and 0 weights keep no infinity out.
+            # Values that are not known yet enter as 0: weights of 0 would not keep an infinity out.
             return self.scalar_map.inverse_and_log_det(y, params_of(jnp.where(levels < level, x, 0)))
 
         if self.n_passes == 1:

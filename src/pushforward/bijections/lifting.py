@@ -20,12 +20,12 @@ class Partial(AbstractComposite):
     """A bijection on a part of a vector; the other coordinates pass unchanged.
 
     Args:
-        bijection: a map of vectors of as many elements as `indices`.
-        indices: which coordinates, without repetition.
-        dim: length of the whole vector.
+        bijection: A bijection of vectors of as many elements as `indices`.
+        indices: Numbers of the coordinates to transform, without repetition.
+        dim: Length of the whole vector.
 
     Raises:
-        ValueError: indices repeat or lie outside, or their number does not fit the bijection.
+        ValueError: indices repeat or lie out of bounds, or their number does not fit the bijection.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf
@@ -72,17 +72,17 @@ class Vmap(AbstractComposite):
     """The same kind of bijection on each row of an event `(n, *shape)`; log-determinants add up.
 
     Args:
-        bijection: of one row. Its arrays hold the parameters of all rows along an axis of `n`, as `eqx.filter_vmap` of
-            a constructor makes them, or those that all rows share.
-        n: number of rows.
-        in_axes: which axis of each array is that of the rows, None for an array that all rows share: one for all
-            arrays, a pytree prefix of the bijection, or a function of an array, as for `eqx.filter_vmap`. The arrays
-            are kept with that axis first.
-        cond_axis: the axis of the condition that has one condition for each row, so that `cond_shape` is
-            `(n, *shape)` with 0; None if all rows see the same condition.
+        bijection: A bijection of one row. Its arrays hold the parameters of all rows along an axis of length `n`, as
+            `eqx.filter_vmap` of a constructor makes them, or parameters that all rows share.
+        n: Number of rows.
+        in_axes: The axis of the rows in each array, None for an array that all rows share: one choice for all arrays,
+            a pytree prefix of the bijection, or a function of an array, as for `eqx.filter_vmap`. The arrays are kept
+            with that axis first.
+        cond_axis: The axis of the condition along which each row has its own condition, so that `cond_shape` is
+            `(n, *shape)` for 0; None if all rows see the same condition.
 
     Raises:
-        ValueError: an array has not `n` along its axis, or there is an axis of the condition without a condition.
+        ValueError: an axis of an array does not have length `n`, or `cond_axis` is given without a condition.
 
     Example:
         >>> import equinox as eqx, jax, pushforward as pf
@@ -131,10 +131,10 @@ class Vmap(AbstractComposite):
         old, new = (jax.tree.leaves(eqx.filter(member, is_array)) for member in (self.bijection, members[0]))
         of_rows = self.of_rows
         if len(new) != len(old):
-            # What is still there is shared as it was; new arrays have an axis of the rows if others have one.
+            # Old arrays are shared as before; new arrays have an axis of rows if any other array has one.
             shared = {id(leaf) for leaf, own in zip(old, self.of_rows, strict=True) if not own}
             of_rows = tuple(any(self.of_rows) and id(leaf) not in shared for leaf in new)
-        # Not by the constructor: in a stack of these the first axis is that of the stack.
+        # The constructor's check would fail here: in a stack of these the first axis is that of the stack.
         return replaced(self, bijection=members[0], of_rows=of_rows, traits=members[0].traits)
 
     def run_with(
@@ -142,7 +142,7 @@ class Vmap(AbstractComposite):
     ) -> tuple[Array, Array, tuple[Any, ...]]:
         axis = None if condition is None else self.cond_axis
         if not any(self.of_rows):
-            # One bijection for all rows: they are more events for it.
+            # One bijection serves all rows, which it sees as further events.
             batch = value.shape[-1]
             if axis is None:
                 given = repeated(condition, self.n)
@@ -168,7 +168,7 @@ class Vmap(AbstractComposite):
 
 
 def _moved(array: Any, source: int, target: int) -> Any:
-    """With the axis moved, in the library that the array comes from."""
+    """The array with an axis moved, by the library that the array comes from."""
     return (np if isinstance(array, np.ndarray) else jnp).moveaxis(array, source, target)
 
 
@@ -185,12 +185,12 @@ def _axes_of_leaves(in_axes: Any, arrays: Any) -> list[Any]:
 
 
 def split_keys(keys: PRNGKeyArray | None, n: int) -> PRNGKeyArray | None:
-    """The keys `(n * rows,)` of `n` draws for each of `rows` keys, those of the first draw first."""
+    """Split each of `rows` keys into `n`, as keys `(n * rows,)` with those of the first draw first."""
     return None if keys is None else jax.vmap(lambda key: jax.random.split(key, n), out_axes=1)(keys).reshape(-1)
 
 
 def repeated(condition: Array | None, n: int) -> Array | None:
-    """Conditions `(*cond, rows)` `n` times, as `(*cond, n * rows)`."""
+    """Conditions `(*cond, rows)` repeated `n` times, as `(*cond, n * rows)`."""
     if condition is None:
         return None
     shape = condition.shape
@@ -201,10 +201,10 @@ class EmbedCondition(AbstractComposite):
     r"""$f(x; e(c))$: a network $e$ turns the raw condition into the one that the bijection sees.
 
     Args:
-        bijection: a conditional bijection.
-        net: a callable (an `eqx.Module` to be trained along) from **one** raw condition to one embedded condition; for
-            vectors an `MLP` or `ResidualMLP`.
-        cond_shape: shape of the raw condition.
+        bijection: A conditional bijection.
+        net: A callable from **one** raw condition to one embedded condition, such as an `MLP` or `ResidualMLP` for
+            vectors. If it is an `eqx.Module`, it is trained with the bijection.
+        cond_shape: Shape of the raw condition.
 
     Raises:
         ValueError: the bijection is unconditional.
@@ -226,14 +226,14 @@ class EmbedCondition(AbstractComposite):
         self.in_shape, self.out_shape, self.traits = bijection.in_shape, bijection.out_shape, bijection.traits
 
     def with_members(self, members: tuple[AbstractBijection, ...]) -> AbstractBijection:
-        # What sees no condition needs no embedding.
+        # A bijection without a condition needs no embedding.
         inner = members[0]
         return inner if inner.cond_shape is None else EmbedCondition(inner, self.net, self.cond_shape or ())
 
     def run_with(
         self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array, tuple[Any, ...]]:
-        # check_condition has seen to it that a condition is there.
+        # check_condition has made sure that there is a condition.
         embedded = jax.vmap(self.embed, in_axes=-1, out_axes=-1)(condition)
         value, log_det, extra = step(self.bijection, value, embedded, keys, forward)
         return value, log_det, (extra,)
@@ -252,11 +252,11 @@ class EmbedCondition(AbstractComposite):
 
 
 class WithCondition(AbstractComposite):
-    """A conditional bijection at one fixed condition: unconditional. `Flow.given` makes it.
+    """A conditional bijection at one fixed condition, which makes it unconditional; `Flow.given` builds it.
 
     Args:
-        bijection: a conditional bijection.
-        condition: one condition of its `cond_shape`.
+        bijection: A conditional bijection.
+        condition: One condition of its `cond_shape`.
     """
 
     bijection: AbstractBijection
@@ -273,7 +273,7 @@ class WithCondition(AbstractComposite):
 
     @staticmethod
     def fix(bijection: AbstractBijection, condition: Array) -> AbstractBijection:
-        """Fix the condition, embedding it now and once where an `EmbedCondition` stands outermost or in a composite."""
+        """Fix the condition; an `EmbedCondition` that is outermost or in a composite embeds it once, now."""
         if bijection.cond_shape is None:
             return bijection
         if not isinstance(bijection, AbstractComposite) or bijection.layout.stacked is not None:
@@ -285,7 +285,7 @@ class WithCondition(AbstractComposite):
             shape = member.out_shape if forward else member.in_shape
             return jnp.zeros((*shape, value.shape[-1])), jnp.zeros(value.shape[-1:]), given
 
-        # The composite itself says which condition each of its members sees.
+        # The composite itself decides which condition each of its members sees.
         condition = jnp.asarray(condition)
         _, _, seen = bijection.run_with(see, jnp.zeros((*bijection.in_shape, 1)), condition[..., None], None, True)
         if any(given is None or given.shape[-1] > 1 for given in seen):

@@ -89,7 +89,7 @@ class LULinear(AbstractBatchedBijection):
     The diagonal of $U$ is $e^{d}$ with $d$ bounded, so that the layer cannot become singular.
 
     Args:
-        key: for the permutation and the initial weights, near the permutation alone.
+        key: JAX key for the permutation and the initial weights, near the permutation alone.
         dim: length of the vector.
 
     Cost: forward one $D \times D$ product per event (and $D^3$ once per batch), inverse two triangular solves.
@@ -227,8 +227,8 @@ def triangular(weight: Array, log_diagonal: Array, lower: bool, dtype: Any) -> t
     """A triangular matrix with a bounded positive diagonal, and its log-determinant.
 
     Args:
-        weight: `(dim, dim)`, of which the triangle beside the diagonal is used.
-        log_diagonal: `(dim,)`, unconstrained.
+        weight: Array of shape `(dim, dim)`, of which the triangle beside the diagonal is used.
+        log_diagonal: Array of shape `(dim,)`, unconstrained.
         lower: which triangle.
         dtype: of the arithmetic.
     """

@@ -60,7 +60,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
 
     Args:
         flow: a `Flow`.
-        batch: `(n, *event_shape)`, two rows or more, in the units the flow's data side expects.
+        batch: Array of shape `(n, *event_shape)`, two rows or more, in the units the flow's data side expects.
         condition: `(n, *cond_shape)` for a conditional flow.
 
     Raises:

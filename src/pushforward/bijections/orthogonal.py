@@ -40,7 +40,7 @@ class Householder(AbstractOrthogonal):
     stand at right angles to the vectors, which therefore never shrink in training; a vector of zeros gives NaN.
 
     Args:
-        key: for the initial vectors.
+        key: JAX key for the initial vectors.
         dim: length of the vector.
         n_reflections: $k$, None for `dim`.
 

@@ -28,7 +28,7 @@ class Planar(AbstractBatchedBijection):
     planar flows also score data. For the leaky rectifier it is in closed form.
 
     Args:
-        key: for the initial parameters.
+        key: JAX key for the initial parameters.
         dim: length of the vector.
         ridge: $h$, `"tanh"` or `"leaky_relu"`.
         cond_shape: shape of the condition; all of `u`, `w`, `b` are then amortised, $\theta_0 + g(c)$.

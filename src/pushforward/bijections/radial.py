@@ -29,7 +29,7 @@ class Radial(AbstractBatchedBijection):
     goes from $\rho$ to $\rho\,(1 + m / (1 + \rho))$, a quadratic equation, so that the inverse is in closed form too.
 
     Args:
-        key: for the initial parameters.
+        key: JAX key for the initial parameters.
         dim: length of the vector.
         cond_shape: shape of the condition; the centre, $\alpha$ and $\beta$ are then amortised, $\theta_0 + g(c)$.
         net: the network $g$, from the flattened condition `(size, n)` to `(dim + 2, n)`; None builds an `MLP`.

@@ -96,9 +96,9 @@ class Residual(AbstractSolvedBijection):
         """One direction of rows on the last axis; the inverse counts evaluations of $g$ up to the slowest row's last.
 
         Args:
-            value: `(*shape, n)`.
-            condition: `(*cond_shape, n)`; None iff unconditional.
-            keys: `(n,)`; None iff the log-determinant is not random.
+            value: Events, rows on the last axis, `(*shape, n)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if the layer is unconditional.
+            keys: JAX keys, one per row, `(n,)`; None iff the log-determinant is not random.
             forward: $x + g(x)$, which is no solve: it takes none, and none fails.
         """
         function, arguments, value = self._function(value, condition)

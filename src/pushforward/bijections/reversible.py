@@ -25,9 +25,9 @@ def run_reversibly(
         differentiable: the layers' inexact arrays with a first axis of `n_layers`, the events `(*event, n)`, and the
             conditions `(*cond, n)` or None.
         rest: what else the layers are made of.
-        keys: `(n,)` or None.
-        n_layers: their number.
-        forward: the direction.
+        keys: JAX keys, one per row, `(n,)` or None.
+        n_layers: Number of layers.
+        forward: Whether to map forward, or backwards.
 
     Returns:
         Values `(*event, n)` and log-determinants `(n,)`.

@@ -28,7 +28,7 @@ class Sylvester(AbstractBatchedBijection):
     the last: each is one scalar equation, exact, with exact gradients. A planar layer is one of rank 1.
 
     Args:
-        key: for the initial parameters.
+        key: JAX key for the initial parameters.
         dim: length of the vector.
         rank: dimensions of the subspace, hidden units, up to `dim`.
         basis: an orthogonal layer whose first `rank` columns are $Q$, such as `Cayley(key, dim)`, shared by all

@@ -24,8 +24,8 @@ def visit_layers(
     Args:
         bijection: any; composites are entered, the layers of a `Scan` one after the other (as a scan, which can be
             compiled and differentiated). Arrays that the rows of a `Vmap` share with others of their own stay.
-        rows: `(*event, n)`.
-        condition: `(*cond_shape, n)` or None.
+        rows: Array of shape `(*event, n)`.
+        condition: Conditions of the rows, `(*cond_shape, n)` or None.
         forward: the direction in which the rows go.
         visit: of a layer, the rows that reach it, their conditions and their direction; gives the layer's replacement,
             its image of the rows and log-determinants, or None for a layer that is to run as it is.

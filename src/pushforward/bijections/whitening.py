@@ -78,7 +78,7 @@ def whitened_by(layer: PartialWhitening, rows: Array, forward: bool) -> PartialW
 
     Args:
         layer: to be set.
-        rows: `(d, n)`, what comes in.
+        rows: Array of shape `(d, n)`, what comes in.
         forward: the direction in which they go.
     """
     d, n = rows.shape

@@ -49,8 +49,8 @@ def solve_rows(
         solver: method, step control, and how to differentiate.
         moved: velocity and integrand.
         x: rows at `t0`, `(n, *shape)`.
-        t0: begin.
-        t1: end.
+        t0: Time at which the solve begins.
+        t1: Time at which the solve ends.
         shared: a pytree of arrays.
         own: a pytree of arrays, with rows on the first axis.
         integrals: shape of the integrand; `()` is one number.

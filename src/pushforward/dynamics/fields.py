@@ -59,12 +59,12 @@ def value_and_divergence(
     """Velocity and divergence of a field at one event.
 
     Args:
-        field: the field.
+        field: Velocity field.
         trace: `ExactTrace()`, or an estimator.
         closed: `field.closed_form()`; not None is taken where the trace is exact.
-        probes: `(n_probes, *shape)`, drawn once per solve; None for an exact trace.
-        t: time.
-        x: event.
+        probes: Array of shape `(n_probes, *shape)`, drawn once per solve; None for an exact trace.
+        t: Time.
+        x: Event.
         condition: The condition of the event.
     """
     if probes is not None:
@@ -91,13 +91,13 @@ def value_divergence_and_energies(
     The last is an unbiased estimate of the squared Frobenius norm of the Jacobian.
 
     Args:
-        field: the field.
+        field: Velocity field.
         trace: Estimator of the divergence; `Hutchinson` shares its product with the last term.
         closed: The same as in `value_and_divergence`.
         probes: The same as in `value_and_divergence`.
         directions: $\epsilon$, `(n_probes, *shape)`, scaled so that the squares add up to a mean.
-        t: time.
-        x: event.
+        t: Time.
+        x: Event.
         condition: The condition of the event.
     """
     value, pull = jax.vjp(lambda x: field(t, x, condition), x)

@@ -20,8 +20,8 @@ class MaskedCondition(NamedTuple):
     """Conditions some of which are left out, in the place of a condition of a `NullableCondition`.
 
     Attributes:
-        value: `(*cond_shape, n)`.
-        keep: `(n,)`, which rows have theirs.
+        value: Conditions of all rows, `(*cond_shape, n)`.
+        keep: Array of shape `(n,)`, which rows have theirs.
     """
 
     value: Array

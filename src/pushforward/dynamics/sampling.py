@@ -32,8 +32,8 @@ class AbstractSampler(eqx.Module):
         Args:
             field: The field of the diffusion.
             x: the noise at `field.start`, `(*shape, n)`.
-            keys: `(n,)`.
-            condition: `(*cond_shape, n)`, or None.
+            keys: JAX keys, one per row, `(n,)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`, or None.
         """
 
 
@@ -57,7 +57,7 @@ def draw(
         n: how many.
         sampler: `ReverseSDE(...)`, and for diffusions also `Ancestral(...)`, `PredictorCorrector(...)` or
             `AnnealedLangevin(...)`.
-        condition: `(*cond_shape)` for all or `(n, *cond_shape)`.
+        condition: Conditions of the rows, `(*cond_shape)` for all or `(n, *cond_shape)`.
         start: the noise, `(n, *shape)`, such as draws of a bridge's base. None is $N(0, \sigma(\text{start})^2)$ of a
             diffusion's path, $N(0, I)$ of a bridge.
 
@@ -120,7 +120,7 @@ class ReverseSDE(AbstractSampler):
     is `BridgeField.sde_drift`.
 
     Args:
-        n_steps: how many.
+        n_steps: Number of steps.
         method: `"euler"` (Euler-Maruyama, strong order 1 for this additive noise) or `"shark"` (a stochastic
             Runge-Kutta method of strong order 1.5).
 
@@ -193,7 +193,7 @@ class Ancestral(AbstractSampler):
     For VP this is the sampler of DDPM. The last step has no noise.
 
     Args:
-        n_steps: how many.
+        n_steps: Number of steps.
 
     Source: Ho, Jain, Abbeel, 2020, eq. 6-7, arXiv 2006.11239; Song et al., 2021, appendix F, arXiv 2011.13456.
     """
@@ -311,9 +311,9 @@ def langevin(score: Callable[[Array], Array], key: PRNGKeyArray, start: Array, *
     Args:
         score: The score of one event, as a function of it.
         key: a JAX key; chain `i` depends on it and `i` alone.
-        start: `(n, *shape)`, where `n` chains begin.
+        start: Array of shape `(n, *shape)`, where `n` chains begin.
         step: $a > 0$.
-        n_steps: how many.
+        n_steps: Number of steps.
 
     Shapes:
         `(n, *shape)`, the ends of the chains

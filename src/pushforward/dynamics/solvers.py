@@ -85,7 +85,7 @@ class OdeSolution(NamedTuple):
 
     Attributes:
         y: the state at the end, a tuple of arrays; NaN where the solve failed.
-        n_evaluations: of the field.
+        n_evaluations: Number of evaluations of the field.
         failed: whether the steps ran out or the state blew up.
         along: the states at the times asked for, on a first axis; None if none were.
     """
@@ -137,8 +137,8 @@ class AbstractSolver(eqx.Module):
         Args:
             field: of time, a tuple of arrays whose first is the event, and arguments.
             y0: the tuple at `t0`.
-            t0: begin.
-            t1: end.
+            t0: Time at which the solve begins.
+            t1: Time at which the solve ends.
             arguments: a pytree; gradients reach its arrays.
             times: where states are kept on the way, in the order of the solve.
             gradient: None is the solver's own. `"adjoint"` is what `solve_rows` makes of a solve; of one alone it is
@@ -325,7 +325,7 @@ class FixedSteps(AbstractSolver):
 
     Args:
         method: any but `"kvaerno5"`.
-        n_steps: how many.
+        n_steps: Number of steps.
         gradient: `"adjoint"`, `"checkpointed"` or `"direct"`.
 
     Raises:

@@ -58,7 +58,7 @@ class Amortised(eqx.Module):
         """Parameters `(n_params, n)`, or `(n_params, 1)` if they are the same for every row.
 
         Args:
-            condition: `(*cond_shape, n)`; None if unconditional.
+            condition: Conditions of the rows, `(*cond_shape, n)`; None if unconditional.
             dtype: Type in which the parameters are computed.
         """
         start = self.start.astype(dtype)[:, None]

@@ -85,8 +85,8 @@ class AbstractConditioner(Module):
         """The parameters of all steps, `(n_params, n_steps, n)`, from the whole input `(n_steps, n)`.
 
         Args:
-            x: `(n_steps, n)`.
-            condition: `(*cond_shape, n)`, None if unconditional.
+            x: Array of shape `(n_steps, n)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`, None if unconditional.
         """
 
     @abstractmethod
@@ -94,8 +94,8 @@ class AbstractConditioner(Module):
         """The state before the first step: a value, to be handed to `step`.
 
         Args:
-            batch: `(n,)`.
-            condition: `(*cond_shape, n)`, None if unconditional.
+            batch: Array of shape `(n,)`.
+            condition: Conditions of the rows, `(*cond_shape, n)`, None if unconditional.
         """
 
     @abstractmethod

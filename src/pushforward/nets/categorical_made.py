@@ -22,7 +22,7 @@ class CategoricalMADE(eqx.Module):
     Args:
         key: JAX key for the initial weights.
         sizes: the number of states of each variable, 2 or more each.
-        width: units per hidden layer; more if there are more variables than that.
+        width: Number of units per hidden layer; more if there are more variables than that.
         depth: hidden layers.
         cond_size: length of the condition, 0 if there is none.
         activation: one of relu, elu, gelu, silu, softplus, tanh.

@@ -34,7 +34,7 @@ class GatedMLP(eqx.Module):
         key: JAX key for the initial weights. The output starts near 0.
         in_size: length of `x`; 0 is allowed.
         out_shape: shape of the output.
-        width: units per hidden layer.
+        width: Number of units per hidden layer.
         depth: number of gated residual blocks, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         activation: one of relu, elu, gelu, silu, softplus, tanh.

@@ -45,9 +45,9 @@ class Graph:
 
         Args:
             name: Name of the caller, for messages.
-            adjacency: `(dim, dim + n_cond)` of booleans, or zeros and ones: entry `[i, j]` says that variable `i` may
-                depend on variable `j`, or on entry `j - dim` of the condition. `(dim, dim)` with a condition: every
-                variable may depend on all of it.
+            adjacency: Array of shape `(dim, dim + n_cond)` of booleans, or zeros and ones: entry `[i, j]` says that
+                variable `i` may depend on variable `j`, or on entry `j - dim` of the condition. `(dim, dim)` with a
+                condition: every variable may depend on all of it.
             n_cond: number of entries of the condition.
 
         Raises:
@@ -137,11 +137,12 @@ class GraphMADE(eqx.Module):
 
     Args:
         key: JAX key for the initial weights. The output starts near 0.
-        adjacency: `(dim, dim)`, or `(dim, dim + n_cond)` with a condition: entry `[i, j]` says that variable `i` may
-            depend on variable `j`, or on entry `j - dim` of the condition. `(dim, dim)` with a condition lets all of it
-            reach every variable. The variables may stand in any order.
+        adjacency: Array of shape `(dim, dim)`, or `(dim, dim + n_cond)` with a condition: entry `[i, j]` says that
+            variable `i` may depend on variable `j`, or on entry `j - dim` of the condition. `(dim, dim)` with a
+            condition lets all of it reach every variable. The variables may stand in any order.
         n_params: number of outputs per variable.
-        width: units per hidden layer, shared out among the distinct sets of parents; there is one for each at least.
+        width: Number of units per hidden layer, shared out among the distinct sets of parents; there is one for each at
+            least.
         depth: number of hidden layers; of residual blocks of two layers if `residual`.
         cond_shape: shape of the condition, None if unconditional.
         residual: residual blocks.
@@ -205,7 +206,7 @@ class GraphMADE(eqx.Module):
         """The network at a condition, a function of `x` alone, with the masks applied once for many passes.
 
         Args:
-            condition: `(*cond_shape, n)`, None if unconditional.
+            condition: Conditions of the rows, `(*cond_shape, n)`, None if unconditional.
         """
         width = self.first_weight.shape[0]
 

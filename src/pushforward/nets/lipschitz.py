@@ -77,7 +77,7 @@ class AbstractContraction(eqx.Module):
         """The function of events `(*shape, n)` alone, a module: norms and conditions are worked in once.
 
         Args:
-            condition: `(*cond_shape, n)`; None if and only if there is none.
+            condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if there is none.
         """
 
     @abstractmethod
@@ -117,7 +117,7 @@ class LipschitzMLP(AbstractContraction):
     Args:
         key: JAX key for the initial weights.
         dim: length of `x`, and of the value.
-        width: units per hidden layer.
+        width: Number of units per hidden layer.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, flattened; None if unconditional.
         lipschitz: $L$, in (0, 1).
@@ -199,7 +199,7 @@ class LipschitzConv(eqx.Module):
         key: JAX key for the initial weights.
         n_in: channels of the input.
         n_out: channels of the output.
-        size: `(h, w)` of both.
+        size: Height and width `(h, w)` of both.
         kernel: side of the kernel, odd.
         most: $c$.
         norm: `"bound"` divides by `conv_bound`, an upper bound in Fourier space, valid for any weights. `"power"`
@@ -287,7 +287,7 @@ class LipschitzConvNet(AbstractContraction):
 
     Args:
         key: JAX key for the initial weights.
-        shape: `(channels, h, w)`.
+        shape: Shape of an event, `(channels, h, w)`.
         width: channels of the hidden layers.
         kernels: sides of the kernels, one more than there are hidden layers; 3-1-3 in Residual Flows.
         cond_shape: shape of the condition, flattened, added to the first layer's channels; None if unconditional.

@@ -92,7 +92,7 @@ class MADE(AbstractConditioner):
         key: JAX key for the initial weights. The output starts near 0.
         dim: number of inputs and of steps.
         n_params: number of outputs per step.
-        width: units per hidden layer; fewer than `dim` is allowed and loses no dependence.
+        width: Number of units per hidden layer; fewer than `dim` is allowed and loses no dependence.
         depth: number of hidden layers; of residual blocks of two layers if `residual`.
         cond_shape: shape of the condition, None if unconditional.
         residual: ResMADE.

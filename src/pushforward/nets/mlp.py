@@ -29,7 +29,7 @@ class MLP(eqx.Module):
         key: JAX key for the initial weights. The output starts near 0.
         in_size: length of `x`; 0 is allowed (a constant, or a function of the condition alone).
         out_shape: shape of the output, `(n_params, n_transformed)` for a coupling.
-        width: units per hidden layer.
+        width: Number of units per hidden layer.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         activation: one of relu, elu, gelu, silu, softplus, tanh.
@@ -84,7 +84,7 @@ class ResidualMLP(eqx.Module):
         key: JAX key for the initial weights. The output starts near 0.
         in_size: length of `x`; 0 is allowed.
         out_shape: shape of the output.
-        width: units per hidden layer.
+        width: Number of units per hidden layer.
         depth: number of residual blocks of two layers, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         activation: one of relu, elu, gelu, silu, softplus, tanh.

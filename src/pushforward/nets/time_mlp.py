@@ -92,7 +92,7 @@ class TimeMLP(eqx.Module):
     Args:
         key: JAX key for the initial weights. The output starts near 0.
         dim: length of `x` and of the output.
-        width: units per hidden layer.
+        width: Number of units per hidden layer.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.

@@ -73,8 +73,8 @@ def integral(s: Array, slopes: Array, coefficients: Array) -> Array:
     r"""$\int_{1/2}^s \sum_k \rho_k B_{n-1,k}$ for `s` in [0, 1].
 
     Args:
-        s: of shape `S`.
-        slopes: `(n, *S)`.
+        s: Array of shape `S`.
+        slopes: Array of shape `(n, *S)`.
         coefficients: `integral_coefficients(slopes)`, which all `s` share.
     """
     return _integral(s, (slopes, coefficients))

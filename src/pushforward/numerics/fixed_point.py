@@ -31,9 +31,9 @@ class FixedPointSolution(NamedTuple):
     r"""What a search found, for rows on the last axis.
 
     Attributes:
-        x: `(*event, n)`, NaN where the search did not converge.
-        bound: `(n,)`: how far $x$ may lie from the solution, in the Euclidean norm; rounding included.
-        converged: `(n,)`.
+        x: Array of shape `(*event, n)`, NaN where the search did not converge.
+        bound: Array of shape `(n,)`: how far $x$ may lie from the solution, in the Euclidean norm; rounding included.
+        converged: Array of shape `(n,)`.
         steps: evaluations of $g$ until the slowest row was done.
     """
 
@@ -78,9 +78,9 @@ class AbstractFixedPoint(eqx.Module):
 
         Args:
             history: from the step before.
-            image: `(D, n)`: $T(x) = y - g(x)$ at the best point of each row.
+            image: Array of shape `(D, n)`: $T(x) = y - g(x)$ at the best point of each row.
             residual: $T(x) - x$ there.
-            accepted: `(n,)`: whether that point is new.
+            accepted: Array of shape `(n,)`: whether that point is new.
         """
 
 
@@ -88,8 +88,8 @@ class PlainIteration(AbstractFixedPoint):
     r"""Banach's iteration $x_{k+1} = y - g(x_k)$.
 
     Args:
-        max_steps: see `AbstractFixedPoint`.
-        tolerance: see `AbstractFixedPoint`.
+        max_steps: Most evaluations of $g$; None allows what a contraction may need.
+        tolerance: Tolerance of the error bound, relative to 1 and the largest coordinate; None is what rounding allows.
 
     Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, algorithm 1, arXiv 1811.00995.
     """
@@ -115,8 +115,8 @@ class Anderson(AbstractFixedPoint):
 
     Args:
         depth: $m$.
-        max_steps: see `AbstractFixedPoint`.
-        tolerance: see `AbstractFixedPoint`.
+        max_steps: Most evaluations of $g$; None allows what a contraction may need.
+        tolerance: Tolerance of the error bound, relative to 1 and the largest coordinate; None is what rounding allows.
 
     Cost: beside one evaluation, $O(m^2 D + m^3)$ per step and row.
 
@@ -189,9 +189,10 @@ def solve_contraction(
     All modes of differentiation work, of every order.
 
     Args:
-        function: `(x, arguments) -> g(x)`, row by row; everything that is differentiated is in `arguments`.
-        y: `(*event, n)`.
-        arguments: of `function`.
+        function: Function `(x, arguments) -> g(x)`, applied row by row; everything that is differentiated is in
+            `arguments`.
+        y: Array of shape `(*event, n)`.
+        arguments: Arguments of `function` that are differentiated.
         lipschitz: a bound on the Lipschitz constant of $g$ in $x$, in [0, 1).
         solver: `PlainIteration()` or `Anderson()`.
 

@@ -16,7 +16,7 @@ def compact(vectors: Array) -> tuple[Array, Array]:
     **inverse** is at hand: half the identity, and above the diagonal the inner products of the vectors.
 
     Args:
-        vectors: `(k, dim)`, none of them zero (a zero gives NaN).
+        vectors: Array of shape `(k, dim)`, none of them zero (a zero gives NaN).
 
     Cost: $O(k^2\,\text{dim})$.
 
@@ -31,7 +31,7 @@ def leading_columns(vectors: Array, n: int) -> Array:
     """The first `n` columns of the product of the reflections, `(dim, n)`: orthonormal.
 
     Args:
-        vectors: `(k, dim)`.
+        vectors: Array of shape `(k, dim)`.
         n: how many, up to `dim`.
     """
     unit, mixed = compact(vectors)
@@ -42,8 +42,8 @@ def reflect(vectors: Array, x: Array, transpose: bool = False) -> Array:
     """The product of the reflections times `x`, with vectors of their own for each row.
 
     Args:
-        vectors: `(k, dim, n)`.
-        x: `(dim, n)`.
+        vectors: Array of shape `(k, dim, n)`.
+        x: Array of shape `(dim, n)`.
         transpose: the product of the reflections in the other order.
 
     Cost: `k` steps of `O(dim)` each per row.

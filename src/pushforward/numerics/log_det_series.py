@@ -45,10 +45,11 @@ class AbstractLogDet(eqx.Module):
         """The values `(*event, n)` of $g$ and the log-determinants `(n,)`.
 
         Args:
-            function: `(x, arguments) -> g(x)`, row by row; everything that is differentiated is in `arguments`.
-            x: `(*event, n)`.
-            arguments: of `function`.
-            keys: `(n,)`; None if and only if no key is needed.
+            function: Function `(x, arguments) -> g(x)`, applied row by row; everything that is differentiated is in
+                `arguments`.
+            x: Array of shape `(*event, n)`.
+            arguments: Arguments of `function` that are differentiated.
+            keys: JAX keys, one per row, `(n,)`; None if and only if no key is needed.
         """
 
     @abstractmethod
@@ -118,7 +119,7 @@ class Truncated(AbstractLogDet):
 
     Args:
         n_terms: $n$.
-        trace: of the powers; the same probes for all of them.
+        trace: Estimator of the traces of the powers, which all use the same probes.
         gradient: `"neumann"` pulls $\sum_{k<n} (-1)^k J^k$ back in one product, with memory that does not grow with
             $n$; with an exact trace that is the gradient of the value, with probes an unbiased estimate of it.
             `"plain"` differentiates the series, and keeps every term in memory.
@@ -229,7 +230,7 @@ class RussianRoulette(AbstractLogDet):
     Args:
         distribution: of $N$, `Poisson(rate)` or `Geometric(p)`.
         n_exact: $m$, 0 or more.
-        trace: of the powers; the same probes for all of them.
+        trace: Estimator of the traces of the powers, which all use the same probes.
         gradient: `"neumann"` is the estimator $\sum_k (-1)^k v^T J^k (\partial J) v / P(N \ge k - m)$ of the
             gradient, with the $N$ of the value: one product is differentiated, with the memory of one. `"plain"`
             differentiates every term there could be, and keeps them all in memory.
@@ -315,7 +316,7 @@ def draw_count(survival: np.ndarray, keys: PRNGKeyArray) -> Array:
 
     Args:
         survival: $P(N \ge j)$ for $j = 1, 2, \ldots$.
-        keys: `(n,)`.
+        keys: JAX keys, one per row, `(n,)`.
     """
     # Two words, for one has no numbers below 2 ** -23 but 0, which would draw the longest series far too often.
     words = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32), out_axes=-1)(keys).astype(

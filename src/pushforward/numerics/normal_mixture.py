@@ -116,7 +116,7 @@ def fit_mixtures(rows: Array, n_components: int) -> tuple[Array, Array, Array]:
     coordinate's own. A start, not a fit: training goes on from there.
 
     Args:
-        rows: `(d, n)`, finite.
+        rows: Array of shape `(d, n)`, finite.
         n_components: of each mixture.
     """
     deviation = jnp.maximum(jnp.std(rows, axis=-1), jnp.finfo(rows.dtype).eps)

@@ -147,7 +147,7 @@ def sum_of_squares(s: Array, coefficients: Array) -> Array:
 
     Args:
         s: within [-1, 1], of shape `S`.
-        coefficients: of the polynomials in Chebyshev's basis, `(n, k, *S)`.
+        coefficients: Coefficients of the polynomials in Chebyshev's basis, `(n, k, *S)`.
     """
     return jnp.sum(_series(s, coefficients) ** 2, axis=0)
 
@@ -162,7 +162,7 @@ def area_of_squares(s: Array, coefficients: Array, area: Array) -> Array:
 
     Args:
         s: within [-1, 1], of shape `S`.
-        coefficients: of the polynomials, `(n, k, *S)`.
+        coefficients: Coefficients of the polynomials, `(n, k, *S)`.
         area: `area_coefficients(coefficients)`, which all `s` share.
     """
     return _area(s, (coefficients, area))
@@ -172,7 +172,7 @@ def area_coefficients(coefficients: Array) -> Array:
     r"""The Chebyshev coefficients of $\int_0^s \sum_k p_k(t)^2\,dt$, exact but for rounding.
 
     Args:
-        coefficients: of the polynomials, `(n, k, *S)`.
+        coefficients: Coefficients of the polynomials, `(n, k, *S)`.
 
     Returns:
         `(2 n, *S)`.

@@ -306,7 +306,7 @@ def rational_quadratic_forward(x: Array, params: Array, spline: Spline) -> Pair:
 
     Args:
         x: any shape `S`.
-        params: `(spline.n_params, *S)`, unconstrained; zeros give the identity.
+        params: Array of shape `(spline.n_params, *S)`, unconstrained; zeros give the identity.
         spline: its bins, interval and ends.
 
     Cost: `O(bins)` per element.

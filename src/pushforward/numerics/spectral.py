@@ -28,7 +28,7 @@ def spectral_bound(matrix: Array, n_squarings: int = N_SQUARINGS) -> Array:
     smooth where singular values meet, and 0 for zeros.
 
     Args:
-        matrix: `(..., m, n)`, real or complex.
+        matrix: Array of shape `(..., m, n)`, real or complex.
         n_squarings: $s$.
 
     Cost: $2 s + 2$ products of square matrices of the shorter side, the gradient among them; derivatives of first
@@ -89,8 +89,8 @@ def conv_bound(kernel: Array, size: Shape, n_squarings: int = N_SQUARINGS) -> Ar
     each frequency; the largest `spectral_bound` of these bounds both.
 
     Args:
-        kernel: `(c_out, c_in, k_h, k_w)`.
-        size: `(h, w)`.
+        kernel: Array of shape `(c_out, c_in, k_h, k_w)`.
+        size: Height and width `(h, w)`.
         n_squarings: of `spectral_bound`.
 
     Cost: $2 s + 2$ products of channel matrices for each of about $h w / 2$ frequencies.
@@ -129,7 +129,7 @@ def convolve(kernel: Array, x: Array) -> Array:
     """Cross-correlation with zero padding, `(c_in, h, w, n) -> (c_out, h, w, n)`; kernels of odd size keep the size.
 
     Args:
-        kernel: `(c_out, c_in, k_h, k_w)`.
+        kernel: Array of shape `(c_out, c_in, k_h, k_w)`.
         x: the batch on the last axis.
     """
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "OIHW", "CHWN"))

@@ -41,7 +41,7 @@ def bin_sizes(raw: Array, total: float) -> Array:
     r"""Sizes above `MIN_BIN * total` that add up to `total`: a softmax over the first axis.
 
     Args:
-        raw: `(bins, *S)`, unconstrained; zeros give equal sizes.
+        raw: Array of shape `(bins, *S)`, unconstrained; zeros give equal sizes.
         total: of all sizes.
     """
     return _bin_sizes(total)(raw)
@@ -73,8 +73,8 @@ def pick(rows: Array, index: Array) -> Array:
     """Row `index` of each element; beyond the ends the nearest row, which then has no gradient.
 
     Args:
-        rows: `(n, *S)`.
-        index: `(*S)`, integers.
+        rows: Array of shape `(n, *S)`.
+        index: Array of shape `(*S)`, integers.
     """
     return _pick(rows, index)
 
@@ -109,8 +109,8 @@ def knot(sizes: Array, index: Array, start: float) -> Array:
     """Where bin `index` begins: `start` and the running sum of the sizes before it.
 
     Args:
-        sizes: `(bins, *S)`.
-        index: `(*S)`, integers from 0 to `bins - 1`.
+        sizes: Array of shape `(bins, *S)`.
+        index: Array of shape `(*S)`, integers from 0 to `bins - 1`.
         start: the first knot.
     """
     return _knot(start)(sizes, index)
@@ -142,8 +142,8 @@ def find_bin(value: Array, sizes: Array, bound: float) -> Bin:
     """The bin that holds `value`, among bins of these sizes from `-bound` to `bound`.
 
     Args:
-        value: `(*S)`, within the bounds.
-        sizes: `(bins, *S)`.
+        value: Array of shape `(*S)`, within the bounds.
+        sizes: Array of shape `(bins, *S)`.
         bound: where the first bin begins and the last one ends.
     """
     edge, index = jnp.full_like(value, -bound), jnp.zeros(value.shape, jnp.int32)

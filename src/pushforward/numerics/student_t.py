@@ -38,7 +38,7 @@ class StudentTail(NamedTuple):
         df: degrees of freedom $\nu$.
         log_beta: $\log B(\nu/2, 1/2)$.
         middle: the $\tau$ at the middle of the polynomial's variable.
-        coefficients: of the polynomial, the constant first, `(TERMS, *df.shape)`.
+        coefficients: Coefficients of the polynomial, the constant first, `(TERMS, *df.shape)`.
     """
 
     df: Array

@@ -27,9 +27,9 @@ class AbstractPairing(eqx.Module):
         """The noise in the order of the rows.
 
         Args:
-            noise: `(*event, n)`.
-            data: `(*event, n)`.
-            condition: `(*cond, n)`, or None.
+            noise: Array of shape `(*event, n)`.
+            data: Array of shape `(*event, n)`.
+            condition: Conditions of the rows, `(*cond, n)`, or None.
             key: JAX key of pairings that draw; the others ignore it.
         """
 

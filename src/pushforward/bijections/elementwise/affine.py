@@ -96,8 +96,8 @@ class Standardize(AbstractBatchedBijection):
         """The map whose inverse gives the rows of `x` mean 0 and variance 1, weighted if `weights` are given.
 
         Args:
-            x: `(n, d)`, finite.
-            weights: `(n,)`, not negative.
+            x: Array of shape `(n, d)`, finite.
+            weights: Array of shape `(n,)`, not negative.
 
         Raises:
             ValueError: a column never varies.

@@ -31,7 +31,7 @@ class AffineMap(AbstractScalarMap):
     An unbounded log-scale is the commonest cause of overflow in deep flows.
 
     Args:
-        max_log_scale: bound on $|s|$.
+        max_log_scale: Bound on $|s|$.
 
     Raises:
         ValueError: `max_log_scale` is not positive.

@@ -30,7 +30,7 @@ class BernsteinMap(AbstractScalarMap):
     Cost: $O(n)$ per element; the inverse searches a root, in closed form in the tails. Log-det exact.
 
     Raises:
-        ValueError: a degree out of bounds, or a bound that is not positive.
+        ValueError: a degree is out of bounds, or a bound is not positive.
 
     Source: Ramasinghe, Fernando, Khan, Barnes, 2021, section 3, arXiv 2102.03509.
 

@@ -44,7 +44,7 @@ class IntegralMap(AbstractScalarMap):
     Args:
         key: JAX key for the initial weights.
         embedding: length of $h$.
-        width: units per hidden layer of the network.
+        width: Number of units per hidden layer of the network.
         depth: number of hidden layers, 1 or more.
         rule: `ClenshawCurtis(nodes)` or `GaussLegendre(nodes)`.
         bound: half-width $b$ of the interval.
@@ -53,7 +53,7 @@ class IntegralMap(AbstractScalarMap):
     Cost: the network at each node; the inverse searches a root of the polynomial. Log-det exact.
 
     Raises:
-        ValueError: a size out of bounds, a bound that is not positive, or an unknown activation.
+        ValueError: a size is out of bounds, a bound that is not positive, or an unknown activation.
         TypeError: `key` or `rule` is something else.
 
     Source: Wehenkel, Louppe, 2019, section 3, arXiv 1908.05164.
@@ -106,7 +106,7 @@ class IntegralMap(AbstractScalarMap):
         r"""$\log g(t; h)$, bounded.
 
         Args:
-            t: `(n,)`.
+            t: Array of shape `(n,)`.
             embedding: $h$, `(embedding, *S)`.
 
         Returns:

@@ -24,7 +24,7 @@ def forward_with_tails(inside: Inside, x: Array, bound: float) -> tuple[Array, A
 
     Args:
         inside: gives value and slope, the slope positive; never called beyond the bounds.
-        x: any shape.
+        x: Array of any shape.
         bound: $b$.
     """
     within = _between(x, -bound, bound)

@@ -24,7 +24,7 @@ def standardised(x: Array, params: Array, n: int, max_log_scale: float) -> tuple
     """`(x - loc) / scale` of each component, minus the log-scales, and the log-weights, each `(n, *S)`.
 
     Args:
-        x: of shape `S`.
+        x: Array of shape `S`.
         params: locations, log-scales and logits of the weights, `n` rows of each.
         n: number of components.
         max_log_scale: soft bound on each log-scale.
@@ -46,8 +46,8 @@ class LogisticMixtureMap(AbstractScalarMap):
     components far apart. Parameters of zero give the identity, up to rounding.
 
     Args:
-        components: of the mixture.
-        max_log_scale: bound on each $|\log s_j|$.
+        components: Number of components of the mixture.
+        max_log_scale: Bound on each $|\log s_j|$.
 
     Cost: $O(\text{components})$ per element forward; the inverse a safeguarded Newton iteration.
 
@@ -93,8 +93,8 @@ class GaussianMixtureMap(AbstractScalarMap):
     bound on plateaus between components far apart. Parameters of zero give the identity, up to rounding.
 
     Args:
-        components: of the mixture.
-        max_log_scale: bound on each $|\log s_j|$.
+        components: Number of components of the mixture.
+        max_log_scale: Bound on each $|\log s_j|$.
 
     Cost: $O(\text{components})$ per element forward; the inverse a safeguarded Newton iteration.
 
@@ -144,7 +144,7 @@ class GaussianMixtureMap(AbstractScalarMap):
         """The unconstrained parameters `(n_params, *S)` of mixtures; scales within the bound, or beside it.
 
         Args:
-            loc: `(components, *S)`.
+            loc: Array of shape `(components, *S)`.
             scale: positive, of the same shape.
             weight: positive, of the same shape.
         """

@@ -25,7 +25,7 @@ class PerturbationMap(AbstractScalarMap):
     The share stays below 1 by `MIN_SLOPE`, so that the slope stays above that part of $a$.
 
     Args:
-        max_log_scale: bound on $|\log a|$ and $|\log d|$.
+        max_log_scale: Bound on $|\log a|$ and $|\log d|$.
 
     Cost: forward a handful of operations; the inverse a safeguarded Newton iteration.
 

@@ -46,7 +46,7 @@ class SigmoidalMap(AbstractScalarMap):
         n_sigmoids: sigmoids in each sum.
         depth: how many such maps are composed.
         conic: conic instead of convex combinations.
-        max_log_scale: bound on $|s_j|$.
+        max_log_scale: Bound on $|s_j|$.
 
     Cost: $O(\text{depth} \cdot \text{sigmoids})$ per element forward; the inverse a safeguarded Newton iteration.
 
@@ -115,7 +115,7 @@ class DenseSigmoidalMap(AbstractScalarMap):
 
     Args:
         widths: sigmoids of each layer.
-        max_log_scale: bound on each $|\log a|$.
+        max_log_scale: Bound on each $|\log a|$.
 
     Cost: $O(\sum_l \text{width}_l\,(\text{width}_l + \text{width}_{l-1}))$ per element forward; the inverse a
         safeguarded Newton iteration.

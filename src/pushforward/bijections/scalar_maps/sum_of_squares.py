@@ -24,7 +24,7 @@ def integrated_squares(shift: Array, coefficients: Array, bound: float) -> Insid
 
     Args:
         shift: $c$, of shape `S`.
-        coefficients: of the polynomials in Chebyshev's basis, `(degree + 1, k, *S)`.
+        coefficients: Coefficients of the polynomials in Chebyshev's basis, `(degree + 1, k, *S)`.
         bound: $b$.
     """
     area = area_coefficients(coefficients)
@@ -55,7 +55,7 @@ class SumOfSquaresMap(AbstractScalarMap):
         Log-det exact.
 
     Raises:
-        ValueError: a size out of bounds, or a bound that is not positive.
+        ValueError: a size is out of bounds, or a bound is not positive.
 
     Source: Jaini, Selby, Yu, 2019, eq. 7-8, arXiv 1905.02325.
 

@@ -31,7 +31,7 @@ MAX_SIZE = 4096
 
 
 class _Layer(NamedTuple):
-    """The weights of a layer: each coordinate's `out` units see its own `n_in` units and those of earlier coordinates."""
+    """The weights of a layer, in which a coordinate's `out` units see its own `n_in` units and all earlier ones."""
 
     log_positive: Array  # (dim, out, n_in)
     free: Array  # (dim, out, (dim - 1) * n_in), masked

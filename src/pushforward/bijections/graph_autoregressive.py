@@ -22,18 +22,18 @@ class GraphAutoregressive(AbstractBatchedBijection):
     is the better choice.
 
     `Invert(GraphAutoregressive(...))` over independent latents is a Bayesian network's density
-    $\prod_i p(x_i \mid x_{\mathrm{pa}(i)}, c)$, exactly: what the graph calls independent is independent, whatever the
-    weights. **One layer does that, a stack of them does not**: in a second layer the parents carry what they have from
-    their own parents, so that $n$ layers condition on ancestors up to $n$ generations back. For more flexible
-    conditionals compose scalar maps (`RepeatedMap`), whose parameters all come from the original parents; the zoo's
-    `adjacency=` does.
+    $\prod_i p(x_i \mid x_{\mathrm{pa}(i)}, c)$, exactly: variables that are independent in the graph are independent
+    in the model, whatever the weights. **This holds for one layer, not for a stack of them**: in a second layer the
+    parents depend on their own parents, so that $n$ layers condition on ancestors up to $n$ generations back. For more
+    flexible conditionals compose scalar maps (`RepeatedMap`), whose parameters all come from the original parents, as
+    the zoo's `adjacency=` does.
 
     Args:
-        conditioner: a network that respects a graph.
-        scalar_map: the map of each variable.
+        conditioner: A network that respects a graph, such as `GraphMADE`.
+        scalar_map: The map of each variable.
 
-    Cost: forward one pass of the network; inverse `n_passes` of it and of the map's inverse. The log-det is as exact as
-        the map's.
+    Cost: forward one pass of the network; inverse `n_passes` passes and as many inverses of the map. The log-det is as
+        exact as the map's.
 
     Raises:
         ValueError: the conditioner gives another number of parameters than the map takes.

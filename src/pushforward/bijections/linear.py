@@ -19,14 +19,14 @@ from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
 from pushforward.numerics.product import dense
 
-# Bound on the log of each diagonal element of a triangular factor: it stays invertible whatever the optimiser does.
+# Bound on the log of each diagonal element of a triangular factor, which stays invertible whatever the optimiser does.
 MAX_LOG_DIAGONAL = 10.0
 # Size of the off-diagonal elements at the start, relative to 1 / dim.
 INITIAL_MIX = 0.1
 
 
 class Reverse(AbstractBatchedBijection):
-    """The coordinates in reverse order; log-determinant 0.
+    """The coordinates in reverse order; the log-determinant is 0.
 
     Args:
         dim: length of the vector.
@@ -46,10 +46,10 @@ class Reverse(AbstractBatchedBijection):
 
 
 class Permutation(AbstractBatchedBijection):
-    """`y[i] = x[indices[i]]`; log-determinant 0.
+    """A fixed permutation, `y[i] = x[indices[i]]`; the log-determinant is 0.
 
     Args:
-        indices: a permutation of `0 .. dim - 1`; `Permutation.random(key, dim)` draws one.
+        indices: A permutation of `0 .. dim - 1`; `Permutation.random(key, dim)` draws one.
 
     Raises:
         ValueError: `indices` is not a permutation.
@@ -61,7 +61,7 @@ class Permutation(AbstractBatchedBijection):
     out_shape: Shape = eqx.field(static=True)
 
     def __init__(self, indices: Sequence[int] | np.ndarray | Array):
-        # Inside jit the values are not known; there the only caller is `random`, whose indices are right.
+        # Under jit the values are not known; the only caller there is `random`, whose indices are right.
         if not isinstance(indices, jax.core.Tracer):
             values = np.asarray(indices)
             if values.ndim != 1 or not np.array_equal(np.sort(values), np.arange(len(values))) or not len(values):
@@ -73,7 +73,7 @@ class Permutation(AbstractBatchedBijection):
 
     @staticmethod
     def random(key: PRNGKeyArray, dim: int) -> Permutation:
-        """A permutation drawn uniformly."""
+        """Draw a permutation uniformly."""
         return Permutation(jax.random.permutation(key, check_int("Permutation", "dim", dim, 1)))
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
@@ -121,7 +121,7 @@ class LULinear(AbstractBatchedBijection):
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.lower)
         lower, upper, log_det = self._factors(dtype)
-        # The columns of the matrix are shuffled instead of the rows of the batch, which are more; the bias is one more.
+        # The columns of the matrix are permuted instead of the coordinates of the batch, which are more numbers.
         columns = permute((lower @ upper).T, self.permutation.inverse_indices, self.permutation.indices)
         weight = jnp.concatenate([columns, self.bias.astype(dtype)[None]]).T
         return dense(weight, x.astype(dtype)), jnp.broadcast_to(log_det, x.shape[-1:])
@@ -145,7 +145,7 @@ class TriangularLinear(AbstractBatchedBijection):
     Args:
         key: JAX key for the initial weights.
         dim: length of the vector.
-        lower: each output depends on the inputs up to it, else on those from it on.
+        lower: Whether each output depends on the inputs up to its own, or on those from its own on.
 
     Cost: $O(D^2)$ per event in both directions, a product and a triangular solve; log-det exact.
 
@@ -186,9 +186,9 @@ class TriangularLinear(AbstractBatchedBijection):
 class FullLinear(AbstractBatchedBijection):
     r"""$y = W x + b$ with any matrix $W$; $\log|\det W|$ by an LU decomposition (`slogdet`).
 
-    Nothing keeps $W$ from becoming singular: `LULinear` and `QRLinear` cannot. One sees it coming in
-    `numpy.linalg.cond(layer.weight)` (above 1e4 in float32 half of the digits are gone, above 1e7 all), and sees it
-    arrived in a log-determinant of minus infinity and an inverse that is not finite: the loss then says so too.
+    Nothing keeps $W$ from becoming singular, which `LULinear` and `QRLinear` cannot. A large condition number
+    `numpy.linalg.cond(layer.weight)` announces it (above 1e4 in float32 half of the digits are lost, above 1e7 all).
+    For a singular $W$ the log-determinant is minus infinity and the inverse and the loss are not finite.
 
     Args:
         key: JAX key for the initial weights, near the identity.
@@ -229,8 +229,8 @@ def triangular(weight: Array, log_diagonal: Array, lower: bool, dtype: Any) -> t
     Args:
         weight: Array of shape `(dim, dim)`, of which the triangle beside the diagonal is used.
         log_diagonal: Array of shape `(dim,)`, unconstrained.
-        lower: which triangle.
-        dtype: of the arithmetic.
+        lower: Whether the lower triangle is used, or the upper one.
+        dtype: Floating type of the arithmetic.
     """
     log_diagonal = soft_clamp(log_diagonal.astype(dtype), MAX_LOG_DIAGONAL)
     beside = jnp.tril(weight.astype(dtype), -1) if lower else jnp.triu(weight.astype(dtype), 1)

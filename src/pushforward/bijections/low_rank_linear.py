@@ -29,7 +29,7 @@ class LowRankLinear(AbstractBatchedBijection):
     Args:
         key: JAX key for the initial weights.
         dim: length of the vector.
-        rank: number of columns of $U$ and $V$, up to `dim`.
+        rank: Number of columns of $U$ and $V$, up to `dim`.
 
     Cost: $O(\text{rank} \cdot \text{dim})$ per event in both directions, $O(\text{rank}^2\,\text{dim})$ once per batch;
     log-det exact.
@@ -67,7 +67,7 @@ class LowRankLinear(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
 
     def _parts(self, dtype: Any) -> tuple[Array, Array, Array, Array, Array]:
-        """Log-scales, U, V, and the triangular factors of C."""
+        """The log-scales, U, V, and the triangular factors of C."""
         lower = jnp.tril(self.core.astype(dtype), -1) + jnp.eye(len(self.core), dtype=dtype)
         upper, _ = triangular(self.core, self.log_core, False, dtype)
         v = leading_columns(self.vectors.astype(dtype), len(self.core))

@@ -1,4 +1,4 @@
-"""The start from data of layers that map each coordinate by a mixture of normals."""
+"""Initial values, set from data, of layers that map each coordinate by a mixture of normals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pushforward.numerics.normal_mixture import fit_mixtures
 
 
 def is_mixture_layer(node: Any) -> bool:
-    """Whether a layer maps every coordinate by a mixture of normals that depends on the condition at most."""
+    """Whether a layer maps every coordinate by a mixture of normals that depends on nothing but the condition."""
     if not isinstance(node, Elementwise | Coupling) or not isinstance(node.scalar_map, GaussianMixtureMap):
         return False
     if isinstance(node, Coupling):
@@ -27,13 +27,14 @@ def is_mixture_layer(node: Any) -> bool:
 
 
 def fitted_to(layer: AbstractBijection, rows: Array) -> AbstractBijection:
-    """The layer with its mixtures fitted to rows `(dim, n)`: its image of them is about normal.
+    """The layer with its mixtures fitted to rows `(dim, n)`, which it then maps to nearly normal ones.
 
-    Where the mixtures come from a network of the condition, its bias is set, so that they start as those of all rows.
+    Where the mixtures come from a network of the condition, its bias is set: at the start all conditions have the
+    mixture that was fitted to all rows.
 
     Args:
-        layer: one for which `is_mixture_layer`.
-        rows: its inputs.
+        layer: A layer for which `is_mixture_layer` holds.
+        rows: The inputs of the layer.
     """
     if isinstance(layer, Elementwise) and isinstance(layer.scalar_map, GaussianMixtureMap):
         params = _params(layer.scalar_map, rows).astype(layer.params.dtype)

@@ -1,4 +1,4 @@
-"""Activation normalisation, with its data-dependent start made explicit."""
+"""Activation normalisation, and the explicit function that sets it from data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from pushforward.bijections.mixture_start import fitted_to, is_mixture_layer
 from pushforward.bijections.visit import Visited, visit_layers
 from pushforward.bijections.whitening import PartialWhitening, whitened_by
 
-# Smallest standard deviation that the start divides by: a coordinate that is constant in the first batch is left alone.
+# Smallest standard deviation that is divided by: a coordinate that is constant in the first batch is left alone.
 MIN_DEVIATION = 1e-6
 
 
 class ActNorm(AbstractBatchedBijection):
-    r"""$y = e^{s} \odot x + b$ per coordinate, trained; the identity until `initialise` sets it from a batch.
+    r"""A trained affine map of each coordinate, $y = e^{s} \odot x + b$.
 
-    Nothing happens behind the user's back: no first-call initialisation, no flag, no state in `forward`.
+    It is the identity until `initialise` sets it from a batch. The first call is like any other: there is no hidden
+    initialisation, no flag and no state.
 
     Args:
         dim: length of the vector.
@@ -53,13 +54,13 @@ class ActNorm(AbstractBatchedBijection):
 def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
     """The flow with each `ActNorm` set so that, from data to latent, its output has mean 0 and variance 1.
 
-    Each `PartialWhitening` is set so that its output has no narrow direction, and the mixtures of normals of a
-    Gaussianization are fitted to the rows that reach them, in the same way. Layers are visited from the data inwards,
-    also those within composites, those of a `Scan` one by one; a flow without any of these comes back as it is. Call it
+    Likewise, each `PartialWhitening` is set so that its output has no narrow direction, and the mixtures of normals of
+    a Gaussianization are fitted to the rows that reach them. Layers are visited from the data inwards, also within
+    composites, and one by one within a `Scan`; a flow without such layers is returned unchanged. Call this function
     once, before training, with a few hundred rows; the result depends on the batch alone.
 
     Args:
-        flow: a `Flow`.
+        flow: The `Flow` to set.
         batch: Array of shape `(n, *event_shape)`, two rows or more, in the units the flow's data side expects.
         condition: `(n, *cond_shape)` for a conditional flow.
 

@@ -23,26 +23,26 @@ class AbstractOrthogonal(AbstractTwoWayBijection):
 
     @abstractmethod
     def matrix(self, dtype: Any = None) -> Array:
-        """$Q$, of shape `(dim, dim)`.
+        """The orthogonal matrix $Q$, of shape `(dim, dim)`.
 
         Args:
-            dtype: floating type of the arithmetic, None for that of the parameters.
+            dtype: Floating type of the arithmetic, None for that of the parameters.
         """
 
 
 class Householder(AbstractOrthogonal):
     r"""$y = H_1 H_2 \cdots H_k x$, reflections $H_i = I - 2 v_i v_i^\top / |v_i|^2$ with trained $v_i$.
 
-    With `dim` reflections every orthogonal matrix of determinant $(-1)^{\text{dim}}$ is reached. The product is in
-    compact form: two thin products per batch for few reflections, one full product for many.
+    With `dim` reflections every orthogonal matrix of determinant $(-1)^{\text{dim}}$ is reached. The product is
+    computed in compact form: two thin products per batch for few reflections, one full product for many.
 
-    A new layer is near the identity, or with an odd number near a reflection. Only directions matter, so gradients
-    stand at right angles to the vectors, which therefore never shrink in training; a vector of zeros gives NaN.
+    A new layer is near the identity, or near a reflection if $k$ is odd. Only the directions of the vectors matter:
+    gradients are at right angles to the vectors, which therefore never shrink in training. A vector of zeros gives NaN.
 
     Args:
         key: JAX key for the initial vectors.
         dim: length of the vector.
-        n_reflections: $k$, None for `dim`.
+        n_reflections: Number of reflections $k$, None for `dim`.
 
     Cost: $O(k\,\text{dim})$ per event for $2k < \text{dim}$, else $O(\text{dim}^2)$; log-det exact.
 
@@ -66,7 +66,7 @@ class Householder(AbstractOrthogonal):
         dim = check_int("Householder", "dim", dim, 1)
         k = check_int("Householder", "n_reflections", dim if n_reflections is None else n_reflections, 1)
         first, other = jax.random.normal(key, (2, k, dim))
-        # Two reflections along nearly the same vector are nearly the identity.
+        # Two reflections along nearly the same vector give nearly the identity.
         odd = (jnp.arange(k) % 2 == 1)[:, None]
         self.vectors = jnp.where(odd, jnp.roll(first, 1, axis=0) + INITIAL_MIX * other, first)
         self.in_shape = self.out_shape = (dim,)
@@ -91,8 +91,8 @@ class Householder(AbstractOrthogonal):
 class Cayley(AbstractOrthogonal):
     r"""$y = (I + A)^{-1} (I - A)\,x$ with a trained skew-symmetric $A$.
 
-    Reached are the rotations without a half turn (eigenvalue $-1$), which a permutation before the layer adds. $I + A$
-    is never singular, nor badly conditioned unless $A$ is large. A new layer is near the identity.
+    The layer reaches all rotations without a half turn (eigenvalue $-1$); a permutation before the layer adds the
+    others. $I + A$ is never singular, nor badly conditioned unless $A$ is large. A new layer is near the identity.
 
     Args:
         key: JAX key for the initial weights.
@@ -164,7 +164,7 @@ class QRLinear(AbstractBatchedBijection):
     Args:
         key: JAX key for the initial weights.
         dim: length of the vector.
-        n_reflections: number of reflections, None for `dim`: then every matrix of determinant's sign
+        n_reflections: Number of reflections. None takes `dim`, with which every matrix whose determinant has the sign
             $(-1)^{\text{dim}}$ is reached.
 
     Cost: forward one $D \times D$ product per event (and $D^3$ once per batch), inverse one product and one triangular

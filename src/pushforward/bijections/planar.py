@@ -1,4 +1,4 @@
-"""The planar layer: points move along one direction, by a function of one other."""
+"""The planar layer: points move along one direction, by a function of their position along another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.nets.amortised import Amortised
 from pushforward.numerics.ridge import Slope, above_minus_one, ridge_of
 
-# Length of u at the start: the layer is near the identity, yet w has a gradient.
+# Length of u in a new layer, which is near the identity, yet w has a gradient.
 INITIAL_LENGTH = 0.1
 
 
@@ -30,9 +30,9 @@ class Planar(AbstractBatchedBijection):
     Args:
         key: JAX key for the initial parameters.
         dim: length of the vector.
-        ridge: $h$, `"tanh"` or `"leaky_relu"`.
-        cond_shape: shape of the condition; all of `u`, `w`, `b` are then amortised, $\theta_0 + g(c)$.
-        net: the network $g$, from the flattened condition `(size, n)` to `(2 dim + 1, n)`; None builds an `MLP`.
+        ridge: The function $h$, `"tanh"` or `"leaky_relu"`.
+        cond_shape: Shape of the condition; all of `u`, `w`, `b` are then amortised, $\theta_0 + g(c)$.
+        net: The network $g$, from the flattened condition `(size, n)` to `(2 dim + 1, n)`; None builds an `MLP`.
 
     Cost: $O(\text{dim})$; the inverse some six to ten evaluations of `tanh` more; log-det exact.
 

@@ -16,13 +16,14 @@ from pushforward.numerics.special import inside
 
 
 class PolarToCartesian(AbstractBatchedBijection):
-    r"""$(r, \varphi) \mapsto (r\cos\varphi, r\sin\varphi)$, $\log|\det| = \log r$: pairs on the last axis of the event.
+    r"""Polar to Cartesian coordinates, $(r, \varphi) \mapsto (r\cos\varphi, r\sin\varphi)$ with $\log|\det| = \log r$.
 
-    One-to-one from radii above 0 and angles in $(-\pi, \pi]$, in radians, onto the plane without its origin; angles
-    beyond go around again, and come back from within. A radius below 0 gives NaN.
+    Pairs are on the last axis of the event. The map is one-to-one from radii above 0 and angles in $(-\pi, \pi]$, in
+    radians, onto the plane without its origin. Other angles count modulo $2\pi$, and the inverse returns them within
+    this interval. A radius below 0 gives NaN.
 
     Args:
-        shape: event shape; the last axis has length 2.
+        shape: Event shape, whose last axis has length 2.
 
     Cost: a sine and a cosine, or an arc tangent and a root, per pair; log-det exact.
 
@@ -53,11 +54,11 @@ class PolarToCartesian(AbstractBatchedBijection):
         return y, _over_pairs(jnp.log(inner))
 
     def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        # In units of the larger coordinate no square overflows or vanishes. To the angle the unit makes no difference,
-        # and the radius is proportional to it: as a constant it gives the right derivatives.
+        # In units of the larger coordinate no square overflows or vanishes. The angle does not depend on the unit, and
+        # the radius is proportional to it, so that derivatives are right although the unit counts as a constant.
         unit = inside(jax.lax.stop_gradient(jnp.max(jnp.abs(y), axis=-2)), 0.0, np.inf)
         a, b = y[..., 0, :] / unit, y[..., 1, :] / unit
-        # The origin counts as the least number on the first axis.
+        # The origin counts as the point with the least positive number on the first axis.
         origin = (a == 0) & (b == 0)
         a = jnp.where(origin, 1.0, a)
         radius = inside(unit * jnp.sqrt(a * a + b * b), 0.0, np.inf)

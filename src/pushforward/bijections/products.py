@@ -18,17 +18,17 @@ from pushforward.bijections.combinators import shared_condition
 class Concatenate(AbstractComposite):
     r"""$y = (f_1(x_1), \dots, f_m(x_m))$: each bijection maps its own slice of a vector; log-determinants add up.
 
-    The slices follow each other in the order of the list. `Partial` maps one group of columns, wherever they stand, and
-    lets the others pass; `Vmap` runs the same kind of bijection on rows of the same length.
+    The slices follow each other in the order of the list. `Partial` maps any one group of columns and lets the others
+    pass; `Vmap` runs the same kind of bijection on rows of the same length.
 
     Args:
-        bijections: one or more, of vectors of any lengths, or of numbers, which take one column each. All see the same
-            condition.
+        bijections: One or more bijections of vectors of any lengths, or of numbers, which take one column each. All
+            see the same condition.
 
     Shapes:
         `(n,) -> (n,)` with `n` the sum of the lengths
 
-    Cost: the sum of the members'; the log-det is as exact as the least exact.
+    Cost: the sum of the members' costs; the log-det is as exact as that of the least exact member.
 
     Raises:
         ValueError: the list is empty, a member maps arrays, or the conditions differ.

@@ -15,9 +15,9 @@ from pushforward.nets.amortised import Amortised
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.ridge import Slope, above_minus_one
 
-# Bound on the log of the radius within which points move: it neither vanishes nor leaves the floats.
+# Bound on the log of the radius within which points move, which neither vanishes nor overflows.
 MAX_LOG_RADIUS = 10.0
-# Standard deviation of the free strength at the start: near the identity, yet every parameter has a gradient.
+# Standard deviation of the free strength in a new layer, which is near the identity, yet all parameters have gradients.
 INITIAL_STRENGTH = 0.1
 
 
@@ -26,13 +26,14 @@ class Radial(AbstractBatchedBijection):
 
     $\log|\det| = (D - 1) \log(1 + \beta h) + \log(1 + \beta\alpha h^2)$ with $h = 1 / (\alpha + r)$. With
     $\beta = m \alpha$ the constraint is $m > -1$ (`numerics.ridge.above_minus_one`). In units of $\alpha$ the radius
-    goes from $\rho$ to $\rho\,(1 + m / (1 + \rho))$, a quadratic equation, so that the inverse is in closed form too.
+    $\rho$ becomes $\rho\,(1 + m / (1 + \rho))$. This is a quadratic equation, so that the inverse has a closed form
+    too.
 
     Args:
         key: JAX key for the initial parameters.
         dim: length of the vector.
-        cond_shape: shape of the condition; the centre, $\alpha$ and $\beta$ are then amortised, $\theta_0 + g(c)$.
-        net: the network $g$, from the flattened condition `(size, n)` to `(dim + 2, n)`; None builds an `MLP`.
+        cond_shape: Shape of the condition; the centre, $\alpha$ and $\beta$ are then amortised, $\theta_0 + g(c)$.
+        net: The network $g$, from the flattened condition `(size, n)` to `(dim + 2, n)`; None builds an `MLP`.
 
     Cost: $O(\text{dim})$ in both directions; log-det exact.
 
@@ -67,7 +68,7 @@ class Radial(AbstractBatchedBijection):
         keys = jax.random.split(key, 3)
         centre = jax.random.normal(keys[0], (dim,))
         strength = INITIAL_STRENGTH * jax.random.normal(keys[1], (1,))
-        # The radius grows with the dimension as the distance of a normal point from the origin does.
+        # The radius grows with the dimension like the distance of a normal point from the origin.
         start = jnp.concatenate([centre, jnp.full(1, 0.5 * jnp.log(dim)), strength])
         self.params = Amortised(keys[2], start, cond_shape=cond_shape, net=net, name="Radial")
         self.in_shape = self.out_shape = (dim,)
@@ -124,12 +125,12 @@ def _radius_before(moved: Array, slope: Slope) -> Array:
     scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(half), 1))
     root = scale * jnp.sqrt((half / scale) ** 2 + 4 * (moved / scale) / scale)
     positive = half >= 0
-    # Each branch only where it is safe: the other's sum may be 0.
+    # Each branch is computed only where it is safe: the sum in the other one may be 0.
     return jnp.where(positive, (half + root) / 2, 2 * moved / (root + jnp.where(positive, 1, -half)))
 
 
 def _norm(offset: Array) -> Array:
-    """The length, `(n,)`, for offsets as large or small as floats can be; its gradient at 0 is 0."""
+    """The lengths `(n,)` of offsets as large or small as floats can be; the gradient at 0 is 0."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(offset), axis=0))
     away = largest > 0
     scale = jnp.where(away, largest, 1)

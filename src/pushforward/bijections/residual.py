@@ -1,4 +1,4 @@
-"""Contractive residual layers: i-ResNets and Residual Flows, their certificates, and the form they are scored in."""
+"""Contractive residual layers (i-ResNets and Residual Flows), their certificates, and the form used for scoring."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from pushforward.numerics.fixed_point import AbstractFixedPoint, PlainIteration,
 from pushforward.numerics.log_det_series import AbstractLogDet, ExactLogDet, Truncated
 from pushforward.numerics.trace_estimators import Hutchinson
 
-# Up to here whole Jacobians are scored with: 64 x 64 numbers for each row of a chunk.
+# Up to this many dimensions scoring takes whole Jacobians: 64 x 64 numbers for each row of a chunk.
 MAX_EXACT_DIM = 64
-# Beyond it scores are series of so many terms over so many fixed probes.
+# Beyond that, scoring takes series of this many terms, and this many fixed probes.
 EVALUATION_TERMS, EVALUATION_PROBES = 40, 16
 
 
 class Residual(AbstractSolvedBijection):
     r"""$y = x + g(x; c)$ for a contraction $g$, $\operatorname{Lip}(g) \le L < 1$.
 
-    The inverse is the fixed point of $x \mapsto y - g(x)$, found row by row to a bound on its error; a row without one
-    is NaN. Derivatives of the inverse are implicit, of every order.
+    The inverse is the fixed point of $x \mapsto y - g(x)$, found row by row to a bound on its error; a row whose search
+    fails is NaN. Derivatives of the inverse are implicit, of every order.
 
     Args:
-        net: $g$, such as `LipschitzMLP` or `LipschitzConvNet`.
-        log_det: `ExactLogDet()` (the whole Jacobian), `Truncated(n_terms, trace)` (i-ResNet; biased), or
-            `RussianRoulette(...)` (Residual Flow; unbiased, random).
-        solver: of the inverse, `PlainIteration()` or `Anderson()`.
+        net: The contraction $g$, such as `LipschitzMLP` or `LipschitzConvNet`.
+        log_det: How the log-determinant is computed: `ExactLogDet()` (the whole Jacobian), `Truncated(n_terms, trace)`
+            (i-ResNet; biased), or `RussianRoulette(...)` (Residual Flow; unbiased, random).
+        solver: The iteration that computes the inverse, `PlainIteration()` or `Anderson()`.
 
-    Cost: forward one evaluation of $g$ and the log-determinant's; inverse as many evaluations as $g$ contracts slowly.
+    Cost: forward one evaluation of $g$ and the cost of `log_det`; the inverse more evaluations the less $g$ contracts.
 
     Log-det: as exact as `log_det` says.
 
     Raises:
-        TypeError: `net` is no contraction.
+        TypeError: `net` is not a contraction.
 
     Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, theorem 1, arXiv 1811.00995; Chen, Behrmann, Duvenaud,
         Jacobsen, 2019, arXiv 1906.02735.
@@ -82,9 +82,9 @@ class Residual(AbstractSolvedBijection):
         )
 
     def _function(self, x: Array, condition: Array | None) -> tuple[Callable[[Array, PyTree], Array], PyTree, Array]:
-        """$g$ as a function of the event and of all arrays, which the implicit rules differentiate by.
+        """The function $g$ of the event and of the arrays that implicit rules differentiate by, with its arguments.
 
-        Then these arrays and the event, all in one floating type: a loop must end with the types it started with.
+        These arrays and the event are in one floating type, because a loop must end with the types it started with.
         """
         arrays, static = eqx.partition(self.net.at(condition), is_array)
         real, others = eqx.partition(arrays, lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact))
@@ -93,13 +93,13 @@ class Residual(AbstractSolvedBijection):
         return lambda x, arguments: eqx.combine(arguments, static)(x), arrays, x.astype(dtype)
 
     def report(self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool) -> SolvedRows:
-        """One direction of rows on the last axis; the inverse counts evaluations of $g$ up to the slowest row's last.
+        """Run rows on the last axis in one direction; the inverse reports the evaluations that the slowest row took.
 
         Args:
             value: Events, rows on the last axis, `(*shape, n)`.
             condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if the layer is unconditional.
             keys: JAX keys, one per row, `(n,)`; None iff the log-determinant is not random.
-            forward: $x + g(x)$, which is no solve: it takes none, and none fails.
+            forward: Whether to compute $x + g(x)$, which takes no solve, or its inverse.
         """
         function, arguments, value = self._function(value, condition)
         none = jnp.zeros(value.shape[-1:], int)
@@ -108,23 +108,23 @@ class Residual(AbstractSolvedBijection):
             return SolvedRows(value + moved, log_det, none, none > 0)
         found = solve_contraction(function, value, arguments, self.net.lipschitz, self.solver)
         log_det = self.log_det(function, found.x, arguments, keys)[1]
-        # The Jacobian of a linear g does not see that there is no x.
+        # The Jacobian of a linear g does not depend on x, and would be finite where no x was found.
         return SolvedRows(found.x, jnp.where(found.converged, -log_det, jnp.nan), none + found.steps, ~found.converged)
 
 
 def residual_layers(model: Any) -> list[Residual]:
-    """The contractive layers of a bijection or distribution; those of a `Scan` are one, with stacked arrays."""
+    """The contractive layers of a bijection or distribution; those of a `Scan` are one layer with stacked arrays."""
     return [part for part in parts(model) if isinstance(part, Residual)]
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is known of the contractions in a model: plain numbers, to be stored with it.
+    """Bounds on the contractions in a model, as plain numbers that are stored with it.
 
     Args:
-        lipschitz_bound: the largest bound of all layers, from the weights themselves in float64; 0 without layers.
-        promised: the largest bound that the nets promise whatever their weights, which the inverse relies on.
-        holds: whether no bound exceeds what its layer promises, and all are below 1.
+        lipschitz_bound: The largest bound of all layers, computed from the weights in float64; 0 without layers.
+        promised: The largest bound that the networks promise whatever their weights; the inverse relies on it.
+        holds: Whether no bound exceeds what its layer promises, and all are below 1.
     """
 
     lipschitz_bound: float
@@ -133,10 +133,10 @@ class Certificate:
 
 
 def certificate(model: Any) -> Certificate:
-    """The certificate of every contractive layer of a bijection or distribution, computed anew from its weights.
+    """The certificate of all contractive layers of a bijection or distribution, computed from their weights.
 
     Dense layers are certified by the singular values of their weights, convolutions by those of their Fourier
-    transform on a torus that holds them; no power iteration is believed.
+    transform on a torus that holds them; power iterations are not relied on.
     """
     layers = [(layer.net.certified(), layer.net.lipschitz) for layer in residual_layers(model)]
     bound = max((found for found, _ in layers), default=0.0)
@@ -145,7 +145,7 @@ def certificate(model: Any) -> Certificate:
 
 
 def evaluation_log_det(layer: Residual) -> AbstractLogDet:
-    """How a layer is scored: as it is if that is deterministic, else exactly or by a long series of fixed probes."""
+    """The log-determinant for scoring: the layer's own if deterministic, else exact or a series of fixed probes."""
     if not layer.traits.needs_key:
         return layer.log_det
     if math.prod(layer.in_shape) <= MAX_EXACT_DIM:

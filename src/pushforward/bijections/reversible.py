@@ -16,15 +16,15 @@ from pushforward.numerics.derivatives import own_derivatives
 def run_reversibly(
     differentiable: tuple[Any, Array, Array | None], rest: Any, keys: PRNGKeyArray | None, n_layers: int, forward: bool
 ) -> tuple[Array, Array]:
-    r"""Run stacked layers one after the other; only the last output is kept for the gradient.
+    r"""Run stacked layers one after the other, keeping only the last output for the gradient.
 
     The backward pass goes through the layers from the last to the first. Each one's input is its inverse at its output,
     and its gradient is taken there: $\bar x = J^\top \bar y + \bar\ell\,\nabla\log|\det J|$.
 
     Args:
-        differentiable: the layers' inexact arrays with a first axis of `n_layers`, the events `(*event, n)`, and the
+        differentiable: The layers' inexact arrays with a first axis of `n_layers`, the events `(*event, n)`, and the
             conditions `(*cond, n)` or None.
-        rest: what else the layers are made of.
+        rest: All other leaves of the layers.
         keys: JAX keys, one per row, `(n,)` or None.
         n_layers: Number of layers.
         forward: Whether to map forward, or backwards.
@@ -79,7 +79,7 @@ def _pull_back(
     out: Array,
     bars: tuple[Array, Array],
 ) -> tuple[Any, Array, Array | None]:
-    """The cotangents of what is differentiable, from the output and its cotangents."""
+    """The cotangents of the differentiable arrays, from the output and its cotangents."""
     (arrays, _, condition), (by_out, by_total) = differentiable, bars
     no_condition = condition is None
     by_condition = jnp.zeros((), out.dtype) if no_condition else jnp.zeros_like(condition)

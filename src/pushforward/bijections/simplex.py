@@ -1,4 +1,4 @@
-"""From all vectors onto the simplex."""
+"""The bijection from all vectors onto the simplex."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pushforward.bijections.elementwise.column_units import LEAST
 
 
 class StickBreaking(AbstractBatchedBijection):
-    r"""From $\mathbb R^K$ onto the open simplex $\{y : y_k > 0,\ \sum_k y_k < 1\}$ of $K + 1$ shares.
+    r"""The stick-breaking map from $\mathbb R^K$ onto the open simplex $\{y : y_k > 0,\ \sum_k y_k < 1\}$.
 
     $$y_k = z_k \prod_{j<k} (1 - z_j), \qquad z_k = \sigma(x_k - \log(K + 1 - k)), \qquad
       \log|\det| = \sum_{k=1}^{K+1} \log y_k$$
 
-    Of the stick that is left, each step breaks off a part. Events are the **first K shares**, and densities are with
-    respect to Lebesgue measure in them, as the Dirichlet's is; the last share is $1 - \sum_k y_k$. Zeros become equal
-    shares. Nothing is trained.
+    Each step breaks off a part of the stick that is left. Events are the **first K of K + 1 shares**, and densities are
+    with respect to Lebesgue measure in them, as for the Dirichlet distribution; the last share is $1 - \sum_k y_k$.
+    Zeros become equal shares. Nothing is trained.
 
-    Shares stay above 0 and their sum below 1 in every floating type. The way back takes a point on the boundary as one
-    beside it, and gives what lies outside the log-determinant `-inf`: it has density 0.
+    Shares stay above 0 and their sum below 1 in every floating type. The inverse treats a point on the boundary as one
+    just inside; for a point outside, which has density 0, its log-determinant is `-inf`.
 
     Args:
-        dim: $K$, one less than the number of shares.
+        dim: Length $K$ of an event, one less than the number of shares.
 
-    Cost: one cumulative sum in both directions; log-det exact. Where the last share is below the rounding of 1 the
-    first ones do not determine it.
+    Cost: one cumulative sum in both directions; log-det exact. A last share below the rounding error of 1 is not
+    determined by the first ones.
 
     Source: Stan Development Team, Stan Reference Manual, "Unit simplex", the centred form.
 
@@ -47,7 +47,7 @@ class StickBreaking(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (check_int("StickBreaking", "dim", dim, 1),)
 
     def _centre(self, x: Array) -> Array:
-        # Parts of the stick that make all shares equal at x = 0.
+        # The parts to break off that make all shares equal at x = 0.
         return jnp.asarray(np.log(np.arange(self.in_shape[0], 0, -1.0))[:, None], x.dtype)
 
     def _margin(self, x: Array) -> float:
@@ -60,7 +60,7 @@ class StickBreaking(AbstractBatchedBijection):
         before = jnp.concatenate([jnp.zeros_like(x[:1]), left[:-1]])
         log_y = jax.nn.log_sigmoid(part) + before
         y = jnp.maximum(jnp.exp(log_y), LEAST)
-        # Only where rounding would leave nothing of the last share.
+        # This applies only where rounding would leave nothing of the last share.
         y = y * jnp.minimum(1, (1 - self._margin(x)) / jnp.sum(y, axis=0))
         return y, jnp.sum(log_y, axis=0) + left[-1]
 

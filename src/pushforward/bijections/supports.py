@@ -1,4 +1,4 @@
-"""Where data live, and the bijection onto it: intervals, half lines, simplex, torus, sphere, products of them."""
+"""Supports of data and the bijections onto them: intervals, half lines, simplex, torus, sphere, and their products."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pushforward.bijections.simplex import StickBreaking
 class AbstractSupport(ABC):
     r"""A set of vectors of `dim` numbers, with a bijection onto it from `source`.
 
-    `source` is all of $\mathbb R^n$ wherever the topology allows: there is no continuous bijection from the line onto
-    the circle, so angles come from angles, and the base distribution of a flow must be over `source`.
+    `source` is all of $\mathbb R^n$ wherever the topology allows. There is no continuous bijection from the line onto
+    the circle, so that angles have angles as their source. The base distribution of a flow must be over `source`.
     """
 
     @property
@@ -53,8 +53,8 @@ class AbstractSupport(ABC):
 def biject_to(support: AbstractSupport) -> AbstractBijection:
     r"""The bijection from `support.source` onto a support; nothing in it is trained.
 
-    Put last in a chain it gives a flow over all numbers that support:
-    `Flow(base, Chain([flow.bijection, biject_to(support)]))`. Samples lie strictly inside, and what lies outside has
+    As the last member of a chain it restricts a flow to the support:
+    `Flow(base, Chain([flow.bijection, biject_to(support)]))`. Samples lie strictly inside, and points outside have
     log-density `-inf`.
 
     Args:
@@ -71,7 +71,7 @@ def biject_to(support: AbstractSupport) -> AbstractBijection:
         [1.0, 0.333, 0.333]
     """
     if not isinstance(support, AbstractSupport):
-        fix = "Such as Interval(0, 1) or Product([Real(2), HalfLine()])."
+        fix = "Pass a support such as Interval(0, 1) or Product([Real(2), HalfLine()])."
         raise TypeError(message("biject_to", "a support", type(support).__name__, fix))
     return support._bijection()
 
@@ -81,7 +81,7 @@ class Real(AbstractSupport):
     """All vectors of finite numbers.
 
     Args:
-        dim: their length.
+        dim: Length of the vectors.
     """
 
     dim: int = 1  # pyright: ignore[reportIncompatibleMethodOverride] - a field is a property that never changes
@@ -105,12 +105,12 @@ class Interval(AbstractSupport):
     """Vectors of numbers strictly between two ends. `biject_to` takes a standard normal to the uniform distribution.
 
     Args:
-        low: the lower end, finite.
-        high: the upper end, finite.
-        dim: length of the vectors; for other ends in each column, a `Product`.
+        low: The lower end, finite.
+        high: The upper end, finite.
+        dim: Length of the vectors; use a `Product` for columns with different ends.
 
     Raises:
-        ValueError: the ends are not finite, or in the wrong order.
+        ValueError: the ends are not finite or not in order.
     """
 
     low: float = 0.0
@@ -137,13 +137,13 @@ class Interval(AbstractSupport):
 
 @dataclass(frozen=True)
 class HalfLine(AbstractSupport):
-    """Vectors of numbers strictly on one side of a bound; as it stands, positive ones.
+    """Vectors of numbers strictly on one side of a bound, by default above 0.
 
     Args:
-        bound: finite.
+        bound: The bound, finite.
         sign: 1 for the numbers above the bound, -1 for those below.
-        dim: length of the vectors.
-        through: the map, `"exp"` (a normal becomes log-normal) or `"softplus"` (its tail stays a normal's).
+        dim: Length of the vectors.
+        through: The map, `"exp"` (a normal becomes log-normal) or `"softplus"` (its tail stays that of a normal).
 
     Raises:
         ValueError: the bound is not finite, or the sign neither 1 nor -1.
@@ -159,7 +159,7 @@ class HalfLine(AbstractSupport):
         if not math.isfinite(self.bound) or self.sign not in (1, -1):
             got = f"bound {self.bound}, sign {self.sign}"
             raise ValueError(message("HalfLine", "a finite bound and a sign of 1 or -1", got, "HalfLine() is x > 0."))
-        self._bijection()  # which names the maps
+        self._bijection()  # raises for an unknown map
 
     @property
     def source(self) -> AbstractSupport:
@@ -177,13 +177,13 @@ class HalfLine(AbstractSupport):
 
 @dataclass(frozen=True)
 class Simplex(AbstractSupport):
-    """`dim` shares above 0 with a sum below 1; one more share is what is left of 1.
+    """Vectors of `dim` shares above 0 with a sum below 1; one more share is what is left of 1.
 
-    Densities are with respect to Lebesgue measure in the `dim` shares, as the Dirichlet's is. For data of `dim + 1`
-    shares leave out the last.
+    Densities are with respect to Lebesgue measure in the `dim` shares, as for the Dirichlet distribution. For data of
+    `dim + 1` shares leave out the last.
 
     Args:
-        dim: one less than the number of shares.
+        dim: Length of the vectors, one less than the number of shares.
     """
 
     dim: int = 1  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -207,11 +207,11 @@ class Simplex(AbstractSupport):
 class Torus(AbstractSupport):
     r"""Vectors of angles in $[-\pi, \pi)$, where both ends are the same point.
 
-    No continuous bijection leads here from $\mathbb R^n$: `source` is the torus itself, `biject_to` the identity. A
-    flow starts from `UniformBox(-pi, pi, shape=(dim,))` and goes through maps of the circle.
+    There is no continuous bijection from $\mathbb R^n$ onto the torus: `source` is the torus itself, and `biject_to`
+    the identity. A flow on it has the base `UniformBox(-pi, pi, shape=(dim,))` and maps of the circle.
 
     Args:
-        dim: number of angles.
+        dim: Number of angles.
     """
 
     dim: int = 1  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -232,7 +232,7 @@ class Torus(AbstractSupport):
 
 
 def Circle() -> Torus:
-    """One angle: `Torus(1)`."""
+    """The circle of one angle, `Torus(1)`."""
     return Torus(1)
 
 
@@ -252,7 +252,7 @@ class Sphere(AbstractSupport):
     and a uniform angle become the uniform distribution on the sphere.
 
     Args:
-        dim: $d$, 2 or more; 1 is `Circle()`.
+        dim: Dimension $d$, 2 or more; for 1 use `Circle()`.
 
     Source: Rezende et al., 2020, arXiv 2002.02428.
 
@@ -297,17 +297,17 @@ class Sphere(AbstractSupport):
         """
         p = _vectors("Sphere.coordinates", points, self.dim + 1)
         radius = [jnp.linalg.norm(p[..., : n + 1], axis=-1) for n in range(2, self.dim + 1)]
-        # Where all that is left is 0 any height will do.
+        # Where all remaining coordinates are 0, any height is right.
         heights = [p[..., n] / jnp.where(r == 0, 1, r) for n, r in zip(range(2, self.dim + 1), radius, strict=True)]
         return jnp.stack([*reversed(heights), jnp.arctan2(p[..., 1], p[..., 0])], axis=-1)
 
     def log_area(self, x: Any) -> Array:
-        r"""$\log dS/(dh\,d\varphi) = \sum_i \frac{d - 1 - i}{2} \log(1 - h_i^2)$, `(*batch,)`: what to subtract.
+        r"""The log of the area element, $\log dS/(dh\,d\varphi) = \sum_i \frac{d - 1 - i}{2} \log(1 - h_i^2)$.
 
         `flow.log_prob(x) - sphere.log_area(x)` is a log-density with respect to the surface measure.
 
         Args:
-            x: coordinates `(*batch, dim)`.
+            x: Coordinates `(*batch, dim)`.
         """
         h = _vectors("Sphere.log_area", x, self.dim)[..., :-1]
         half = jnp.asarray((self.dim - 2 - np.arange(self.dim - 1)) / 2, h.dtype)
@@ -316,10 +316,10 @@ class Sphere(AbstractSupport):
 
 @dataclass(frozen=True)
 class Product(AbstractSupport):
-    """Columns, or groups of columns, each with a support of its own.
+    """Columns, or groups of columns, each with its own support.
 
     Args:
-        parts: supports, in the order of the columns; a product among them counts as its parts.
+        parts: Supports in the order of the columns; a product among them counts as its parts.
 
     Raises:
         ValueError: there are no parts.
@@ -351,7 +351,7 @@ class Product(AbstractSupport):
 
     @property
     def source(self) -> AbstractSupport:
-        """The product of the parts' sources; neighbours that are `Real` are one."""
+        """The product of the parts' sources, in which adjacent `Real` ones are joined."""
         sources = Product([part.source for part in self.parts]).parts
         merged: list[AbstractSupport] = []
         for is_real, group in itertools.groupby(sources, key=lambda part: isinstance(part, Real)):
@@ -366,7 +366,7 @@ class Product(AbstractSupport):
         return jnp.all(jnp.stack(inside), axis=0)
 
     def _bijection(self) -> AbstractBijection:
-        # Elementwise neighbours are one bijection, so that a table of columns is a handful of kernels.
+        # Adjacent elementwise maps become one bijection, so that a table of columns compiles to a handful of kernels.
         members: list[AbstractBijection] = []
         for part in self.parts:
             own = part._bijection()

@@ -1,4 +1,4 @@
-"""The Sylvester layer: points move within a subspace, by a network of as many hidden units as it has dimensions."""
+"""The Sylvester layer: points move within a subspace, by a network with one hidden unit for each of its dimensions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Sylvester(AbstractBatchedBijection):
     Args:
         key: JAX key for the initial parameters.
         dim: length of the vector.
-        rank: dimensions of the subspace, hidden units, up to `dim`.
-        basis: an orthogonal layer whose first `rank` columns are $Q$, such as `Cayley(key, dim)`, shared by all
+        rank: Number of dimensions of the subspace and of hidden units, up to `dim`.
+        basis: An orthogonal layer whose first `rank` columns are $Q$, such as `Cayley(key, dim)`, shared by all
             conditions. None takes a product of reflections, whose vectors are parameters like the others.
-        n_reflections: of that product, None for `rank`, which reaches every subspace.
-        ridge: $h$, `"tanh"` or `"leaky_relu"`.
-        cond_shape: shape of the condition; all parameters but `basis` are then amortised, $\theta_0 + g(c)$.
-        net: the network $g$, from the flattened condition `(size, n)` to `(n_params, n)`, where `n_params` is
+        n_reflections: Number of reflections in that product, None for `rank`, which reaches every subspace.
+        ridge: The function $h$, `"tanh"` or `"leaky_relu"`.
+        cond_shape: Shape of the condition; all parameters but `basis` are then amortised, $\theta_0 + g(c)$.
+        net: The network $g$, from the flattened condition `(size, n)` to `(n_params, n)`, where `n_params` is
             `rank * (rank + 2)` plus `n_reflections * dim` without a `basis`; None builds an `MLP`.
 
     Cost: $O(\text{rank} \cdot \text{dim})$ per event; the inverse `rank` scalar equations in sequence; log-det exact.
@@ -144,7 +144,7 @@ class Sylvester(AbstractBatchedBijection):
         def step(carry: tuple[Array, Array, Array], inputs: tuple) -> tuple[tuple[Array, Array, Array], None]:
             s, h, log_det = carry
             i, moved, own_first, own_second, own_b, own_slope = inputs
-            # The rows of R and R~ meet only what is known: the coordinates from i on are still 0 in s and h.
+            # The rows of R and R~ use only what is known: the coordinates from i on are still 0 in s and h.
             target = moved - rows_product(own_first[None], h)[0]
             offset = rows_product(own_second[None], s)[0] + own_b
             t = ridge.solve(_entry(own_second, i) * target + offset, own_slope)

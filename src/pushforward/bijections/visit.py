@@ -1,4 +1,4 @@
-"""A walk of rows through a bijection, on which layers are replaced by what the rows that reach them say."""
+"""A walk of rows through a bijection that replaces layers, given the rows that reach them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ Visit = Callable[[AbstractBijection, Array, Array | None, bool], Visited | None]
 def visit_layers(
     bijection: AbstractBijection, rows: Array, condition: Array | None, forward: bool, visit: Visit
 ) -> Visited:
-    """The new bijection, and the rows `(*event, n)` mapped through it with their log-determinants `(n,)`.
+    """Map rows through a bijection, replacing layers on the way.
+
+    Returns the new bijection, and the rows `(*event, n)` mapped through it with their log-determinants `(n,)`. A random
+    log-determinant is drawn with a fixed key.
 
     Args:
         bijection: any; composites are entered, the layers of a `Scan` one after the other (as a scan, which can be
             compiled and differentiated). Arrays that the rows of a `Vmap` share with others of their own stay.
         rows: Array of shape `(*event, n)`.
         condition: Conditions of the rows, `(*cond_shape, n)` or None.
-        forward: the direction in which the rows go.
-        visit: of a layer, the rows that reach it, their conditions and their direction; gives the layer's replacement,
-            its image of the rows and log-determinants, or None for a layer that is to run as it is.
-
-    A random log-determinant is drawn with a fixed key.
+        forward: The direction in which the rows go.
+        visit: Function of a layer, the rows that reach it, their conditions and their direction. It returns the layer's
+            replacement, its image of the rows and log-determinants, or None for a layer that is to run unchanged.
     """
 
     def step(
@@ -54,7 +55,7 @@ def visit_layers(
 
 
 def _arrays_like(old: AbstractBijection, new: AbstractBijection) -> Any:
-    """The arrays of the new layer in the types of the old one's; only arrays can come out of a scan."""
+    """The arrays of the new layer in the types of the old layer's arrays; only arrays can come out of a scan."""
     before, after = eqx.filter(old, is_array), eqx.filter(new, is_array)
     return jax.tree.map(lambda was, now: now if now is was else now.astype(was.dtype), before, after)
 
@@ -63,8 +64,8 @@ def _with_arrays(old: AbstractBijection, arrays: Any) -> AbstractBijection:
     before, static = eqx.partition(old, is_array)
 
     def kept(was: Any, now: Any) -> Any:
-        # An array of double precision that JAX would not keep so is none that a visit changes; nor is one that rows
-        # share, of which each of them has a copy.
+        # A visit changes neither arrays whose double precision JAX would lose, nor arrays that rows share, since each
+        # row has a copy of them.
         return now if was.dtype == now.dtype and was.shape == now.shape else was
 
     return eqx.combine(jax.tree.map(kept, before, arrays), static)

@@ -1,4 +1,4 @@
-"""A fixed linear layer that widens the directions in which rows hardly vary, set from a batch."""
+"""A fixed linear layer, set from a batch, that widens the directions in which rows hardly vary."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pushforward._checks import check_int
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
 
-# A direction is widened to this standard deviation, that of the columns being 1. Over eight tables flow matching gained
-# 0 to 11.5 nats by it and lost nothing; see docs/explanation/flow_defaults.md.
+# A direction is widened to this standard deviation, where columns have 1. On eight tables flow matching gained 0 to
+# 11.5 nats by it and lost nothing; see docs/explanation/flow_defaults.md.
 LEAST = math.sqrt(0.1)
-# A coordinate whose variance in the batch is smaller is taken for one of variance 1; the smallest variance of a
-# direction, and the least share of the correlations that is not believed.
+# A coordinate whose variance in the batch is smaller counts as one of variance 1. It is also the smallest variance of a
+# direction, and the least share by which correlations are shrunk.
 MIN_VARIANCE, MIN_SHARE = 1e-12, 1e-5
 
 
 class PartialWhitening(AbstractBatchedBijection):
-    r"""$y = A (x - m) + m$ with $A$ fixed; the identity until `initialise` sets it from a batch.
+    r"""A fixed linear map, $y = A (x - m) + m$, which is the identity until `initialise` sets it from a batch.
 
     Let $D^{-1}$ bring the batch's columns to variance 1 and $R = V \Lambda V^T$ be its correlations. Then
     $A = D\, V \min(1, \Lambda^{1/2} / 0.32)\, V^T D^{-1}$: from data to latent a direction narrower than 0.32 becomes
-    as wide as that, and where no direction is, the layer is the identity. A regression on velocities or scores, which
-    trains no linear layer, so sees columns that all but determine each other, and keeps the axes of those that do not,
-    along which tables have their edges and atoms.
+    as wide as that; without such a direction the layer is the identity. A regression on velocities or scores, which
+    trains no linear layer, can then resolve columns that all but determine each other. The axes of other columns, along
+    which tables have their edges and atoms, are kept.
 
     Args:
         dim: length of the vector.
 
-    Kept are $D$ and the Cholesky factor of what stands between $D$ and $D^{-1}$, so that the way back undoes the way
-    there to rounding in either floating type.
+    The layer stores $D$ and the Cholesky factor of the matrix between $D$ and $D^{-1}$, so that the two directions
+    undo each other to rounding in either floating type.
 
     Cost: $O(D^2)$ per event in both directions, two products or two triangular solves; log-det exact.
 
@@ -71,15 +71,15 @@ class PartialWhitening(AbstractBatchedBijection):
 
 
 def whitened_by(layer: PartialWhitening, rows: Array, forward: bool) -> PartialWhitening:
-    r"""The layer set so that these rows come out of it with no direction narrower than `LEAST`.
+    r"""The layer set so that no direction of its output of these rows is narrower than `LEAST`.
 
-    Of the correlations of $n$ rows of $D$ numbers a share $1 - \min(1, D/n)^2$ is believed: few rows have some by
-    chance, and determine each other where there are no more than columns.
+    The correlations of $n$ rows of $D$ numbers are multiplied by $1 - \min(1, D/n)^2$: few rows are correlated by
+    chance, and columns determine each other where there are no more rows than columns.
 
     Args:
-        layer: to be set.
-        rows: Array of shape `(d, n)`, what comes in.
-        forward: the direction in which they go.
+        layer: The layer to set.
+        rows: Array of shape `(d, n)`, the inputs of the layer.
+        forward: The direction in which the rows go.
     """
     d, n = rows.shape
     mean = jnp.mean(rows, axis=-1)

@@ -128,7 +128,8 @@ class ColumnUnits(AbstractFixedMap):
         self.shape, numbers = parameters("ColumnUnits", (len(units),), loc, scale, centre, spread)
         self.loc, self.scale, self.centre, self.spread = numbers
         size = self.scale.value
-        self.log_scale = Fixed(jnp.log(size) if is_traced(size) else np.log(size))  # pyright: ignore[reportArgumentType]
+        self.log_scale = Fixed(jnp.log(size) if is_traced(size) else np.log(size))  # pyright:
+        ignore[reportArgumentType]
 
     def standardised(self) -> ColumnUnits:
         """The same map for rows that are `standardise`d already; its log-determinants stay in the data's units."""

@@ -140,6 +140,6 @@ def parameters(name: str, shape: Shape | None, *values: Any) -> tuple[Shape, lis
     numbers = [as_numbers(value) for value in values]
     shape = check_shape(name, np.broadcast_shapes(*(n.shape for n in numbers)) if shape is None else shape)
     return shape, [
-        Fixed(jnp.broadcast_to(n, shape) if is_traced(n) else np.array(np.broadcast_to(n, shape)))  # pyright: ignore[reportArgumentType]
-        for n in numbers
+        Fixed(jnp.broadcast_to(n, shape) if is_traced(n) else np.array(np.broadcast_to(n, shape)))  # pyright:
+        ignore[reportArgumentType] for n in numbers
     ]

@@ -105,10 +105,12 @@ class StudentTCDF(AbstractFixedMap):
         check_values("StudentTCDF", "finite df > 0", positive, "The usual value is 5; 1 is Cauchy.", df)
         self.shape, (freedom,) = parameters("StudentTCDF", shape, df)
         self.traits = Traits(inverse="iterative")
-        self.tail = StudentTail(*(Fixed(part) for part in student_tail(freedom.value)))  # pyright: ignore[reportArgumentType]
+        self.tail = StudentTail(*(Fixed(part) for part in student_tail(freedom.value)))  # pyright:
+        ignore[reportArgumentType]
 
     def formula(self, dtype: Any) -> Formula:
-        tail = StudentTail(*(along(jnp.asarray(part.value, dtype)) for part in self.tail))  # pyright: ignore[reportAttributeAccessIssue]
+        tail = StudentTail(*(along(jnp.asarray(part.value, dtype)) for part in self.tail))  # pyright:
+        ignore[reportAttributeAccessIssue]
 
         def forward(x: Array) -> tuple[Array, Array]:
             # Not jnp.abs, whose derivative at 0 is 0.

@@ -1,4 +1,4 @@
-"""Elementwise maps: fixed functions of one number with one policy at their edges, affine maps, trained scalar maps."""
+"""Elementwise maps: fixed functions of one number, affine maps, and scalar maps with trained parameters."""
 
 from pushforward.bijections.elementwise.affine import Affine, Elementwise, Standardize
 from pushforward.bijections.elementwise.column_units import ColumnUnits, HalfLineMap, IntoBox, Support, Unit

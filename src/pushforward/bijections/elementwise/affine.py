@@ -1,4 +1,4 @@
-"""Elementwise maps: affine ones, trained and fixed to the data's units, and any scalar map with trained parameters."""
+"""Elementwise maps: trained affine maps, standardisation, and any scalar map with trained parameters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from pushforward.bijections.scalar_maps import AbstractScalarMap
 
 
 class Affine(AbstractBatchedBijection):
-    r"""$y = a\,x + b$ elementwise, with $\log|\det| = \sum_i \log|a_i|$; the sign of each scale is kept, never trained.
+    r"""The trained map $y = a\,x + b$ elementwise, with $\log|\det| = \sum_i \log|a_i|$.
+
+    Training does not change the sign of a scale.
 
     Args:
-        loc: $b$, broadcast to `shape`.
-        scale: $a$, finite and not 0, broadcast to `shape`.
-        shape: event shape; None takes that of `loc` and `scale` together.
+        loc: The shift $b$, broadcast to `shape`.
+        scale: The scale $a$, finite and not 0, broadcast to `shape`.
+        shape: Event shape; None takes the shape to which `loc` and `scale` broadcast.
 
     Raises:
         ValueError: a scale is 0 or not finite, or the shapes do not broadcast.
@@ -44,7 +46,7 @@ class Affine(AbstractBatchedBijection):
         expected = "scales that are finite and not 0"
         check_values("Affine", expected, lambda s: np.isfinite(s) & (s != 0), fix, scale)
         shape, (loc, scale) = parameters("Affine", shape, loc, scale)
-        # In NumPy where the numbers are known: the logarithm is then right to float64.
+        # NumPy computes the logarithm of known numbers, which is then right to float64.
         xp = np if isinstance(scale.value, np.ndarray) else jnp
         self.loc, self.log_scale = as_floats(loc.value), as_floats(xp.log(xp.abs(scale.value)))
         self.negative = jnp.asarray(scale.value < 0)
@@ -62,13 +64,14 @@ class Affine(AbstractBatchedBijection):
 
 
 class Standardize(AbstractBatchedBijection):
-    r"""From standardised numbers to the data's units, $y = s\,x + m$, with `m` and `s` fixed.
+    r"""The fixed map from standardised numbers to the data's units, $y = s\,x + m$.
 
-    Both are kept in double precision, so that under `jax.enable_x64` large offsets (a date in seconds) lose nothing.
+    The numbers $m$ and $s$ are kept in double precision, so that large offsets (such as a date in seconds) lose nothing
+    under `jax.enable_x64`.
 
     Args:
-        loc: $m$, a vector.
-        scale: $s > 0$, a vector of the same length.
+        loc: Vector of the shifts $m$.
+        scale: Vector of the scales $s > 0$, of the same length.
 
     Raises:
         ValueError: a scale is not finite and positive, or the shapes differ.
@@ -116,14 +119,15 @@ class Standardize(AbstractBatchedBijection):
 
 
 class Elementwise(AbstractTwoWayBijection):
-    r"""$y_i = m(x_i; \theta_i)$ with trained parameters: any scalar map as a bijection of its own.
+    r"""Any scalar map as a bijection, $y_i = m(x_i; \theta_i)$ with trained parameters $\theta_i$.
 
     Args:
-        scalar_map: the map of each coordinate.
-        shape: event shape.
-        params: unconstrained, `(scalar_map.n_params, *shape)`; None takes zeros, which for most maps is the identity.
+        scalar_map: The map of each coordinate.
+        shape: Event shape.
+        params: Unconstrained parameters `(scalar_map.n_params, *shape)`; None takes zeros, with which most maps are the
+            identity.
 
-    Cost: that of the map; log-det exact if the map's is.
+    Cost: the cost of the map; the log-det is exact if that of the map is.
 
     Raises:
         ValueError: the parameters have another shape.
@@ -145,7 +149,7 @@ class Elementwise(AbstractTwoWayBijection):
         expected = (scalar_map.n_params, *shape)
         self.params = jnp.zeros(expected) if params is None else jnp.asarray(params)
         if self.params.shape != expected:
-            fix = "One vector of unconstrained parameters per coordinate."
+            fix = "Pass one vector of unconstrained parameters per coordinate."
             raise ValueError(message("Elementwise", f"params of shape {expected}", f"{self.params.shape}", fix))
         self.scalar_map = scalar_map
         self.in_shape = self.out_shape = tuple(shape)

@@ -1,4 +1,4 @@
-"""From standard numbers to the columns of a table: tails, supports, units; and onto boxes."""
+"""Maps from standard numbers to the columns of a table (tails, supports and units), and onto boxes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pushforward.numerics.special import LOG_2
 
 Support = Literal["real", "log", "softplus", "interval", "below, log", "below, softplus"]
 HalfLineMap = Literal["exp", "softplus"]
-# No measurement is this near to an end, in units of its column: a number that is nearer counts as this far, in either
-# type. Float32 can hold it, and its normal quantile.
+# Least distance of a number from an end, in units of its column: a number that is nearer counts as this far, in float32
+# and float64. Float32 can hold this distance, and its normal quantile.
 LEAST = 1e-30
 # The maps to half lines and to heavy tails end near exp(69) = 1e30, so that float32 can hold what they give.
 MAX_EXPONENT = 69.0
@@ -34,7 +34,7 @@ MAX_STANDARD = 64.0
 
 
 def _mirrored(formula: Formula) -> Formula:
-    """The map with both sides negated: onto the numbers below 0, and increasing as before."""
+    """The map with input and output negated: onto the numbers below 0, and increasing as before."""
 
     def negated(run: Callable[[Array], tuple[Array, Array]]) -> Callable[[Array], tuple[Array, Array]]:
         def mirrored(value: Array) -> tuple[Array, Array]:
@@ -51,7 +51,7 @@ def _same(x: Array) -> tuple[Array, Array]:
     return x, jnp.zeros_like(x)
 
 
-# The maps onto supports, in units of the column from its end.
+# The maps onto supports, in units of the column and measured from its end.
 ONTO: dict[Support, Formula] = {
     "real": Formula(_same, _same),
     "log": exponential(MAX_EXPONENT, LEAST),
@@ -64,16 +64,16 @@ ONTO: dict[Support, Formula] = {
 
 @dataclass(frozen=True)
 class Unit:
-    """What one column looks like. Numbers may be traced, but for the exponent of the tail.
+    """The support, the scale and the tails of one column. Numbers may be traced, except the exponent of the tail.
 
     Args:
         support: `"real"`; `"log"` or `"softplus"` (two maps to numbers above 0); `"interval"` (between 0 and 1);
             `"below, log"` or `"below, softplus"` (to numbers below 0).
-        loc: in the data's units; the end of a half line, or the low end of an interval.
-        scale: in the data's units; the length of an interval.
-        tail: exponent of the power law of its tails; None for tails like the normal's.
-        centre: of the column on the far side of the support's map.
-        spread: the same, above 0.
+        loc: Location in the data's units: the end of a half line, or the low end of an interval.
+        scale: Scale in the data's units: the length of an interval.
+        tail: Exponent of the power law of the tails; None for tails like those of a normal.
+        centre: Centre of the column before the map onto its support.
+        spread: Spread of the column before the map onto its support, above 0.
     """
 
     support: Support = "real"
@@ -85,22 +85,23 @@ class Unit:
 
 
 class ColumnUnits(AbstractFixedMap):
-    r"""Elementwise from standard numbers `x` to the columns' units: $y_i = m_i + s_i\, u_i(c_i + d_i\, t_i(x_i))$.
+    r"""Map standard numbers `x` to the columns' units, $y_i = m_i + s_i\, u_i(c_i + d_i\, t_i(x_i))$.
 
-    $t_i$ is a map that gives tails of a power law, or none; $c_i, d_i$ centre and spread on the far side of $u_i$, the
-    map onto the column's support; $m_i, s_i$ its units. Nothing is trained. Numbers are kept in double precision.
+    Here $t_i$ is a map that gives tails of a power law, or the identity; $u_i$ is the map onto the column's support;
+    $c_i, d_i$ are the centre and spread before it, and $m_i, s_i$ the column's units. Nothing is trained. Numbers are
+    kept in double precision.
 
     A value outside the support of its column has density 0: its log-slope is `-inf`. Maps that grow like exponentials
     end near 1e30: values and slopes are finite for all finite numbers of the support.
 
     Args:
-        units: one per column.
+        units: One `Unit` per column.
 
     Raises:
         ValueError: a support is unknown, a scale, a spread or the exponent of a tail is not positive, or a number is
             not finite.
 
-    Source: the tails: Hickling and Prangle, 2024, eq. 5, arXiv 2406.16971.
+    Source: Hickling and Prangle, 2024, eq. 5, arXiv 2406.16971 (tails).
     """
 
     loc: Fixed
@@ -128,23 +129,22 @@ class ColumnUnits(AbstractFixedMap):
         self.shape, numbers = parameters("ColumnUnits", (len(units),), loc, scale, centre, spread)
         self.loc, self.scale, self.centre, self.spread = numbers
         size = self.scale.value
-        self.log_scale = Fixed(jnp.log(size) if is_traced(size) else np.log(size))  # pyright:
-        ignore[reportArgumentType]
+        self.log_scale = Fixed(jnp.log(size) if is_traced(size) else np.log(size))  # pyright: ignore[reportArgumentType]
 
     def standardised(self) -> ColumnUnits:
-        """The same map for rows that are `standardise`d already; its log-determinants stay in the data's units."""
+        """The map for rows that `standardise` has already treated; log-determinants stay in the data's units."""
         dim = self.shape[0]
         return eqx.tree_at(lambda u: (u.loc.value, u.scale.value), self, (np.zeros(dim), np.ones(dim)))
 
     def standardise(self, rows: np.ndarray) -> np.ndarray:
-        """Rows `(n, dim)` in units of `scale` from `loc`, in float64: little is lost when they become float32."""
+        """Rows `(n, dim)` in units of `scale` from `loc`, in float64, so that little is lost in float32."""
         return (rows - np.asarray(self.loc.value)) / np.asarray(self.scale.value)
 
     def ends(self, dtype: Any) -> Ends:
         """The ends of the columns' supports, `(dim, 1)`."""
         loc, scale = along(self.loc.value), along(self.scale.value)
         low, high = (np.array([ONTO[kind].image[end] for kind in self.supports])[:, None] for end in (0, 1))
-        # The upper end of an interval is a sum: half the rounding of its offset belongs to it.
+        # The upper end of an interval is a sum, and has half the rounding error of its offset.
         return loc + scale * low, loc + scale * high + (high == 1) * abs(loc) * (float(jnp.finfo(dtype).eps) / 2)
 
     def formula(self, dtype: Any) -> Formula:
@@ -171,7 +171,7 @@ class ColumnUnits(AbstractFixedMap):
         return self._by_kind(x, heavy, lambda kind, part, places: bend(index[places], part) if kind else _same(part))
 
     def _by_kind(self, x: Array, kinds: tuple, apply: Callable[[Any, Array, np.ndarray], tuple[Array, Array]]) -> tuple:
-        """Each kind's map on the rows of its columns."""
+        """Apply the map of each kind of column to the rows of these columns."""
         parts, order = [], []
         for kind in dict.fromkeys(kinds):
             places = np.array([i for i, own in enumerate(kinds) if own == kind])
@@ -184,23 +184,23 @@ class ColumnUnits(AbstractFixedMap):
 
 
 class IntoBox(AbstractFixedMap):
-    r"""Elementwise from all numbers onto the open box $\prod_i (a_i, b_i)$, whose ends may be infinite; increasing.
+    r"""An increasing elementwise map of all numbers onto the open box $\prod_i (a_i, b_i)$, whose ends may be infinite.
 
     $$y = a + (b - a)\,\Phi(x), \qquad y = a + g(x), \qquad y = b - g(-x), \qquad y = x$$
 
-    for two finite ends, a lower one, an upper one, and none; $\Phi$ is the normal's distribution function, so that a
-    standard normal becomes uniform, and $g$ the exponential or softplus. Nothing is trained.
+    for two finite ends, a lower one, an upper one, and none. $\Phi$ is the distribution function of the normal, so that
+    a standard normal becomes uniform, and $g$ is the exponential or softplus. Nothing is trained.
 
     Args:
-        low: $a_i$, one per column, `-inf` where there is none; an end that is traced counts as finite.
-        high: $b_i$, one per column, `inf` where there is none.
-        half_line: $g$ of each column, `"exp"` or `"softplus"`, or one for all. Softplus has lighter upper tails: those
-            of what goes in.
+        low: Lower ends $a_i$, one per column, `-inf` where there is none; an end that is traced counts as finite.
+        high: Upper ends $b_i$, one per column, `inf` where there is none.
+        half_line: The map $g$ of each column, `"exp"` or `"softplus"`, or one for all columns. With softplus the tail
+            away from the end is that of the input; with exp it is heavier.
 
     Cost: elementwise in both directions; log-det exact.
 
     Raises:
-        ValueError: an end is NaN, not below the other, or too close to it, or the map of a half line is unknown.
+        ValueError: an end is NaN, two ends are not in order or too close, or the map of a half line is unknown.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf
@@ -210,7 +210,7 @@ class IntoBox(AbstractFixedMap):
     """
 
     units: ColumnUnits
-    # 0 where there is no end: an infinity is no number that a model file may hold.
+    # A missing end is stored as 0, because a model file may not hold an infinity.
     low: Fixed
     high: Fixed
     half_line: tuple[HalfLineMap, ...] = eqx.field(static=True)
@@ -240,7 +240,7 @@ class IntoBox(AbstractFixedMap):
 
     @staticmethod
     def join(boxes: Sequence[IntoBox]) -> IntoBox:
-        """The box whose columns are those of all boxes, in their order."""
+        """The box of the columns of all boxes, in their order."""
         low, high = ([end for box in boxes for end in box.ends()[side]] for side in (0, 1))
         return IntoBox(low, high, [through for box in boxes for through in box.half_line])
 
@@ -274,9 +274,9 @@ def _unit(low: Any, high: Any, half_line: HalfLineMap) -> Unit:
 
 
 def _tail(index: np.ndarray, x: Array) -> tuple[Array, Array]:
-    r"""$y = \pm\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$, signed as $x$: of a normal, tails $y^{-\nu}$."""
+    r"""$y = \pm\nu\,(\operatorname{erfc}(|x|/\sqrt 2)^{-1/\nu} - 1)$, signed like $x$; tails fall like $y^{-\nu}$."""
     nu = jnp.asarray(index, x.dtype)
-    # Not jnp.sign and jnp.abs, whose derivatives at 0 are 0.
+    # jnp.sign and jnp.abs will not do: their derivatives at 0 are 0.
     sign = jnp.where(x < 0, -1, 1).astype(x.dtype)
     size = jnp.minimum(x * sign, MAX_STANDARD)
     # log erfc(s / sqrt 2) = log 2 + log Phi(-s), which does not underflow.
@@ -296,7 +296,7 @@ def _tail_inverse(index: np.ndarray, y: Array) -> tuple[Array, Array]:
 @jax.custom_jvp
 def _size(log_p: Array) -> Array:
     r"""The $s \ge 0$ with $\log \operatorname{erfc}(s/\sqrt 2)$ equal to `log_p`; its derivative is implicit."""
-    # From the quantile function where the probability is a number, else from its asymptotic; then Newton on log p.
+    # Newton's method on log p starts from the quantile function, or from its asymptotic form if p underflows.
     p = jnp.exp(jnp.maximum(log_p, -60.0))
     size = -ndtri(jnp.clip(p / 2, LEAST, 0.5))
     size = jnp.where(log_p < -60.0, jnp.sqrt(jnp.maximum(-2 * log_p, 1.0)), size)

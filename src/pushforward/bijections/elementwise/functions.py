@@ -1,4 +1,4 @@
-"""Fixed functions of one number: exponentials, sigmoids, bends. The other direction of each is `Invert`."""
+"""Fixed functions of one number: exponentials, sigmoids and rectifiers. `Invert` gives the inverse of each."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from pushforward.numerics.special import log_cosh, softplus_inverse
 
 
 def exponential(most: float | None = None, least: float = 0.0) -> Formula:
-    """The exponential, flat beyond `most`; None takes the logarithm of the largest float."""
+    """The formula of the exponential, constant beyond `most`, by default the logarithm of the largest float."""
 
     def forward(x: Array) -> tuple[Array, Array]:
         if most is not None:
             x = jnp.minimum(x, most)
             return jnp.exp(x), x
-        # Within rounding of the exponents of the least and the largest float: an infinity would have no gradient.
+        # Inputs are kept within the logarithms of the least and largest float, because infinities have no gradient.
         limits = jnp.finfo(x.dtype)
         inward = 1 - 4 * float(limits.eps)
         low, high = math.log(float(limits.tiny)) * inward, math.log(float(limits.max)) * inward
@@ -43,15 +43,17 @@ def exponential(most: float | None = None, least: float = 0.0) -> Formula:
 
 
 def softplus(least: float = 0.0) -> Formula:
-    """The softplus and its inverse."""
+    """The formula of the softplus and its inverse."""
     return Formula(lambda x: (jax.nn.softplus(x), jax.nn.log_sigmoid(x)), softplus_inverse, POSITIVE, least=least)
 
 
 class Exp(AbstractFixedMap):
-    r"""$y = e^x$ onto the numbers above 0; a normal becomes log-normal. The logarithm is `Invert(Exp(shape))`.
+    r"""The exponential $y = e^x$ onto the numbers above 0, which makes a normal log-normal.
+
+    The logarithm is `Invert(Exp(shape))`.
 
     Args:
-        shape: event shape.
+        shape: Event shape.
 
     Cost: one exponential or logarithm per number, log-det exact.
 
@@ -75,10 +77,10 @@ class Exp(AbstractFixedMap):
 
 
 class Softplus(AbstractFixedMap):
-    r"""$y = \log(1 + e^x)$ onto the numbers above 0: like `Exp` far to the left, like the identity far to the right.
+    r"""The softplus $y = \log(1 + e^x)$ onto the numbers above 0: like `Exp` far left, like the identity far right.
 
     Args:
-        shape: event shape.
+        shape: Event shape.
 
     Cost: two exponentials and two logarithms per number; log-det exact.
 
@@ -101,14 +103,15 @@ class Softplus(AbstractFixedMap):
 
 
 class Sigmoid(AbstractFixedMap):
-    r"""$y = a + (b - a)/(1 + e^{-x})$ onto the interval between $a$ and $b$. The logit is `Invert(Sigmoid())`.
+    r"""The sigmoid $y = a + (b - a)/(1 + e^{-x})$ onto the interval between $a$ and $b$.
 
-    Near each end the distance from that end keeps its digits; at an end that is 0, so does `y`.
+    The logit is `Invert(Sigmoid())`. Near each end the distance from that end keeps its digits, and so does `y` near an
+    end of 0.
 
     Args:
-        low: $a$, broadcast to `shape`; not trained.
-        high: $b > a$, broadcast to `shape`.
-        shape: event shape; None takes that of `low` and `high` together.
+        low: The lower end $a$, broadcast to `shape`; it is not trained.
+        high: The upper end $b > a$, broadcast to `shape`; it is not trained.
+        shape: Event shape; None takes the shape to which `low` and `high` broadcast.
 
     Cost: one exponential, or two logarithms, per number; log-det exact.
 
@@ -136,7 +139,7 @@ class Sigmoid(AbstractFixedMap):
         width = high - low
 
         def forward(x: Array) -> tuple[Array, Array]:
-            # Not jnp.abs, whose derivative at 0 is 0.
+            # jnp.abs will not do: its derivative at 0 is 0.
             from_end = width * jax.nn.sigmoid(jnp.where(x < 0, x, -x))
             y = jnp.where(x < 0, low + from_end, high - from_end)
             return y, jnp.log(width) + jax.nn.log_sigmoid(x) + jax.nn.log_sigmoid(-x)
@@ -149,10 +152,10 @@ class Sigmoid(AbstractFixedMap):
 
 
 class Tanh(AbstractFixedMap):
-    r"""$y = \tanh x$ onto the interval between -1 and 1, $\log y' = -2 \log\cosh x$.
+    r"""The map $y = \tanh x$ onto the interval between -1 and 1, with $\log y' = -2 \log\cosh x$.
 
     Args:
-        shape: event shape.
+        shape: Event shape.
 
     Cost: two exponentials, or two logarithms, per number; log-det exact.
 
@@ -172,7 +175,7 @@ class Tanh(AbstractFixedMap):
 
     def formula(self, dtype: Any) -> Formula:
         def forward(x: Array) -> tuple[Array, Array]:
-            # Not jnp.tanh, which in float32 is 1 from 7.9 on; nor jnp.abs, whose derivative at 0 is 0.
+            # jnp.tanh will not do, which in float32 is 1 from 7.9 on, nor jnp.abs, whose derivative at 0 is 0.
             sign = jnp.where(x < 0, -1, 1).astype(x.dtype)
             part = jnp.expm1(-2 * sign * x)
             return -sign * part / (2 + part), -2 * log_cosh(x)
@@ -185,11 +188,13 @@ class Tanh(AbstractFixedMap):
 
 
 class ELU(AbstractFixedMap):
-    r"""$y = x$ for $x \ge 0$, $\alpha(e^x - 1)$ below: onto the numbers above $-\alpha$. Smooth if $\alpha = 1$.
+    r"""The ELU, $y = x$ for $x \ge 0$ and $\alpha(e^x - 1)$ below, onto the numbers above $-\alpha$.
+
+    Its slope is continuous if $\alpha = 1$.
 
     Args:
-        alpha: $\alpha > 0$, broadcast to `shape`; not trained.
-        shape: event shape; None takes that of `alpha`.
+        alpha: $\alpha > 0$, broadcast to `shape`; it is not trained.
+        shape: Event shape; None takes that of `alpha`.
 
     Cost: one exponential or logarithm per number; log-det exact.
 
@@ -215,7 +220,7 @@ class ELU(AbstractFixedMap):
     def formula(self, dtype: Any) -> Formula:
         alpha = along(jnp.asarray(self.alpha.value, dtype))
 
-        # By the sign bit, which the image of a number that rounds to 0 keeps.
+        # The side is told by the sign bit, which the image of a number keeps even if it rounds to 0.
         def forward(x: Array) -> tuple[Array, Array]:
             negative = jnp.signbit(x)
             below = jnp.where(negative, x, 0.0)
@@ -230,11 +235,11 @@ class ELU(AbstractFixedMap):
 
 
 class LeakyReLU(AbstractFixedMap):
-    r"""$y = x$ for $x \ge 0$, $a\,x$ below, with $a > 0$: the simplest bend in a line.
+    r"""The leaky rectifier, $y = x$ for $x \ge 0$ and $a\,x$ below, with $a > 0$.
 
     Args:
-        slope: $a$, broadcast to `shape`; not trained.
-        shape: event shape; None takes that of `slope`.
+        slope: The slope $a$ below 0, broadcast to `shape`; it is not trained.
+        shape: Event shape; None takes that of `slope`.
 
     Cost: one product per number; log-det exact.
 

@@ -1,4 +1,4 @@
-"""Maps that change tails: distribution functions onto the unit interval, and trained ones that bend a normal's."""
+"""Maps that change tails: distribution functions onto the unit interval, and trained maps that bend normal tails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pushforward.numerics.student_t import StudentTail, log_density, log_tail, s
 
 
 def normal_cdf(least: float = 0.0) -> Formula:
-    """The normal's distribution function and its quantiles."""
+    """The formula of the normal's distribution function and its quantile function."""
 
     def forward(x: Array) -> tuple[Array, Array]:
         inner = jnp.clip(x, -max_square(x.dtype), max_square(x.dtype))
@@ -46,13 +46,13 @@ def normal_cdf(least: float = 0.0) -> Formula:
 
 
 class NormalCDF(AbstractFixedMap):
-    r"""$y = \Phi(x)$ onto the interval between 0 and 1, $\log y' = \log\phi(x)$: a normal becomes uniform.
+    r"""The normal's distribution function $y = \Phi(x)$ onto the interval between 0 and 1: a normal becomes uniform.
 
-    The left tail keeps its digits down to the least float ($x = -12.9$ in float32, $-37.5$ in float64), the right one
-    those that floats have below 1 ($x = 5.4$ and $8.2$).
+    The log-slope is $\log\phi(x)$. The left tail keeps its digits down to the least float ($x = -12.9$ in float32,
+    $-37.5$ in float64), the right tail as far as floats below 1 resolve it ($x = 5.4$ and $8.2$).
 
     Args:
-        shape: event shape.
+        shape: Event shape.
 
     Cost: one error function or its inverse per number; log-det exact.
 
@@ -75,15 +75,15 @@ class NormalCDF(AbstractFixedMap):
 
 
 class StudentTCDF(AbstractFixedMap):
-    r"""$y = P(T \le x)$ of Student's t, onto the interval between 0 and 1: a Student-t becomes uniform.
+    r"""The distribution function $y = P(T \le x)$ of Student's t: a Student-t becomes uniform between 0 and 1.
 
     The logarithm of the nearer tail's probability is right to 1e-12 at any distance, for degrees of freedom from 0.05
-    to 1e8, from one polynomial whose coefficients are computed at construction. The inverse solves for that logarithm
-    in $u = \operatorname{arsinh}(x/\sqrt\nu)$, in which it is nearly a line.
+    to 1e8. It comes from one polynomial whose coefficients are computed at construction. The inverse solves for that
+    logarithm in $u = \operatorname{arsinh}(x/\sqrt\nu)$, of which it is nearly a linear function.
 
     Args:
-        df: degrees of freedom $\nu > 0$, broadcast to `shape`; not trained.
-        shape: event shape; None takes that of `df`.
+        df: Degrees of freedom $\nu > 0$, broadcast to `shape`; they are not trained.
+        shape: Event shape; None takes that of `df`.
 
     Cost: a polynomial of degree 17, two logarithms and an exponential per number; the inverse a handful of them.
 
@@ -105,15 +105,13 @@ class StudentTCDF(AbstractFixedMap):
         check_values("StudentTCDF", "finite df > 0", positive, "The usual value is 5; 1 is Cauchy.", df)
         self.shape, (freedom,) = parameters("StudentTCDF", shape, df)
         self.traits = Traits(inverse="iterative")
-        self.tail = StudentTail(*(Fixed(part) for part in student_tail(freedom.value)))  # pyright:
-        ignore[reportArgumentType]
+        self.tail = StudentTail(*(Fixed(part) for part in student_tail(freedom.value)))  # pyright: ignore[reportArgumentType]
 
     def formula(self, dtype: Any) -> Formula:
-        tail = StudentTail(*(along(jnp.asarray(part.value, dtype)) for part in self.tail))  # pyright:
-        ignore[reportAttributeAccessIssue]
+        tail = StudentTail(*(along(jnp.asarray(part.value, dtype)) for part in self.tail))  # pyright: ignore[reportAttributeAccessIssue]
 
         def forward(x: Array) -> tuple[Array, Array]:
-            # Not jnp.abs, whose derivative at 0 is 0.
+            # jnp.abs will not do: its derivative at 0 is 0.
             p = jnp.exp(log_tail(jnp.where(x < 0, -x, x), tail))
             return jnp.where(x < 0, p, 1 - p), log_density(x, tail)
 
@@ -127,24 +125,24 @@ class StudentTCDF(AbstractFixedMap):
 
 
 class SinhArcsinh(AbstractFixedMap):
-    r"""$y = \sinh(\delta (\operatorname{arsinh} x + \epsilon))$: skewness and weight of the tails, both trained.
+    r"""The map $y = \sinh(\delta (\operatorname{arsinh} x + \epsilon))$ with trained skewness and weight of the tails.
 
     $\log y' = \log\delta + \log\cosh(\delta(\operatorname{arsinh} x + \epsilon)) - \tfrac12\log(1 + x^2)$. With
-    $\epsilon > 0$ the right tail is the longer one; with $\delta > 1$ both are heavier than a normal's, with
-    $\delta < 1$ lighter. The map ends near 1e30 in float32 and near 1e240 in float64.
+    $\epsilon > 0$ the right tail is the longer one; with $\delta > 1$ both tails are heavier than those of a normal,
+    with $\delta < 1$ lighter. The map ends near 1e30 in float32 and near 1e240 in float64.
 
     Args:
-        skewness: $\epsilon$ at the start, broadcast to `shape`.
-        tailweight: $\delta > 0$ at the start, broadcast to `shape`; its log is the parameter.
-        shape: event shape; None takes that of both together.
+        skewness: Initial value of $\epsilon$, broadcast to `shape`.
+        tailweight: Initial value of $\delta > 0$, broadcast to `shape`; the trained parameter is its log.
+        shape: Event shape; None takes the shape to which both broadcast.
 
-    Cost: two hyperbolic functions and two logarithms per number; log-det exact. The identity at the defaults.
+    Cost: two hyperbolic functions and two logarithms per number; log-det exact. The defaults give the identity.
 
     Raises:
         ValueError: a tail weight is not positive, or a number is not finite.
         TypeError: `shape` is an integer.
 
-    Source: Jones and Pewsey, 2009, section 1; $\delta$ here is one over theirs.
+    Source: Jones and Pewsey, 2009, section 1; $\delta$ here is the reciprocal of theirs.
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf
@@ -167,7 +165,7 @@ class SinhArcsinh(AbstractFixedMap):
         skewness, log_weight = along(self.skewness), along(self.log_tailweight)
 
         def through(x: Array, line: Any, log_factor: Array) -> tuple[Array, Array]:
-            # The hyperbolic sine of a line in the inverse hyperbolic sine.
+            # The map is the hyperbolic sine of a linear function of the inverse hyperbolic sine.
             end = max_exponent(x.dtype)
             inner = line(jnp.arcsinh(x))
             return jnp.sinh(jnp.clip(inner, -end, end)), log_factor + log_cosh(inner) - 0.5 * log1p_square(x)
@@ -179,15 +177,15 @@ class SinhArcsinh(AbstractFixedMap):
 
 
 class LambertW(AbstractFixedMap):
-    r"""$y = x\,e^{\delta x^2/2}$: of a normal, tails that fall like $|y|^{-1/\delta}$; trained.
+    r"""The trained map $y = x\,e^{\delta x^2/2}$, which gives a normal tails that fall like $|y|^{-1/\delta}$.
 
     $\log y' = \tfrac12\delta x^2 + \log(1 + \delta x^2)$, and the inverse is $x = y\,e^{-W(\delta y^2)/2}$ with
     Lambert's $W$, so that nothing is divided by $\delta$ and the map becomes the identity as $\delta \to 0$. Moments
     of order $1/\delta$ and above are infinite. The map ends near 1e30 in float32 and near 1e240 in float64.
 
     Args:
-        tail: $\delta > 0$ at the start, broadcast to `shape`; kept above 0 by a softplus.
-        shape: event shape; None takes that of `tail`.
+        tail: Initial value of $\delta > 0$, broadcast to `shape`; a softplus keeps it above 0.
+        shape: Event shape; None takes that of `tail`.
 
     Cost: an exponential and a logarithm forward, two steps of Fritsch's iteration for $W$ back; log-det exact.
 
@@ -207,7 +205,7 @@ class LambertW(AbstractFixedMap):
     shape: Shape = eqx.field(static=True)
 
     def __init__(self, tail: Any = 0.1, shape: Shape | None = None):
-        fix = "The usual value is 0.1; a softplus cannot be 0, but the training brings it near."
+        fix = "The usual value is 0.1; training can bring it near 0."
         check_values("LambertW", "a finite tail > 0", positive, fix, tail)
         self.shape, (start,) = parameters("LambertW", shape, tail)
         self.raw_tail = softplus_inverse(as_floats(start.value))[0]
@@ -218,13 +216,13 @@ class LambertW(AbstractFixedMap):
         def forward(x: Array) -> tuple[Array, Array]:
             inner = jnp.clip(x, -max_square(x.dtype), max_square(x.dtype))
             square = tail * inner * inner
-            # Beyond the end of the map its factor is held: a constant, by which numbers do not grow further.
+            # Beyond the end of the map its factor is constant, so that numbers grow no further.
             room = max_exponent(x.dtype) - jnp.log(jnp.maximum(jnp.abs(jax.lax.stop_gradient(x)), 1.0))
             return x * jnp.exp(jnp.minimum(square / 2, jnp.maximum(room, 0.0))), square / 2 + jnp.log1p(square)
 
         def inverse(y: Array) -> tuple[Array, Array]:
             w = lambert_w_of_square(y, jnp.broadcast_to(tail, y.shape))
-            # In two steps: the largest floats times a slope would overflow.
+            # This takes two steps, because the largest floats times a slope would overflow.
             root = jnp.exp(-w / 4)
             return y * root * root, -w / 2 - jnp.log1p(w)
 

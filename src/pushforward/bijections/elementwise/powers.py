@@ -1,4 +1,4 @@
-"""Powers of numbers: maps of and onto half lines, and signed ones of all numbers."""
+"""Powers of the numbers above 0, and signed powers of all numbers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from pushforward.bijections.elementwise.fixed import (
 )
 from pushforward.numerics.special import LOG_2
 
-# Where a signed power is linear, as a power of the least float: slopes there, and their inverses, are numbers.
+# Where a signed power becomes linear, as a power of the least float: slopes there, and their inverses, are finite.
 CORE = 0.5
 
 
 class Power(AbstractFixedMap):
-    r"""$y = x^p$ of the numbers above 0, onto themselves, $\log|y'| = \log|p| + (p - 1)\log x$.
+    r"""The power $y = x^p$ of the numbers above 0 onto themselves, with $\log|y'| = \log|p| + (p - 1)\log x$.
 
     Args:
-        exponent: $p$, not 0, broadcast to `shape`; a negative one turns large into small. Not trained.
-        shape: event shape; None takes that of `exponent`.
+        exponent: The exponent $p$, not 0, broadcast to `shape`; it is not trained. With a negative exponent the map is
+            decreasing.
+        shape: Event shape; None takes that of `exponent`.
 
     Cost: one power and one logarithm per number; log-det exact.
 
@@ -58,12 +59,12 @@ class Power(AbstractFixedMap):
 
 
 class Square(AbstractFixedMap):
-    r"""$y = x^2$ of the numbers above 0, onto themselves: a half-normal becomes chi-square with one degree of freedom.
+    r"""The square $y = x^2$ of the numbers above 0 onto themselves: a half-normal becomes chi-square with one degree.
 
-    The inverse is a square root, right to the last digit, where `Power(2.0)` would take a power.
+    The inverse is a square root, which is right to the last digit; `Power(2.0)` would take a power.
 
     Args:
-        shape: event shape.
+        shape: Event shape.
 
     Cost: one product or root and one logarithm per number; log-det exact.
 
@@ -90,15 +91,15 @@ class Square(AbstractFixedMap):
 
 
 class SignedPower(AbstractFixedMap):
-    r"""$y = \operatorname{sign}(x)\,|x|^p$ of all numbers: tails that are heavier ($p > 1$) or lighter ($p < 1$).
+    r"""The signed power $y = \operatorname{sign}(x)\,|x|^p$, which makes tails heavier ($p > 1$) or lighter ($p < 1$).
 
-    At 0 the slope of a power is 0 or infinite, which no density survives. So within a tiny distance $c$ of 0 (5e-7 for
-    $p = 3$ in float32, 5e-52 in float64) the map is its own tangent at $c$, shifted through 0, and the rest is shifted
-    along: by $(p - 1)c^p$, which is below rounding for ordinary numbers.
+    At 0 the slope of a power is 0 or infinite, where a density would be infinite or 0. So within a tiny distance $c$ of
+    0 (5e-7 for $p = 3$ in float32, 5e-52 in float64) the map is its own tangent at $c$, shifted through 0. The rest is
+    shifted too, by $(p - 1)c^p$, which is below rounding for ordinary numbers.
 
     Args:
-        exponent: $p > 0$, broadcast to `shape`; not trained.
-        shape: event shape; None takes that of `exponent`.
+        exponent: The exponent $p > 0$, broadcast to `shape`; it is not trained.
+        shape: Event shape; None takes that of `exponent`.
 
     Cost: one power and one logarithm per number; log-det exact.
 
@@ -116,12 +117,12 @@ class SignedPower(AbstractFixedMap):
     shape: Shape = eqx.field(static=True)
 
     def __init__(self, exponent: Any, shape: Shape | None = None):
-        fix = "Of all numbers only odd, rising powers have an inverse; Power takes negative exponents."
+        fix = "Power takes negative exponents, for numbers above 0."
         check_values("SignedPower", "a finite exponent > 0", positive, fix, exponent)
         self.shape, (self.exponent,) = parameters("SignedPower", shape, exponent)
 
     def core(self, dtype: Any) -> tuple[Array, Array]:
-        """Half the width of the linear piece, in `x` and in `y`."""
+        """Half the width of the linear piece in `x`, and in `y`."""
         p = jnp.asarray(self.exponent.value, dtype)
         narrow = float(jnp.finfo(dtype).tiny) ** (CORE / jnp.maximum(p, 1 / p))
         x = jnp.where(p >= 1, narrow, narrow ** (1 / p))
@@ -150,7 +151,7 @@ class SignedPower(AbstractFixedMap):
 
 def _power(x: Array, exponent: Array) -> tuple[Array, Array]:
     """The power of numbers above 0, and its log-slope."""
-    # Where the power would leave the floats it stays at their end, chosen and not computed: slopes would be infinite.
+    # Where the power would overflow the largest float is selected, not computed: slopes would be infinite.
     span = -math.log(float(jnp.finfo(x.dtype).tiny)) * (1 - 4 * float(jnp.finfo(x.dtype).eps))
     fixed = jax.lax.stop_gradient(exponent)
     end = jnp.exp(span / jnp.maximum(1.0, jnp.abs(fixed)))

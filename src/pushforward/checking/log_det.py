@@ -8,6 +8,7 @@ import numpy as np
 from pushforward.checking.context import MAX_JACOBIAN_DIM, Context, flat
 from pushforward.checking.report import CheckLine, Outcome
 from pushforward.checking.round_trip import skipped
+from pushforward.numerics.mean_error import mean_and_error
 
 TOLERANCE = 1e-8  # nats, relative to log-dets beyond 1
 ROUNDINGS = 64  # of each entry, of the input and of the image
@@ -96,8 +97,8 @@ def check_random_log_det(context: Context) -> CheckLine:
     keys = jax.random.split(jax.random.fold_in(context.key, 20), n * RANDOM_KEYS)
     repeated = None if conditions is None else np.repeat(conditions, RANDOM_KEYS, axis=0)
     draws = context.wide.score(np.repeat(rows, RANDOM_KEYS, axis=0), repeated, keys).log_det.reshape(n, -1)
-    mean, spread = draws.mean(axis=1), draws.std(axis=1, ddof=1)
-    error, noise = spread / np.sqrt(RANDOM_KEYS), float(np.sqrt(np.mean(spread**2)))
+    mean, error = mean_and_error(draws, axis=1)
+    noise = float(np.sqrt(RANDOM_KEYS * np.mean(error**2)))
     text = f"Its noise gives one log-density a standard error of {noise:.2g} nats."
     if context.dim > RANDOM_MAX_DIM:
         text += f" Its mean is not checked: an event has more than {RANDOM_MAX_DIM} elements."

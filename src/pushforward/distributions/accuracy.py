@@ -16,6 +16,7 @@ from pushforward._vectorize import batch_keys, rows_last
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, AbstractSolvedBijection, needed, run_batch
 from pushforward.distributions.evaluation import with_solver
 from pushforward.distributions.rows import AbstractCompound, AbstractRows, needed_to_score
+from pushforward.numerics.mean_error import mean_and_error
 
 N_DRAWS = 8  # keys that are drawn where the log-density is random; their mean is reported
 
@@ -87,11 +88,10 @@ def estimate(
     values, changes, counts, failed = (
         np.stack([np.asarray(part) for part in parts]) for parts in zip(*drawn, strict=True)
     )
-    error = np.zeros(values.shape[1:]) if key is None else values.std(axis=0, ddof=1) / N_DRAWS**0.5
+    mean, error = mean_and_error(values)
+    error = np.zeros_like(mean) if key is None else error
     # Both use the same probes, so that the difference is the solver's.
-    return Estimate(
-        values.mean(axis=0), error, np.abs(changes.mean(axis=0)), counts.mean(axis=0), np.asarray(failed.any(axis=0))
-    )
+    return Estimate(mean, error, np.abs(changes.mean(axis=0)), counts.mean(axis=0), np.asarray(failed.any(axis=0)))
 
 
 @eqx.filter_jit

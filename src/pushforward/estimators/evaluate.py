@@ -33,6 +33,7 @@ from pushforward.metrics import (
 )
 from pushforward.metrics.marginal import Kind
 from pushforward.metrics.tails import LEAST_BEYOND
+from pushforward.numerics.mean_error import mean_and_error
 
 # Samples for the tests of columns: as many as rows, within these bounds.
 SAMPLES = (1000, 20_000)
@@ -101,9 +102,7 @@ def evaluate(
     log_prob = scores.log_prob
     n = len(log_prob)
     status = status_of(model, encoded, condition, log_prob)
-    with np.errstate(invalid="ignore"):  # a density of zero makes the mean minus infinity and its error NaN
-        nats = float(np.mean(log_prob))
-        error = float(np.std(log_prob, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    nats, error = map(float, mean_and_error(log_prob))  # a density of zero makes the mean -inf and its error NaN
     baselines, gains, compared = _simple(model, encoded, condition, seed, notes)
     drawn = _draw(model, condition, n, n_samples, rng, notes)
     data = {name: column[drawn.rows] for name, column in columns_of(model.layout, encoded.rows).items()}
@@ -229,8 +228,7 @@ def _simple(
     made = []
     for parts in zip(*(fold.baselines for fold in folds), strict=True):
         per_row = np.concatenate([part.per_row for part in parts])
-        with np.errstate(invalid="ignore"):
-            nats, error = float(np.mean(per_row)), float(np.std(per_row, ddof=1) / math.sqrt(len(per_row)))
+        nats, error = map(float, mean_and_error(per_row))
         made.append(Baseline(parts[0].name, nats, error, f"first half: {parts[0].detail}", per_row))
     own = np.concatenate([fold.model for fold in folds])
     return tuple(made), tuple(compare(own, made)), len(own)

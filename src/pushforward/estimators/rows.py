@@ -13,6 +13,7 @@ from pushforward._precision import widened
 from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.table import TableDistribution
+from pushforward.numerics.mean_error import mean_and_error
 
 # Rows per call. One size for all, since another shape may round differently; small, since a single row costs as much.
 CHUNK = 512
@@ -77,8 +78,8 @@ def _score(model: TableDistribution, x: Any, condition: Any, n_draws: int) -> tu
     finite = jnp.isfinite(density)
     # The standard error of the mean of p over the draws, relative to it: that of its logarithm.
     ratio = jnp.exp(densities - jnp.where(finite, density, 0.0))
-    error = jnp.std(ratio, axis=0) / np.sqrt(max(n_draws - 1, 1))
-    return masses[0], density, jnp.where(finite, error, 0.0)
+    _, error = mean_and_error(ratio)
+    return masses[0], density, jnp.where(finite & (n_draws > 1), error, 0.0)
 
 
 class Standard(NamedTuple):

@@ -17,6 +17,7 @@ from pushforward.data.cells import read_cells
 from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import Prepared, Trained, layouts, prepare, train
 from pushforward.io.fit_options import FitOptions
+from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import MaximumLikelihood
 from pushforward.training import Adam, FitError, Reporting, Steps, Stopping
 from pushforward.training.plan import BATCH_SIZE
@@ -385,16 +386,13 @@ class _Search:
             if interrupted:
                 raise KeyboardInterrupt
             raise FitError(f"tune: none of {len(self.attempts)} trials succeeded. The last: {self.attempts[-1].words}")
-        weights = np.ones(len(fresh.rows)) if fresh.weights is None else fresh.weights
-        weights = weights / weights.sum()
         own = self.best.model.score_encoded(fresh.encoded, fresh.condition).log_prob
         winner = self.attempts[self.best_number]
         gain = error = chosen_gain = math.nan
         if self.defaults is not None:
             same = self.best_number == 0
             other = own if same else self.defaults.model.score_encoded(fresh.encoded, fresh.condition).log_prob
-            gain = float(weights @ (own - other))
-            error = float(np.sqrt(np.sum((weights * (own - other - gain)) ** 2)))
+            gain, error = map(float, mean_and_error(own - other, fresh.weights))
             chosen_gain = winner.nats - self.attempts[0].nats
         return Tuned(
             options=options_of(winner.choices, self.options),
@@ -402,7 +400,7 @@ class _Search:
             best=winner.number,
             chosen_gain=chosen_gain,
             fresh_rows=len(fresh.rows),
-            fresh_nats=float(weights @ own),
+            fresh_nats=float(mean_and_error(own, fresh.weights)[0]),
             fresh_gain=gain,
             fresh_error=error,
             interrupted=interrupted,

@@ -20,6 +20,7 @@ from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.estimators.model import TableModel
 from pushforward.estimators.rows import standard_rows
 from pushforward.metrics import Baseline, baselines
+from pushforward.numerics.mean_error import mean_and_error
 
 # Rows that simple densities are compared on, and draws for each of what is rounded or absent.
 COMPARED_ROWS, COMPARED_DRAWS = 2000, 4
@@ -92,7 +93,7 @@ def compare_with_simple(
     for baseline in found:
         per_row = baseline.per_row.reshape(numbers.draws, -1) + np.stack([extra for _, extra in drawn])
         per_row = np.logaddexp.reduce(per_row, axis=0) - np.log(numbers.draws) + own.within
-        nats, error = float(np.mean(per_row)), float(np.std(per_row) / np.sqrt(max(len(per_row) - 1, 1)))
+        nats, error = map(float, mean_and_error(per_row))
         made.append(Baseline(baseline.name, nats, error, baseline.detail, per_row))
     return Comparison(tuple(made), scores, chosen)
 

@@ -13,6 +13,7 @@ import numpy as np
 from pushforward.metrics._arrays import choose, generator, matrix, one_thread, shares, vector
 from pushforward.metrics.kernel_baseline import kernel_density
 from pushforward.metrics.mixture_baseline import gaussian_mixture
+from pushforward.numerics.mean_error import mean_and_error
 
 # Work is planned, not timed, so that a result does not depend on how busy the machine is.
 OPERATIONS_PER_SECOND = 5e8
@@ -149,7 +150,7 @@ def _score(name: str, fit: Callable[[], tuple[np.ndarray, str]], back: float, v:
     said = sorted({str(w.message).splitlines()[0] for w in caught})
     detail = detail + note + "".join(f"; warning: {text}" for text in said)
     per_row = log_density + back
-    nats, error = _mean(per_row, v)
+    nats, error = map(float, mean_and_error(per_row, v))
     return Baseline(name, nats, error, detail, per_row)
 
 
@@ -165,16 +166,6 @@ def _units(x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scale = np.where(quartiles > 0.01 * deviation, np.minimum(quartiles, deviation), deviation)
     scale = np.maximum(scale, 4 * np.finfo(float).eps)  # of the peak: the resolution of the numbers
     return centre * peak, scale * peak
-
-
-def _mean(values: np.ndarray, v: np.ndarray) -> tuple[float, float]:
-    """Weighted mean, and its standard error; NaN for a single row."""
-    with np.errstate(all="ignore"):
-        mean = float(v @ values)
-        counted = int((v > 0).sum())
-        if counted < 2 or not math.isfinite(mean):
-            return mean, math.nan
-        return mean, math.sqrt(float(v**2 @ (values - mean) ** 2) * counted / (counted - 1))
 
 
 def _gaussian(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, str]:
@@ -244,7 +235,7 @@ def compare(model_per_row: Any, against: Sequence[Baseline], *, weights: Any = N
     for baseline in against:
         with np.errstate(invalid="ignore"):
             difference = model - vector(f"compare: {baseline.name}", baseline.per_row, len(model))
-        gain, error = _mean(difference, v)
+        gain, error = map(float, mean_and_error(difference, v))
         found.append(Gain(baseline.name, gain, error, _gain_sentence(baseline, gain, error, model)))
     return found
 

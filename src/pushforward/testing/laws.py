@@ -11,6 +11,7 @@ import numpy as np
 
 from pushforward._types import Array, PRNGKeyArray, combine
 from pushforward.bijections.base import AbstractBijection
+from pushforward.numerics.mean_error import mean_and_error
 from pushforward.testing.evaluation import over_draws, pair
 from pushforward.testing.trial import LawError, Trial
 
@@ -207,7 +208,7 @@ def _mean_log_det(trial: Trial, direction: str) -> tuple[np.ndarray, np.ndarray]
         return jax.vmap(lambda key: rows(events, conditions, key))(jax.random.split(trial.key, N_KEYS))
 
     draws = np.asarray(jax.jit(lambda p: over_draws(sample, p))(params))
-    return draws.mean(axis=1), draws.std(axis=1) / np.sqrt(N_KEYS)
+    return mean_and_error(draws, axis=1)
 
 
 def _one_event(trial: Trial, direction: str) -> tuple[Array, Array | None, PRNGKeyArray | None]:

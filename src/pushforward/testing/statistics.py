@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from pushforward.numerics.mean_error import mean_and_error
 from pushforward.testing.trial import LawError
 
 ALPHA = 1e-3  # probability of a false alarm; with a fixed seed a check fails always or never
@@ -49,9 +50,9 @@ def check_mean(values: Any, expected: float, name: str, standard_errors: float =
         LawError: The mean is farther off, or not finite.
     """
     values = np.asarray(values, np.float64).ravel()
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    if not abs(values.mean() - expected) <= standard_errors * error:
+    mean, error = mean_and_error(values)
+    if not abs(mean - expected) <= standard_errors * error:
         raise LawError(
-            f"check_mean: {name}: the mean of {len(values)} values is {values.mean():.6g}, expected {expected:.6g} "
+            f"check_mean: {name}: the mean of {len(values)} values is {mean:.6g}, expected {expected:.6g} "
             f"+- {standard_errors} x {error:.3g}."
         )

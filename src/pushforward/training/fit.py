@@ -17,6 +17,7 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.evaluation import evaluation_form
+from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective
 from pushforward.training.checkpoint import Checkpoints
 from pushforward.training.loop import Loop, run
@@ -163,8 +164,7 @@ def held_out_density(flow: AbstractDistribution, held_out: Table) -> tuple[float
     key = jax.random.key(0) if flow.needs_key else None
     nats = np.asarray(flow.log_prob(part.x.astype(np.float32), condition, key=key), np.float64)
     nats = nats if part.log_det is None else nats + part.log_det
-    mean = np.average(nats, weights=part.weights)
-    error = np.sqrt(np.sum((part.weights * (nats - mean)) ** 2)) / part.weights.sum()
+    mean, error = mean_and_error(nats, part.weights)
     return float(mean), float(error)
 
 

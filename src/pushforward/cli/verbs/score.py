@@ -45,6 +45,7 @@ def score(
     from pushforward.data.cells import read_cells
     from pushforward.estimators import FlowDensity
     from pushforward.estimators.verify import status_of
+    from pushforward.numerics.mean_error import mean_and_error
 
     reporter = reporter_for(out, as_json, quiet)
     if out is not None:
@@ -63,10 +64,9 @@ def score(
             columns |= {"log_mass": scores.mass, "log_density": scores.density, "bound_error": scores.error}
         columns["status"] = status
         write_out(out, pa.table(columns), force)
-    log_prob = scores.log_prob
+    n, log_prob = len(scores.log_prob), scores.log_prob
     there = np.isfinite(log_prob)
-    n, mean = len(log_prob), float(log_prob[there].mean()) if there.any() else math.nan
-    error = float(log_prob[there].std(ddof=1) / math.sqrt(there.sum())) if there.sum() > 1 else math.nan
+    mean, error = map(float, mean_and_error(log_prob[there])) if there.any() else (math.nan, math.nan)
     dim = len(fitted.layout.columns)
     bits = -mean / (dim * math.log(2))
     spread = f" +- {error:.4f}" if math.isfinite(error) else ""

@@ -52,7 +52,7 @@ FLOWS: dict[str, Callable[[], pf.Flow]] = {
     "naf": lambda: pf.flows.naf(KEY, width=16, depth=1, **SMALL),
     "flowpp": lambda: pf.flows.flowpp(KEY, width=16, depth=1, split=[True, True], **SMALL),
     "gaussianization": lambda: pf.flows.gaussianization(KEY, **SMALL),
-    "maf": lambda: pf.flows.maf(KEY, dim=2, n_layers=1, width=16, depth=1),
+    "maf": lambda: pf.flows.maf(KEY, dim=2, n_layers=1, width=16, depth=1, linear="reverse"),
 }
 
 

@@ -29,7 +29,7 @@ from pushforward.io import ModelParts, UntrustedModelError, load_model, save_mod
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
 from pushforward.io.model_records import FlowArguments
 
-ARGUMENTS = {"n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
+ARGUMENTS = {"autoregressive": False, "n_layers": 2, "width": 8, "depth": 2, "bins": 4, "linear": "permutation"}
 SCHEMA = TableSchema(
     rows=100,
     columns=(
@@ -53,6 +53,8 @@ VERDICT = {
     "seconds": 1.5,
     "n_skipped": 0,
     "n_rewinds": 0,
+    "n_rows_left_out": 0,
+    "n_rows_unscored": 0,
 }
 HISTORY = {
     "epoch": np.array([1, 2]),

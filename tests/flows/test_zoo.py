@@ -257,6 +257,13 @@ def test_the_words_of_options_are_those_that_are_there() -> None:
     assert {entry.kind for entry in MAPS.values()} | {"RepeatedMap"} == maps
 
 
+@pytest.mark.parametrize("name", BASES)
+def test_bases_by_name(name: str) -> None:
+    base = BASES[name](2)
+    assert base.event_shape == (2,)
+    assert np.isfinite(base.log_prob(np.full(2, 0.5)))
+
+
 @pytest.mark.parametrize("split", [[True, False, False], "alternating"])
 def test_no_coordinate_is_left_out(split: Any) -> None:
     """Reversal swaps the ends of three coordinates: the middle one would never be transformed, or always pass."""

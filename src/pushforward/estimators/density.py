@@ -54,7 +54,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         bins: bins per spline, for `"nsf"`.
         autoregressive: autoregressive (the default) or coupling splines, for `"nsf"`.
         flow_options: further arguments of the zoo's function, such as `{"linear": "lu"}`.
-        base: distribution of the latent: `"normal"`, `"student_t"` (for heavy tails) or `"diagonal_normal"`.
+        base: Distribution of the latent: `"normal"`, `"student_t"` (for heavy tails), `"diagonal_normal"` or
+            `"multivariate_normal"` (a trained normal of full covariance).
         objective: what is minimised, as an `AbstractObjective` or its name in `objectives.OBJECTIVES`; None is what the
             flow is made for: maximum likelihood, `"flow_matching"` or `"denoising"`.
         schema: what the columns are: a `TableSchema`, its JSON as a dict, or the path of such a file; None detects it

@@ -44,13 +44,16 @@ LinearName = Literal["reverse", "permutation", "lu", "qr", "householder", "rotat
 Linear = LinearName | Callable[[PRNGKeyArray, int], AbstractBijection]
 SplitName = Literal["half", "alternating"]
 Activation = Literal["relu", "elu", "gelu", "silu", "sin", "softplus", "tanh"]
-BaseName = Literal["normal", "student_t", "diagonal_normal", "torus"]
+BaseName = Literal["normal", "student_t", "diagonal_normal", "multivariate_normal", "torus"]
 Space = Literal["line", "circle"]
 
 # The mixing layers and the bases that flows on the line and flows of angles may have. A matrix of real numbers does not
 # map the torus to itself, and mass of a base beyond one turn would be lost.
 LINEAR_ON: Mapping[Space, tuple[str, ...]] = {"line": get_args(LinearName), "circle": ("reverse", "permutation")}
-BASES_ON: Mapping[Space, tuple[str, ...]] = {"line": ("normal", "student_t", "diagonal_normal"), "circle": ("torus",)}
+BASES_ON: Mapping[Space, tuple[str, ...]] = {
+    "line": ("normal", "student_t", "diagonal_normal", "multivariate_normal"),
+    "circle": ("torus",),
+}
 
 
 @dataclasses.dataclass(frozen=True)

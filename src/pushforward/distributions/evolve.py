@@ -19,7 +19,7 @@ from pushforward.bijections.base import AbstractBijection, AbstractComposite, La
 from pushforward.bijections.combinators import unstacked
 from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.evaluation import evaluation_form
+from pushforward.distributions.evaluation_form import evaluation_form
 from pushforward.distributions.flow import Flow
 from pushforward.dynamics import AbstractField
 

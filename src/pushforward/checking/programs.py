@@ -21,7 +21,7 @@ from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.checking.spline_walk import Probe, walk_splines
 from pushforward.distributions import Flow
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.rows import score_member
+from pushforward.distributions.compound import score_member
 
 CHUNK = 512  # rows per call
 WIDE_CHUNK = 64  # the same for events of more than `WIDE_EVENT` elements, whose rows are work enough

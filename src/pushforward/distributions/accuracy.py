@@ -14,8 +14,8 @@ from pushforward._checks import ConvergenceError, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, rows_last
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, AbstractSolvedBijection, needed, run_batch
+from pushforward.distributions.compound import AbstractCompound, AbstractRows, needed_to_score
 from pushforward.distributions.evaluation_form import with_solver
-from pushforward.distributions.rows import AbstractCompound, AbstractRows, needed_to_score
 from pushforward.numerics.mean_error import mean_and_error
 
 N_DRAWS = 8  # keys that are drawn where the log-density is random; their mean is reported

@@ -13,7 +13,7 @@ from pushforward._checks import as_key, check_key, check_sample_shape, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 from pushforward.distributions.accuracy import Estimate, estimate
-from pushforward.distributions.rows import AbstractRows
+from pushforward.distributions.compound import AbstractRows
 
 
 class AbstractDistribution(AbstractRows):

@@ -16,7 +16,7 @@ from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.bijections.combinators import shared_condition
 from pushforward.bijections.lifting import WithCondition
 from pushforward.distributions.base import AbstractDistribution, split_condition
-from pushforward.distributions.rows import AbstractCompound, Step, own
+from pushforward.distributions.compound import AbstractCompound, Step, own
 
 
 class Flow(AbstractCompound, AbstractDistribution):

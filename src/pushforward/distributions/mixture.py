@@ -18,7 +18,7 @@ from pushforward.bijections.base import fold_keys
 from pushforward.bijections.combinators import shared_condition
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.closed_form import AbstractClosedForm, closed_forms
-from pushforward.distributions.rows import AbstractCompound, Step, own
+from pushforward.distributions.compound import AbstractCompound, Step, own
 
 
 class Mixture(AbstractCompound, AbstractClosedForm):

@@ -19,8 +19,8 @@ from pushforward.bijections.base import along, fold_keys, run_batch
 from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.categorical import AutoregressiveCategorical
+from pushforward.distributions.compound import AbstractCompound, Step, score_member
 from pushforward.distributions.flow import Flow
-from pushforward.distributions.rows import AbstractCompound, Step, score_member
 
 # A sample that is rounded down to its step may miss the multiple it stands for by this share of a step.
 ROUNDING = 1e-6

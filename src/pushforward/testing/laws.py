@@ -12,7 +12,7 @@ import numpy as np
 from pushforward._types import Array, PRNGKeyArray, combine
 from pushforward.bijections.base import AbstractBijection
 from pushforward.numerics.mean_error import mean_and_error
-from pushforward.testing.evaluation import over_draws, pair
+from pushforward.testing.compiled import over_draws, pair
 from pushforward.testing.trial import LawError, Trial
 
 REACH_FLOOR = 1e-9  # a Jacobian entry below this share of the largest counts as zero

@@ -21,7 +21,7 @@ from pushforward._vectorize import rows_last
 from pushforward.bijections import Chain, Invert
 from pushforward.bijections.base import AbstractBijection, run_batch
 from pushforward.io.weights import load_weights, save_weights
-from pushforward.testing.evaluation import opposite, over_draws, pair, run_rows
+from pushforward.testing.compiled import opposite, over_draws, pair, run_rows
 from pushforward.testing.inputs import into_domain
 from pushforward.testing.laws import reordering
 from pushforward.testing.trial import LawError, Trial, randomise

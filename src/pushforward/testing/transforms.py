@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import Array
-from pushforward.testing.evaluation import pair
+from pushforward.testing.compiled import pair
 from pushforward.testing.inputs import N_FEW
 from pushforward.testing.trial import LawError, Trial
 

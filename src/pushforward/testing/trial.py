@@ -16,7 +16,7 @@ from pushforward._precision import in_type
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, combine, trainable
 from pushforward._vectorize import batch_keys
 from pushforward.bijections.base import AbstractBijection
-from pushforward.testing.evaluation import derivatives, journeys
+from pushforward.testing.compiled import derivatives, journeys
 from pushforward.testing.inputs import (
     N_FEW,
     Domain,

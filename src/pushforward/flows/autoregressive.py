@@ -11,9 +11,9 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Autoregressive, BlockAutoregressive, GraphAutoregressive, Invert, RepeatedMap
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.flows.build_plan import Plan
 from pushforward.flows.coupling import coupling
 from pushforward.flows.layers import stack
-from pushforward.flows.plan import Plan
 from pushforward.nets import MADE, GraphMADE
 
 

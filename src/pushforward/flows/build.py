@@ -8,9 +8,9 @@ from typing import Any
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import Flow
 from pushforward.flows.autoregressive import arranged, autoregressive, block
+from pushforward.flows.build_plan import Plan, plan_of
 from pushforward.flows.coupling import coupling
 from pushforward.flows.gaussian_layers import elementwise
-from pushforward.flows.plan import Plan, plan_of
 from pushforward.flows.registry import Entry
 from pushforward.flows.residual import contractive, low_rank
 from pushforward.flows.velocity import neural_ode, regression

@@ -11,8 +11,8 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Coupling, Invert, alternating_split, half_split
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.flows.build_plan import Plan
 from pushforward.flows.layers import stack
-from pushforward.flows.plan import Plan
 from pushforward.nets import MLP, ResidualMLP, WithFeatures
 from pushforward.nets.base import features_of
 from pushforward.nets.gated import GatedMLP

@@ -10,8 +10,8 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Coupling, Elementwise, GaussianMixtureMap, Invert
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.flows.build_plan import Plan
 from pushforward.flows.layers import stack
-from pushforward.flows.plan import Plan
 from pushforward.nets import MLP
 
 

@@ -23,8 +23,8 @@ from pushforward.bijections import (
 )
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.flows.build_plan import Plan
 from pushforward.flows.options import Linear
-from pushforward.flows.plan import Plan
 from pushforward.flows.spaces import check_mixing
 
 

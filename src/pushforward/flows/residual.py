@@ -12,8 +12,8 @@ from pushforward._types import PRNGKeyArray
 from pushforward.bijections import Cayley, Invert, Planar, Radial, Residual, Sylvester
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
+from pushforward.flows.build_plan import Plan
 from pushforward.flows.layers import stack
-from pushforward.flows.plan import Plan
 from pushforward.nets import MLP, LipschitzMLP
 from pushforward.numerics.log_det_series import AbstractLogDet, Poisson, RussianRoulette, Truncated
 from pushforward.numerics.trace_estimators import Hutchinson

@@ -22,7 +22,7 @@ from pushforward.dynamics import (
     PredictionField,
 )
 from pushforward.dynamics.solvers import FIXED_ALONE
-from pushforward.flows.plan import Plan
+from pushforward.flows.build_plan import Plan
 from pushforward.nets import PotentialNet, TimeMLP, TimeResidualMLP
 from pushforward.numerics.trace_estimators import ExactTrace, Hutchinson
 from pushforward.paths import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import Flow
-from pushforward.flows.autoregressive import arranged, autoregressive, block
+from pushforward.flows.autoregressive_layers import arranged, autoregressive, block
 from pushforward.flows.build_plan import Plan, plan_of
 from pushforward.flows.coupling import coupling
 from pushforward.flows.gaussian_layers import elementwise

@@ -9,7 +9,7 @@ from pushforward._types import PRNGKeyArray
 from pushforward.distributions import Flow
 from pushforward.flows.autoregressive_layers import arranged, autoregressive, block
 from pushforward.flows.build_plan import Plan, plan_of
-from pushforward.flows.coupling import coupling
+from pushforward.flows.coupling_layers import coupling
 from pushforward.flows.gaussian_layers import elementwise
 from pushforward.flows.registry import Entry
 from pushforward.flows.residual import contractive, low_rank

@@ -12,7 +12,7 @@ from pushforward.flows.build_plan import Plan, plan_of
 from pushforward.flows.coupling_layers import coupling
 from pushforward.flows.gaussian_layers import elementwise
 from pushforward.flows.registry import Entry
-from pushforward.flows.residual import contractive, low_rank
+from pushforward.flows.residual_layers import contractive, low_rank
 from pushforward.flows.velocity import neural_ode, regression
 
 BUILDERS: dict[str, Callable[[Plan], Flow]] = {

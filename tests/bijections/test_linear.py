@@ -24,7 +24,7 @@ from pushforward.bijections import (
     QRLinear,
     TriangularLinear,
 )
-from pushforward.flows.layers import LINEAR
+from pushforward.flows.stack import LINEAR
 from pushforward.numerics.householder import compact, leading_columns, reflect
 from pushforward.testing import cast, randomise
 

@@ -15,7 +15,7 @@ from scipy.stats import vonmises
 import pushforward as pf
 from cases import autoregressive
 from pushforward.bijections import CircularSplineMap, Elementwise
-from pushforward.flows.layers import LINEAR
+from pushforward.flows.stack import LINEAR
 from pushforward.numerics.angles import wrap
 from pushforward.testing import randomise
 

@@ -21,9 +21,9 @@ from marks import thorough
 from pushforward.bijections import scalar_maps
 from pushforward.dynamics.solvers import Gradient, Method
 from pushforward.flows.bases import BASES
-from pushforward.flows.layers import LINEAR
 from pushforward.flows.maps import MAPS, MapName
 from pushforward.flows.options import BaseName, LinearName
+from pushforward.flows.stack import LINEAR
 from pushforward.io.flow_options import FlowName
 from pushforward.nets.base import ACTIVATIONS
 from pushforward.nets.time_mlp import Mixing

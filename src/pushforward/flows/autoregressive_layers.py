@@ -13,7 +13,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.flows.build_plan import Plan
 from pushforward.flows.coupling_layers import coupling
-from pushforward.flows.layers import stack
+from pushforward.flows.stack import stack
 from pushforward.nets import MADE, GraphMADE
 
 

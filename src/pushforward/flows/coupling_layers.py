@@ -12,7 +12,7 @@ from pushforward.bijections import Coupling, Invert, alternating_split, half_spl
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.flows.build_plan import Plan
-from pushforward.flows.layers import stack
+from pushforward.flows.stack import stack
 from pushforward.nets import MLP, ResidualMLP, WithFeatures
 from pushforward.nets.base import features_of
 from pushforward.nets.gated import GatedMLP

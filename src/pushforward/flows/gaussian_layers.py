@@ -11,7 +11,7 @@ from pushforward.bijections import Coupling, Elementwise, GaussianMixtureMap, In
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.flows.build_plan import Plan
-from pushforward.flows.layers import stack
+from pushforward.flows.stack import stack
 from pushforward.nets import MLP
 
 

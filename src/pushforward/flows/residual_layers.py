@@ -13,7 +13,7 @@ from pushforward.bijections import Cayley, Invert, Planar, Radial, Residual, Syl
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.flows.build_plan import Plan
-from pushforward.flows.layers import stack
+from pushforward.flows.stack import stack
 from pushforward.nets import MLP, LipschitzMLP
 from pushforward.numerics.log_det_series import AbstractLogDet, Poisson, RussianRoulette, Truncated
 from pushforward.numerics.trace_estimators import Hutchinson

@@ -27,7 +27,7 @@ from pushforward.objectives import (
     LogitNormalTimes,
     UniformTimes,
 )
-from pushforward.objectives.times import stratified
+from pushforward.objectives.drawn_times import stratified
 from pushforward.paths import (
     LinearPath,
     SubVariancePreservingPath,

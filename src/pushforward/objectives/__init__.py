@@ -8,6 +8,13 @@ from pushforward.objectives.denoising import (
     LikelihoodWeighting,
     NoiseWeighting,
 )
+from pushforward.objectives.drawn_times import (
+    AbstractTimes,
+    ImportanceTimes,
+    LevelTimes,
+    LogitNormalTimes,
+    UniformTimes,
+)
 from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
@@ -16,7 +23,6 @@ from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
 from pushforward.objectives.regularized import RegularizedLikelihood
 from pushforward.objectives.reverse_kl import ReverseKL
 from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatching
-from pushforward.objectives.times import AbstractTimes, ImportanceTimes, LevelTimes, LogitNormalTimes, UniformTimes
 
 OBJECTIVES = registry()  # the objectives by name, for the estimator and the command line
 

@@ -14,8 +14,8 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
+from pushforward.objectives.drawn_times import AbstractTimes, ImportanceTimes, UniformTimes, stratified
 from pushforward.objectives.regression import prediction_error
-from pushforward.objectives.times import AbstractTimes, ImportanceTimes, UniformTimes, stratified
 from pushforward.objectives.view import view
 from pushforward.paths.base import SMALLEST, AbstractPath, Prediction
 

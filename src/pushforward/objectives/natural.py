@@ -7,9 +7,9 @@ from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective
 from pushforward.objectives.denoising import DenoisingScoreMatching
+from pushforward.objectives.drawn_times import LevelTimes
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.times import LevelTimes
 from pushforward.objectives.view import field_of, has_field
 from pushforward.paths import VarianceExplodingPath
 

@@ -17,7 +17,7 @@ from pushforward.distributions.base import split_condition
 from pushforward.dynamics import AbstractSolver, Adaptive, BridgeField, PredictionField
 from pushforward.dynamics.adjoint import solve_rows
 from pushforward.objectives.base import AbstractObjective, Rows
-from pushforward.objectives.times import AbstractTimes, UniformTimes, stratified
+from pushforward.objectives.drawn_times import AbstractTimes, UniformTimes, stratified
 from pushforward.objectives.view import layer_and_noise, view
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pushforward as pf
 from pushforward.data import TOYS
 from pushforward.objectives import DenoisingScoreMatching, FlowMatching, ImportanceTimes, LogitNormalTimes
-from pushforward.objectives.view import field_of
+from pushforward.objectives.field_view import field_of
 from pushforward.paths import OptimalTransport
 
 N_TRAIN, N_TEST = 200_000, 5_000

@@ -21,7 +21,7 @@ from pushforward.estimators.build import make_recipe
 from pushforward.estimators.train import Prepared, layouts, prepare, untrained
 from pushforward.io.fit_options import FitOptions
 from pushforward.objectives import objective_named
-from pushforward.objectives.view import has_field
+from pushforward.objectives.field_view import has_field
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
 

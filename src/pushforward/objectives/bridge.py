@@ -13,7 +13,7 @@ from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import BridgeField
 from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.drawn_times import AbstractTimes, UniformTimes, stratified
-from pushforward.objectives.view import view
+from pushforward.objectives.field_view import view
 from pushforward.paths import Sinkhorn
 from pushforward.paths.pairings import AbstractPairing
 

@@ -15,8 +15,8 @@ from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.drawn_times import AbstractTimes, ImportanceTimes, UniformTimes, stratified
+from pushforward.objectives.field_view import view
 from pushforward.objectives.regression import prediction_error
-from pushforward.objectives.view import view
 from pushforward.paths.base import SMALLEST, AbstractPath, Prediction
 
 

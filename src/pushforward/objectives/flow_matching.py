@@ -14,8 +14,8 @@ from pushforward.distributions import AbstractDistribution
 from pushforward.dynamics import BridgeField, MaskedCondition, NetworkField, NullableCondition, PredictionField
 from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.drawn_times import AbstractTimes, UniformTimes, stratified
+from pushforward.objectives.field_view import view
 from pushforward.objectives.regression import prediction_error
-from pushforward.objectives.view import view
 from pushforward.paths import AbstractPath, LinearPath, OptimalTransport
 from pushforward.paths.pairings import AbstractPairing, Independent
 

@@ -8,9 +8,9 @@ from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective
 from pushforward.objectives.denoising import DenoisingScoreMatching
 from pushforward.objectives.drawn_times import LevelTimes
+from pushforward.objectives.field_view import field_of, has_field
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.view import field_of, has_field
 from pushforward.paths import VarianceExplodingPath
 
 

@@ -18,7 +18,7 @@ from pushforward.dynamics import AbstractSolver, Adaptive, BridgeField, Predicti
 from pushforward.dynamics.adjoint import solve_rows
 from pushforward.objectives.base import AbstractObjective, Rows
 from pushforward.objectives.drawn_times import AbstractTimes, UniformTimes, stratified
-from pushforward.objectives.view import layer_and_noise, view
+from pushforward.objectives.field_view import layer_and_noise, view
 
 
 class Reflow(AbstractObjective):

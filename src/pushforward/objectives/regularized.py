@@ -11,8 +11,8 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
 from pushforward.distributions import AbstractDistribution
 from pushforward.objectives.base import AbstractObjective, Rows
+from pushforward.objectives.field_view import view
 from pushforward.objectives.likelihood import MaximumLikelihood
-from pushforward.objectives.view import view
 
 
 class RegularizedLikelihood(AbstractObjective):

@@ -20,6 +20,7 @@ from pushforward.distributions.evaluation_form import evaluation_form
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective
 from pushforward.training.checkpoint import Checkpoints
+from pushforward.training.data_units import in_data_units
 from pushforward.training.loop import Loop, run
 from pushforward.training.options import Adam, Option, Schedule, check_optimizer, collect
 from pushforward.training.plan import settings
@@ -30,7 +31,6 @@ from pushforward.training.rounds import MAX_REWINDS
 from pushforward.training.rows import Table
 from pushforward.training.state import CONVERGED, DIVERGED, OUT_OF_TIME, RUNNING, Reached
 from pushforward.training.tracking import Trackers
-from pushforward.training.units import in_data_units
 
 MAX_JUDGED = 5000  # held-out rows at most whose log-density is computed after a fit by another objective
 

@@ -6,7 +6,7 @@ from pushforward.bijections import certificate
 from pushforward.bijections.residual import residual_layers
 from pushforward.checking.context import Context
 from pushforward.checking.report import CheckLine
-from pushforward.distributions.evaluation_form import log_det_error
+from pushforward.distributions.scoring_form import log_det_error
 
 
 def check_contraction(context: Context) -> CheckLine:

@@ -19,8 +19,8 @@ from pushforward.bijections.base import AbstractBijection, AbstractComposite, La
 from pushforward.bijections.combinators import unstacked
 from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.evaluation_form import evaluation_form
 from pushforward.distributions.flow import Flow
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.dynamics import AbstractField
 
 # Fixed maps from standard numbers to the data's units: at the end of a flow they do not count as layers.

@@ -26,7 +26,7 @@ from pushforward.data.detect import arrow_type
 from pushforward.data.encoding import Layout
 from pushforward.data.errors import DataError
 from pushforward.data.schema import TableSchema
-from pushforward.distributions.evaluation_form import evaluation_form
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ENTRIES
 from pushforward.io.errors import UntrustedModelError

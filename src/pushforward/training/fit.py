@@ -16,7 +16,7 @@ from pushforward._checks import as_key, check_int
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import AbstractDistribution
-from pushforward.distributions.evaluation_form import evaluation_form
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective
 from pushforward.training.checkpoint import Checkpoints

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._types import Array, PRNGKeyArray
-from pushforward.distributions.evaluation_form import evaluation_form
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.objectives import AbstractObjective, weighted_mean
 from pushforward.training.prepare import Problem
 from pushforward.training.rows import Rows

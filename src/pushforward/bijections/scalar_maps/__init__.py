@@ -1,4 +1,4 @@
-"""Monotone maps of one number: what couplings and autoregressions are made of."""
+"""Monotone maps of one number, from which coupling and autoregressive layers are built."""
 
 from pushforward.bijections.scalar_maps.affine_map import AdditiveMap, AffineMap
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap

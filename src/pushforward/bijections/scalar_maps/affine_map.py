@@ -10,7 +10,7 @@ from pushforward.numerics.bounded import soft_clamp
 
 
 class AdditiveMap(AbstractScalarMap):
-    r"""$y = x + t$, which keeps volumes.
+    r"""The shift $y = x + t$, which preserves volume.
 
     Source: Dinh, Krueger, Bengio, 2014, eq. 9, arXiv 1410.8516.
     """
@@ -26,7 +26,7 @@ class AdditiveMap(AbstractScalarMap):
 
 
 class AffineMap(AbstractScalarMap):
-    r"""$y = x\,e^{s} + t$ with the log-scale bounded smoothly, $|s| < $ `max_log_scale`.
+    r"""The affine map $y = x\,e^{s} + t$ with a smoothly bounded log-scale, $|s| < $ `max_log_scale`.
 
     An unbounded log-scale is the commonest cause of overflow in deep flows.
 

@@ -1,4 +1,4 @@
-"""The contract of monotone maps of one number, the parameters from outside."""
+"""The contract of monotone maps of one number, which receive their parameters as an argument."""
 
 from abc import abstractmethod
 
@@ -15,8 +15,8 @@ class AbstractScalarMap(Module):
     $\log f'(x)$ per element, of shape `S`. Parameters of zero give the identity.
 
     Attributes:
-        n_params: number of unconstrained parameters per element.
-        traits: cost of each direction and exactness of the log-determinant, as of a bijection; never needs a key.
+        n_params: Number of unconstrained parameters per element.
+        traits: Cost of each direction and exactness of the log-determinant; a scalar map never needs a key.
     """
 
     n_params: eqx.AbstractVar[int]
@@ -24,8 +24,8 @@ class AbstractScalarMap(Module):
 
     @abstractmethod
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
-        r"""$f(x; \theta)$ and $\log f'(x; \theta)$."""
+        r"""The values $f(x; \theta)$ and the log-slopes $\log f'(x; \theta)$."""
 
     @abstractmethod
     def inverse_and_log_det(self, y: Array, params: Array) -> tuple[Array, Array]:
-        r"""$f^{-1}(y; \theta)$ and the log of its derivative."""
+        r"""The values $f^{-1}(y; \theta)$ of the inverse and the logs of its derivatives."""

@@ -20,12 +20,13 @@ class BernsteinMap(AbstractScalarMap):
     r"""An increasing polynomial in Bernstein's form on $[-b, b]$, continued by its tangents.
 
     $f(x) = \theta_0 + \int_0^x \sum_k \rho_k B_{n-1,k}(s(t))\,dt$ with $\rho_k = e^{\theta_k}$, bounded smoothly, and
-    $s$ from 0 to 1 across the interval; so $f$ has increasing Bernstein coefficients, and every slope, those of the
-    tails too, lies between the smallest and the largest $\rho$. Parameters of zero give the identity, up to rounding.
+    $s$ from 0 to 1 across the interval. So $f$ has increasing Bernstein coefficients, and every slope, including those
+    of the tails, lies between the smallest and the largest $\rho$. Parameters of zero give the identity, up to
+    rounding.
 
     Args:
-        degree: $n$, from 1 to 64.
-        bound: half-width $b$ of the interval.
+        degree: Degree $n$ of the polynomial, from 1 to 64.
+        bound: Half-width $b$ of the interval.
 
     Cost: $O(n)$ per element; the inverse searches a root, in closed form in the tails. Log-det exact.
 

@@ -1,4 +1,4 @@
-r"""Maps of the circle, as scalar maps of the angle in $[-\pi, \pi)$."""
+r"""Maps of the circle as scalar maps of an angle in $[-\pi, \pi)$."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ MAX_RADIUS = 0.99
 class CircularSplineMap(AbstractScalarMap):
     r"""A rational-quadratic spline of the circle with `bins` bins, then a rotation: $y = f(x) + \varphi$ modulo $2\pi$.
 
-    $f$ maps $[-\pi, \pi]$ onto itself with the same slope at both ends, which are one point of the circle; the rotation
-    makes it a general smooth map of the circle that keeps its sense. Angles outside $[-\pi, \pi)$ count modulo $2\pi$,
-    and the image lies in $[-\pi, \pi)$. Parameters of zero give the identity.
+    $f$ maps $[-\pi, \pi]$ onto itself with the same slope at both ends, which are one point of the circle. Followed by
+    the rotation it is a general smooth map of the circle that preserves orientation. Angles outside $[-\pi, \pi)$ count
+    modulo $2\pi$, and the image lies in $[-\pi, \pi)$. Parameters of zero give the identity.
 
     Args:
-        bins: number of bins, 2 or more.
+        bins: Number of bins, 2 or more.
 
     Cost: $O(\text{bins})$ per element in both directions.
 
@@ -65,7 +65,7 @@ class CircularSplineMap(AbstractScalarMap):
 
     def forward_and_log_det(self, x: Array, params: Array) -> tuple[Array, Array]:
         params, (rotation,) = split_rows(params, (3 * self.bins, 1))
-        # On which side of the cut an angle lies decides between bins.
+        # The side of the cut on which an angle lies decides between bins.
         x = computed_once(wrap(x), rotation)
         image, log_slope = rational_quadratic_forward(x, params, self._spline)
         return wrap(image + wrap(rotation)), log_slope
@@ -84,20 +84,20 @@ class MoebiusMap(AbstractScalarMap):
     $|\omega| < 1$, takes the angle $x$ to $x + 2 \arctan\frac{a \sin x - b \cos x}{1 - a \cos x - b \sin x}$, with the
     slope $(1 - |\omega|^2)/|e^{i x} - \omega|^2$: large near $\omega$, small opposite to it. The map is
     $y = \sum_k \rho_k f_{\omega_k}(x) + \varphi$ modulo $2\pi$. Angles outside $[-\pi, \pi)$ count modulo $2\pi$, and
-    the image lies in $[-\pi, \pi)$. Parameters of zero give the identity; components that start equal stay so under
-    gradient descent, so that parameters which no network gives should start as small random numbers.
+    the image lies in $[-\pi, \pi)$. Parameters of zero give the identity. Components that start equal stay equal under
+    gradient descent, so that free parameters (not from a network) should start as small random numbers.
 
     Args:
-        components: number of maps that are combined, 1 or more.
+        components: Number of maps that are combined, 1 or more.
 
-    Cost: $O(\text{components})$ per element; the inverse searches its root in some six steps by
-        `numerics.root.solve_increasing`.
+    Cost: $O(\text{components})$ per element; the inverse takes some six steps of a root search
+        (`numerics.root.solve_increasing`).
 
     Raises:
         ValueError: no component, or more than 256.
 
     Source: Rezende, Papamakarios, Racanière, Albergo, Kanwar, Shanahan, Cranmer, 2020, section 2.1, arXiv 2002.02428;
-        that each component there fixes the angle 0 is here left to the rotation.
+        there each component fixes the angle 0, here the rotation takes the place of that.
 
     Example:
         >>> import jax.numpy as jnp
@@ -129,12 +129,12 @@ class MoebiusMap(AbstractScalarMap):
         return wrap(found.x), -_combined(found.x, shares, centres)[1]
 
     def _parts(self, params: Array) -> tuple[list[Array], list[tuple[Array, Array]], Array]:
-        """Shares, centres $(a, b)$ and the rotation."""
+        """The shares, the centres $(a, b)$ and the rotation."""
         n = self.components
         raw_shares, across, up, (rotation,) = split_rows(params, (n, n, n, 1))
         exps = list(jnp.exp(raw_shares - functools.reduce(jnp.maximum, list(raw_shares))))
         total = functools.reduce(jnp.add, exps)
-        # By the largest first: squares of large numbers overflow. The quotient does not depend on it.
+        # Dividing by the largest number first avoids overflow of squares; the quotient does not depend on it.
         largest = jax.lax.stop_gradient(jnp.maximum(1.0, jnp.maximum(jnp.abs(across), jnp.abs(up))))
         a, b = across / largest, up / largest
         scale = MAX_RADIUS / jnp.sqrt(largest**-2 + a * a + b * b)
@@ -142,7 +142,7 @@ class MoebiusMap(AbstractScalarMap):
 
 
 def _combined(x: Array, shares: list[Array], centres: list[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """The combination of the maps' lifts to the real line, which all move a turn by a turn, and its log-slope."""
+    """The combination of the maps' lifts to the real line, which commute with a full turn, and its log-slope."""
     cosine, sine = jnp.cos(x), jnp.sin(x)
     moved, slope = jnp.zeros_like(x), jnp.zeros_like(x)
     for share, (a, b) in zip(shares, centres, strict=True):

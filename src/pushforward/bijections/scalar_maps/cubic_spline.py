@@ -18,7 +18,7 @@ MIN_END = 1e-2
 
 
 class _Cubic(NamedTuple):
-    """One bin: its left end, its size, and its slopes at both ends relative to the secant, which are at most 2."""
+    """One bin: its left end, its size, and its slopes at both ends relative to the secant (at most 2)."""
 
     left: Array
     width: Array
@@ -33,16 +33,17 @@ class CubicSplineMap(AbstractScalarMap):
 
     In a bin of width $w$ and height $h$ with the slopes $a h/w$ and $b h/w$ at its ends, $y = y_k + h\,(a \xi
     (1 - \xi)^2 + (3 - b)\,\xi^2 (1 - \xi) + \xi^3)$. Widths and heights are softmaxes; the slope at an inner knot is
-    $\min(2 s_k, 2 s_{k+1}, p_k)$ of the secants beside it and of the parabola through three knots, so that $a$ and $b$
-    are at most 2, every term is positive, and the map is strictly increasing. The slopes at the two bounds are
-    parameters, between 0 and 2 secants, and those of the tails. Zeros give the identity to rounding.
+    $\min(2 s_k, 2 s_{k+1}, p_k)$, where $s$ are the secants beside it and $p_k$ is the slope of the parabola through
+    three knots. So $a$ and $b$ are at most 2, every term is positive, and the map is strictly increasing. The slopes at
+    the two bounds are parameters between 0 and 2 secants; they are also the slopes of the tails. Parameters of zero
+    give the identity to rounding.
 
     Args:
-        bins: number of bins, 2 or more.
-        bound: half-width $b$ of the interval.
+        bins: Number of bins, 2 or more.
+        bound: Half-width $b$ of the interval.
 
-    Cost: $O(\text{bins})$ per element; the inverse searches its bin once and its root in some six steps by
-        `numerics.root.solve_increasing`.
+    Cost: $O(\text{bins})$ per element; the inverse finds its bin once, and its root in some six steps of a search
+        (`numerics.root.solve_increasing`).
 
     Raises:
         ValueError: fewer than 2 bins, more than 256, or a bound that is not positive.
@@ -86,7 +87,7 @@ class CubicSplineMap(AbstractScalarMap):
         def increasing(xi: Array) -> tuple[Array, Array]:
             within = jnp.clip(xi, 0.0, 1.0)
             share, relative = _within(within, piece.start, piece.end)
-            # Continued with the slopes at the ends, so that the search's first bracket holds the root.
+            # The cubic is continued with its end slopes, so that the first bracket of the search holds the root.
             return share + (xi - within) * relative, jnp.log(relative)
 
         xi = hold(solve_increasing(increasing, target, target, width=1.0).x, 0.0, 1.0)
@@ -121,10 +122,10 @@ class CubicSplineMap(AbstractScalarMap):
 
 
 def _within(xi: Array, start: Array, end: Array) -> tuple[Array, Array]:
-    """The share of the height at a share of the width, and the slope relative to the secant, in Bernstein's form."""
+    """The share of the height at a share of the width, and the slope relative to the secant, in Bernstein form."""
     rest = 1 - xi
     share = xi * (start * rest * rest + xi * ((3 - end) * rest + xi))
-    # The middle coefficient may be negative, but only where the others are large: at least half of them remains.
+    # The middle coefficient may be negative, but only where the others are large, of which at least half remains.
     return share, start * rest * rest + 2 * (3 - start - end) * xi * rest + end * xi * xi
 
 
@@ -133,7 +134,7 @@ def _log_secant(piece: _Cubic) -> Array:
 
 
 def _along_tail(value: Array, clamped: Array, inside: Array, log_slope: Array) -> Array:
-    """The tail from the bound, which maps to itself. By a product: far out, the pull-back of a quotient overflows."""
+    """The tail from the bound, as a product, because the pull-back of a quotient overflows far out."""
     return clamped + (value - clamped) * jnp.exp(jnp.where(inside, 0.0, log_slope))
 
 

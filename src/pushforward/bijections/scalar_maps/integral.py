@@ -20,41 +20,42 @@ from pushforward.numerics.quadrature import AbstractRule, ClenshawCurtis, interp
 
 # Bound on the log of the network's slope: e^5 is as steep as an affine layer gets.
 MAX_LOG_SLOPE = 5.0
-# Weights at the start, of x and of the output: units bend within some unit of x, and the log-slope answers to the
-# embedding with numbers about 1. Embeddings start near 0, and so does the map; a tame network would only learn slowly.
+# Scales of the initial weights of x and of the output: units bend within about one unit of x, and the log-slope depends
+# on the embedding with coefficients about 1. Embeddings start near 0, so that a new map is near the identity anyway.
 STEEPNESS = 1.0
 OUT_SCALE = 2.0
 MAX_SIZE = 4096
 
 
 class IntegralMap(AbstractScalarMap):
-    r"""$f(x) = \theta_0 + \int_0^x g(t; h)\,dt$ on $[-b, b]$, then its tangents; $g > 0$ a network, $h = \theta_{1:}$.
+    r"""The integral of a positive network, $f(x) = \theta_0 + \int_0^x g(t; h)\,dt$ with $h = \theta_{1:}$.
 
-    The unconstrained monotonic neural network. One network serves all coordinates and is trained with them; what sets
-    a coordinate's map apart is its embedding $h$, which comes from outside as parameters do. The log-slope is
-    $\log g = a(t; h) - a(t; 0)$, bounded smoothly, so that parameters of zero give the identity, up to rounding.
+    The integral is taken on $[-b, b]$. This is the unconstrained monotonic neural network; outside the interval it goes
+    on as its tangents. One network serves all coordinates and is trained with them. The maps of coordinates differ in
+    the embedding $h$, which is passed as parameters are. The log-slope is $\log g = a(t; h) - a(t; 0)$, bounded
+    smoothly, so that parameters of zero give the identity, up to rounding.
 
-    The network is sampled at the nodes of `rule` on $[-b, b]$, the root of $g$ is interpolated there by a polynomial
-    $p$, and $\epsilon + (1 - \epsilon)\,p^2$ is integrated exactly. So the log-det is that of the map **as computed**,
-    and positive, for any network and any number of nodes; $p^2$ approaches $g$ exponentially fast as nodes are added,
-    if the network is smooth. Quadrature at nodes that move with $x$, as in the paper, has neither property (the
-    derivative of the sum is not $g(x)$ and may be negative), and runs the network anew for each $x$ that a search
-    tries; here both directions run it once per node.
+    The network is sampled at the nodes of `rule` on $[-b, b]$, the square root of $g$ is interpolated there by a
+    polynomial $p$, and $\epsilon + (1 - \epsilon)\,p^2$ is integrated exactly. So the log-det is that of the map **as
+    computed**, and the slope is positive, for any network and any number of nodes; $p^2$ approaches $g$ exponentially
+    fast as nodes are added, if the network is smooth. Quadrature at nodes that move with $x$, as in the paper, has
+    neither property (the derivative of the sum is not $g(x)$ and may be negative), and runs the network again for each
+    $x$ that a search tries; here both directions run it once per node.
 
     Args:
         key: JAX key for the initial weights.
-        embedding: length of $h$.
+        embedding: Length of the embedding $h$.
         width: Number of units per hidden layer of the network.
-        depth: number of hidden layers, 1 or more.
-        rule: `ClenshawCurtis(nodes)` or `GaussLegendre(nodes)`.
-        bound: half-width $b$ of the interval.
-        activation: one of relu, elu, gelu, silu, softplus, tanh; a smooth one is integrated best.
+        depth: Number of hidden layers, 1 or more.
+        rule: Quadrature rule, `ClenshawCurtis(nodes)` or `GaussLegendre(nodes)`.
+        bound: Half-width $b$ of the interval.
+        activation: One of relu, elu, gelu, silu, softplus, tanh; a smooth one is integrated best.
 
     Cost: the network at each node; the inverse searches a root of the polynomial. Log-det exact.
 
     Raises:
-        ValueError: a size is out of bounds, a bound that is not positive, or an unknown activation.
-        TypeError: `key` or `rule` is something else.
+        ValueError: a size is out of bounds, a bound is not positive, or the activation is unknown.
+        TypeError: `key` is not a key, or `rule` not a quadrature rule.
 
     Source: Wehenkel, Louppe, 2019, section 3, arXiv 1908.05164.
 
@@ -94,7 +95,7 @@ class IntegralMap(AbstractScalarMap):
         activation_of(activation)
         shapes = [(n_out, n_in + 1) for n_in, n_out in itertools.pairwise([*sizes, 1])]
         *hidden, out = uniforms(as_key(name, key), shapes)
-        # Variance 1 / fan in; but the units of the first layer bend anywhere in the inner half of the interval.
+        # Weights have variance 1 / fan in; the units of the first layer bend within the inner half of the interval.
         scales = [np.array([STEEPNESS, *[(3 / embedding) ** 0.5] * embedding, 0.5 * bound * STEEPNESS])]
         scales += [np.array([(3 / width) ** 0.5] * width + [1.0])] * (depth - 1)
         self.weights = tuple(draw * scale for draw, scale in zip(hidden, scales, strict=True))
@@ -103,17 +104,17 @@ class IntegralMap(AbstractScalarMap):
         self.n_params, self.traits = 1 + embedding, Traits(inverse="iterative")
 
     def log_integrand(self, t: Array, embedding: Array) -> Array:
-        r"""$\log g(t; h)$, bounded.
+        r"""The bounded log-slope $\log g(t; h)$.
 
         Args:
             t: Array of shape `(n,)`.
-            embedding: $h$, `(embedding, *S)`.
+            embedding: Embeddings $h$, `(embedding, *S)`.
 
         Returns:
             `(n, *S)`.
         """
         h = limit_input(embedding.reshape(embedding.shape[0], -1))
-        # At h = 0 once, whatever the batch.
+        # The value at h = 0 is computed once for the whole batch.
         h = jnp.concatenate([h, jnp.zeros_like(h, shape=(h.shape[0], 1))], axis=1)
         first, *hidden = self.weights
         activation = activation_of(self.activation)

@@ -22,14 +22,14 @@ from pushforward.numerics.splines import (
     split_rows,
 )
 
-# Where a bin is split lies within this share of its width from neither end: with a piece of width 0 nothing is gained.
+# Least distance of a bin's split from either end, as a share of its width: no piece may have width 0.
 MIN_SPLIT = 0.025
 # Beyond this a raw split counts as this, so that its exponential is finite in every floating type.
 MAX_RAW = 80.0
 
 
 class _Pieces(NamedTuple):
-    r"""A bin of slopes $d_0, d_1$, split at the share $\lambda$ of its width and $\alpha$ of its height."""
+    r"""A bin with end slopes $d_0, d_1$, split at the share $\lambda$ of its width and $\alpha$ of its height."""
 
     split: Array
     rise: Array
@@ -42,16 +42,16 @@ class _Pieces(NamedTuple):
 class LinearRationalSplineMap(AbstractScalarMap):
     r"""A monotone spline of linear-rational pieces, two in each of `bins` bins on $[-b, b]$; the identity outside.
 
-    A piece maps the share $u$ of its width to the share $v = r u/(1 - u + r u)$ of its height, so that the inverse,
-    $u = v/(v + r (1 - v))$, is as simple: no root, and sums of positive numbers alone. A bin with the secant $s$ and
-    the slopes $d_0, d_1$ at its ends is split at the share $\lambda$ of its width, a parameter. With
+    A piece maps the share $u$ of its width to the share $v = r u/(1 - u + r u)$ of its height. The inverse,
+    $u = v/(v + r (1 - v))$, is as simple: it has no root, and sums of positive numbers alone. A bin with the secant $s$
+    and the slopes $d_0, d_1$ at its ends is split at the share $\lambda$ of its width, a parameter. With
     $m = \lambda\sqrt{d_0} + (1 - \lambda)\sqrt{d_1}$ the split lies at the share $\alpha = \lambda\sqrt{d_0}/m$ of
     its height, the slope there is $s^2/m^2$, and the weights are $r = \sqrt{d_0}\,m/s$ and $s/(m\sqrt{d_1})$. The
     slopes at the bounds are 1. Zeros give the identity to rounding.
 
     Args:
-        bins: number of bins, 2 or more.
-        bound: half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
+        bins: Number of bins, 2 or more.
+        bound: Half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
 
     Cost: $O(\text{bins})$ per element in both directions.
 
@@ -89,7 +89,7 @@ class LinearRationalSplineMap(AbstractScalarMap):
             weight = jnp.where(second, pieces.second_weight, pieces.first_weight)
             scale = (1 - u) + weight * u
             v = weight * u / scale
-            # The rest of the height rather than its share: near the top nothing cancels.
+            # The rest of the height is used instead of the share, so that nothing cancels near the top.
             share = jnp.where(second, pieces.rise + (1 - pieces.rise) * v, pieces.rise * v)
             y = hold(up.left + up.size * share, up.left, up.left + up.size)
             log_start = jnp.where(second, pieces.log_middle, pieces.log_start)

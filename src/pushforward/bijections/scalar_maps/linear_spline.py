@@ -24,12 +24,12 @@ class LinearSplineMap(AbstractScalarMap):
     r"""A piecewise-linear map of $[-b, b]$ onto itself with `bins` bins of equal width, the identity outside.
 
     $y = y_k + h_k\,(x - x_k)/w$ with heights $h = 2b\,\operatorname{softmax}(\theta)$: a histogram for a density. The
-    slope jumps at the knots, where the bin to the right counts, in both directions: an image never crosses into the
-    next bin by rounding. Parameters of zero give the identity to rounding.
+    slope jumps at the knots. A knot belongs to the bin on its right, in both directions: an image never crosses into
+    the next bin by rounding. Parameters of zero give the identity to rounding.
 
     Args:
-        bins: number of bins, 2 or more.
-        bound: half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
+        bins: Number of bins, 2 or more.
+        bound: Half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
 
     Cost: $O(\text{bins})$ per element in both directions.
 
@@ -86,7 +86,7 @@ class LinearSplineMap(AbstractScalarMap):
         return [self.bound * (2 * k / self.bins - 1) for k in range(self.bins + 1)]
 
     def _ends(self, found: Bin, like: Array) -> tuple[Array, Array]:
-        """Where the bin begins and ends in x."""
+        """The left and the right end of the bin in x."""
         edges = self._edges()
         left, right = jnp.full_like(like, edges[0]), jnp.full_like(like, edges[1])
         for k in range(1, self.bins):
@@ -99,8 +99,8 @@ class LinearSplineMap(AbstractScalarMap):
 
 
 def _below(found: Bin, end: Array) -> Array:
-    """The last number of the bin: the one before its end, which is the next bin's; for the last bin its end."""
+    """The last number of the bin: the float before its end, or for the last bin the end itself."""
     end = jax.lax.stop_gradient(end)
-    # Before 0 there are floats that count as 0 in arithmetic: the first that does not.
+    # Subnormal floats before 0 count as 0 in arithmetic; this takes the first normal one.
     before = jnp.minimum(jnp.nextafter(end, jnp.full_like(end, -jnp.inf)), end - jnp.finfo(end.dtype).tiny)
     return jnp.where(found.last, end, before)

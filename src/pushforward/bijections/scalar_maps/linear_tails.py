@@ -10,22 +10,22 @@ import jax.numpy as jnp
 from pushforward._types import Array
 from pushforward.numerics.root import solve_increasing
 
-# Value and slope, for x within the interval.
+# From x within the interval to value and slope.
 Inside = Callable[[Array], tuple[Array, Array]]
 
 
 def _between(x: Array, low: Array | float, high: Array | float) -> Array:
-    # Not `clip`, whose gradient on the ends is halved.
+    # `jnp.clip` will not do: its gradient at the ends is halved.
     return jnp.where(x < low, low, jnp.where(x > high, high, x))
 
 
 def forward_with_tails(inside: Inside, x: Array, bound: float) -> tuple[Array, Array]:
-    r"""The function on $[-b, b]$, beyond that the tangents at its ends; and the log of its slope.
+    r"""The function on $[-b, b]$, continued by the tangents at its ends, and the log of its slope.
 
     Args:
-        inside: gives value and slope, the slope positive; never called beyond the bounds.
+        inside: Function that gives the value and the positive slope; it is never called beyond the bounds.
         x: Array of any shape.
-        bound: $b$.
+        bound: The bound $b$.
     """
     within = _between(x, -bound, bound)
     value, slope = inside(within)
@@ -33,7 +33,7 @@ def forward_with_tails(inside: Inside, x: Array, bound: float) -> tuple[Array, A
 
 
 def inverse_with_tails(inside: Inside, y: Array, bound: float) -> tuple[Array, Array]:
-    """The inverse of `forward_with_tails`: the tails in closed form, between them by the root finder."""
+    """The inverse of `forward_with_tails`: in closed form in the tails, and by a root search between them."""
     low, low_slope = inside(jnp.full_like(y, -bound))
     high, high_slope = inside(jnp.full_like(y, bound))
     within = _between(y, jax.lax.stop_gradient(low), jax.lax.stop_gradient(high))

@@ -1,4 +1,4 @@
-"""Maps by the distribution function of a mixture: of logistics (Flow++), of normals (Gaussianization)."""
+"""Distribution functions of mixtures as scalar maps: of logistics (Flow++) and of normals (Gaussianization)."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from pushforward.numerics.normal_mixture import quantile_of_mixture
 from pushforward.numerics.sigmoid_mixture import log_softmax, logit_of_mixture, with_slope_floor
 
 MAX_COMPONENTS = 1024
-# Of `GaussianMixtureMap.spread`: how far apart the components start, relative to the quantiles of a normal.
+# Distance between the components in `GaussianMixtureMap.spread`, relative to the quantiles of a normal.
 SPREAD = 0.6
 
 
 def standardised(x: Array, params: Array, n: int, max_log_scale: float) -> tuple[Array, Array, Array]:
-    """`(x - loc) / scale` of each component, minus the log-scales, and the log-weights, each `(n, *S)`.
+    """For each component `(x - loc) / scale`, minus the log-scale, and the log-weight, each `(n, *S)`.
 
     Args:
         x: Array of shape `S`.
-        params: locations, log-scales and logits of the weights, `n` rows of each.
-        n: number of components.
-        max_log_scale: soft bound on each log-scale.
+        params: Locations, log-scales and logits of the weights, `n` rows of each.
+        n: Number of components.
+        max_log_scale: Soft bound on each log-scale.
     """
     log_rate = -soft_clamp(params[n : 2 * n], max_log_scale)
     return (x - params[:n]) * jnp.exp(log_rate), log_rate, log_softmax(params[2 * n : 3 * n])[0]
 
 
 def start_of_inverse(y: Array, params: Array, n: int, max_log_scale: float) -> Array:
-    """The mean over the components of what each alone would take to `y`: the root is among these."""
+    """A start for the search: the mean over the components of the number that each alone would map to `y`."""
     return jnp.mean(params[:n] + y * jnp.exp(soft_clamp(params[n : 2 * n], max_log_scale)), axis=0)
 
 
 class LogisticMixtureMap(AbstractScalarMap):
-    r"""$y = e^{\tanh \alpha} \operatorname{logit} \sum_j \pi_j\,\sigma\big((x - \mu_j)/s_j\big) + \beta$: Flow++.
+    r"""The map of Flow++, $y = e^{\tanh \alpha} \operatorname{logit} \sum_j \pi_j\,\sigma((x - \mu_j)/s_j) + \beta$.
 
     A coordinate distributed as the mixture becomes logistic. Far out the map is linear with the slope of the widest
-    component. Before the affine part it is mixed with a share `MIN_SLOPE` of the identity: a bound on plateaus between
-    components far apart. Parameters of zero give the identity, up to rounding.
+    component. Before the affine part it is mixed with a share `MIN_SLOPE` of the identity, which limits how flat it is
+    between components far apart. Parameters of zero give the identity, up to rounding.
 
     Args:
         components: Number of components of the mixture.
@@ -86,11 +86,12 @@ class LogisticMixtureMap(AbstractScalarMap):
 
 
 class GaussianMixtureMap(AbstractScalarMap):
-    r"""$y = \Phi^{-1}\big(\sum_j \pi_j\,\Phi((x - \mu_j)/s_j)\big)$: a mixture of normals made normal.
+    r"""The map $y = \Phi^{-1}\big(\sum_j \pi_j\,\Phi((x - \mu_j)/s_j)\big)$, which makes a mixture of normals normal.
 
-    In logarithms relative to the nearest component, so that nothing saturates at 8 or 40 standard deviations; far out
-    the map is linear with the slope of the widest component. It is mixed with a share `MIN_SLOPE` of the identity: a
-    bound on plateaus between components far apart. Parameters of zero give the identity, up to rounding.
+    It is computed in logarithms relative to the nearest component, so that nothing saturates at 8 or 40 standard
+    deviations; far out the map is linear with the slope of the widest component. It is mixed with a share `MIN_SLOPE`
+    of the identity, which limits how flat it is between components far apart. Parameters of zero give the identity, up
+    to rounding.
 
     Args:
         components: Number of components of the mixture.
@@ -132,23 +133,23 @@ class GaussianMixtureMap(AbstractScalarMap):
         return inverse_by_search(self, y, params, guess)
 
     def spread(self) -> Array:
-        """Parameters `(n_params,)` of a mixture near the standard normal, with its components apart.
+        """Parameters `(n_params,)` of a mixture near the standard normal whose components differ.
 
-        Components that start alike have the same gradients, and stay alike.
+        Components that start equal have equal gradients, and stay equal.
         """
         n = self.components
         loc = SPREAD * jax.scipy.special.ndtri((jnp.arange(n) + 0.5) / n)
         return self.params_of(loc, jnp.full(n, jnp.sqrt(1 - jnp.mean(loc**2))), jnp.full(n, 1 / n))
 
     def params_of(self, loc: Array, scale: Array, weight: Array) -> Array:
-        """The unconstrained parameters `(n_params, *S)` of mixtures; scales within the bound, or beside it.
+        """The unconstrained parameters `(n_params, *S)` of mixtures; scales are moved within their bound.
 
         Args:
             loc: Array of shape `(components, *S)`.
-            scale: positive, of the same shape.
-            weight: positive, of the same shape.
+            scale: Positive scales of the same shape.
+            weight: Positive weights of the same shape.
         """
-        # The inverse of the soft clamp, a little within its bound.
+        # This is the inverse of the soft clamp, a little within its bound.
         limit = 0.9 * self.max_log_scale
         log_scale = jnp.clip(jnp.log(scale), -limit, limit)
         raw = log_scale / (1 - jnp.abs(log_scale) / self.max_log_scale)

@@ -19,15 +19,15 @@ FAR = 1e15
 
 
 class PerturbationMap(AbstractScalarMap):
-    r"""$y = a\,x + b + \frac{c}{1 + (d\,x + e)^2}$ with $a, d > 0$ and $|c|\,d\,\frac{9}{8\sqrt 3} < a$.
+    r"""The map $y = a\,x + b + \frac{c}{1 + (d\,x + e)^2}$ with $a, d > 0$ and $|c|\,d\,\frac{9}{8\sqrt 3} < a$.
 
-    Five parameters: $\log a$, $b$, $c$ as its share of what the constraint allows, of either sign, $\log d$, and $e$.
-    The share stays below 1 by `MIN_SLOPE`, so that the slope stays above that part of $a$.
+    It has five parameters: $\log a$, $b$, $c$ as a signed share of what the constraint allows, $\log d$, and $e$. The
+    share is at most $1 - $ `MIN_SLOPE`, so that the slope is at least `MIN_SLOPE` times $a$.
 
     Args:
         max_log_scale: Bound on $|\log a|$ and $|\log d|$.
 
-    Cost: forward a handful of operations; the inverse a safeguarded Newton iteration.
+    Cost: a handful of operations forward; the inverse takes a safeguarded Newton iteration.
 
     Raises:
         ValueError: `max_log_scale` is not positive.

@@ -27,12 +27,12 @@ class QuadraticSplineMap(AbstractScalarMap):
 
     In a bin of width $w$ with slopes $s_k, s_{k+1}$ at its ends, $y = y_k + w\,(s_k \xi + (s_{k+1} - s_k)\,\xi^2/2)$,
     where $\xi = (x - x_k)/w$. The widths are a softmax; the inner slopes are positive numbers, scaled so that the
-    interval is mapped onto itself while the slopes at its ends are 1, where the tails begin. Zeros give the identity to
-    rounding.
+    interval is mapped onto itself and the slopes at its ends are 1, like those of the tails. Parameters of zero give
+    the identity to rounding.
 
     Args:
-        bins: number of bins, 3 or more: with 2 the slopes at the ends leave no freedom.
-        bound: half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
+        bins: Number of bins, 3 or more: with 2 the slopes at the ends leave no freedom.
+        bound: Half-width $b$ of the interval; rows outside pass unchanged (standardised data need 5 or more).
 
     Cost: $O(\text{bins})$ per element in both directions.
 
@@ -79,7 +79,7 @@ class QuadraticSplineMap(AbstractScalarMap):
             found = bin_at(rise.index, widths, self.bound)
             start, end = pick(slopes, rise.index), pick(slopes, rise.index + 1)
             area = hold(y - rise.left, 0.0, rise.size) / found.size
-            # The square of the slope at the root; rounded, it may fall below that of the smallest slope.
+            # This is the square of the slope at the root, which rounding may take below that of the smallest slope.
             square = hold(start * start + 2 * (end - start) * area, MIN_SLOPE**2, jnp.inf)
             xi = hold(2 * area / (start + jnp.sqrt(square)), 0.0, 1.0)
             x = hold(found.left + found.size * xi, found.left, found.left + found.size)
@@ -88,7 +88,7 @@ class QuadraticSplineMap(AbstractScalarMap):
         return on_interval(y, self.bound, run)
 
     def _pieces(self, params: Array) -> tuple[Array, Array, Array]:
-        """Widths `(bins, *S)`, slopes at all knots `(bins + 1, *S)`, heights `(bins, *S)`."""
+        """The widths `(bins, *S)`, the slopes at all knots `(bins + 1, *S)`, and the heights `(bins, *S)`."""
         raw_widths, raw_slopes = split_rows(params, (self.bins, self.bins - 1))
         widths = bin_sizes(raw_widths, 2 * self.bound)
         # By the trapezoid rule the heights add up to 2 b if the inner slopes, each weighted with the mean width beside

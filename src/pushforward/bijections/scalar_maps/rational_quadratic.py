@@ -22,17 +22,18 @@ EndSlopes = Literal["one", "free"]
 class RationalQuadraticMap(AbstractScalarMap):
     r"""A monotone rational-quadratic spline with `bins` bins on an interval, which it maps onto itself.
 
-    The interval is $[-b, b]$, or $[l, h]$ where `low` and `high` say so. Outside it the map is the identity or, with
-    free slopes at the ends, a straight line with the slope of that end. Its inverse is analytic. Value, log-slope and
-    gradients are finite for every finite input and parameter: inputs are clamped before the bin search, the
-    discriminant at 0, the root to its bin. Parameters of zero give the identity.
+    The interval is $[-b, b]$, or $[l, h]$ if `low` and `high` are given. Outside it the map is the identity or, with
+    free slopes at the ends, a straight line with the slope of that end. Its inverse has a closed form. Value, log-slope
+    and gradients are finite for every finite input and parameter: inputs are clamped before the bin search, the
+    discriminant is clamped at 0, and the root to its bin. Parameters of zero give the identity.
 
     Args:
-        bins: number of bins, 2 or more.
-        bound: half-width $b$ of the interval (standardised data need 5 or more).
-        low: the lower end $l$; None is $-b$.
-        high: the upper end $h$; None is $b$.
-        end_slopes: `"one"`, and rows outside pass unchanged; or `"free"`, and each end has a parameter more.
+        bins: Number of bins, 2 or more.
+        bound: Half-width $b$ of the interval (standardised data need 5 or more).
+        low: The lower end $l$; None takes $-b$.
+        high: The upper end $h$; None takes $b$.
+        end_slopes: Slopes at the ends: with `"one"` rows outside pass unchanged, with `"free"` each end has one more
+            parameter.
 
     Cost: $O(\text{bins})$ per element in both directions.
 

@@ -1,4 +1,4 @@
-"""The same scalar map several times over, each time with parameters of its own."""
+"""The same scalar map applied several times, each time with its own parameters."""
 
 import equinox as eqx
 import jax
@@ -10,17 +10,16 @@ from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 
 
 class RepeatedMap(AbstractScalarMap):
-    r"""$y = m(\dots m(m(x; \theta_1); \theta_2) \dots; \theta_n)$, with $\theta_1$ to $\theta_n$ one after the other.
+    r"""The composition $y = m(\dots m(m(x; \theta_1); \theta_2) \dots; \theta_n)$ of one map with different parameters.
 
-    All parameters come from outside at once. So a conditional distribution of one variable becomes more flexible
-    without a second layer, in which its parents would bring their own parents along. Compositions of affine maps are
-    affine.
+    All parameters are given at once. So a conditional distribution of one variable becomes more flexible without a
+    second layer, in which it would also depend on the parents of its parents. Compositions of affine maps are affine.
 
     Args:
-        scalar_map: $m$.
-        times: $n$; the maps run under `jax.lax.scan`.
+        scalar_map: The map $m$.
+        times: Number $n$ of repetitions, which run under `jax.lax.scan`.
 
-    Cost: `times` of the map's.
+    Cost: `times` times the cost of the map.
 
     Raises:
         ValueError: `times` is not 1 or more.

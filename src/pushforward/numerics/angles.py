@@ -12,10 +12,10 @@ TURN = 2 * math.pi
 
 
 def wrap(x: Array) -> Array:
-    r"""The angle in $[-\pi, \pi)$ that is `x` modulo $2\pi$, with derivative 1; angles there are left as they are.
+    r"""The angle in $[-\pi, \pi)$ that equals `x` modulo $2\pi$, with derivative 1; angles in it are unchanged.
 
     Args:
-        x: angles in radians, finite; an error of $\epsilon |x|$ is that of `x` itself.
+        x: Finite angles in radians. The result has an error of $\epsilon |x|$, which is that of `x` itself.
 
     Example:
         >>> import jax.numpy as jnp
@@ -25,6 +25,6 @@ def wrap(x: Array) -> Array:
     """
     turns = jnp.floor((x + math.pi) / TURN)
     out = x - TURN * turns
-    # Rounded, it may come out one float beyond either end.
+    # Rounding may take the result one float beyond either end.
     out = jnp.where(out >= math.pi, out - TURN, jnp.where(out < -math.pi, out + TURN, out))
     return jnp.where((x >= -math.pi) & (x < math.pi), x, out)

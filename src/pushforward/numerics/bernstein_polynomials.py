@@ -1,4 +1,4 @@
-r"""Integrals of positive Bernstein polynomials: increasing, in closed form, and without cancellation.
+r"""Integrals of positive Bernstein polynomials, which are increasing, in closed form, and free of cancellation.
 
 With coefficients $\rho_k > 0$ the slope $\sum_k \rho_k B_{n-1,k}(s)$ is a mean of the coefficients, whose weights are
 $B_{n,k}(s) = \binom{n}{k} s^k (1 - s)^{n-k} \ge 0$, so that it lies between the smallest and the largest of them.
@@ -44,7 +44,7 @@ r"""$\sum_k \rho_k B_{n-1,k}(s)$ of `s` in [0, 1], of shape `S`, and `slopes` $\
 
 @functools.lru_cache(maxsize=64)
 def _sums(n: int) -> np.ndarray:
-    """From slopes to the coefficients of their integral from 1/2, `(n + 1, n)`."""
+    """The matrix `(n + 1, n)` from slopes to the coefficients of their integral from 1/2."""
     running = np.tril(np.ones((n + 1, n)), -1) / n
     middle = np.array([math.comb(n, k) for k in range(n + 1)]) / 2.0**n
     return running - middle @ running
@@ -56,13 +56,13 @@ _integral = known_slope(
 
 
 def integral_coefficients(slopes: Array) -> Array:
-    r"""The Bernstein coefficients of $\int_{1/2}^s \sum_k \rho_k B_{n-1,k}$, increasing.
+    r"""The increasing Bernstein coefficients of $\int_{1/2}^s \sum_k \rho_k B_{n-1,k}$.
 
     Args:
-        slopes: $\rho > 0$, `(n, *S)`.
+        slopes: Coefficients $\rho > 0$ of the slope, `(n, *S)`.
 
     Returns:
-        `(n + 1, *S)`.
+        The coefficients, `(n + 1, *S)`.
     """
     n = slopes.shape[0]
     flat = slopes.reshape(n, -1)
@@ -70,11 +70,11 @@ def integral_coefficients(slopes: Array) -> Array:
 
 
 def integral(s: Array, slopes: Array, coefficients: Array) -> Array:
-    r"""$\int_{1/2}^s \sum_k \rho_k B_{n-1,k}$ for `s` in [0, 1].
+    r"""The integral $\int_{1/2}^s \sum_k \rho_k B_{n-1,k}$ for `s` in [0, 1].
 
     Args:
         s: Array of shape `S`.
         slopes: Array of shape `(n, *S)`.
-        coefficients: `integral_coefficients(slopes)`, which all `s` share.
+        coefficients: The result of `integral_coefficients(slopes)`, which all `s` share.
     """
     return _integral(s, (slopes, coefficients))

@@ -1,4 +1,4 @@
-"""Smooth bounds for unconstrained numbers, and bounds that take back what rounding did."""
+"""Smooth bounds for unconstrained numbers, and bounds that undo rounding."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pushforward._types import Array
 
 
 def soft_clamp(x: Array, bound: float) -> Array:
-    r"""$x / (1 + |x| / b)$: the identity near 0, never beyond $\pm b$, with a gradient that fades but never vanishes.
+    r"""The soft clamp $x / (1 + |x| / b)$: the identity near 0, within $\pm b$, with a gradient that never vanishes.
 
     Args:
-        x: any array.
-        bound: the limit $b > 0$.
+        x: Any array.
+        bound: The limit $b > 0$.
     """
     return x / (1 + jnp.abs(x) / bound)
 
 
 @jax.custom_jvp
 def hold(value: Array, low: Array | float, high: Array | float) -> Array:
-    """`value` clipped against what rounding did to it: its derivative stays that of `value`."""
+    """`value` clipped to bounds that only rounding can exceed; the derivative stays that of `value`."""
     return jnp.clip(value, low, high)
 
 

@@ -1,8 +1,8 @@
 """Functions with a pull-back of their own that keep every mode of differentiation.
 
-`jax.custom_vjp` gives a function a faster pull-back and takes forward mode away from it. Here the tangents go through a
-primitive of their own, which is linear in them: evaluated it pushes tangents forward, transposed it is the given
-pull-back. So `jvp`, `jacfwd`, `jacrev`, `hessian` and `linearize` of any order work, under `jit`, `vmap` and `scan`.
+`jax.custom_vjp` gives a function a faster pull-back, but takes forward mode away from it. Here the tangents go through
+a primitive that is linear in them: evaluated it pushes tangents forward, transposed it is the given pull-back. So
+`jvp`, `jacfwd`, `jacrev`, `hessian` and `linearize` of any order work, under `jit`, `vmap` and `scan`.
 `jax.custom_derivatives.linear_call` has no rule for batches, and `jax.custom_transpose` none for derivatives.
 """
 
@@ -29,21 +29,21 @@ def own_derivatives(
     pull: Callable[[Any, Any], tuple],
     push: Callable[[Any, tuple], Any] | None = None,
 ) -> Callable[..., Any]:
-    """`value` with a pull-back of its own, differentiable in every mode and to every order.
+    """The function `value` with a given pull-back, differentiable in every mode and to every order.
 
-    All three functions are themselves differentiated for derivatives of higher order, so that they must be
-    differentiable where these are wanted: by `own_derivatives` again, where JAX cannot.
+    Derivatives of higher order differentiate all three functions, which must then be differentiable themselves, by
+    another `own_derivatives` where JAX has no rule.
 
     Args:
-        value: of arrays or pytrees of arrays, to a pytree of arrays.
-        keep: of the same arguments, to the value and whatever the other two functions need.
-        pull: of what was kept and of the cotangents of the value, to a tuple of cotangents, one for each argument. None
-            stands for the cotangent of an integer, in both, and in the tuple for 0.
-        push: of what was kept and of a tuple of tangents, to the tangents of the value. None takes JAX's own
-            derivative of `value`, and then what is kept must begin with the arguments: a tuple of them and the rest.
+        value: Function of arrays or pytrees of arrays that returns a pytree of arrays.
+        keep: Function of the same arguments that returns the value and the residuals that the other two need.
+        pull: Function of the residuals and of the cotangents of the value that returns a tuple of cotangents, one for
+            each argument. None stands for the cotangent of an integer, in both, and in the tuple for 0.
+        push: Function of the residuals and of a tuple of tangents that returns the tangents of the value. None takes
+            JAX's own derivative of `value`; then the residuals must be a tuple of the arguments, and the rest.
 
     Returns:
-        `value`.
+        A function with the values of `value`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -97,13 +97,13 @@ class _Tangents:
     """The map of tangents, and its transpose, between lists of arrays.
 
     Args:
-        push_tree: the given function of trees.
-        pull_tree: the given transpose of trees.
-        kept: structure of what is kept.
-        arguments: structure of the arguments.
-        still: of each leaf of the arguments None, or the shape of one that has no tangent.
-        out: structure of the value.
-        avals: of each leaf of the value its shape and type, or None if it has no tangent.
+        push_tree: The given function of trees.
+        pull_tree: The given transpose of trees.
+        kept: Structure of the residuals.
+        arguments: Structure of the arguments.
+        still: For each leaf of the arguments None, or the shape of a leaf without a tangent.
+        out: Structure of the value.
+        avals: For each leaf of the value its shape and type, or None for a leaf without a tangent.
     """
 
     push_tree: Callable[[Any, tuple], Any]
@@ -136,7 +136,7 @@ class _Tangents:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The same of rows: tangents and cotangents have a first axis of rows, what is kept may have one somewhere."""
+    """The map of tangents of rows, which have a first axis of rows; residuals may have such an axis anywhere."""
 
     inner: Any
     axes: tuple[int | None, ...]
@@ -162,7 +162,7 @@ def _shapes(*arguments: Any, linear: Any, n_kept: int) -> list[ShapedArray]:
 
 
 def _derivative(primals: Leaves, tangents: Leaves, *, linear: Any, n_kept: int) -> tuple[list, list]:
-    """Linear in the tangents, and a plain function of what is kept."""
+    """The derivative of the primitive, which is linear in the tangents and any function of the residuals."""
     bind = functools.partial(_linear.bind, linear=linear, n_kept=n_kept)
     kept, dots = primals[:n_kept], primals[n_kept:]
     out, parts = bind(*primals), []

@@ -1,4 +1,4 @@
-"""The inverse of x + g(x) for a contraction g: fixed points with an honest bound, row by row, and exact gradients."""
+"""The inverse of x + g(x) for a contraction g, by fixed points with a rigorous error bound and exact gradients."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ import numpy as np
 from pushforward._checks import ConvergenceError, check_int, message
 from pushforward._types import Array, PyTree
 
-# In units of the last place: how much evaluating g may err. A change below it is rounding, whatever the iteration.
+# Rounding error of an evaluation of g, in units of the last place: a change below it counts as rounding.
 ROUNDING = 64.0
-# A contraction takes `steps_needed` steps; this many times as many are allowed before it is called divergent.
+# A contraction takes `steps_needed` steps; a search that takes this many times as many counts as divergent.
 PATIENCE = 2
-# Weight of the identity in Anderson's equations, relative to their trace, in roots of the type's precision: nearly
-# parallel differences must not give mixing weights of 1e8.
+# Weight of the identity in the equations of Anderson mixing, relative to their trace, in square roots of the type's
+# precision: nearly parallel differences must not give mixing weights of 1e8.
 RIDGE = 1e-2
 
 Function = Callable[[Array, PyTree], Array]
 
 
 class FixedPointSolution(NamedTuple):
-    r"""What a search found, for rows on the last axis.
+    r"""The result of a fixed-point search, for rows on the last axis.
 
     Attributes:
         x: Array of shape `(*event, n)`, NaN where the search did not converge.
-        bound: Array of shape `(n,)`: how far $x$ may lie from the solution, in the Euclidean norm; rounding included.
-        converged: Array of shape `(n,)`.
-        steps: evaluations of $g$ until the slowest row was done.
+        bound: Bound on the Euclidean distance of each $x$ from the solution, `(n,)`, rounding included.
+        converged: Whether the search of each row converged, `(n,)`.
+        steps: Number of evaluations of $g$ until the slowest row was done.
     """
 
     x: Array
@@ -43,7 +43,7 @@ class FixedPointSolution(NamedTuple):
     steps: Array
 
     def checked(self, name: str) -> FixedPointSolution:
-        """Itself, outside of compiled functions.
+        """Return the solution unchanged, or raise; it cannot be called within compiled functions.
 
         Raises:
             ConvergenceError: a row did not converge.
@@ -51,18 +51,18 @@ class FixedPointSolution(NamedTuple):
         bad = ~self.converged
         if bool(jnp.any(bad)):
             worst = float(jnp.max(jnp.where(bad, self.bound, 0)))
-            fix = "Is the function a contraction, and its Lipschitz constant below what was stated?"
+            fix = "Check that the function is a contraction, with a Lipschitz constant below the one stated."
             got = f"{int(jnp.sum(bad))} of {bad.size} that did not, with a bound of {worst:.3g}, in {int(self.steps)}"
             raise ConvergenceError(message(name, "every row to converge", f"{got} steps", fix))
         return self
 
 
 class AbstractFixedPoint(eqx.Module):
-    """How $x = y - g(x)$ is iterated.
+    """An iteration that solves $x = y - g(x)$.
 
     Attributes:
-        max_steps: evaluations of $g$ at most; None allows what a contraction may need.
-        tolerance: of the bound, relative to 1 and the largest coordinate; None is what rounding allows.
+        max_steps: Most evaluations of $g$; None allows what a contraction may need.
+        tolerance: Tolerance of the error bound, relative to 1 and the largest coordinate; None is what rounding allows.
     """
 
     max_steps: eqx.AbstractVar[int | None]
@@ -74,10 +74,10 @@ class AbstractFixedPoint(eqx.Module):
 
     @abstractmethod
     def propose(self, history: Any, image: Array, residual: Array, accepted: Array) -> tuple[Array, Any]:
-        """Where to evaluate next, and the history.
+        """The next point to evaluate, and the new history.
 
         Args:
-            history: from the step before.
+            history: The history from the step before.
             image: Array of shape `(D, n)`: $T(x) = y - g(x)$ at the best point of each row.
             residual: $T(x) - x$ there.
             accepted: Array of shape `(n,)`: whether that point is new.
@@ -85,7 +85,7 @@ class AbstractFixedPoint(eqx.Module):
 
 
 class PlainIteration(AbstractFixedPoint):
-    r"""Banach's iteration $x_{k+1} = y - g(x_k)$.
+    r"""The plain fixed-point iteration of Banach, $x_{k+1} = y - g(x_k)$.
 
     Args:
         max_steps: Most evaluations of $g$; None allows what a contraction may need.
@@ -108,13 +108,14 @@ class PlainIteration(AbstractFixedPoint):
 
 
 class Anderson(AbstractFixedPoint):
-    r"""Mixes $m$ images, $x = \sum_i \alpha_i T(x_i)$, with the $\alpha$ that minimise $|\sum_i \alpha_i r_i|$.
+    r"""Anderson mixing of images, $x = \sum_i \alpha_i T(x_i)$, with $\alpha$ that minimise $|\sum_i \alpha_i r_i|$.
 
-    $\sum_i \alpha_i = 1$, $r_i = T(x_i) - x_i$. A proposal that does not lower the residual is dropped, the history
-    with it, and Banach's step is taken from the best point, so that it converges wherever `PlainIteration` does.
+    Here $\sum_i \alpha_i = 1$ and $r_i = T(x_i) - x_i$. A proposal that does not lower the residual is dropped together
+    with the history, and Banach's step is taken from the best point, so that the iteration converges wherever
+    `PlainIteration` does.
 
     Args:
-        depth: $m$.
+        depth: Number $m$ of images that are mixed.
         max_steps: Most evaluations of $g$; None allows what a contraction may need.
         tolerance: Tolerance of the error bound, relative to 1 and the largest coordinate; None is what rounding allows.
 
@@ -139,7 +140,7 @@ class Anderson(AbstractFixedPoint):
         images, residuals, known = history
         images = jnp.where(accepted, jnp.concatenate([image[None], images[:-1]]), images)
         residuals = jnp.where(accepted, jnp.concatenate([residual[None], residuals[:-1]]), residuals)
-        # After a proposal that failed the best point alone is known; it stands first.
+        # After a proposal that failed only the best point is known, which comes first.
         fresh = (jnp.arange(self.depth) == 0)[:, None]
         known = jnp.where(accepted, jnp.concatenate([jnp.ones_like(known[:1]), known[:-1]]), fresh & known)
         largest = jnp.max(jnp.abs(residuals), axis=(0, 1), initial=0, where=known[:, None])
@@ -155,7 +156,7 @@ class Anderson(AbstractFixedPoint):
 
 
 def _solve(matrix: Array, vector: Array) -> Array:
-    """`matrix^-1 vector` for positive definite matrices `(m, m, n)`, by elimination over rows on the last axis."""
+    """Solve linear equations with positive definite matrices `(m, m, n)`, by elimination over rows on the last axis."""
     size = len(vector)
     rows, right = list(matrix), list(vector)
     for i in range(size):
@@ -170,18 +171,18 @@ def _solve(matrix: Array, vector: Array) -> Array:
 
 
 def steps_needed(lipschitz: float, precision: float) -> int:
-    r"""How many steps a contraction may take to lower its change to the given precision, $\log p / \log L$."""
+    r"""The number of steps after which the change of a contraction is at most $p$, $\log p / \log L$."""
     return 20 + math.ceil(math.log(precision) / math.log(lipschitz)) if lipschitz > 0 else 20
 
 
 def solve_contraction(
     function: Function, y: Array, arguments: PyTree, lipschitz: float, solver: AbstractFixedPoint
 ) -> FixedPointSolution:
-    r"""$x$ with $x + g(x) = y$, for rows on the last axis.
+    r"""Solve $x + g(x) = y$ for a contraction $g$, for rows on the last axis.
 
-    A row is done when its error is known to be small: $|x_{k+1} - x^*| \le \frac{L}{1 - L} |x_{k+1} - x_k|$ with
-    $x_{k+1} = T(x_k)$, not when the steps are. Done rows rest, so that no row depends on others. A row that is
-    not done in twice the steps that a contraction may need is NaN.
+    A row is done when its error, not only its step, is known to be small, by the bound
+    $|x_{k+1} - x^*| \le \frac{L}{1 - L} |x_{k+1} - x_k|$ with $x_{k+1} = T(x_k)$. Done rows no longer change, so that
+    no row depends on others. A row that is not done in twice the steps that a contraction may need is NaN.
 
     Derivatives are implicit: $\dot x = (I + J)^{-1} (\dot y - \dot g)$, and in reverse mode
     $\bar y = (I + J^T)^{-1} \bar x$, $\bar\theta = -(\partial g/\partial\theta)^T \bar y$.
@@ -193,19 +194,19 @@ def solve_contraction(
             `arguments`.
         y: Array of shape `(*event, n)`.
         arguments: Arguments of `function` that are differentiated.
-        lipschitz: a bound on the Lipschitz constant of $g$ in $x$, in [0, 1).
-        solver: `PlainIteration()` or `Anderson()`.
+        lipschitz: Bound on the Lipschitz constant of $g$ in $x$, in [0, 1).
+        solver: The iteration, `PlainIteration()` or `Anderson()`.
 
-    Cost: about $\log \epsilon / \log L'$ evaluations of $g$, where $L'$ is how much $g$ contracts in truth.
+    Cost: about $\log \epsilon / \log L'$ evaluations of $g$, where $L'$ is the true rate of contraction.
 
     Raises:
         ValueError: `lipschitz` is not in [0, 1).
 
-    Source: the bound is Banach's, a-posteriori form (Zeidler, 1986, theorem 1.A). Gradients: Bai, Kolter, Koltun,
-        2019, theorem 1, arXiv 1909.01377.
+    Source: Zeidler, 1986, theorem 1.A (Banach's a-posteriori bound); Bai, Kolter, Koltun, 2019, theorem 1, arXiv
+        1909.01377 (gradients).
     """
     if not 0 <= lipschitz < 1:
-        fix = "Only a contraction has an inverse that iteration finds."
+        fix = "Iteration finds the inverse of a contraction only."
         raise ValueError(message("solve_contraction", "lipschitz in [0, 1)", repr(lipschitz), fix))
     found: Any = _solve_rows(function, float(lipschitz), solver, y, arguments)
     x, bound, converged, steps = found
@@ -229,7 +230,7 @@ def _solve_rows(
 def _solve_jvp(
     function: Function, lipschitz: float, solver: AbstractFixedPoint, primals: tuple, tangents: tuple
 ) -> tuple[tuple, tuple]:
-    """The implicit function theorem at the solution, which is itself differentiated again for higher orders."""
+    """The tangents of the solution by the implicit function theorem, differentiable again for higher orders."""
     (y, arguments), (y_dot, arguments_dot) = primals, tangents
     x, bound, converged, steps = _solve_rows(function, lipschitz, solver, y, arguments)
     _, from_arguments = jax.jvp(lambda arguments: function(x, arguments), (arguments,), (arguments_dot,))
@@ -241,7 +242,7 @@ def _solve_jvp(
         def image_of(u: Array) -> Array:
             return flat - (times(u.reshape(x.shape)) - u.reshape(x.shape)).reshape(flat.shape)
 
-        # In units of the right-hand side, for whose size there is no natural one.
+        # The equation is scaled by the size of its right-hand side, which may be any.
         scale = jnp.max(jnp.abs(flat), axis=0)
         u, _, converged, _ = _iterate(image_of, flat, flat, lipschitz, PlainIteration(), scale)
         return jnp.where(converged, u, jnp.nan).reshape(x.shape)
@@ -271,7 +272,7 @@ def _iterate(
     solver: AbstractFixedPoint,
     unit: Array | float = 1.0,
 ) -> tuple[Array, Array, Array, Array]:
-    """The fixed points of rows `(D, n)`, their bounds, which converged, and the steps of the slowest."""
+    """The fixed points of rows `(D, n)`, their bounds, whether each converged, and the steps of the slowest."""
     eps = float(jnp.finfo(y.dtype).eps)
     factor = lipschitz / (1 - lipschitz)
     rounding = ROUNDING * eps / (1 - lipschitz)
@@ -294,7 +295,7 @@ def _iterate(
         good = factor * length <= tolerance * size
         at, history = solver.propose(state.history, kept[0], kept[1], accepted)
         new = _State(at, kept[0], kept[1], length, bound, history, good, good, state.step + 1)
-        # Not finite: hopeless, and must not keep the others waiting.
+        # Rows that are not finite cannot converge, and must not delay the others.
         done = good | ~jnp.isfinite(jnp.sum(image, axis=0))
         merged = jax.tree.map(lambda old, now: jnp.where(state.done, old, now), state, new)
         return merged._replace(done=state.done | done, step=state.step + 1)

@@ -10,10 +10,10 @@ from pushforward._types import Array, PRNGKeyArray
 
 
 def compact(vectors: Array) -> tuple[Array, Array]:
-    r"""`U` and `M`, both `(k, dim)`, with $H_1 H_2 \cdots H_k = I - U^\top M$ where $H_i = I - 2 v_i v_i^\top/|v_i|^2$.
+    r"""Matrices `U`, `M` of `(k, dim)` with $H_1 \cdots H_k = I - U^\top M$, where $H_i = I - 2 v_i v_i^\top/|v_i|^2$.
 
-    The product in compact form is $I - U^\top T U$ with the unit vectors as rows of $U$ and $T$ upper triangular, whose
-    **inverse** is at hand: half the identity, and above the diagonal the inner products of the vectors.
+    The compact form of the product is $I - U^\top T U$ with the unit vectors as rows of $U$ and $T$ upper triangular.
+    The **inverse** of $T$ is known: half the identity, and above the diagonal the inner products of the vectors.
 
     Args:
         vectors: Array of shape `(k, dim)`, none of them zero (a zero gives NaN).
@@ -32,19 +32,19 @@ def leading_columns(vectors: Array, n: int) -> Array:
 
     Args:
         vectors: Array of shape `(k, dim)`.
-        n: how many, up to `dim`.
+        n: Number of columns, up to `dim`.
     """
     unit, mixed = compact(vectors)
     return jnp.eye(vectors.shape[1], n, dtype=vectors.dtype) - unit.T @ mixed[:, :n]
 
 
 def reflect(vectors: Array, x: Array, transpose: bool = False) -> Array:
-    """The product of the reflections times `x`, with vectors of their own for each row.
+    """The product of the reflections times `x`, where each row has its own vectors.
 
     Args:
         vectors: Array of shape `(k, dim, n)`.
         x: Array of shape `(dim, n)`.
-        transpose: the product of the reflections in the other order.
+        transpose: Whether to apply the reflections in the other order.
 
     Cost: `k` steps of `O(dim)` each per row.
     """
@@ -57,7 +57,7 @@ def reflect(vectors: Array, x: Array, transpose: bool = False) -> Array:
 
 
 def random_basis(key: PRNGKeyArray, k: int, dim: int) -> Array:
-    """`k` vectors `(k, dim)` whose reflections take the first `k` axes to random directions.
+    """Draw `k` vectors `(k, dim)` whose reflections take the first `k` axes to random directions.
 
     A normal vector `g` alone would, for large `dim`, leave every axis nearly where it is; `g + |g| e_i` takes axis `i`
     to the direction of `g`.

@@ -13,14 +13,14 @@ Function = Callable[[Array, Any], Array]
 
 
 def known_slope(value: Function, slope: Function) -> Function:
-    r"""`value` with $\partial/\partial x$ given by `slope`, and all other derivatives by JAX.
+    r"""The function `value` with $\partial/\partial x$ given by `slope`, and all other derivatives by JAX.
 
-    For an antiderivative: the integrand is its derivative exactly, and positive where that is visible, while the
-    derivative of a long sum is it up to rounding alone, and may be negative. It is cheaper, too.
+    This suits an antiderivative, whose derivative is exactly the integrand. The derivative of a long sum equals the
+    integrand only up to rounding, may be negative where the integrand is positive, and costs more.
 
     Args:
-        value: `(x, params) -> y`, elementwise in `x`.
-        slope: `(x, params) -> dy/dx`; must be the derivative of `value`, which the tests of its users prove.
+        value: Function `(x, params) -> y`, elementwise in `x`.
+        slope: Function `(x, params) -> dy/dx`, which must be the derivative of `value`.
 
     Returns:
         The function, differentiable in both modes, of any order.

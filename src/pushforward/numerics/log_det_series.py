@@ -1,4 +1,4 @@
-r"""Log-determinants of $x + g(x)$ for a contraction $g$: exact, by a truncated series, and by Russian roulette."""
+r"""Log-determinants of $x + g(x)$ for a contraction $g$: exact, by a truncated series, or by Russian roulette."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array, Exactness, PRNGKeyArray, PyTree
 from pushforward.numerics.trace_estimators import AbstractTrace, Hutchinson, draw_rows, each, quadratic
 
-# A number of terms that is rarer than this is never drawn: tables of probabilities end here.
+# Probability below which tables of the number of terms end: rarer numbers are never drawn.
 RAREST = 1e-18
-# Up to here elimination is written out over rows on the last axis; beyond, LAPACK's kernel per row is faster.
+# Up to this size elimination is written out over rows on the last axis; beyond it LAPACK's kernel per row is faster.
 MAX_UNROLLED = 16
 
 Function = Callable[[Array, PyTree], Array]
@@ -26,12 +26,12 @@ Gradient = Literal["neumann", "plain"]
 
 
 class AbstractLogDet(eqx.Module):
-    r"""How $\log\det(I + J)$, $J = \partial g/\partial x$, is computed; in the same pass as $g(x)$.
+    r"""A way to compute $\log\det(I + J)$ with $J = \partial g/\partial x$, in the same pass as $g(x)$.
 
     Attributes:
         exactness: `"exact"`, `"unbiased"` or `"biased"`.
-        needs_key: whether it is random.
-        loops: whether the number of terms is only known when it runs.
+        needs_key: Whether the log-determinant is random.
+        loops: Whether the number of terms is known only at run time.
     """
 
     exactness: eqx.AbstractVar[Exactness]
@@ -54,16 +54,16 @@ class AbstractLogDet(eqx.Module):
 
     @abstractmethod
     def error_bound(self, lipschitz: float, dim: int) -> float:
-        """How far the value may lie from the exact one, in nats; infinite where chance decides.
+        """A bound on the error of the value, in nats; infinite for a random estimate.
 
         Args:
-            lipschitz: a bound on the Lipschitz constant of $g$.
-            dim: elements of an event.
+            lipschitz: Bound on the Lipschitz constant of $g$.
+            dim: Number of elements of an event.
         """
 
 
 def truncation_bound(n_terms: int, lipschitz: float, dim: int) -> float:
-    r"""$\sum_{k > n} D L^k / k \le D L^{n+1} / ((n+1)(1-L))$: what the first $n$ terms leave out, in nats.
+    r"""Bound on the series after $n$ terms, $\sum_{k > n} D L^k / k \le D L^{n+1} / ((n+1)(1-L))$, in nats.
 
     Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, theorem 4, arXiv 1811.00995.
     """
@@ -71,10 +71,10 @@ def truncation_bound(n_terms: int, lipschitz: float, dim: int) -> float:
 
 
 class ExactLogDet(AbstractLogDet):
-    r"""The whole Jacobian and its determinant, $\log\det(I + J)$.
+    r"""The exact $\log\det(I + J)$ from the whole Jacobian.
 
-    The pivots of elimination without exchanges are positive for every contraction, whose $I + J$ has a positive
-    symmetric part. A map that does not contract, whose determinant may be negative, gives NaN.
+    The pivots of elimination without exchanges are positive for every contraction, because the symmetric part of
+    $I + J$ is positive definite. A map that does not contract, whose determinant may be negative, gives NaN.
 
     Cost: $D$ forward derivatives and $O(D^3)$ per row.
     """
@@ -93,7 +93,7 @@ class ExactLogDet(AbstractLogDet):
         value, push = jax.linearize(lambda x: function(x, arguments), x)
         basis = jnp.eye(size, dtype=x.dtype).reshape(size, *x.shape[:-1], 1)
         columns = each(push, jnp.broadcast_to(basis, (size, *x.shape)))
-        jacobian = columns.reshape(size, size, n)  # the input first: its transpose has the same determinant
+        jacobian = columns.reshape(size, size, n)  # the input axis is first: the transpose has the same determinant
         return value, log_det_of(jacobian + jnp.eye(size, dtype=x.dtype)[..., None])
 
     def error_bound(self, lipschitz: float, dim: int) -> float:
@@ -115,19 +115,19 @@ def log_det_of(matrix: Array) -> Array:
 
 
 class Truncated(AbstractLogDet):
-    r"""$\sum_{k=1}^{n} \frac{(-1)^{k+1}}{k} \operatorname{tr} J^k$, the estimator of i-ResNets: biased.
+    r"""The biased estimator of i-ResNets, $\sum_{k=1}^{n} \frac{(-1)^{k+1}}{k} \operatorname{tr} J^k$.
 
     Args:
-        n_terms: $n$.
+        n_terms: Number of terms $n$.
         trace: Estimator of the traces of the powers, which all use the same probes.
-        gradient: `"neumann"` pulls $\sum_{k<n} (-1)^k J^k$ back in one product, with memory that does not grow with
-            $n$; with an exact trace that is the gradient of the value, with probes an unbiased estimate of it.
-            `"plain"` differentiates the series, and keeps every term in memory.
+        gradient: How gradients are computed. `"neumann"` pulls $\sum_{k<n} (-1)^k J^k$ back in one product, with memory
+            that does not grow with $n$: with an exact trace this is the gradient of the value, with probes an unbiased
+            estimate of it. `"plain"` differentiates the series, and keeps every term in memory.
 
     Cost: $n$ products per vector of the trace.
 
     Raises:
-        ValueError: no terms, or an unknown gradient.
+        ValueError: there are no terms, or the gradient is unknown.
 
     Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, eq. 4 and algorithm 2, arXiv 1811.00995.
     """
@@ -177,10 +177,10 @@ class AbstractCount(eqx.Module):
 
 
 class Poisson(AbstractCount):
-    r"""$P(N = j) = e^{-\lambda} \lambda^j / j!$.
+    r"""The Poisson distribution of the number of terms, $P(N = j) = e^{-\lambda} \lambda^j / j!$.
 
     Args:
-        rate: $\lambda > 0$.
+        rate: Mean number of terms $\lambda > 0$.
 
     Raises:
         ValueError: the rate is not positive and finite.
@@ -201,10 +201,10 @@ class Poisson(AbstractCount):
 
 
 class Geometric(AbstractCount):
-    r"""$P(N \ge j) = (1 - p)^{j-1}$ for $j = 1, 2, \ldots$: one term at least.
+    r"""The geometric distribution of a number of terms of 1 or more, $P(N \ge j) = (1 - p)^{j-1}$.
 
     Args:
-        p: in (0, 1).
+        p: Probability of ending after each term, in (0, 1).
 
     Raises:
         ValueError: `p` is not in (0, 1).
@@ -222,18 +222,18 @@ class Geometric(AbstractCount):
 
 
 class RussianRoulette(AbstractLogDet):
-    r"""$\sum_{k=1}^{m+N} \frac{(-1)^{k+1}}{k} \frac{\operatorname{tr} J^k}{P(N \ge k - m)}$: unbiased.
+    r"""The unbiased estimator $\sum_{k=1}^{m+N} \frac{(-1)^{k+1}}{k} \frac{\operatorname{tr} J^k}{P(N \ge k - m)}$.
 
-    The first $m$ terms are always there; each later one is as much heavier as it is rarer. $N$ and the probes are those
-    of a row's own key, so that a row's estimate does not depend on its neighbours.
+    The first $m$ terms are always included; each later term is weighted by the reciprocal of its probability. $N$ and
+    the probes are drawn from each row's own key, so that a row's estimate does not depend on its neighbours.
 
     Args:
-        distribution: of $N$, `Poisson(rate)` or `Geometric(p)`.
-        n_exact: $m$, 0 or more.
+        distribution: Distribution of $N$, `Poisson(rate)` or `Geometric(p)`.
+        n_exact: Number $m$ of terms that are always included, 0 or more.
         trace: Estimator of the traces of the powers, which all use the same probes.
-        gradient: `"neumann"` is the estimator $\sum_k (-1)^k v^T J^k (\partial J) v / P(N \ge k - m)$ of the
-            gradient, with the $N$ of the value: one product is differentiated, with the memory of one. `"plain"`
-            differentiates every term there could be, and keeps them all in memory.
+        gradient: How gradients are computed. `"neumann"` is the estimator $\sum_k (-1)^k v^T J^k (\partial J) v /
+            P(N \ge k - m)$ with the $N$ of the value: one product is differentiated, with the memory of one. `"plain"`
+            differentiates every possible term, and keeps all of them in memory.
 
     Cost: $m + \max_i N_i$ products per vector of the trace, over the rows $i$ of a batch.
 
@@ -312,13 +312,14 @@ class RussianRoulette(AbstractLogDet):
 
 
 def draw_count(survival: np.ndarray, keys: PRNGKeyArray) -> Array:
-    r"""One number of terms per key, by inversion: how many $j$ have $u < P(N \ge j)$.
+    r"""Draw one number of terms per key, by inversion: the number of $j$ with $u < P(N \ge j)$.
 
     Args:
-        survival: $P(N \ge j)$ for $j = 1, 2, \ldots$.
+        survival: Probabilities $P(N \ge j)$ for $j = 1, 2, \ldots$.
         keys: JAX keys, one per row, `(n,)`.
     """
-    # Two words, for one has no numbers below 2 ** -23 but 0, which would draw the longest series far too often.
+    # Uniform numbers take two random words: one word has no numbers between 0 and 2 ** -23, and would draw the longest
+    # series far too often.
     words = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32), out_axes=-1)(keys).astype(
         jnp.result_type(float)
     )
@@ -335,7 +336,7 @@ def _estimate(
     run: Callable[[Callable[[Array], Array], Array], tuple[Array, Array]],
     gradient: Gradient,
 ) -> tuple[Array, Array]:
-    """The value of the function and the series, with the gradient that was asked for.
+    """The value of the function and the series, with the chosen gradient.
 
     `run` gives the sum of the series and, row by row, the vectors $w_p$ of the Neumann series.
     """
@@ -343,7 +344,7 @@ def _estimate(
     if gradient == "plain":
         value, vjp = jax.vjp(lambda x: function(x, arguments), x)
         return value, run(lambda v: vjp(v)[0], trace.vectors(lambda v: vjp(v)[0], probes, rows=True))[0]
-    # The series runs on constants, so that nothing of it is kept for the gradient.
+    # The series runs on constants, so that none of it is kept for the gradient.
     frozen = jax.tree.map(constant, arguments)
     _, vjp = jax.vjp(lambda x: function(x, frozen), constant(x))
     vectors = trace.vectors(lambda v: vjp(v)[0], probes, rows=True)
@@ -354,7 +355,7 @@ def _estimate(
     else:
         value, push = jax.linearize(lambda x: function(x, arguments), x)
         products = each(push, vectors)
-    # w^T (dJ) v, row by row: its value is not the log-determinant's, its gradient is; upstream weights act on each row.
+    # The gradient of w^T (dJ) v is that of the log-determinant, row by row, although its value is not.
     surrogate = quadratic(weights, products, rows=True)
     return value, total + (surrogate - constant(surrogate))
 

@@ -1,4 +1,4 @@
-"""Normal quantiles of mixtures of normals, accurate in tails where no probability is a float."""
+"""Normal quantiles of mixtures of normals, accurate in tails where probabilities underflow."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pushforward._types import Array
 from pushforward.numerics.sigmoid_mixture import log_softmax
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
-# Mills' ratio as erfcx up to here, beyond by nine terms of its asymptotic series, whose error is then below rounding.
+# Mills' ratio is erfcx up to here, and beyond it nine terms of its asymptotic series, whose error is below rounding.
 SERIES_FROM = {"float32": 8.0, "float64": 20.0}
 SERIES_TERMS = 9
-# Newton's steps from a start within a few per cent of the root: the fourth changes nothing in float64.
+# Number of Newton steps from a start within a few per cent of the root; a fourth changes nothing in float64.
 NEWTON_STEPS = 4
-# Of the start from data: how many steps, the least scale relative to the coordinate's, and how many rows each component
-# has for its own, so that none dies.
+# For the fit to data: the number of steps, the least scale relative to that of the coordinate, and the number of rows
+# that each component has at least, so that none vanishes.
 EM_STEPS = 30
 LEAST_SCALE = 0.05
 LEAST_COUNT = 1.0
 
 
 def log_mills(a: Array) -> Array:
-    r"""$\log \frac{1 - \Phi(a)}{\phi(a)}$ for $a \ge 0$: about $-\log a$ far out, never an overflow.
+    r"""The log of Mills' ratio, $\log \frac{1 - \Phi(a)}{\phi(a)}$ for $a \ge 0$, without overflow.
 
     Args:
-        a: not negative; up to the largest float.
+        a: Numbers that are not negative, up to the largest float.
 
     Source: Abramowitz and Stegun, 1964, 26.2.12.
     """
@@ -45,16 +45,17 @@ def log_mills(a: Array) -> Array:
 
 @jax.custom_jvp
 def quantile_below(log_ratio: Array, reference: Array) -> Array:
-    r"""$\delta \ge 0$ with $\log \Phi(\rho - \delta) = \ell - \rho^2/2$, for $\rho \le 0$.
+    r"""The $\delta \ge 0$ with $\log \Phi(\rho - \delta) = \ell - \rho^2/2$, for $\rho \le 0$.
 
-    The right side must not exceed $\log \Phi(\rho)$, but by rounding.
-    A probability of $e^{-10^{60}}$ has no logarithm in float32; the difference $\ell$ to the square of a reference has.
-    Newton's steps start from $h\,\delta + \delta^2/2$ equal to the difference of the logarithms, where
-    $h = \phi(\rho)/\Phi(\rho)$, which lies right of the root by a few per cent at most.
+    The right side must not exceed $\log \Phi(\rho)$ by more than rounding.
+    Float32 cannot hold the logarithm of a probability of $e^{-10^{60}}$, but it can hold the difference $\ell$ to the
+    square of a reference. Newton's steps start where $h\,\delta + \delta^2/2$ equals the difference of the logarithms,
+    with $h = \phi(\rho)/\Phi(\rho)$; this is to the right of the root by a few per cent at most.
 
     Args:
-        log_ratio: $\ell$.
-        reference: $\rho$, of the same shape; a constant for differentiation, which the caller's result may not feel.
+        log_ratio: The difference $\ell$.
+        reference: The reference $\rho$, of the same shape. It counts as a constant for differentiation, so that the
+            caller's result must not depend on it.
     """
     log_h = -log_mills(-reference)
     h = jnp.exp(log_h)
@@ -66,7 +67,7 @@ def quantile_below(log_ratio: Array, reference: Array) -> Array:
         value = (reference - 0.5 * delta) * delta - LOG_SQRT_2PI + mills
         return jnp.maximum(delta + (value - log_ratio) * jnp.exp(mills), 0)
 
-    # A loop and not four copies: erfcx is a long program to compile.
+    # A loop compiles faster than copies of its body, because erfcx is a long program.
     return jax.lax.fori_loop(0, NEWTON_STEPS, newton, delta)
 
 
@@ -78,16 +79,16 @@ def _quantile_below_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arr
 
 
 def quantile_of_mixture(c: Array, log_rate: Array, log_weight: Array) -> tuple[Array, Array]:
-    r"""$y = \Phi^{-1}\big(\sum_j w_j\,\Phi(c_j)\big)$, and $\log y'$ where $c_j' = e^{r_j}$.
+    r"""The quantile $y = \Phi^{-1}\big(\sum_j w_j\,\Phi(c_j)\big)$, and $\log y'$ where $c_j' = e^{r_j}$.
 
-    On the side of the smaller probability, everything relative to the square of the component nearest to the middle:
-    $y$ is linear far out, accurate at 1e30 as at 1. With the shares $p_j$ of the components and the hazard
-    $h = \phi/\Phi$, $y' = \sum_j p_j\,c_j'\,h(c_j) / h(y)$, of which only logarithms are taken.
+    It is computed on the side of the smaller probability, relative to the square of the component nearest to the
+    middle: $y$ is linear far out, and as accurate at 1e30 as at 1. With the shares $p_j$ of the components and the
+    hazard $h = \phi/\Phi$, $y' = \sum_j p_j\,c_j'\,h(c_j) / h(y)$, of which only logarithms are taken.
 
     Args:
-        c: standardised distances, `(n_components, *S)`.
-        log_rate: $r_j$, of the same shape.
-        log_weight: $\log w_j$, of the same shape, normalised.
+        c: Standardised distances, `(n_components, *S)`.
+        log_rate: Log-slopes $r_j$, of the same shape.
+        log_weight: Normalised log-weights $\log w_j$, of the same shape.
     """
     below = c < 0
     a = jnp.where(below, -c, c)
@@ -95,7 +96,7 @@ def quantile_of_mixture(c: Array, log_rate: Array, log_weight: Array) -> tuple[A
     log_density = -0.5 * a * a - LOG_SQRT_2PI
     tail = jnp.exp(log_density + mills)
     flip = jax.lax.stop_gradient(jnp.sum(jnp.exp(log_weight) * jnp.where(below, tail, 1 - tail), axis=0) > 0.5)
-    # Mirrored where the probability is above a half; `below`, not the sign of a zero, says on which side c lies.
+    # Numbers are mirrored where the probability is above a half; `below`, not the sign of a zero, tells the side of c.
     below = below ^ flip
     log_rest = jnp.log1p(-tail)
     nearest = jnp.max(jnp.where(below, -a, a), axis=0)
@@ -112,12 +113,12 @@ def quantile_of_mixture(c: Array, log_rate: Array, log_weight: Array) -> tuple[A
 def fit_mixtures(rows: Array, n_components: int) -> tuple[Array, Array, Array]:
     """Locations, scales and weights, each `(n_components, d)`, of a mixture of normals for each of `d` coordinates.
 
-    Some steps of expectation and maximisation from evenly spaced quantiles; no scale below `LEAST_SCALE` of the
-    coordinate's own. A start, not a fit: training goes on from there.
+    The mixture is the result of some steps of expectation and maximisation from evenly spaced quantiles, with scales of
+    at least `LEAST_SCALE` times that of the coordinate. It is a start for training, not a converged fit.
 
     Args:
         rows: Array of shape `(d, n)`, finite.
-        n_components: of each mixture.
+        n_components: Number of components of each mixture.
     """
     deviation = jnp.maximum(jnp.std(rows, axis=-1), jnp.finfo(rows.dtype).eps)
     at = (jnp.arange(n_components, dtype=rows.dtype) + 0.5) / n_components

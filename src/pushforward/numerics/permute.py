@@ -7,7 +7,7 @@ from pushforward.numerics.derivatives import own_derivatives
 
 
 def permute(x: Array, indices: Array, inverse_indices: Array) -> Array:
-    """`x[indices]` along the first axis; its pull-back gathers by the inverse, where autodiff would scatter-add."""
+    """Permute the first axis, `x[indices]`; the pull-back gathers by the inverse, where autodiff would scatter."""
     return _permute(x, indices, inverse_indices)
 
 

@@ -1,10 +1,10 @@
-"""Matrix products whose pull-back is as fast as themselves.
+"""Matrix products whose pull-back is as fast as the product.
 
 XLA's CPU backend hands `a @ b` to a fast kernel, but `a.T @ b`, which the pull-back of `a @ b` to `b` asks for, to a
-slower one (64 x 64 x 512, float32, two cores: 180 against 80 microseconds). So this product carries the transpose
-along, made where the matrix is small, and pulls back by `a_transposed @ bar`.
+slower one (64 x 64 x 512, float32, two cores: 180 against 80 microseconds). So this product takes the transpose, made
+where the matrix is small, as an argument, and pulls back by `a_transposed @ bar`.
 
-A primitive of its own and not a `custom_vjp`, so that forward mode, batching and derivatives of any order work on.
+It is a primitive and not a `custom_vjp`, so that forward mode, batching and derivatives of any order still work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pushforward._types import Array
 
 
 def matrix_product(a: Array, b: Array) -> Array:
-    """`a @ b` for a matrix `a` `(m, k)` and `b` of `(k, n)`.
+    """The product `a @ b` of a matrix `a` of `(m, k)` and `b` of `(k, n)`.
 
     Cost: one product forward, two backward.
     """
@@ -31,17 +31,17 @@ def matrix_product(a: Array, b: Array) -> Array:
 
 
 def dense(weight: Array, x: Array) -> Array:
-    """`W x + b` for `x` of `(n_in, n)` or `(n_in,)`; `weight` is `[W, b]` of `(n_out, n_in + 1)`."""
+    """The layer `W x + b` for `x` of `(n_in, n)` or `(n_in,)`; `weight` is `[W, b]` of `(n_out, n_in + 1)`."""
     bias = weight[:, -1:] if x.ndim == 2 else weight[:, -1]
     return matrix_product(weight[:, :-1], x) + bias
 
 
 def dense_output(weight: Array, x: Array) -> Array:
-    """`dense` for the last layer of a conditioner, as `weight @ [x, 1]`.
+    """The layer `dense` for the last layer of a conditioner, computed as `weight @ [x, 1]`.
 
-    The gradient of the bias then comes out of the product, which needs that of the output as an array. A sum over the
-    batch XLA would fuse with the pull-back of a scalar map, and compute that once more for it: twice the time of a
-    spline layer. For hidden layers the one more row costs more than it saves.
+    The gradient of the bias then comes out of the product, for which the gradient of the output is stored as an array.
+    XLA would fuse a sum over the batch with the pull-back of a scalar map, and compute that a second time: this takes
+    twice the time of a spline layer. For hidden layers the additional row costs more than it saves.
     """
     return matrix_product(weight, jnp.concatenate([x, jnp.ones((1, *x.shape[1:]), x.dtype)]))
 
@@ -56,7 +56,7 @@ def _shape(a: Any, a_transposed: Any, b: Any) -> Any:
 
 def _push_forward(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
     a, a_transposed, b = primals
-    a_dot, _, b_dot = tangents  # the transpose says nothing that `a` does not
+    a_dot, _, b_dot = tangents  # the tangent of the transpose is that of `a`
     parts = []
     if not isinstance(a_dot, ad.Zero):
         parts.append(a_dot @ b)

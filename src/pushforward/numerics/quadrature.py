@@ -1,4 +1,4 @@
-r"""Integrals of squares of polynomials, positive and exact; and the points at which to sample a function for one.
+r"""Positive, exact integrals of squares of polynomials, and the points at which to sample a function for one.
 
 A quadrature rule integrates the polynomial through the integrand's values at the rule's points. Here it is the **root**
 of the integrand that is interpolated: the square of that polynomial is never negative, and its integral from 0 to any
@@ -6,7 +6,7 @@ $x$ is again a polynomial, known in closed form. So the integral is increasing a
 integrand, sampled finely or not, and the samples serve all $x$. Summing the integrand at points that move with $x$
 (Wehenkel and Louppe, 2019) costs new samples for each $x$, and the derivative of such a sum may be negative.
 
-Polynomials are in Chebyshev's basis on [-1, 1], in which rounding stays rounding at any degree used here.
+Polynomials are in Chebyshev's basis on [-1, 1], in which rounding errors do not grow at any degree used here.
 
 Source: Clenshaw and Curtis, 1960 (indefinite integrals by Chebyshev series); Trefethen, 2008, on both rules.
 """
@@ -26,7 +26,7 @@ from pushforward._types import Array
 from pushforward.numerics.known_slope import known_slope
 from pushforward.numerics.product import matrix_product
 
-# More points than this and the unrolled recurrences take minutes to compile.
+# With more points than this the unrolled recurrences take minutes to compile.
 MAX_NODES = 128
 
 
@@ -35,7 +35,7 @@ class AbstractRule(ABC):
     """Where a quadrature rule samples its integrand.
 
     Args:
-        nodes: number of points, 2 or more.
+        nodes: Number of points, 2 or more.
 
     Raises:
         ValueError: fewer than 2 points, or more than 128.
@@ -53,7 +53,7 @@ class AbstractRule(ABC):
 
 @dataclass(frozen=True)
 class ClenshawCurtis(AbstractRule):
-    r"""The extrema of a Chebyshev polynomial, $-\cos(\pi i / (n - 1))$, ends included.
+    r"""The Clenshaw-Curtis rule, at the extrema of a Chebyshev polynomial, $-\cos(\pi i / (n - 1))$, ends included.
 
     Example:
         >>> ClenshawCurtis(3).points().round(3).tolist()
@@ -67,7 +67,7 @@ class ClenshawCurtis(AbstractRule):
 
 @dataclass(frozen=True)
 class GaussLegendre(AbstractRule):
-    """The roots of a Legendre polynomial, ends excluded.
+    """The Gauss-Legendre rule, at the roots of a Legendre polynomial, ends excluded.
 
     Example:
         >>> GaussLegendre(2).points().round(4).tolist()
@@ -80,15 +80,15 @@ class GaussLegendre(AbstractRule):
 
 @functools.lru_cache(maxsize=64)
 def _interpolation(rule: AbstractRule) -> np.ndarray:
-    """The Chebyshev coefficients of the polynomial through given values at the points of the rule, `(n, n)`."""
+    """The matrix `(n, n)` from values at the points of the rule to Chebyshev coefficients of their polynomial."""
     return np.linalg.inv(chebyshev.chebvander(rule.points(), rule.nodes - 1))
 
 
 @functools.lru_cache(maxsize=64)
 def _squaring(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """From `n` coefficients to values that fix the square, `(2 n - 1, n)`; from squares to coefficients, `(2 n, .)`.
+    """The matrices from `n` coefficients to values `(2 n - 1, n)`, and from their squares to coefficients `(2 n, .)`.
 
-    The latter are those of the integral of the square, from 0.
+    The latter are the coefficients of the integral of the square, from 0.
     """
     points = np.cos(np.pi * (np.arange(2 * n - 1) + 0.5) / (2 * n - 1))
     to_coefficients = np.linalg.inv(chebyshev.chebvander(points, 2 * n - 2))
@@ -96,7 +96,7 @@ def _squaring(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _apply(matrix: np.ndarray, x: Array) -> Array:
-    """A fixed matrix on the first axis."""
+    """Apply a fixed matrix to the first axis."""
     flat = x.reshape(x.shape[0], -1)
     return matrix_product(jnp.asarray(matrix, x.dtype), flat).reshape(matrix.shape[0], *x.shape[1:])
 
@@ -105,7 +105,7 @@ def interpolate(rule: AbstractRule, values: Array) -> Array:
     """Chebyshev coefficients of the polynomial through `values` at the points of `rule`.
 
     Args:
-        rule: with `n` points.
+        rule: Quadrature rule with `n` points.
         values: `(n, *S)`.
 
     Returns:
@@ -123,7 +123,7 @@ def _basis(s: Array, n: int) -> Array:
 
 
 def _basis_slopes(s: Array, n: int) -> Array:
-    r"""Their derivatives, $k\,U_{k-1}(s)$."""
+    r"""The derivatives of the Chebyshev polynomials, $k\,U_{k-1}(s)$."""
     rows = [jnp.zeros_like(s), jnp.ones_like(s)]
     while len(rows) < n:
         rows.append(2 * s * rows[-1] - rows[-2])
@@ -131,7 +131,7 @@ def _basis_slopes(s: Array, n: int) -> Array:
 
 
 def _sum_of_terms(basis: Array, coefficients: Array) -> Array:
-    # Between degree and elements the coefficients may have an axis more: several polynomials at once.
+    # The coefficients of several polynomials have one more axis between degree and elements.
     between = (1,) * (coefficients.ndim - basis.ndim)
     return jnp.sum(basis.reshape(basis.shape[0], *between, *basis.shape[1:]) * coefficients, axis=0)
 
@@ -143,10 +143,10 @@ _series = known_slope(
 
 
 def sum_of_squares(s: Array, coefficients: Array) -> Array:
-    r"""$\sum_k p_k(s)^2$.
+    r"""The sum of squared polynomials, $\sum_k p_k(s)^2$.
 
     Args:
-        s: within [-1, 1], of shape `S`.
+        s: Points within [-1, 1], of shape `S`.
         coefficients: Coefficients of the polynomials in Chebyshev's basis, `(n, k, *S)`.
     """
     return jnp.sum(_series(s, coefficients) ** 2, axis=0)
@@ -158,12 +158,12 @@ _area = known_slope(
 
 
 def area_of_squares(s: Array, coefficients: Array, area: Array) -> Array:
-    r"""$\int_0^s \sum_k p_k(t)^2\,dt$.
+    r"""The integral $\int_0^s \sum_k p_k(t)^2\,dt$ of a sum of squared polynomials.
 
     Args:
-        s: within [-1, 1], of shape `S`.
+        s: Points within [-1, 1], of shape `S`.
         coefficients: Coefficients of the polynomials, `(n, k, *S)`.
-        area: `area_coefficients(coefficients)`, which all `s` share.
+        area: The result of `area_coefficients(coefficients)`, which all `s` share.
     """
     return _area(s, (coefficients, area))
 

@@ -1,11 +1,11 @@
 r"""The monotone rational-quadratic spline of an interval onto itself, as two elementwise functions.
 
 Both take `x` of any shape and `params` with a leading axis of `Spline.n_params`: widths, heights, inner derivatives and
-what is free at the two ends, all unconstrained. They are written for arrays whose last axis is the batch. What
-matters for speed on a CPU, as measured (43 x 512 elements, 8 bins, two cores): selecting bins by comparison instead of
-gathering, writing out sums over bins (XLA's reduction over a short leading axis took 3 times as long), and a backward
-pass that writes the gradient of all parameters as **one** elementwise expression (autodiff through slices took 9 times
-as long, a concatenation twice). `own_derivatives` keeps the other modes beside that pull-back.
+free end slopes, all unconstrained. They are written for arrays whose last axis is the batch. On a CPU three things
+matter for speed, as measured (43 x 512 elements, 8 bins, two cores): bins are selected by comparison instead of
+gathering, sums over bins are written out (XLA's reduction over a short leading axis took 3 times as long), and the
+backward pass writes the gradient of all parameters as **one** elementwise expression (autodiff through slices took 9
+times as long, a concatenation twice). `own_derivatives` adds the other modes of differentiation.
 
 Source: Gregory and Delbourgo, 1982; Durkan, Bekasov, Murray, Papamakarios, 2019, eq. 4-8, arXiv 1906.04032.
 """
@@ -38,15 +38,15 @@ Pair = tuple[Array, Array]
 
 
 class Spline(NamedTuple):
-    """What a spline is beside its parameters.
+    """The static facts of a spline.
 
     Attributes:
-        bins: number of bins.
-        low: where the first bin begins, in the domain and in the image.
-        high: where the last bin ends.
-        ends: the slopes at the two ends. `"one"`: 1, and the identity outside. `"free"`: two parameters, the last, of
-            which the first is that at `high`; outside the spline goes on with these slopes. `"circular"`: one
-            parameter, the last, for both: they are one point of the circle.
+        bins: Number of bins.
+        low: Left end of the first bin, in the domain and in the image.
+        high: Right end of the last bin.
+        ends: The slopes at the two ends. With `"one"` they are 1, and the spline is the identity outside. With
+            `"free"` they are the last two parameters, that at `high` first, and outside the spline goes on with these
+            slopes. With `"circular"` they are the last parameter, because both ends are one point of the circle.
     """
 
     bins: int
@@ -64,10 +64,10 @@ class Spline(NamedTuple):
 
 
 class SplineBin(NamedTuple):
-    """The bin of each element: its number, left knot, size, the slopes at its ends less the smallest; two softmaxes.
+    """The bin of each element: its number, left knot, size, end slopes less the smallest allowed, and two softmaxes.
 
-    All but the number end in a division or a logarithm where they are computed: XLA then computes them once. What ends
-    in anything cheaper it computes again in everything that uses it, and here that is the search through all bins.
+    The computation of each but the number ends in a division or a logarithm: XLA then computes it once. A value that
+    ends in a cheaper operation is computed again by every user, which here would repeat the search through all bins.
     """
 
     index: Array
@@ -84,7 +84,7 @@ class SplineBin(NamedTuple):
 
 
 def _softmax_parts(raw: Array, bins: int) -> tuple[list[Array], Array, Array]:
-    """exp(raw - max) per bin, the max, and their sum."""
+    """The terms exp(raw - max) of each bin, the max, and the sum of the terms."""
     top = functools.reduce(jnp.maximum, [raw[k] for k in range(bins)])
     exps = jnp.exp(raw - top)
     total = functools.reduce(jnp.add, [exps[k] for k in range(bins)])
@@ -143,8 +143,8 @@ def _within_bin(
     """Durkan et al., eq. 4 and 5: value and log-derivative inside one bin."""
     secant = height / width
     xi = (x - left) / width
-    # Rounded, x may lie beyond the bin's ends, where the slope's formula turns negative. The value is clamped and the
-    # gradient is not: at the ends it is that of the bin.
+    # By rounding x may lie beyond the bin's ends, where the formula of the slope turns negative. The value is clamped
+    # but not the gradient, which at the ends is that of the bin.
     xi = xi + jax.lax.stop_gradient(jnp.clip(xi, 0.0, 1.0) - xi)
     rest = 1 - xi
     both = xi * rest
@@ -162,7 +162,7 @@ def _clamp(x: Array, spline: Spline) -> tuple[Array, Array]:
 
 
 def _outside(x: Array, clamped: Array, found: SplineBin, spline: Spline, inverse: bool = False) -> Pair:
-    """Value and log-slope beyond the ends; finite, and of no meaning, within."""
+    """Value and log-slope beyond the ends; within them they are finite but have no meaning."""
     if spline.ends != "free":
         return x, jnp.zeros_like(x)
     slope = jnp.where(x < spline.low, *_slopes(found))
@@ -178,7 +178,7 @@ def _forward_at(x: Array, found: SplineBin, spline: Spline) -> Pair:
 
 
 def _shares(below: Array, own: Array, mean: Array, total: Array) -> tuple[Array, Array, Array]:
-    """The cotangents of softmax logits, but for their exponentials: before the bin, of the bin, and after it."""
+    """The cotangents of softmax logits before the bin, of the bin, and after it, without the factor of the term."""
     mean = mean / total
     return below / total - mean, own / total - mean, -mean
 
@@ -258,7 +258,7 @@ def _invert(y: Array, params: Array, spline: Spline) -> tuple[Array, SplineBin]:
 
 @functools.cache
 def _maps(spline: Spline) -> tuple[Callable[[Array, Array], Pair], Callable[[Array, Array], Pair]]:
-    """The spline and its inverse, functions of the value and the parameters."""
+    """The spline and its inverse as functions of the value and the parameters."""
 
     def found_for(value: Array, params: Array, by_height: bool) -> SplineBin:
         return _find_bin(_clamp(value, spline)[1], params, spline, by_height)

@@ -1,7 +1,7 @@
-r"""The scalar equation of planar and Sylvester layers: $t \mapsto t + c\,h(t)$, kept increasing, and its inverse.
+r"""The increasing map $t \mapsto t + c\,h(t)$ of planar and Sylvester layers, and its inverse.
 
-A layer $y = x + u\,h(w \cdot x + b)$ moves points along `u` alone; with $t = w \cdot x + b$, $c = u \cdot w$ all that
-is nonlinear in it is this map of one number, whose slope is the determinant. It increases if $c > -1$, as $h' \le 1$.
+A layer $y = x + u\,h(w \cdot x + b)$ moves points along `u` alone. With $t = w \cdot x + b$ and $c = u \cdot w$ its
+nonlinear part is this map of one number, whose slope is the determinant. It increases if $c > -1$, as $h' \le 1$.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pushforward._checks import message
 from pushforward._types import Array, Cost
 from pushforward.numerics.root import solve_increasing
 
-# Slope of the leaky rectifier below 0: small enough to bend, large enough that its reciprocal harms no inverse.
+# Slope of the leaky rectifier below 0: small enough for a bend, large enough that its reciprocal is harmless.
 LEAK = 0.1
 
 
 class Slope(NamedTuple):
-    """A number held above -1.
+    """A number $c$ kept above -1.
 
     Attributes:
-        shrink: the factor that takes the free number to the constrained one, in (0, 1].
-        value: $c > -1$.
-        excess: $1 + c$, with all its digits where `c` is near -1.
+        shrink: The factor from the free number to the constrained one, in (0, 1].
+        value: The number $c > -1$.
+        excess: The number $1 + c$, with all its digits where `c` is near -1.
     """
 
     shrink: Array
@@ -35,10 +35,10 @@ class Slope(NamedTuple):
 
 
 def above_minus_one(free: Array) -> Slope:
-    r"""$c = a / (1 + \log(1 + e^{-a}))$, smooth and increasing from -1 to infinity, with $c(0) = 0$.
+    r"""The number $c = a / (1 + \log(1 + e^{-a}))$, smooth and increasing from -1 to infinity, with $c(0) = 0$.
 
-    Rezende and Mohamed's $c = -1 + \log(1 + e^a)$ is reached by adding a multiple of $w / |w|^2$ to `u`, which is
-    singular at $w = 0$; this $c$ is `a` times a factor, by which `u` is multiplied. As
+    The constraint of Rezende and Mohamed, $c = -1 + \log(1 + e^a)$, adds a multiple of $w / |w|^2$ to `u`, which is
+    singular at $w = 0$. The constraint used here multiplies `u` by the factor $c / a$. As
     $\log(1 + e^{-a}) + a = \log(1 + e^a)$, also $1 + c$ is a quotient without cancellation.
     """
     shrink = 1 / (1 + jax.nn.softplus(-free))
@@ -46,13 +46,13 @@ def above_minus_one(free: Array) -> Slope:
 
 
 class Ridge(NamedTuple):
-    r"""A function $h$ with $0 < h' <= 1$, and what a layer needs of it.
+    r"""A function $h$ with $0 < h' <= 1$, and the functions of it that a layer needs.
 
     Attributes:
-        value: $h(t)$.
-        log_slope: $\log(1 + c h'(t))$ from `t` and a `Slope`.
-        solve: the `t` with $t + c h(t) = y$, from `y` and a `Slope`.
-        cost: of `solve`.
+        value: The function $h(t)$.
+        log_slope: The function $\log(1 + c h'(t))$ of `t` and a `Slope`.
+        solve: The function of `y` and a `Slope` that gives the `t` with $t + c h(t) = y$.
+        cost: Cost of `solve`, as in `Traits`.
     """
 
     value: Callable[[Array], Array]
@@ -62,7 +62,7 @@ class Ridge(NamedTuple):
 
 
 def _tanh_log_slope(t: Array, slope: Slope) -> Array:
-    # 1 - tanh^2 without cancellation; for c < 0 the sum is one of positive numbers.
+    # This is 1 - tanh^2 without cancellation; for c < 0 the sum has positive terms only.
     decay = jnp.exp(-2 * jnp.abs(t))
     derivative = 4 * decay / (1 + decay) ** 2
     square = jnp.tanh(t) ** 2
@@ -100,7 +100,7 @@ def ridge_of(name: str, kind: str) -> Ridge:
     """The function of that name.
 
     Args:
-        name: of the asking object, for the message.
+        name: Name of the caller, for error messages.
         kind: `"tanh"` or `"leaky_relu"`.
 
     Raises:

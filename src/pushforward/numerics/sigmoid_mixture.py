@@ -1,4 +1,4 @@
-"""Logits of mixtures of sigmoids, and a floor under slopes: the arithmetic of flows made of sigmoids."""
+"""Logits of mixtures of sigmoids, and a lower bound on slopes, for flows made of sigmoids."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import jax.numpy as jnp
 
 from pushforward._types import Array
 
-# Between two steep components far apart a mixture's CDF is flat, e^-1000 and less: no float comes back from there. This
-# share of the identity, as much as the least slope of a spline, bounds every slope from below.
+# Between two steep components far apart a mixture's CDF has slopes of e^-1000 and less, and no inverse in floats. This
+# share of the identity, equal to the least slope of a spline, bounds every slope from below.
 MIN_SLOPE = 1e-3
 
 
 def log_sigmoids(c: Array) -> tuple[Array, Array]:
-    r"""$\log \sigma(c)$ and $\log \sigma(-c)$, from one exponential; finite wherever `c` is."""
+    r"""The pair $\log \sigma(c)$ and $\log \sigma(-c)$ from one exponential, finite wherever `c` is."""
     rest = jnp.log1p(jnp.exp(-jnp.where(c < 0, -c, c)))
     return jnp.minimum(c, 0) - rest, -jnp.maximum(c, 0) - rest
 
 
 def log_softmax(logits: Array, axis: int = 0) -> tuple[Array, Array]:
-    r"""$\ell - \log \sum e^{\ell}$ and $\log \sum e^{\ell}$, which lacks the axis.
+    r"""The log-softmax $\ell - \log \sum e^{\ell}$, and $\log \sum e^{\ell}$ without the axis.
 
-    The maximum goes first, so that equal logits of -1e30 give $-\log K$, where the difference gives noise.
+    The maximum is subtracted first, so that equal logits of -1e30 give $-\log K$, where the difference gives noise.
     """
     most = jax.lax.stop_gradient(jnp.max(logits, axis=axis, keepdims=True))
     shifted = logits - most
@@ -34,7 +34,7 @@ def log_softmax(logits: Array, axis: int = 0) -> tuple[Array, Array]:
 def logit_of_mixture(
     c: Array, log_rate: Array, log_upper: Array, log_lower: Array, axis: int = 0
 ) -> tuple[Array, Array]:
-    r"""$y = \log \sum_j v_j\,\sigma(c_j) - \log \sum_j w_j\,\sigma(-c_j)$, and $\log y'$ where $c_j' = e^{r_j}$.
+    r"""The map $y = \log \sum_j v_j\,\sigma(c_j) - \log \sum_j w_j\,\sigma(-c_j)$, and $\log y'$ for $c_j' = e^{r_j}$.
 
     With $v = w$ and $\sum_j w_j = 1$ this is $\operatorname{logit} \sum_j w_j\,\sigma(c_j)$. With the shares $p_j$ and
     $q_j$ of the components in the two sums, $y' = \sum_j c_j' (p_j\,\sigma(-c_j) + q_j\,\sigma(c_j))$: positive terms,
@@ -42,11 +42,11 @@ def logit_of_mixture(
     and far out $y$ is linear with the slope of the flattest component.
 
     Args:
-        c: pre-activations, components along `axis`.
-        log_rate: $r_j$, the logarithms of their slopes, broadcast against `c`.
-        log_upper: $\log v_j$, broadcast against `c`.
-        log_lower: $\log w_j$, broadcast against `c`.
-        axis: of the components, summed over.
+        c: Pre-activations, with components along `axis`.
+        log_rate: Log-slopes $r_j$ of the pre-activations, broadcast against `c`.
+        log_upper: Log-weights $\log v_j$, broadcast against `c`.
+        log_lower: Log-weights $\log w_j$, broadcast against `c`.
+        axis: Axis of the components, which is summed over.
     """
     below, above = log_sigmoids(c)
     log_p, upper = log_softmax(log_upper + below, axis)
@@ -56,6 +56,6 @@ def logit_of_mixture(
 
 
 def with_slope_floor(x: Array, y: Array, log_slope: Array) -> tuple[Array, Array]:
-    r"""$(1 - \epsilon)\,y + \epsilon\,x$ with $\epsilon$ = `MIN_SLOPE`, and the logarithm of its slope."""
+    r"""The mixture $(1 - \epsilon)\,y + \epsilon\,x$ with $\epsilon$ = `MIN_SLOPE`, and the log of its slope."""
     out = (1 - MIN_SLOPE) * y + MIN_SLOPE * x
     return out, jnp.logaddexp(math.log1p(-MIN_SLOPE) + log_slope, math.log(MIN_SLOPE))

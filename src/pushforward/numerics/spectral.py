@@ -1,7 +1,7 @@
-"""Spectral norms of matrices and of whole convolutions: smooth upper bounds, power iteration, and exact figures.
+"""Spectral norms of matrices and of whole convolutions: smooth upper bounds, power iteration, and exact norms.
 
-Power iteration gives a lower bound, which is the wrong side for a promise that a map contracts. The upper bounds here
-cost some products of small matrices, need no state, hold for any weights, and are smooth.
+Power iteration gives a lower bound, which cannot guarantee that a map contracts. The upper bounds here cost some
+products of small matrices, need no state, hold for any weights, and are smooth.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def spectral_bound(matrix: Array, n_squarings: int = N_SQUARINGS) -> Array:
 
     Args:
         matrix: Array of shape `(..., m, n)`, real or complex.
-        n_squarings: $s$.
+        n_squarings: Number of squarings $s$.
 
     Cost: $2 s + 2$ products of square matrices of the shorter side, the gradient among them; derivatives of first
     order only.
 
-    Source: the Schatten norms are textbook (Horn, Johnson, 2013, section 7.4.7).
+    Source: Horn, Johnson, 2013, section 7.4.7 (Schatten norms).
 
     Example:
         >>> import jax.numpy as jnp
@@ -75,7 +75,7 @@ def spectral_bound(matrix: Array, n_squarings: int = N_SQUARINGS) -> Array:
     sigma = jnp.where(largest > 0, scale * jnp.exp(log_norm), 0)
     along = jnp.sum((jnp.conj(direction) * (matrix / scale)).real, axis=(-2, -1), keepdims=True)
     constant = jax.lax.stop_gradient(along)
-    # A number that is 1 by value and has the gradient of log sigma.
+    # This number has the value 1 and the gradient of log sigma.
     ratio = along / jnp.where(constant > 0, constant, 1)
     return (sigma * (1 + ratio - jax.lax.stop_gradient(ratio)))[..., 0, 0]
 
@@ -83,15 +83,15 @@ def spectral_bound(matrix: Array, n_squarings: int = N_SQUARINGS) -> Array:
 def conv_bound(kernel: Array, size: Shape, n_squarings: int = N_SQUARINGS) -> Array:
     r"""An upper bound of the norm of a whole convolution with zero padding, an operator on `(channels, h, w)` vectors.
 
-    A convolution with zero padding is a circular one on a torus so large that nothing wraps around,
+    A convolution with zero padding is a circular convolution on a torus so large that nothing wraps around,
     $(h + k - 1, w + k - 1)$, between an embedding and a restriction, neither of which lengthens a vector. The circular
-    one is block-diagonal in Fourier space, $\hat K(f) = \sum_a K_a e^{-2\pi i f \cdot a}$, one matrix of channels for
-    each frequency; the largest `spectral_bound` of these bounds both.
+    convolution is block-diagonal in Fourier space, with one matrix of channels for each frequency,
+    $\hat K(f) = \sum_a K_a e^{-2\pi i f \cdot a}$; the largest `spectral_bound` of these matrices bounds both.
 
     Args:
         kernel: Array of shape `(c_out, c_in, k_h, k_w)`.
         size: Height and width `(h, w)`.
-        n_squarings: of `spectral_bound`.
+        n_squarings: Number of squarings in `spectral_bound`.
 
     Cost: $2 s + 2$ products of channel matrices for each of about $h w / 2$ frequencies.
 
@@ -118,7 +118,7 @@ def exact_norm(matrix: np.ndarray) -> float:
 
 
 def exact_conv_bound(kernel: np.ndarray, size: Shape) -> float:
-    """`conv_bound` with the singular values themselves, on the host in float64: the least bound of its kind."""
+    """The bound `conv_bound` from exact singular values, on the host in float64: the least bound of its kind."""
     kernel = np.asarray(kernel, np.float64)
     padded = np.zeros((*kernel.shape[:2], size[0] + kernel.shape[2] - 1, size[1] + kernel.shape[3] - 1))
     padded[:, :, : kernel.shape[2], : kernel.shape[3]] = kernel
@@ -130,19 +130,19 @@ def convolve(kernel: Array, x: Array) -> Array:
 
     Args:
         kernel: Array of shape `(c_out, c_in, k_h, k_w)`.
-        x: the batch on the last axis.
+        x: Images `(c_in, h, w, n)`, with the batch on the last axis.
     """
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "OIHW", "CHWN"))
 
 
-class Power(NamedTuple):
-    """What power iteration found.
+class NormEstimate(NamedTuple):
+    """The result of power iteration.
 
     Attributes:
-        sigma: the norm's lower bound |A v| for the unit vector v; 0 if A v is.
-        vector: the right singular vector, of unit length.
-        change: relative change of `sigma` in the last iteration.
-        steps: how many iterations.
+        sigma: The lower bound |A v| of the norm for the unit vector v; 0 if A v is 0.
+        vector: The right singular vector, of unit length.
+        change: Relative change of `sigma` in the last iteration.
+        steps: Number of iterations.
     """
 
     sigma: Array
@@ -155,8 +155,8 @@ def power_step(function: Callable[[Array], Array], vector: Array) -> tuple[Array
     r"""One iteration $v \leftarrow A^T A v / |A^T A v|$, and $|A v|$ before it.
 
     Args:
-        function: linear, $v \mapsto A v$; its transpose is its pull-back.
-        vector: of unit length.
+        function: Linear function $v \mapsto A v$, whose pull-back is its transpose.
+        vector: Vector of unit length.
     """
     image, pull = jax.vjp(function, vector)
     back = pull(image)[0]
@@ -166,31 +166,31 @@ def power_step(function: Callable[[Array], Array], vector: Array) -> tuple[Array
 
 def power_iteration(
     function: Callable[[Array], Array], vector: Array, *, tolerance: float = 1e-6, max_steps: int = 2000
-) -> Power:
-    r"""The norm of a linear operator from below, $\sigma = |A v| \le \|A\|$, iterated until it settles.
+) -> NormEstimate:
+    r"""Estimate the norm of a linear operator from below, $\sigma = |A v| \le \|A\|$, by power iteration.
 
-    What settles may in principle be another singular value than the largest: no residual rules that out. So this
-    estimates; `spectral_bound` and `conv_bound` certify.
+    The iteration may in principle converge to a singular value other than the largest, which no residual rules out. So
+    this is an estimate; `spectral_bound` and `conv_bound` are bounds.
 
     Args:
-        function: linear, $v \mapsto A v$.
-        vector: where to start, not 0.
-        tolerance: relative change of the estimate that ends the iteration.
-        max_steps: at most.
+        function: Linear function $v \mapsto A v$.
+        vector: Vector from which to start, not 0.
+        tolerance: Relative change of the estimate that ends the iteration.
+        max_steps: Most iterations.
 
     Cost: one product with A and one with its transpose per iteration.
 
     Source: Gouk, Frank, Pfahringer, Cree, 2021, algorithm 2, arXiv 1804.04368.
     """
 
-    def go_on(state: Power) -> Array:
+    def go_on(state: NormEstimate) -> Array:
         return (state.change > tolerance) & (state.steps < max_steps)
 
-    def step(state: Power) -> Power:
+    def step(state: NormEstimate) -> NormEstimate:
         sigma, after = power_step(function, state.vector)
         change = jnp.abs(sigma - state.sigma) / jnp.maximum(sigma, jnp.finfo(sigma.dtype).tiny)
-        return Power(sigma, after, change, state.steps + 1)
+        return NormEstimate(sigma, after, change, state.steps + 1)
 
     unit = vector / jnp.sqrt(jnp.sum(vector**2))
-    start = Power(jnp.zeros((), unit.dtype), unit, jnp.full((), jnp.inf, unit.dtype), jnp.asarray(0))
+    start = NormEstimate(jnp.zeros((), unit.dtype), unit, jnp.full((), jnp.inf, unit.dtype), jnp.asarray(0))
     return jax.lax.while_loop(go_on, step, start)

@@ -1,4 +1,4 @@
-"""A vector of parameters: free, or amortised, which is to say from a network of the condition."""
+"""A vector of parameters that is either free, or amortised: computed by a network of the condition."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pushforward.nets.mlp import MLP
 
 
 class Amortised(eqx.Module):
-    r"""$\theta(c) = \theta_0 + g(c)$ with a network $g$ of the condition; $\theta_0$ alone without a condition.
+    r"""Parameters $\theta(c) = \theta_0 + g(c)$ with a network $g$ of the condition, or $\theta_0$ without a condition.
 
-    The network starts near 0, so that a conditional layer starts as the unconditional one does.
+    A new network gives nearly 0, so that a new conditional layer is near the unconditional one.
 
     Args:
         key: JAX key for the weights of the network.
@@ -28,7 +28,7 @@ class Amortised(eqx.Module):
         name: Name of the layer, for messages.
 
     Raises:
-        ValueError: a network without a condition, or one with another number of outputs.
+        ValueError: a network is given without a condition, or it has another number of outputs.
     """
 
     start: Array
@@ -68,7 +68,7 @@ class Amortised(eqx.Module):
 
 
 def rows_product(matrix: Array, x: Array) -> Array:
-    """Each row's matrix times the row: `(a, b, n)` or, one for all, `(a, b, 1)`, and `(b, n)` give `(a, n)`."""
+    """The product `(a, n)` of the matrix of each row, `(a, b, n)`, or of one matrix `(a, b, 1)`, and rows `(b, n)`."""
     if matrix.shape[-1] == 1:
         return matrix[..., 0] @ x
     return jnp.sum(matrix * x[None], axis=1)

@@ -1,4 +1,4 @@
-"""The protocol of autoregressive conditioners, and what all networks share."""
+"""The protocol of autoregressive conditioners, and shared parts of all networks."""
 
 import itertools
 import math
@@ -15,14 +15,14 @@ from pushforward._checks import message
 from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
 
-# A network sees standardised data; beyond this it sees the bound, so that 1e30 in one coordinate cannot overflow the
-# parameters of the others (inf - inf = NaN). Any function of the input is a valid conditioner, a clipped one too.
+# Networks see standardised data, clipped to this bound, so that 1e30 in one coordinate cannot overflow the parameters
+# of the others (inf - inf = NaN). Any function of the input is a valid conditioner, also a clipped one.
 INPUT_LIMIT = 1e6
-# Weights of a hidden layer at the start: uniform within this, relative to 1 / sqrt(fan in). He's scale (2.4) keeps the
-# variance through deep networks; conditioners are shallow, and on real tables flows that start smooth end better
+# Initial weights of a hidden layer are uniform within this bound, relative to 1 / sqrt(fan in). He's scale (2.4) keeps
+# the variance through deep networks; conditioners are shallow, and on real tables flows that start smooth end better
 # (docs/explanation/flow_defaults.md).
 HIDDEN_SCALE = 0.7
-# Standard deviation of the last layer's weights at the start, relative to 1 / sqrt(fan in): a new flow is close to the
+# Standard deviation of the last layer's initial weights, relative to 1 / sqrt(fan in): a new flow is close to the
 # identity, yet every parameter has a gradient.
 OUTPUT_SCALE = 1e-2
 
@@ -31,7 +31,7 @@ class Features(NamedTuple):
     """The features of each input that a network sees.
 
     Attributes:
-        count: features per input.
+        count: Number of features per input.
         of: Function from inputs `(k, n)` to features `(count * k, n)`, first one of all inputs, then the next.
     """
 
@@ -51,7 +51,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def activation_of(name: str) -> Callable[[Array], Array]:
-    """The activation function of that name.
+    """The activation function with this name.
 
     Raises:
         ValueError: the name is unknown.
@@ -67,12 +67,12 @@ class AbstractConditioner(Module):
     Arrays have the batch on a last axis of length `n`, so that `weight @ x` is one matrix product.
 
     It is evaluated in two ways that agree: all steps in parallel, when the whole input is known, and one step after
-    the other, when step `i` needs what came out of step `i - 1`. In the second way each hidden unit is computed once,
-    when its last input becomes known, so that all steps together cost about as much arithmetic as one parallel pass.
+    the other, when step `i` needs the result of step `i - 1`. In the second way each hidden unit is computed once, when
+    its last input becomes known, so that all steps together cost about as much arithmetic as one parallel pass.
 
     Attributes:
         n_steps: number of steps (dimensions).
-        n_params: number of parameters for each.
+        n_params: Number of parameters for each step.
         cond_shape: shape of the condition, None if unconditional.
     """
 
@@ -91,7 +91,7 @@ class AbstractConditioner(Module):
 
     @abstractmethod
     def init(self, batch: Shape, condition: Array | None = None) -> Any:
-        """The state before the first step: a value, to be handed to `step`.
+        """The state before the first step, which is passed to `step`.
 
         Args:
             batch: Array of shape `(n,)`.
@@ -104,25 +104,25 @@ class AbstractConditioner(Module):
 
         Args:
             state: The state that `init` or the step before gave.
-            i: the number of the step, from 0.
-            previous: the input of step `i - 1`, `(n,)`; ignored at step 0.
+            i: Number of the step, from 0.
+            previous: Input of step `i - 1`, `(n,)`; ignored at step 0.
         """
 
 
 def limit_input(x: Array) -> Array:
-    """The input within `INPUT_LIMIT`."""
+    """The input clipped to `INPUT_LIMIT`."""
     return jnp.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
 
 
 FEATURES = {
     "identity": Features(1, limit_input),
-    # An angle by its place on the circle: what is computed from it is continuous where the angle jumps by a turn.
+    # An angle enters by its point on the circle, so that results are continuous where the angle jumps by a turn.
     "circular": Features(2, lambda x: jnp.concatenate([jnp.cos(x), jnp.sin(x)])),
 }
 
 
 def features_of(name: str) -> Features:
-    """The features of that name.
+    """The features with this name.
 
     Raises:
         ValueError: the name is unknown.
@@ -133,10 +133,10 @@ def features_of(name: str) -> Features:
 
 
 class WithFeatures(eqx.Module):
-    """A network that sees features of its inputs: the conditioner of a coupling of angles.
+    """A network that sees features of its inputs, such as the conditioner of a coupling of angles.
 
     Args:
-        net: a network with `features_of(features).count` times as many inputs, such as an `MLP`.
+        net: A network with `features_of(features).count` times as many inputs, such as an `MLP`.
         features: `"identity"` or `"circular"`.
         out_shape: Shape of the network's output.
     """
@@ -154,9 +154,9 @@ class WithFeatures(eqx.Module):
 
 
 def uniforms(key: PRNGKeyArray, shapes: Sequence[Shape]) -> list[Array]:
-    """Numbers uniform on [-1, 1) in arrays of the given shapes, from **one** draw.
+    """Draw numbers uniform on [-1, 1) in arrays of the given shapes, by **one** random call.
 
-    Each call of a random function adds its own generator to the program; a network built with one call per weight took
+    Each call of a random function adds its own generator to the program: a network built with one call per weight took
     seconds to compile.
     """
     sizes = [math.prod(shape) for shape in shapes]

@@ -14,17 +14,17 @@ from pushforward.numerics.product import dense, dense_output
 
 
 class CategoricalMADE(eqx.Module):
-    r"""Logits of variable $c$ as a function of the variables before it, all in one pass.
+    r"""A masked network that gives the logits of each discrete variable $c$ from those before it, in one pass.
 
     A hidden unit of degree $m$ sees the one-hot blocks of the variables $1..m$; the logits of variable $c$ see units of
     degree $< c$, and a bias. Hidden layers after the first are residual.
 
     Args:
         key: JAX key for the initial weights.
-        sizes: the number of states of each variable, 2 or more each.
+        sizes: Number of states of each variable, 2 or more each.
         width: Number of units per hidden layer; more if there are more variables than that.
-        depth: hidden layers.
-        cond_size: length of the condition, 0 if there is none.
+        depth: Number of hidden layers.
+        cond_size: Length of the condition, 0 if there is none.
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
@@ -60,7 +60,7 @@ class CategoricalMADE(eqx.Module):
         degrees = degrees_of(len(sizes), width, cond_size > 0).hidden
         shapes = [(width, total + 1), (total, width + 1), (width, cond_size + 1), (total, cond_size + 1)]
         first, out, cond, cond_out, *hidden = uniforms(key, shapes + [(width, width + 1)] * (depth - 1))
-        # One-hot blocks: as many inputs are 1 as there are variables.
+        # In one-hot blocks as many inputs are 1 as there are variables.
         self.first_weight = hidden_layer(first, degrees[:, None] + cond_size) * np.sqrt(3.0)
         self.hidden_weights = tuple(output_layer(w) for w in hidden)
         self.out_weight = output_layer(out)

@@ -13,22 +13,22 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
 from pushforward.numerics.product import dense, dense_output
 
-# Added to the variance of the layer normalisation: a layer whose units agree has none.
+# Added to the variance in layer normalisation, which is 0 for a layer whose units agree.
 MIN_VARIANCE = 1e-6
 
 
 def layer_norm(h: Array) -> Array:
-    """The units `(width, ...)` of each row with mean 0 and variance 1; gain and bias are left to the layer after it."""
+    """The units `(width, ...)` of each row, normalised to mean 0 and variance 1 without a gain or a bias."""
     centred = h - jnp.mean(h, axis=0)
     return centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=0) + MIN_VARIANCE)
 
 
 class GatedMLP(eqx.Module):
-    r"""$h_0 = W [x, c] + b,\; h_{l+1} = N(h_l + u_l \odot \sigma(v_l))$: gated residual blocks.
+    r"""A network of gated residual blocks, $h_0 = W [x, c] + b,\; h_{l+1} = N(h_l + u_l \odot \sigma(v_l))$.
 
     Here $[u_l, v_l] = B_l\,\varphi(A_l h_l + a_l) + b_l$, $N$ is layer normalisation, $\varphi$ the activation, and the
-    output is linear in $\varphi(h)$. The published conditioner has attention between pixels and dropout besides, which
-    a vector has no use for and a density cannot have.
+    output is linear in $\varphi(h)$. The published conditioner also has attention between pixels, which vectors do not
+    need, and dropout, which a density cannot have.
 
     Args:
         key: JAX key for the initial weights. The output starts near 0.

@@ -41,7 +41,7 @@ class Graph:
 
     @staticmethod
     def of(name: str, adjacency: Any, n_cond: int = 0) -> Graph:
-        """The graph of an adjacency.
+        """The graph with a given adjacency.
 
         Args:
             name: Name of the caller, for messages.
@@ -51,7 +51,7 @@ class Graph:
             n_cond: number of entries of the condition.
 
         Raises:
-            ValueError: another shape or other entries, or a cycle, which is named.
+            ValueError: the shape or the entries do not fit, or there is a cycle, which is named.
         """
         try:
             matrix: Any = np.asarray(adjacency)
@@ -80,22 +80,22 @@ class Graph:
         return bits.astype(bool).reshape(self.dim, self.dim + self.n_cond)
 
     def levels(self) -> np.ndarray:
-        """The longest path that leads to each variable, `(dim,)`: 0 without parents among the variables."""
+        """The length of the longest path to each variable, `(dim,)`, 0 without parents among the variables."""
         return _levels(self.parents()[:, : self.dim])
 
     @property
     def depth(self) -> int:
-        """The number of levels: as many passes make a sample."""
+        """The number of levels, which is the number of passes that a sample takes."""
         return int(self.levels().max()) + 1
 
     def sets(self) -> np.ndarray:
-        """The distinct sets of parents but for the empty one, booleans `(n_sets, dim + n_cond)`."""
+        """The distinct nonempty sets of parents, booleans `(n_sets, dim + n_cond)`."""
         distinct = np.unique(self.parents(), axis=0)
         return distinct[distinct.any(axis=1)]
 
 
 def _levels(parents: np.ndarray) -> np.ndarray:
-    """Levels of the variables; those on a cycle, or after one, keep -1."""
+    """Levels of the variables, -1 for those on a cycle or after one."""
     levels = np.full(len(parents), -1)
     level, waiting = 0, parents.copy()
     while True:
@@ -108,11 +108,11 @@ def _levels(parents: np.ndarray) -> np.ndarray:
 
 
 def _cycle(parents: np.ndarray) -> list[int]:
-    """Variables that depend on each other in a circle, the first one again at the end; empty if there are none."""
+    """Variables that depend on each other in a cycle, with the first one repeated at the end; empty without a cycle."""
     stuck = _levels(parents) < 0
     if not stuck.any():
         return []
-    # Every variable that never got its turn has a parent that did not either: going back, one comes round.
+    # Every variable without a level has a parent without a level: following these parents leads into a cycle.
     path = [int(np.flatnonzero(stuck)[0])]
     while path.count(path[-1]) < 2:
         path.append(int(np.flatnonzero(parents[path[-1]] & stuck)[0]))
@@ -121,12 +121,12 @@ def _cycle(parents: np.ndarray) -> list[int]:
 
 @functools.lru_cache(maxsize=64)
 def _masks(graph: Graph, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What each unit sees of the inputs and of the other units, and each output of units and inputs."""
+    """The masks of the units' inputs, of the units' units, and of the outputs' units and inputs."""
     parents, sets = graph.parents(), graph.sets()
     own = sets[np.arange(width) * len(sets) // max(width, 1)]
 
     def within(small: np.ndarray, large: np.ndarray) -> np.ndarray:
-        """`[i, j]`: set `j` of the small ones is contained in set `i` of the large ones."""
+        """Whether small set `j` is contained in large set `i`, in entry `[i, j]`."""
         return (~large).astype(np.float32) @ small.T.astype(np.float32) == 0
 
     return own, within(own, own), np.concatenate([within(own, parents), parents], axis=1)
@@ -143,9 +143,9 @@ class GraphMADE(eqx.Module):
         n_params: number of outputs per variable.
         width: Number of units per hidden layer, shared out among the distinct sets of parents; there is one for each at
             least.
-        depth: number of hidden layers; of residual blocks of two layers if `residual`.
+        depth: Number of hidden layers, or of residual blocks of two layers if `residual`.
         cond_shape: shape of the condition, None if unconditional.
-        residual: residual blocks.
+        residual: Whether hidden layers form residual blocks.
         activation: one of relu, elu, gelu, silu, softplus, tanh.
 
     Shapes:
@@ -189,7 +189,7 @@ class GraphMADE(eqx.Module):
         activation_of(activation)
         self.cond_shape, self.residual, self.activation = cond_shape, bool(residual), activation
         n_sets = len(graph.sets())
-        width = max(width, n_sets) if n_sets else 0  # nothing depends on anything: biases alone
+        width = max(width, n_sets) if n_sets else 0  # without dependences there are only biases
         own, seen, _ = _masks(graph, width)
         n_hidden, n_inputs = 2 * depth if residual else depth - 1, graph.dim + n_cond
         shapes = [(width, n_inputs + 1), (n_params, graph.dim, width + n_inputs + 1)]
@@ -203,7 +203,7 @@ class GraphMADE(eqx.Module):
         self.out_weight = output_layer(out)
 
     def bind(self, condition: Array | None = None) -> Callable[[Array], Array]:
-        """The network at a condition, a function of `x` alone, with the masks applied once for many passes.
+        """The network at a fixed condition as a function of `x`, with the masks applied once for many passes.
 
         Args:
             condition: Conditions of the rows, `(*cond_shape, n)`, None if unconditional.

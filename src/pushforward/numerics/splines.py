@@ -1,11 +1,11 @@
-r"""What the splines on $[-b, b]$ share: sizes of bins from unconstrained numbers, the bin of each element, its tails.
+r"""Shared parts of the splines on $[-b, b]$: sizes of bins, the bin of each element, and tails.
 
 Everything is elementwise over arrays `(rows, *S)` whose first axis holds bins or knots and whose last is the batch.
 Bins are chosen by comparison instead of gathers, sums over them are written out, and each pull-back is one elementwise
-expression over all rows: what `rational_quadratic` found to be fast.
+expression over all rows; `rational_quadratic_spline` gives the measurements.
 
 Knots are running sums of the sizes, and the search compares with these same numbers: an input on a knot lies in the bin
-that begins there, in both directions. Nothing on the way to a knot is a product followed by a sum, which a compiler may
+that begins there, in both directions. The computation of a knot has no product followed by a sum, which a compiler may
 round once in one program and twice in another.
 """
 
@@ -24,7 +24,7 @@ from pushforward.numerics.bounded import hold
 from pushforward.numerics.derivatives import own_derivatives
 from pushforward.numerics.rational_quadratic_spline import MAX_RAW_SLOPE, MIN_BIN, MIN_SLOPE, SLOPE_ONE
 
-# Of 1000 the smallest allowed would fill the interval.
+# Most bins: 1000 bins of the smallest size allowed would fill the interval.
 MAX_BINS = 256
 
 
@@ -41,14 +41,14 @@ def bin_sizes(raw: Array, total: float) -> Array:
     r"""Sizes above `MIN_BIN * total` that add up to `total`: a softmax over the first axis.
 
     Args:
-        raw: Array of shape `(bins, *S)`, unconstrained; zeros give equal sizes.
-        total: of all sizes.
+        raw: Unconstrained numbers `(bins, *S)`; zeros give equal sizes.
+        total: Sum of all sizes.
     """
     return _bin_sizes(total)(raw)
 
 
 def _unit(raw: Array, total: float) -> tuple[Array, Array]:
-    """The softmax's terms, and what they are divided by so that their free parts add up."""
+    """The terms of the softmax, and their divisor, with which the free parts of the sizes have the right sum."""
     top = functools.reduce(jnp.maximum, list(raw))
     exps = jnp.exp(raw - top)
     return exps, functools.reduce(jnp.add, list(exps)) / (total * (1 - raw.shape[0] * MIN_BIN))
@@ -92,7 +92,7 @@ def _pick_pull(kept: tuple[Array, Array], bar: Array) -> tuple[Array, None]:
 
 
 def _pick_push(kept: tuple[Array, Array], tangents: tuple) -> Array:
-    # Beyond the ends the pull-back gives nothing.
+    # Beyond the ends the pull-back is 0.
     index, numbers = kept
     return jnp.where((index >= 0) & (index < len(numbers)), _pick_value(tangents[0], index), 0)
 
@@ -106,12 +106,12 @@ _pick = own_derivatives(
 
 
 def knot(sizes: Array, index: Array, start: float) -> Array:
-    """Where bin `index` begins: `start` and the running sum of the sizes before it.
+    """The left end of bin `index`: `start` plus the running sum of the sizes before it.
 
     Args:
         sizes: Array of shape `(bins, *S)`.
         index: Array of shape `(*S)`, integers from 0 to `bins - 1`.
-        start: the first knot.
+        start: The first knot.
     """
     return _knot(start)(sizes, index)
 
@@ -134,7 +134,7 @@ def _knot(start: float) -> Callable[[Array, Array], Array]:
 
 
 def _numbers(rows: Array) -> Array:
-    """The number of each row, of a shape that broadcasts."""
+    """The number of each row, in a shape that broadcasts."""
     return jnp.arange(rows.shape[0], dtype=jnp.int32).reshape((-1,) + (1,) * (rows.ndim - 1))
 
 
@@ -144,7 +144,7 @@ def find_bin(value: Array, sizes: Array, bound: float) -> Bin:
     Args:
         value: Array of shape `(*S)`, within the bounds.
         sizes: Array of shape `(bins, *S)`.
-        bound: where the first bin begins and the last one ends.
+        bound: Right end of the last bin; the first one begins at `-bound`.
     """
     edge, index = jnp.full_like(value, -bound), jnp.zeros(value.shape, jnp.int32)
     for k in range(1, sizes.shape[0]):
@@ -154,35 +154,35 @@ def find_bin(value: Array, sizes: Array, bound: float) -> Bin:
 
 
 def computed_once(value: Array, like: Array) -> Array:
-    """`value`, which XLA computes once for all that use it, because it ends in a division (by 1).
+    """Return `value` so that XLA computes it once for all its users, by a division by 1 at its end.
 
-    What ends in anything cheaper XLA may compute again in each fused loop, and round in another way there: on a knot
-    one loop then chose the bin that gives the left end, another the next bin for the size, and what they gave together
-    was wrong by a whole bin. So whatever decides between formulas is computed once.
+    XLA may compute a value that ends in a cheaper operation again in each fused loop, and round it differently there.
+    On a knot one loop then chose the bin for the left end, another the next bin for the size, and the result was wrong
+    by a whole bin. So a value that decides between formulas is computed once.
 
     Args:
-        value: numbers or indices.
-        like: finite numbers of the same shape, which XLA does not know.
+        value: Numbers or indices.
+        like: Finite numbers of the same shape, whose values XLA does not know.
     """
-    # Not by exp(0): XLA makes a product of that.
+    # A division by exp(0) will not do: XLA turns it into a product.
     exact = value / jnp.maximum(1.0, 0 * jax.lax.stop_gradient(like))
     return exact.astype(value.dtype)
 
 
 def bin_at(index: Array, sizes: Array, bound: float) -> Bin:
-    """The bin of that number, as in `find_bin`; the last ends at the bound, whatever the sums were rounded to."""
+    """The bin with this number, as in `find_bin`; the last one ends at the bound, whatever the rounding of sums."""
     left, size, last = knot(sizes, index, -bound), pick(sizes, index), index == sizes.shape[0] - 1
     rounded = jax.lax.stop_gradient(jnp.where(last, bound - left - size, 0.0))
     return Bin(index, last, left, size + rounded)
 
 
 def slopes_of(raw: Array) -> Array:
-    """Slopes above `MIN_SLOPE` of unconstrained numbers; 0 gives 1."""
+    """Slopes above `MIN_SLOPE` from unconstrained numbers; 0 gives a slope of 1."""
     return MIN_SLOPE + jnp.log1p(jnp.exp(jnp.minimum(raw + SLOPE_ONE, MAX_RAW_SLOPE)))
 
 
 def split_rows(params: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
-    """Consecutive groups of rows; the pull-back is one concatenation, where that of slices is a sum of paddings."""
+    """Split rows into consecutive groups; the pull-back is one concatenation, where slices would give a sum."""
     return _split(sizes)(params)
 
 
@@ -201,28 +201,28 @@ def _split(sizes: tuple[int, ...]) -> Callable[[Array], tuple[Array, ...]]:
 
 
 def clamp(value: Array, bound: float) -> tuple[Array, Array]:
-    """Whether `value` lies within the bounds, and `value` where it does, the nearer bound where not.
+    """Whether `value` lies within the bounds, and `value` clamped to them.
 
     The input is clamped before the search, so that no branch, taken or not, can make a NaN (flowjax issue 239). NaN
-    counts as inside: it has to come out as NaN.
+    counts as inside, so that the result is NaN.
     """
     inside = ~((value < -bound) | (value > bound))
     return inside, jnp.where(inside, value, jnp.where(value < 0, -bound, bound))
 
 
 def on_interval(value: Array, bound: float, run: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
-    """What `run` gives within the bounds, and the identity outside: values and log-slopes."""
+    """Values and log-slopes of `run` within the bounds, and of the identity outside."""
     inside, clamped = clamp(value, bound)
     out, log_slope = run(clamped)
     return jnp.where(inside, hold(out, -bound, bound), value), jnp.where(inside, log_slope, 0.0)
 
 
 def check_interval(name: str, bins: int, bound: float, least: int = 2) -> tuple[int, float]:
-    """A number of bins and a bound, or an error.
+    """Check a number of bins and a bound, and return both.
 
     Raises:
-        TypeError: `bins` is no integer.
-        ValueError: fewer than `least` bins, more than 256, or a bound that is not positive.
+        TypeError: `bins` is not an integer.
+        ValueError: there are fewer than `least` bins or more than 256, or the bound is not positive.
     """
     if not 0 < bound < float("inf"):
         raise ValueError(message(name, "bound > 0", f"{bound}", "The usual value is 5."))

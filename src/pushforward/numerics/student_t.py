@@ -1,4 +1,4 @@
-"""The distribution function of Student's t for any degrees of freedom, with its tails, without an iteration."""
+"""The distribution function of Student's t for any degrees of freedom, accurate in the tails, without iteration."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from pushforward._types import Array
 from pushforward.numerics.root import solve_increasing
 from pushforward.numerics.special import LARGE, LOG_2, log1p_square, log_cosh, max_exponent
 
-# The square of the rate at which a normal's tail falls at 0, twice its density there.
+# The square of the rate at which the tail of a normal falls at 0, which is twice its density there.
 MILLS = 2 / math.pi
-# Where the search for a quantile has its median. Were it 0, the search would ask for digits that probabilities lack.
+# Place of the median in the search for a quantile: at 0 the search would need digits that probabilities lack.
 ORIGIN = 8.0
-# Terms of the polynomial: with it log-probabilities are right to 1e-12, for degrees of freedom from 0.05 to 1e8.
+# Number of terms of the polynomial: log-probabilities are right to 1e-12, for degrees of freedom from 0.05 to 1e8.
 TERMS = 18
-# Where the middle of the polynomial's variable lies, in standard deviations of the normal that large df give.
+# Middle of the polynomial's variable, in standard deviations of the normal that is the limit for large df.
 MIDDLE = 3.75
-# First and last exponent of the double-exponential quadrature, and how many: its error is below rounding.
+# First and last exponent of the double-exponential quadrature, and its number of points: its error is below rounding.
 QUADRATURE = (-4.5, 6.5, 441)
 
 
 class StudentTail(NamedTuple):
-    r"""What the tail probability of Student's t needs of the degrees of freedom, in double precision.
+    r"""Numbers that depend on the degrees of freedom and give tail probabilities of Student's t, in double precision.
 
     With $\tau = x/\sqrt{\nu + x^2}$ and $x = \sqrt\nu \sinh u$,
 
     $P(T > x) = \frac{(1 + x^2/\nu)^{-\nu/2}}{B(\nu/2, 1/2)} \int_0^\infty (\cosh s + \tau \sinh s)^{-\nu} ds$.
 
-    The integral times $\nu\tau + \sqrt{2\nu/\pi}$ lies near 1 and is smooth in $\tau$ between 0 and 1: a polynomial.
+    The integral times $\nu\tau + \sqrt{2\nu/\pi}$ lies near 1 and is smooth in $\tau$ between 0 and 1, so that a
+    polynomial approximates it.
 
     Attributes:
-        df: degrees of freedom $\nu$.
-        log_beta: $\log B(\nu/2, 1/2)$.
-        middle: the $\tau$ at the middle of the polynomial's variable.
+        df: Degrees of freedom $\nu$.
+        log_beta: The logarithm $\log B(\nu/2, 1/2)$.
+        middle: The $\tau$ at the middle of the polynomial's variable.
         coefficients: Coefficients of the polynomial, the constant first, `(TERMS, *df.shape)`.
     """
 
@@ -48,10 +49,10 @@ class StudentTail(NamedTuple):
 
 
 def student_tail(df: Any) -> StudentTail:
-    """The numbers for these degrees of freedom: in NumPy's float64 for numbers, in JAX's type for its arrays.
+    """The numbers for these degrees of freedom, in NumPy's float64, or in JAX's type if they are traced.
 
     Args:
-        df: above 0, any shape.
+        df: Degrees of freedom above 0, of any shape.
 
     Cost: a quadrature of `QUADRATURE[2]` points at `TERMS` nodes for each.
     """
@@ -69,41 +70,41 @@ def student_tail(df: Any) -> StudentTail:
         for a in (np.exp(exponents - np.exp(-exponents)), 1 + np.exp(-exponents))
     )
     s = u / scale
-    # log(cosh s + tau sinh s), whose leading terms cancel for large df.
+    # This is log(cosh s + tau sinh s), written so that no leading terms cancel for large df.
     log_base = s + nx.log1p((1 - tau) / 2 * nx.expm1(-2 * s))
     total = nx.sum(nx.exp(-df * log_base) * u * weight, axis=0)
     coefficients = total * step
-    for matrix in _through(TERMS):  # not their product, whose numbers are large and cancel
+    for matrix in _through(TERMS):  # one after the other: their product has large numbers that cancel
         coefficients = nx.tensordot(nx.asarray(matrix, df.dtype), coefficients, 1)
-    # The integral at 0 is half the beta function: so scaled, the two halves of the distribution add up to 1.
+    # The integral at 0 is half the beta function: with this scale the two halves of the distribution add up to 1.
     at_zero = nx.tensordot(nx.asarray((-1.0) ** np.arange(TERMS), df.dtype), coefficients, 1)
     log_beta = nx.log(2 * at_zero) - 0.5 * nx.log(2 * df / math.pi)
     return StudentTail(df, log_beta, middle, coefficients)
 
 
 def log_tail(size: Array, tail: StudentTail) -> Array:
-    r"""$\log P(T > x)$ of numbers $x \ge 0$: right to 1e-12, also where the probability underflows.
+    r"""The log tail probability $\log P(T > x)$ for $x \ge 0$, right to 1e-12 even where the probability underflows.
 
     Args:
-        size: any shape that the numbers of `tail` broadcast to.
-        tail: from `student_tail`, in the dtype of `size`.
+        size: Numbers $x$, of any shape that the numbers of `tail` broadcast to.
+        tail: The result of `student_tail`, in the dtype of `size`.
     """
     ratio = size / jnp.sqrt(tail.df)
-    # Where the square would overflow, tau is 1 already.
+    # Where the square would overflow, tau already equals 1.
     bounded = jnp.minimum(ratio, LARGE)
     integral = _log_integral(bounded / jnp.sqrt(1 + bounded**2), tail)
     return integral - tail.log_beta - 0.5 * tail.df * log1p_square(ratio)
 
 
 def tail_quantile(log_p: Array, tail: StudentTail) -> Array:
-    r"""The $x \ge 0$ with this $\log P(T > x)$, which is at most $-\log 2$; up to the largest powers of e.
+    r"""The $x \ge 0$ with this $\log P(T > x)$, which is at most $-\log 2$; $x$ ends near the largest floats.
 
-    Solved for in $u = \operatorname{arsinh}(x/\sqrt\nu)$, in which the log-probability is smooth, concave and at last a
-    line, and its slope minus one over the integral.
+    The equation is solved for $u = \operatorname{arsinh}(x/\sqrt\nu)$. As a function of $u$ the log-probability is
+    smooth, concave and finally linear, and its slope is minus one over the integral.
 
     Args:
-        log_p: any shape that the numbers of `tail` broadcast to.
-        tail: from `student_tail`, in the dtype of `log_p`.
+        log_p: Log-probabilities, of any shape that the numbers of `tail` broadcast to.
+        tail: The result of `student_tail`, in the dtype of `log_p`.
     """
     unit = jnp.sqrt(1 + tail.df)
     at_zero = jnp.exp(LOG_2 - tail.log_beta)
@@ -111,7 +112,7 @@ def tail_quantile(log_p: Array, tail: StudentTail) -> Array:
     def fall(place: Array) -> tuple[Array, Array]:
         u = jnp.maximum((place - ORIGIN) / unit, 0.0)
         integral = _log_integral(jnp.tanh(u), tail)
-        # Left of u = 0 the function goes on as a line.
+        # To the left of u = 0 the function is continued as a line.
         line = at_zero * jnp.minimum((place - ORIGIN) / unit, 0.0)
         return line + tail.log_beta + tail.df * log_cosh(u) - integral, -integral - jnp.log(unit)
 
@@ -120,7 +121,7 @@ def tail_quantile(log_p: Array, tail: StudentTail) -> Array:
     guess = jnp.maximum(excess / tail.df, (jnp.sqrt(MILLS + 2 * excess) - math.sqrt(MILLS)) / jnp.sqrt(tail.df))
     place = solve_increasing(fall, -log_p, ORIGIN + unit * guess).x
     u = (place - ORIGIN) / unit
-    # Not jnp.maximum, which halves the gradient at the median.
+    # jnp.maximum will not do: it halves the gradient at the median.
     u = jnp.where(u < 0, 0.0, u)
     return jnp.sqrt(tail.df) * jnp.sinh(jnp.minimum(u, max_exponent(log_p.dtype)))
 
@@ -143,7 +144,7 @@ def _log_integral(tau: Array, tail: StudentTail) -> Array:
 def _through(n: int) -> tuple[np.ndarray, np.ndarray]:
     """The two matrices that give the coefficients of 1, t, t^2, ... of the polynomial through values at `n` nodes.
 
-    The nodes are Chebyshev's; the first matrix gives coefficients of his polynomials, the second those of powers.
+    The nodes are Chebyshev's; the first matrix gives coefficients of Chebyshev polynomials, the second those of powers.
 
     Powers serve as well as Chebyshev's polynomials here: the coefficients add up to less than 5.
     """

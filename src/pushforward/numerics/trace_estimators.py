@@ -1,4 +1,4 @@
-"""Traces of a linear map that is known by its products with vectors: exact, and by random probes."""
+"""Traces of a linear map that is given by its products with vectors: exact, or estimated by random probes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Product = Callable[[Array], Array]
 
 
 class AbstractTrace(eqx.Module):
-    r"""$\operatorname{tr} A \approx \sum_p v_p^T A v_p$, with vectors that follow from random probes.
+    r"""A way to compute a trace, $\operatorname{tr} A \approx \sum_p v_p^T A v_p$ with vectors made from random probes.
 
-    The probes are drawn once (per solve, per series), so that the estimate is a smooth function of $A$. What a trace
-    takes is the product $v \mapsto A^T v$ of a pull-back, or $A v$: the trace is the same.
+    The probes are drawn once (per solve, per series), so that the estimate is a smooth function of $A$. A trace takes
+    the product $v \mapsto A^T v$ of a pull-back, or $v \mapsto A v$, which has the same trace.
 
     Attributes:
-        needs_key: whether the probes are random, and so `draw` needs a key.
+        needs_key: Whether the probes are random, so that `draw` needs a key.
     """
 
     needs_key: eqx.AbstractVar[bool]
@@ -36,39 +36,39 @@ class AbstractTrace(eqx.Module):
         """The probes of one event, `(n_probes, *shape)`.
 
         Args:
-            key: ignored, and may be None, if `needs_key` is False.
-            shape: of an event.
-            dtype: floating.
+            key: JAX key, which may be None if `needs_key` is False.
+            shape: Shape of an event.
+            dtype: Floating type of the probes.
         """
 
     @abstractmethod
     def vectors(self, vjp: Product, probes: Array, *, rows: bool = False) -> Array:
-        r"""The vectors $v_p$, constant by value, `(n_vectors, *shape)`.
+        r"""The vectors $v_p$, `(n_vectors, *shape)`, which count as constants for differentiation.
 
         Args:
-            vjp: a linear map of an array of the event's shape.
-            probes: from `draw`.
-            rows: whether events have a last axis of `n` rows, each with a map and probes of its own.
+            vjp: A linear map of an array of the event's shape.
+            probes: The probes from `draw`.
+            rows: Whether events have a last axis of `n` rows, each with its own map and probes.
         """
 
     def __call__(self, vjp: Product, probes: Array, *, rows: bool = False) -> Array:
-        """The trace: a scalar, or `(n,)` of rows. Arguments as in `vectors`."""
+        """The trace, a scalar, or `(n,)` for rows. The arguments are those of `vectors`."""
         vectors = self.vectors(vjp, probes, rows=rows)
         return quadratic(vectors, each(vjp, vectors), rows=rows)
 
 
 def each(product: Product, vectors: Array) -> Array:
-    """The products with each vector; with one alone nothing is mapped."""
+    """The products with each vector, without `vmap` if there is only one."""
     return product(vectors[0])[None] if len(vectors) == 1 else jax.vmap(product)(vectors)
 
 
 def quadratic(vectors: Array, products: Array, *, rows: bool = False) -> Array:
-    r"""$\sum_p v_p^T (A v_p)$: a scalar, or `(n,)` of rows on the last axis."""
+    r"""The sum $\sum_p v_p^T (A v_p)$, a scalar, or `(n,)` for rows on the last axis."""
     return jnp.sum(vectors * products, axis=tuple(range(vectors.ndim - 1)) if rows else None)
 
 
 def draw_rows(trace: AbstractTrace, keys: PRNGKeyArray | None, n: int, shape: Shape, dtype: jnp.dtype | type) -> Array:
-    """The probes of `n` rows on a last axis, `(n_probes, *shape, n)`, each from its own key."""
+    """Draw the probes of `n` rows on a last axis, `(n_probes, *shape, n)`, each from its own key."""
     if not trace.needs_key or keys is None:
         probes = trace.draw(None, shape, dtype)
         return jnp.broadcast_to(probes[..., None], (*probes.shape, n))
@@ -76,10 +76,11 @@ def draw_rows(trace: AbstractTrace, keys: PRNGKeyArray | None, n: int, shape: Sh
 
 
 class ExactTrace(AbstractTrace):
-    """The trace itself: one product per dimension.
+    """The exact trace, from one product per dimension.
 
     Args:
-        chunk: products at once where a velocity field's divergence is taken: memory for that many copies of a network.
+        chunk: Number of products at once for the divergence of a velocity field, which sets the memory: that of as
+            many copies of the network.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -104,23 +105,23 @@ class ExactTrace(AbstractTrace):
 
 
 class Hutchinson(AbstractTrace):
-    r"""$\frac1m \sum_p \epsilon_p^T A \epsilon_p$ with $\mathbb{E}\,\epsilon\epsilon^T = I$: unbiased.
+    r"""The unbiased estimator of Hutchinson, $\frac1m \sum_p \epsilon_p^T A \epsilon_p$ with random probes $\epsilon_p$.
 
     Rademacher noise (signs) has the smaller variance, $2 (\|A\|_F^2 - \sum_i A_{ii}^2)/m$ for a symmetric $A$, against
     $2 \|A\|_F^2/m$ for normal noise; in one dimension it is exact.
 
     Args:
-        n_probes: $m$.
-        noise: `"rademacher"` or `"gaussian"`.
-        seed: None draws probes from the key. A number fixes them, the same for every row: then no key is needed and
-            the estimate is deterministic, with an error that does not average out.
+        n_probes: Number of probes $m$.
+        noise: Distribution of the probes, `"rademacher"` or `"gaussian"`.
+        seed: None draws probes from the key. A number fixes the probes, which are then the same for every row: no key
+            is needed and the estimate is deterministic, with an error that does not average out.
 
     Cost: one product per probe.
 
     Raises:
-        ValueError: no probes, or another noise.
+        ValueError: there are no probes, or the noise is unknown.
 
-    Source: Hutchinson, 1990, eq. 3; for flows Grathwohl et al., 2019, eq. 7, arXiv 1810.01367.
+    Source: Hutchinson, 1990, eq. 3; Grathwohl et al., 2019, eq. 7, arXiv 1810.01367 (for flows).
     """
 
     n_probes: int = eqx.field(static=True)
@@ -140,21 +141,22 @@ class Hutchinson(AbstractTrace):
 
 
 class HutchPlusPlus(AbstractTrace):
-    r"""$\operatorname{tr} Q^T A Q + \frac1m \sum_p g_p^T P A P g_p$, with $Q$ spanning $A S$ and $P = I - Q Q^T$.
+    r"""The Hutch++ estimator, $\operatorname{tr} Q^T A Q + \frac1m \sum_p g_p^T P A P g_p$ with $P = I - Q Q^T$.
 
-    The trace on the range that a sketch $S$ finds is exact, and only what is left is estimated: unbiased, with an error
-    that falls as the number of products and not as its root. The range is that of `vjp`.
+    $Q$ spans the range $A S$ of a sketch $S$, on which the trace is exact; only the rest is estimated. The estimate is
+    unbiased, and its error falls like the reciprocal of the number of products, not of its root. The range is that of
+    `vjp`.
 
     Args:
-        n_sketch: columns of $S$; as many as there are dimensions make the trace exact.
-        n_probes: $m$.
-        noise: of $S$ and $g$, `"rademacher"` or `"gaussian"`.
-        seed: as for `Hutchinson`.
+        n_sketch: Number of columns of $S$; as many as there are dimensions make the trace exact.
+        n_probes: Number of probes $m$.
+        noise: Distribution of $S$ and $g$, `"rademacher"` or `"gaussian"`.
+        seed: None draws $S$ and $g$ from the key; a number fixes them, as for `Hutchinson`.
 
     Cost: two products per column of the sketch, one per probe, and a QR decomposition.
 
     Raises:
-        ValueError: no columns or probes, or another noise.
+        ValueError: there are no columns or probes, or the noise is unknown.
 
     Source: Meyer, Musco, Musco, Woodruff, 2021, algorithm 1, arXiv 2010.09649.
     """
@@ -203,6 +205,6 @@ def _draw(
         raise ValueError(message(name, "a key", "none", "Its probes are random: pass key=jax.random.key(0)."))
     if noise == "gaussian":
         return jax.random.normal(key, shape, dtype)
-    # One bit each: a third of the program that `jax.random.rademacher` is, which compares uniform numbers.
+    # Signs take one bit each; `jax.random.rademacher`, which compares uniform numbers, is a three times longer program.
     bits = jax.random.bits(key, shape, jnp.uint32)
     return jnp.where(bits >> 31 == 0, 1, -1).astype(dtype)

@@ -1,10 +1,10 @@
 r"""Networks whose Lipschitz constant is bounded below 1 by construction, for contractive residual layers.
 
-Each linear map is divided by $\max(1, \sigma/c)$, a soft constraint: weights that are small enough stay as they are.
-For dense layers, and by default for convolutions, $\sigma$ is a smooth upper bound of the norm
-(`pushforward.numerics.spectral`), so that the promise holds for whatever weights an optimiser, a file or an average of
-weights brings, with no state to keep in step. Power iteration, the literature's choice, is there for convolutions with
-so many channels that the bound costs more than the layer; its vectors are state, which `update_spectral` advances.
+Each linear map is divided by $\max(1, \sigma/c)$, a soft constraint that leaves small weights unchanged. For dense
+layers, and by default for convolutions, $\sigma$ is a smooth upper bound of the norm
+(`pushforward.numerics.spectral`), so that the constraint holds for any weights from an optimiser, a file or an average,
+and needs no state. Power iteration, the usual choice in the literature, is available for convolutions with so many
+channels that the bound costs more than the layer; its vectors are state, which `update_spectral` advances.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ Norm = Literal["bound", "power"]
 
 # The slope of x sigmoid(x) is 1.0998 at most.
 SWISH_SLOPE = 1.1
-# softplus of it is 1: the swish starts as the usual one.
+# The softplus of this number is 1, with which a new activation is the usual swish.
 BETA_START = 0.5413
-# Weights of the last layer at the start, relative to those of a hidden one: a new layer is near the identity.
+# Scale of the last layer's initial weights, relative to a hidden layer: a new residual layer is near the identity.
 LAST_SCALE = 0.1
-# Power iteration bounds the norm from below. Between updates weights move, so a layer aims this much lower.
+# Power iteration bounds the norm from below, and weights move between updates, so that a layer aims this much lower.
 POWER_MARGIN = 0.02
 POWER_STEPS = 5  # per update of the vectors, as in i-ResNets
-# What rounding in single precision may add to a norm, relative to it.
+# Relative error of a norm by rounding in single precision.
 ROUNDING = 1e-5
 
 
 def lip_swish(x: Array, beta: Array) -> Array:
-    r"""$x\,\sigma(\operatorname{softplus}(\beta)\,x) / 1.1$: 1-Lipschitz; its second derivative does not vanish.
+    r"""LipSwish, $x\,\sigma(\operatorname{softplus}(\beta)\,x) / 1.1$, which is 1-Lipschitz and curved everywhere.
 
     Source: Chen, Behrmann, Duvenaud, Jacobsen, 2019, section 3.3, arXiv 1906.02735.
     """
@@ -60,12 +60,12 @@ def lip_swish(x: Array, beta: Array) -> Array:
 
 
 class AbstractContraction(eqx.Module):
-    r"""A function $g$ of an event, with a Lipschitz constant below 1 in it, and of a condition.
+    r"""A function $g$ of an event and of a condition, with a Lipschitz constant below 1 in the event.
 
     Attributes:
         shape: Shape of the event, and of the value.
         cond_shape: Shape of the condition, None if there is none.
-        lipschitz: the bound that the weights cannot break.
+        lipschitz: Bound on the Lipschitz constant that holds for any weights.
     """
 
     shape: eqx.AbstractVar[Shape]
@@ -74,7 +74,7 @@ class AbstractContraction(eqx.Module):
 
     @abstractmethod
     def at(self, condition: Array | None) -> Callable[[Array], Array]:
-        """The function of events `(*shape, n)` alone, a module: norms and conditions are worked in once.
+        """The function of events `(*shape, n)` alone, as a module in which norms and conditions are applied once.
 
         Args:
             condition: Conditions of the rows, `(*cond_shape, n)`; None if and only if there is none.
@@ -82,19 +82,19 @@ class AbstractContraction(eqx.Module):
 
     @abstractmethod
     def count(self) -> int:
-        """How many nets this one is: more than one where a `Scan` stacks their arrays."""
+        """The number of networks that this one stands for, more than one if a `Scan` stacks their arrays."""
 
     @abstractmethod
     def certified(self) -> float:
-        """The Lipschitz bound of the weights as they are, in float64 on the host; the largest of stacked ones."""
+        """The Lipschitz bound of the present weights, in float64 on the host; for stacked networks the largest one."""
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """The values `(*shape, n)`; arguments with the batch on the last axis."""
+        """The values `(*shape, n)` of events and conditions with the batch on the last axis."""
         return self.at(condition)(x)
 
 
 class _Dense(eqx.Module):
-    """Dense layers with LipSwish between them, their weights as they are; biases may have an axis of rows."""
+    """Dense layers with LipSwish between them and fixed weights; biases may have an axis of rows."""
 
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
@@ -111,8 +111,8 @@ class _Dense(eqx.Module):
 class LipschitzMLP(AbstractContraction):
     r"""$h_1 = W_0 x + V c + b_0,\; h_{l+1} = W_l \operatorname{LipSwish}(h_l) + b_l$, with $\prod_l \|W_l\|_2 \le L$.
 
-    Each weight matrix is divided by $\max(1, \sigma/c)$ with $c = L^{1/n}$. Only the dependence on `x` contracts; that
-    on the condition is free.
+    Each weight matrix is divided by $\max(1, \sigma/c)$ with $c = L^{1/n}$. Only the dependence on `x` is contractive;
+    the dependence on the condition is free.
 
     Args:
         key: JAX key for the initial weights.
@@ -120,15 +120,15 @@ class LipschitzMLP(AbstractContraction):
         width: Number of units per hidden layer.
         depth: number of hidden layers, 1 or more.
         cond_shape: shape of the condition, flattened; None if unconditional.
-        lipschitz: $L$, in (0, 1).
+        lipschitz: Bound $L$ on the Lipschitz constant, in (0, 1).
 
-    Cost: beside the products with a batch, some products of `width` by `width` matrices for the norms.
+    Cost: the products with a batch, and some products of `width` by `width` matrices for the norms.
 
     Raises:
         ValueError: a size is out of bounds, `lipschitz` is not in (0, 1), or the condition is missing.
 
-    Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, section 2.1, arXiv 1811.00995; the soft constraint:
-        Gouk, Frank, Pfahringer, Cree, 2021, section 4, arXiv 1804.04368.
+    Source: Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019, section 2.1, arXiv 1811.00995; Gouk, Frank, Pfahringer,
+        Cree, 2021, section 4, arXiv 1804.04368 (soft constraint).
     """
 
     weights: tuple[Array, ...]
@@ -188,7 +188,7 @@ class LipschitzMLP(AbstractContraction):
 
 
 def soft_constraint(weight: Array, sigma: Array, most: float) -> Array:
-    r"""$W / \max(1, \sigma/c)$."""
+    r"""The constrained weights $W / \max(1, \sigma/c)$."""
     return weight / jnp.maximum(1, sigma / (most * (1 - ROUNDING)))
 
 
@@ -197,14 +197,14 @@ class LipschitzConv(eqx.Module):
 
     Args:
         key: JAX key for the initial weights.
-        n_in: channels of the input.
-        n_out: channels of the output.
-        size: Height and width `(h, w)` of both.
-        kernel: side of the kernel, odd.
-        most: $c$.
-        norm: `"bound"` divides by `conv_bound`, an upper bound in Fourier space, valid for any weights. `"power"`
-            divides by the estimate of power iteration from the stored vector, 2 % more for good measure: cheaper with
-            many channels and tighter at the borders, but it holds only while the vector is up to date.
+        n_in: Number of channels of the input.
+        n_out: Number of channels of the output.
+        size: Height and width `(h, w)` of input and output.
+        kernel: Side of the kernel, odd.
+        most: Bound $c$ on the norm.
+        norm: How the norm is bounded. `"bound"` divides by `conv_bound`, an upper bound in Fourier space that holds for
+            any weights. `"power"` divides by the estimate of power iteration from the stored vector, plus 2 %: this is
+            cheaper with many channels and tighter at the borders, but holds only while the vector is up to date.
 
     Raises:
         ValueError: a size is out of bounds, or the norm unknown.
@@ -241,34 +241,34 @@ class LipschitzConv(eqx.Module):
         self.vector = Fixed(start / jnp.sqrt(jnp.sum(start**2)))
 
     def operator(self, x: Array) -> Array:
-        """The convolution of one image `(n_in, h, w)` with the weights as they are, without the bias."""
+        """The convolution of one image `(n_in, h, w)` with the unconstrained weights, without the bias."""
         return convolve(self.weight, x[..., None])[..., 0]
 
     def sigma(self) -> Array:
-        """What the weights are compared with."""
+        """The norm, or bound on it, that sets the constraint."""
         if self.norm == "bound":
             return conv_bound(self.weight, self.size)
-        # The vector is a constant: sigma = |A v| then has the gradient u^T (dA) v of a singular value.
+        # With a constant vector, sigma = |A v| has the gradient u^T (dA) v of a singular value.
         image = self.operator(self.vector.value.astype(self.weight.dtype))
         return (1 + POWER_MARGIN) * jnp.sqrt(jnp.sum(image**2) + jnp.finfo(image.dtype).tiny)
 
     def constrained(self) -> Array:
-        """The kernel that is used."""
+        """The constrained kernel."""
         return soft_constraint(self.weight, self.sigma(), self.most)
 
     def updated(self, n_steps: int) -> LipschitzConv:
-        """The layer with its vector some power iterations further; of its weights nothing changes."""
+        """The layer with its vector some power iterations further; its weights do not change."""
         vector = jax.lax.fori_loop(0, n_steps, lambda _, v: power_step(self.operator, v)[1], self.vector.value)
         return eqx.tree_at(lambda layer: layer.vector.value, self, vector)
 
     def converged(self, tolerance: float) -> LipschitzConv:
-        """The layer with its vector converged until the estimate changes by less, relative to it."""
+        """The layer with its vector iterated until the relative change of the estimate is below the tolerance."""
         found = power_iteration(self.operator, self.vector.value, tolerance=tolerance)
         return eqx.tree_at(lambda layer: layer.vector.value, self, found.vector)
 
 
 class _Convolutions(eqx.Module):
-    """Convolutions with LipSwish between them, their kernels as they are; biases have an axis of rows."""
+    """Convolutions with LipSwish between them and fixed kernels; biases have an axis of rows."""
 
     kernels: tuple[Array, ...]
     biases: tuple[Array, ...]
@@ -283,16 +283,16 @@ class _Convolutions(eqx.Module):
 
 
 class LipschitzConvNet(AbstractContraction):
-    r"""Convolutions with LipSwish between them, the product of whose norms is at most $L$.
+    r"""A network of convolutions with LipSwish between them, the product of whose norms is at most $L$.
 
     Args:
         key: JAX key for the initial weights.
         shape: Shape of an event, `(channels, h, w)`.
-        width: channels of the hidden layers.
-        kernels: sides of the kernels, one more than there are hidden layers; 3-1-3 in Residual Flows.
+        width: Number of channels of the hidden layers.
+        kernels: Sides of the kernels, one more than there are hidden layers; Residual Flows use 3, 1, 3.
         cond_shape: shape of the condition, flattened, added to the first layer's channels; None if unconditional.
-        lipschitz: $L$, in (0, 1).
-        norm: The norm that bounds each `LipschitzConv`.
+        lipschitz: Bound $L$ on the Lipschitz constant, in (0, 1).
+        norm: How the norm of each `LipschitzConv` is bounded, `"bound"` or `"power"`.
 
     Shapes:
         `(channels, h, w, n) -> (channels, h, w, n)`
@@ -323,7 +323,7 @@ class LipschitzConvNet(AbstractContraction):
     ):
         if len(shape) != 3 or len(kernels) < 2:
             got = f"{tuple(shape)} and {tuple(kernels)}"
-            fix = "Images are (channels, height, width)."
+            fix = "Give the shape of an image as (channels, height, width)."
             raise ValueError(message("LipschitzConvNet", "a shape (c, h, w) and two kernels or more", got, fix))
         width = check_int("LipschitzConvNet", "width", width, 1)
         self.lipschitz = _check_lipschitz("LipschitzConvNet", lipschitz)
@@ -361,31 +361,31 @@ class LipschitzConvNet(AbstractContraction):
 
 
 def unstacked(net: Tree) -> list[Tree]:
-    """The nets that stand stacked along the first axis of every array of one."""
+    """The networks that are stacked along the first axis of every array of one network."""
     arrays, static = eqx.partition(net, is_array)
     n = len(jax.tree.leaves(arrays)[0])
     return [eqx.combine(jax.tree.map(operator.itemgetter(i), arrays), static) for i in range(n)]
 
 
 def update_spectral(model: Tree, n_steps: int = POWER_STEPS) -> Tree:
-    """The model with every stored vector of a power iteration some iterations further: state in, state out.
+    """The model with every stored vector of a power iteration some iterations further.
 
-    To be run after an optimiser's step, within its compiled function, if convolutions have `norm="power"`. Networks
-    with `norm="bound"`, and all dense ones, have no such state and come back as they are.
+    Run it after each optimiser step, within the same compiled function, if convolutions have `norm="power"`. Networks
+    with `norm="bound"`, and all dense networks, have no such state and are returned unchanged.
 
     Args:
-        model: a net, bijection or flow; stacked layers of a `Scan` too.
-        n_steps: iterations of each.
+        model: A network, bijection or flow, also with stacked layers of a `Scan`.
+        n_steps: Number of iterations of each vector.
     """
     return _of_each_conv(model, lambda layer: layer.updated(n_steps))
 
 
 def converge_spectral(model: Tree, tolerance: float = 1e-6) -> Tree:
-    """The model with every power iteration converged: to be run before a model is frozen, saved or certified.
+    """The model with every power iteration converged; run it before a model is frozen, saved or certified.
 
     Args:
-        model: a net, bijection or flow; stacked layers of a `Scan` too.
-        tolerance: relative change of an estimate in an iteration.
+        model: A network, bijection or flow, also with stacked layers of a `Scan`.
+        tolerance: Relative change of an estimate below which its iteration ends.
     """
     return _of_each_conv(model, lambda layer: layer.converged(tolerance))
 

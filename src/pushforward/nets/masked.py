@@ -6,8 +6,8 @@ step of the sequential evaluation computes one short slice of every layer.
 
 With a condition there are units of degree 0, which see the condition alone, so that the first output is as flexible a
 function of it as the others; it also enters every output directly. A layer narrower than the number of degrees cannot
-have one unit for each: then the last few inputs before each output enter it directly, through a window of weights, so
-that no dependence is lost (elsewhere such inputs are dropped in silence).
+have one unit for each degree. Then the last few inputs before each output enter it directly, through a window of
+weights, so that no dependence is lost (other implementations silently drop such inputs).
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from pushforward.numerics.product import dense, dense_output
 
 
 class Degrees(NamedTuple):
-    """The degrees of the hidden units, ascending, and what follows from them."""
+    """The ascending degrees of the hidden units, and sizes that follow from them."""
 
     hidden: np.ndarray  # (width,)
     starts: np.ndarray  # (dim,): the first unit that becomes computable at each step
     slice_size: int  # the largest number of units that do so at once
-    window: int  # how many inputs right before an output no unit may cover
+    window: int  # number of inputs right before an output that no unit may cover
 
 
 def degrees_of(dim: int, width: int, conditional: bool) -> Degrees:
-    """Evenly spread degrees: 1..dim-1, or 0..dim-1 with a condition."""
+    """Evenly spread degrees from 1 to dim - 1, or from 0 with a condition."""
     count = dim if conditional else max(dim - 1, 1)
     hidden = -(-(np.arange(1, width + 1) * count) // width) - (1 if conditional else 0)
     starts = np.searchsorted(hidden, np.arange(dim))
@@ -59,10 +59,10 @@ def through_hidden(
 
     Args:
         first: pre-activations of the first layer, `(width, n)`.
-        linear: applies the weights of layer `n` to the activations before it.
-        n_layers: how many of them there are after the first.
-        activation: its name.
-        residual: blocks of two layers around which their input goes.
+        linear: Function that applies the weights of layer `n` to the activations before it.
+        n_layers: Number of layers after the first.
+        activation: Name of the activation function.
+        residual: Whether layers form residual blocks of two.
     """
     apply = activation_of(activation)
     if not residual:
@@ -77,7 +77,7 @@ def through_hidden(
 
 
 class State(NamedTuple):
-    """What the sequential evaluation carries: constant tables, the running first layer, each layer's activations."""
+    """The state of the sequential evaluation: constant tables, the running first layer, and all activations."""
 
     tables: tuple
     first: Array
@@ -93,12 +93,12 @@ class MADE(AbstractConditioner):
         dim: number of inputs and of steps.
         n_params: number of outputs per step.
         width: Number of units per hidden layer; fewer than `dim` is allowed and loses no dependence.
-        depth: number of hidden layers; of residual blocks of two layers if `residual`.
+        depth: Number of hidden layers, or of residual blocks of two layers if `residual`.
         cond_shape: shape of the condition, None if unconditional.
-        residual: ResMADE.
+        residual: Whether hidden layers form residual blocks (ResMADE).
         activation: one of relu, elu, gelu, silu, softplus, tanh.
-        features: what enters for each input: `"identity"`, or `"circular"`, the cosine and the sine of an angle, so
-            that the parameters are continuous functions on the circle.
+        features: Features of each input: `"identity"`, or `"circular"` for the cosine and the sine of an angle, with
+            which the parameters are continuous functions on the circle.
 
     Shapes:
         `(dim, n) -> (n_params, dim, n)`, the batch on the last axis
@@ -108,7 +108,7 @@ class MADE(AbstractConditioner):
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
 
-    Source: Germain, Gregor, Murray, Larochelle, 2015, eq. 9-11, arXiv 1502.03509; residual: Durkan and Nash, 2019.
+    Source: Germain, Gregor, Murray, Larochelle, 2015, eq. 9-11, arXiv 1502.03509; Durkan and Nash, 2019 (residual).
     """
 
     # (width, n_features * dim + 1), first one feature of all inputs, then the next: in each layer the last column is
@@ -184,7 +184,7 @@ class MADE(AbstractConditioner):
         return first, between, jnp.where(jnp.asarray(inputs)[:, None] > degrees_in, self.out_weight, 0)
 
     def _from_condition(self, condition: Array | None) -> tuple[Array, Array] | None:
-        """What the condition adds to the first layer, `(width, n)`, and to the output, `(n_params, dim, n)`."""
+        """The condition's terms in the first layer, `(width, n)`, and in the output, `(n_params, dim, n)`."""
         if self.cond_weight is None or self.cond_out_weight is None:
             return None
         if condition is None:
@@ -208,7 +208,7 @@ class MADE(AbstractConditioner):
         params = params if known is None else params + known[1]
         if self.window_weight is not None:
             n_window = self.window_weight.shape[-1] // features.count
-            # One window after the other of each feature: where there is no input yet, all features are 0.
+            # Each feature has one window; all features are 0 where there is no input yet.
             parts = [x[k * self.n_steps :][: self.n_steps] for k in range(features.count)]
             padded = [jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), part]) for part in parts]
             before = jnp.stack([p[n_window - b - 1 :][: self.n_steps] for p in padded for b in range(n_window)])
@@ -250,8 +250,8 @@ class MADE(AbstractConditioner):
             activations[n] = jax.lax.dynamic_update_slice_in_dim(activations[n], h.astype(first.dtype), start, 0)
             return activations[n]
 
-        # The slice may hold units of other degrees: earlier ones come out as they were, later ones are premature but
-        # masked from every output until they are computed again, in their own step.
+        # The slice may hold units of other degrees: earlier ones do not change, later ones are premature but masked
+        # from every output until they are computed again, in their own step.
         h = self._hidden(rows(first), lambda n, h: rows(hidden[n][0]) @ store(n, h) + rows(hidden[n][1]))
         params = out[i] @ store(len(activations) - 1, h) + base[i]
         recent = state.recent
@@ -275,7 +275,7 @@ def ResMADE(
     activation: str = "relu",
     features: str = "identity",
 ) -> MADE:
-    """`MADE` with `depth` residual blocks of two masked layers; arguments as there."""
+    """A `MADE` with `depth` residual blocks of two masked layers; the arguments are those of `MADE`."""
     return MADE(
         key,
         dim,

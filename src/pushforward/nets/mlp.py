@@ -23,11 +23,11 @@ def _joined(name: str, x: Array, condition: Array | None, cond_shape: Shape | No
 
 
 class MLP(eqx.Module):
-    r"""$h_0 = [x, c],\; h_{l+1} = \sigma(W_l h_l + b_l)$, and a linear output of any shape.
+    r"""A fully connected network, $h_0 = [x, c],\; h_{l+1} = \sigma(W_l h_l + b_l)$, with a linear output of any shape.
 
     Args:
         key: JAX key for the initial weights. The output starts near 0.
-        in_size: length of `x`; 0 is allowed (a constant, or a function of the condition alone).
+        in_size: Length of `x`; 0 gives a constant, or a function of the condition alone.
         out_shape: shape of the output, `(n_params, n_transformed)` for a coupling.
         width: Number of units per hidden layer.
         depth: number of hidden layers, 1 or more.
@@ -78,7 +78,9 @@ class MLP(eqx.Module):
 
 
 class ResidualMLP(eqx.Module):
-    r"""$r_0 = W [x, c] + b,\; r_{l+1} = r_l + B_l\,\sigma(A_l\,\sigma(r_l) + a_l) + b_l$, output linear in $\sigma(r)$.
+    r"""A residual network, $r_0 = W [x, c] + b,\; r_{l+1} = r_l + B_l\,\sigma(A_l\,\sigma(r_l) + a_l) + b_l$.
+
+    The output is linear in $\sigma(r)$.
 
     Args:
         key: JAX key for the initial weights. The output starts near 0.
@@ -95,7 +97,7 @@ class ResidualMLP(eqx.Module):
     Raises:
         ValueError: a size is out of bounds, the activation unknown, or the condition missing.
 
-    Source: He, Zhang, Ren, Sun, 2016, arXiv 1603.05027; as a conditioner in Durkan et al., 2019, arXiv 1906.04032.
+    Source: He, Zhang, Ren, Sun, 2016, arXiv 1603.05027; Durkan et al., 2019, arXiv 1906.04032 (as a conditioner).
     """
 
     weights: tuple[Array, ...]

@@ -1,4 +1,4 @@
-"""A network for one event as one for rows on the last axis."""
+"""An adapter that lets a network for one event take rows on the last axis."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pushforward._types import Array, Shape
 class PerEvent(eqx.Module):
     """A network of one vector, such as `eqx.nn.MLP`, mapped over rows on the last axis.
 
-    A coupling wraps such a network by itself. The library's own networks see all rows at once, which is faster.
+    A coupling wraps such a network automatically. The library's own networks see all rows at once, which is faster.
 
     Args:
-        net: from one vector to the numbers of `out_shape`, flat or in that shape. Of a conditional coupling it takes
-            the condition as a second argument, or joined to the vector.
-        out_shape: shape of the output.
-        joined: whether the condition is flattened and joined to the vector.
+        net: Network from one vector to the numbers of `out_shape`, flat or in that shape. In a conditional coupling it
+            takes the condition as a second argument, or joined to the vector.
+        out_shape: Shape of the output.
+        joined: Whether the condition is flattened and joined to the vector.
 
     Shapes:
         `(in_size, n) -> (*out_shape, n)`, the batch on the last axis
@@ -48,17 +48,17 @@ class PerEvent(eqx.Module):
 
 
 def for_rows(net: Callable[..., Any], in_size: int, out_shape: Shape, cond_shape: Shape | None) -> Any:
-    """The network itself if it takes rows on the last axis, a `PerEvent` if it takes one event; None for neither.
+    """The network itself if it takes rows on the last axis, a `PerEvent` if it takes one event, or None.
 
     Only shapes are computed.
 
     Args:
-        net: any callable.
-        in_size: length of its vector.
-        out_shape: of its output for one event.
-        cond_shape: of the condition, None without one.
+        net: Any callable.
+        in_size: Length of its input vector.
+        out_shape: Shape of its output for one event.
+        cond_shape: Shape of the condition, None if unconditional.
     """
-    n = 1009  # rows; no size of a network, so that none is taken for another
+    n = 1009  # number of rows, which no size of a network is likely to equal
 
     def shape_of(function: Callable, *batch: int) -> Shape | None:
         arguments = [jax.ShapeDtypeStruct((in_size, *batch), jnp.result_type(float))]
@@ -66,7 +66,7 @@ def for_rows(net: Callable[..., Any], in_size: int, out_shape: Shape, cond_shape
             arguments.append(jax.ShapeDtypeStruct((*cond_shape, *batch), jnp.result_type(float)))
         try:
             return jax.eval_shape(function, *arguments).shape
-        # What a network of users raises at a shape that it does not take is not known.
+        # A user's network may raise any error for a shape that it does not take.
         except Exception:
             return None
 

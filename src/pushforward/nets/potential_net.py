@@ -13,12 +13,12 @@ from pushforward.nets.base import OUTPUT_SCALE, hidden_layer, output_layer, unif
 from pushforward.nets.time_mlp import join_condition
 from pushforward.numerics.product import dense, matrix_product
 
-# Rows of A at most: the quadratic part follows the few directions along which the data as a whole move.
+# Most rows of A: the quadratic part follows the few directions along which the data as a whole move.
 MAX_RANK = 10
 
 
 class PotentialNet(eqx.Module):
-    r"""$\Phi(t, x; c) = w^T u_M + \frac12 |A [x, t]|^2 + b^T [x, t]$ with a residual network $u_M$.
+    r"""A potential $\Phi(t, x; c) = w^T u_M + \frac12 |A [x, t]|^2 + b^T [x, t]$ with a residual network $u_M$.
 
     $u_0 = \sigma(K_0 [x, t, c] + k_0)$ and $u_l = u_{l-1} + h\,\sigma(a_l)$ with $a_l = K_l u_{l-1} + k_l$, $h = 1/M$
     and $\sigma(a) = \log(2 \cosh a)$, whose derivatives are $\tanh a$ and $1 - \tanh^2 a$.
@@ -35,13 +35,13 @@ class PotentialNet(eqx.Module):
         key: JAX key for the initial weights. The gradient starts near 0.
         dim: length of `x`.
         width: Length of $u$.
-        depth: number of layers, $M + 1$, 1 or more.
+        depth: Number of layers, $M + 1$, 1 or more.
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional. It enters the network
             and not the quadratic part.
-        rank: rows of $A$; None: as many as $[x, t]$ has entries, 10 at most.
+        rank: Number of rows of $A$; None takes as many as $[x, t]$ has entries, 10 at most.
 
-    Cost: the gradient that of two values, $O(\text{width}^2)$ per layer; the Laplacian beside it $O(\text{width})$ for
-        the first layer and $O(\text{width}^2\,\text{dim})$ for each after it, in one matrix product.
+    Cost: $O(\text{width}^2)$ per layer for the gradient, as much as two values; the Laplacian adds $O(\text{width})$
+        for the first layer and $O(\text{width}^2\,\text{dim})$ for each later one, in one matrix product.
 
     Shapes:
         time `()` or `(n,)`, `x` of `(dim,)` or `(dim, n)`, condition `(*cond_shape,)` or `(*cond_shape, n)`.
@@ -85,7 +85,7 @@ class PotentialNet(eqx.Module):
         *layers, weights, root = uniforms(key, [*hidden, (1, width + 1), (rank, dim + 1)])
         self.layers = tuple(hidden_layer(w, n) for w, n in zip(layers, sizes, strict=True))
         self.weights = output_layer(weights)[0, :-1]
-        # Its square is what starts small: at A = 0 there would be no gradient.
+        # The initial A is small but not 0, where its gradient would vanish.
         self.root, self.slope = root * (OUTPUT_SCALE * 3.0 / rank) ** 0.5, jnp.zeros(dim + 1)
 
     @property
@@ -93,12 +93,12 @@ class PotentialNet(eqx.Module):
         return 1.0 / max(len(self.layers) - 1, 1)
 
     def _inputs(self, t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
-        """State and time, and these with the condition."""
+        """The vector of state and time, and the vector of state, time and condition."""
         state = jnp.concatenate([x, jnp.broadcast_to(jnp.asarray(t, x.dtype), (1, *x.shape[1:]))])
         return state, join_condition("PotentialNet", state, condition, self.cond_shape)
 
     def value(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        r"""$\Phi$: `()` or `(n,)`."""
+        r"""The potential $\Phi$, `()` or `(n,)`."""
         state, u = self._inputs(t, x, condition)
         for layer, weight in enumerate(self.layers):
             a = dense(weight, u)
@@ -106,14 +106,14 @@ class PotentialNet(eqx.Module):
         return self.weights @ u + 0.5 * jnp.sum((self.root @ state) ** 2, axis=0) + self.slope @ state
 
     def gradient(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        r"""$\nabla_x \Phi$, of the shape of `x`."""
+        r"""The gradient $\nabla_x \Phi$, of the shape of `x`."""
         state, inputs = self._inputs(t, x, condition)
         return self._gradient(state, *self._slopes(inputs))
 
     def gradient_and_laplacian(
         self, t: Array, x: Array, condition: Array | None, lengths: tuple[Array, Array]
     ) -> tuple[Array, Array]:
-        r"""$\nabla_x \Phi$ and $\Delta_x \Phi$, `()` or `(n,)`; arguments as in the value, and `lengths()`."""
+        r"""The gradient $\nabla_x \Phi$ and the Laplacian $\Delta_x \Phi$; arguments as in `value`, and `lengths()`."""
         state, inputs = self._inputs(t, x, condition)
         slopes, pulled = self._slopes(inputs)
         squares, constant = (a.astype(x.dtype) for a in lengths)
@@ -127,11 +127,11 @@ class PotentialNet(eqx.Module):
         return self._gradient(state, slopes, pulled), laplacian
 
     def lengths(self) -> tuple[Array, Array]:
-        """What the Laplacian needs of the weights alone: squared lengths of the rows of the first layer, and of A."""
+        """Numbers for the Laplacian that depend on weights alone: squared row lengths of the first layer, and of A."""
         return jnp.sum(self.layers[0][:, : self.dim] ** 2, axis=1), jnp.sum(self.root[:, : self.dim] ** 2)
 
     def _slopes(self, u: Array) -> tuple[list[Array], list[Array]]:
-        r"""The lists of $\sigma'(a_l)$ and $z_l$, one entry per layer from first to last."""
+        r"""The lists of $\sigma'(a_l)$ and of $z_l$, with one entry per layer from first to last."""
         slopes = []
         for layer, weight in enumerate(self.layers):
             a = dense(weight, u)
@@ -151,5 +151,5 @@ class PotentialNet(eqx.Module):
 
 
 def _wide(a: Array, x: Array) -> Array:
-    """The array with an axis for rows at its end, where `x` has one."""
+    """The array with an axis for rows at its end if `x` has one."""
     return a[..., None] if x.ndim == 2 else a

@@ -17,12 +17,12 @@ from pushforward.numerics.product import dense, matrix_product
 
 Mixing = Literal["concat", "concatsquash", "film"]
 MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
-# Depths at which the trace of the Jacobian has a closed form that costs one more product.
+# Numbers of hidden layers for which the trace of the Jacobian has a closed form that costs one more product.
 CLOSED_DEPTHS = (1, 2)
 
 
 def embed_time(t: Array, n_frequencies: int) -> Array:
-    r"""$(t, \cos \pi k t, \sin \pi k t)$ for $k = 1, \dots$: `(1 + 2 n_frequencies, *t.shape)`."""
+    r"""The embedding $(t, \cos \pi k t, \sin \pi k t)$ for $k = 1, \dots$, `(1 + 2 n_frequencies, *t.shape)`."""
     angles = jnp.pi * jnp.arange(1, n_frequencies + 1, dtype=t.dtype).reshape(-1, *[1] * t.ndim) * t
     return jnp.concatenate([t[None], jnp.cos(angles), jnp.sin(angles)])
 
@@ -34,10 +34,10 @@ def gate_of(mixing: Mixing, weight: Array, embedded: Array) -> Array:
 
 
 def check_mixing(name: str, mixing: str) -> None:
-    """Raise if the name is unknown.
+    """Raise if the name of a mixing is unknown.
 
     Raises:
-        ValueError: it is.
+        ValueError: the name is unknown.
     """
     if mixing not in MIXINGS:
         expected = f"mixing to be one of {', '.join(MIXINGS)}"
@@ -47,9 +47,9 @@ def check_mixing(name: str, mixing: str) -> None:
 def embed_inputs(
     name: str, t: Array, x: Array, condition: Array | None, cond_shape: Shape | None, n_frequencies: int
 ) -> tuple[Array, Array]:
-    """Time embedded, `(1 + 2 n_frequencies,)` or of rows, and event and condition as one vector.
+    """The embedding of time, `(1 + 2 n_frequencies,)` or with rows, and event and condition as one vector.
 
-    The condition is kept within limits. The event is not: the trace in closed form knows no bend at a limit.
+    The condition is clipped. The event is not, because the trace in closed form does not account for a clip.
 
     Raises:
         ValueError: the condition is missing.
@@ -76,14 +76,14 @@ def join_condition(name: str, x: Array, condition: Array | None, cond_shape: Sha
 
 
 class TimeMLP(eqx.Module):
-    r"""$h_{l+1} = \sigma(g_l(t) \odot (W_l h_l + b_l) + s_l(t))$ from $h_0 = [x, c]$, and an output linear in $h$.
+    r"""A network of time and state, $h_{l+1} = \sigma(g_l(t) \odot (W_l h_l + b_l) + s_l(t))$ from $h_0 = [x, c]$.
 
     Time enters every layer: with $e(t)$ a vector of sines and cosines, the shifts are $s_l = S_l e(t)$ and the gates 1
     (`"concat"`: time as one more input), $\operatorname{sigmoid}(G_l e(t))$ (`"concatsquash"`, of FFJORD) or
     $1 + G_l e(t)$ (`"film"`). The output has a shift and no gate.
 
-    Networks of smooth activations learn coarse structure first, and fine structure hardly at all. Sines in the first
-    layer (`frequency`) are features of the scale that they start with.
+    The output is linear in $h$. Networks with smooth activations learn coarse structure first, and fine structure
+    hardly at all. Sines in the first layer (`frequency`) are features whose scale is set at the start.
 
     With one or two hidden layers the trace of the Jacobian has a closed form: with $d_l = g_l \sigma'(\cdot)$,
     $\operatorname{tr} W_3 D_2 W_2 D_1 W_1 = d_2^T [W_2 \odot (W_1 W_3)^T] d_1$, where the matrix in brackets belongs to
@@ -97,7 +97,7 @@ class TimeMLP(eqx.Module):
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.
         n_frequencies: Number of frequencies in the time embedding.
-        activation: a smooth one: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
+        activation: Name of a smooth activation: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
         frequency: Highest frequency of the sines in the first layer of a new network, in radians per unit of `x`; 0 has
             units like those of the other layers.
 
@@ -185,18 +185,18 @@ class TimeMLP(eqx.Module):
 
     @property
     def has_trace(self) -> bool:
-        """Whether `value_and_trace` is there."""
+        """Whether the network has `value_and_trace`."""
         return len(self.weights) - 1 in CLOSED_DEPTHS
 
     def coupling(self) -> Array:
-        r"""The matrix of the trace, $W_2 \odot (W_1 W_3)^T$ or $\operatorname{diag}(W_1 W_2)$: once per solve."""
+        r"""The matrix of the trace, $W_2 \odot (W_1 W_3)^T$ or $\operatorname{diag}(W_1 W_2)$, made once per solve."""
         first, last = self.weights[0][:, : self.dim], self.weights[-1][:, :-1]
         if len(self.weights) == 2:
             return jnp.sum(first * last.T, axis=1)[None]
         return self.weights[1][:, :-1] * (first @ last).T
 
     def value_and_trace(self, t: Array, x: Array, condition: Array | None, coupling: Array) -> tuple[Array, Array]:
-        """The output, and the trace of its Jacobian by `x`, `(n,)`; arguments as in the call, and `coupling()`."""
+        """The output, and the trace of its Jacobian in `x`, `(n,)`; arguments as in the call, and `coupling()`."""
         embedded, h = self._inputs(t, x, condition)
         slopes = []
         for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):

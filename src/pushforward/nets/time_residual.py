@@ -14,10 +14,11 @@ from pushforward.numerics.product import dense
 
 
 class TimeResidualMLP(eqx.Module):
-    r"""$h_{l+1} = h_l + B_l\,\sigma(g_l(t) \odot (A_l h_l + a_l) + s_l(t)) + b_l$, $h_0$ and the output linear.
+    r"""A residual net of time and state, $h_{l+1} = h_l + B_l\,\sigma(g_l(t) \odot (A_l h_l + a_l) + s_l(t)) + b_l$.
 
-    Time enters every block, with shifts $s_l$ and gates $g_l$ as in `TimeMLP`; so does the output's shift. What a
-    block does not change goes on, so that a velocity may be deep. The trace of its Jacobian has no closed form.
+    $h_0$ and the output are linear. Time enters every block through shifts $s_l$ and gates $g_l$ as in `TimeMLP`, and
+    the output through a shift. Blocks are skipped by a sum, so that a velocity may be deep. The trace of its Jacobian
+    has no closed form.
 
     Args:
         key: JAX key for the initial weights. The output starts near 0.
@@ -27,7 +28,7 @@ class TimeResidualMLP(eqx.Module):
         cond_shape: shape of the condition, flattened and joined to `x`; None if unconditional.
         mixing: how time enters, `"concat"`, `"concatsquash"` or `"film"`.
         n_frequencies: Number of frequencies in the time embedding.
-        activation: a smooth one: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
+        activation: Name of a smooth activation: `"tanh"`, `"softplus"`, `"silu"`, `"gelu"`, `"elu"`.
 
     Cost: $O(\text{width}^2)$ per block, twice that of a layer of `TimeMLP`.
 

@@ -105,7 +105,7 @@ class ExactTrace(AbstractTrace):
 
 
 class Hutchinson(AbstractTrace):
-    r"""The unbiased estimator of Hutchinson, $\frac1m \sum_p \epsilon_p^T A \epsilon_p$ with random probes $\epsilon_p$.
+    r"""The unbiased Hutchinson estimator, $\frac1m \sum_p \epsilon_p^T A \epsilon_p$ with random probes $\epsilon_p$.
 
     Rademacher noise (signs) has the smaller variance, $2 (\|A\|_F^2 - \sum_i A_{ii}^2)/m$ for a symmetric $A$, against
     $2 \|A\|_F^2/m$ for normal noise; in one dimension it is exact.

@@ -76,7 +76,8 @@ class RationalQuadraticMap(AbstractScalarMap):
             raise ValueError(message(name, "low < high, both finite", f"{self.low}, {self.high}", "Name both ends."))
         if end_slopes not in get_args(EndSlopes):
             raise ValueError(message(name, "end_slopes 'one' or 'free'", repr(end_slopes), "The usual is 'one'."))
-        self.end_slopes, self.n_params = end_slopes, self._spline.n_params
+        self.end_slopes = end_slopes
+        self.n_params = self._spline.n_params
 
     @property
     def _spline(self) -> Spline:

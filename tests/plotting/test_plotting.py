@@ -201,7 +201,7 @@ def test_wrong_input_is_named() -> None:
     x = np.zeros((3, 2))
     for call, words in (
         (lambda: plot_pair(), "got neither"),
-        (lambda: plot_pair(x, samples=np.zeros((3, 3))), "differ in columns"),
+        (lambda: plot_pair(x, samples=np.zeros((3, 3))), "the same columns"),
         (lambda: plot_pair(x, names=["a"]), "2 names"),
         (lambda: plot_pair(np.zeros(3)), r"\(n, d\)"),
         (lambda: plot_qq(np.full((3, 2), np.nan)), "finite"),

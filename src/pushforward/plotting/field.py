@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import message
 from pushforward.plotting.plane import (
     draw_density,
     drawn_states,
@@ -61,12 +62,16 @@ def plot_field(
     evolution, dim = evolution_of("plot_field", flow, condition)
     if not evolution.continuous:
         raise TypeError(
-            "plot_field: expected a flow of a velocity field (with one Continuous), got one of layers. "
-            "Draw it with plot_layers or plot_trajectories."
+            message(
+                "plot_field",
+                "a flow of a velocity field (with one Continuous)",
+                "one of layers",
+                "Draw it with plot_layers or plot_trajectories.",
+            )
         )
     if dim != 2:
         fix = "Draw columns of it with plot_trajectories."
-        raise ValueError(f"plot_field: expected a flow in the plane, got one of {dim} columns. {fix}")
+        raise ValueError(message("plot_field", "a flow in the plane", f"one of {dim} columns", fix))
     labels = names_for("plot_field", names, dim)
     panels = times_of(evolution, PANELS) if times is None else np.asarray(times, np.float64)
     ranges = spans(drawn_states(evolution, times_of(evolution, LOOKS), random_state))

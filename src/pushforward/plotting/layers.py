@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import message
 from pushforward.plotting.plane import columns_for, evolution_of, label, name_of, names_for, times_of
 from pushforward.plotting.style import CYCLE, limits, matrix, new_figure, styled
 
@@ -55,18 +56,18 @@ def plot_layers(
     """
     evolution, dim = evolution_of("plot_layers", flow, condition)
     if evolution.continuous:
-        raise TypeError(
-            "plot_layers: expected a flow of layers, got one of a velocity field. "
-            "Draw it with plot_trajectories or plot_field."
-        )
+        fix = "Draw it with plot_trajectories or plot_field."
+        raise TypeError(message("plot_layers", "a flow of layers", "one of a velocity field", fix))
     chosen = columns_for("plot_layers", columns, dim)
     if len(chosen) != 2:
-        raise ValueError("plot_layers: expected two columns, got one. Draw one column with plot_trajectories.")
+        raise ValueError(message("plot_layers", "two columns", "one", "Draw one column with plot_trajectories."))
     rows = matrix("plot_layers: data", data, range(dim))
     labels = [names_for("plot_layers", names, dim)[i] for i in chosen]
     colors = rows[:, chosen[0]] if classes is None else np.unique(np.asarray(classes), return_inverse=True)[1]
     if len(colors) != len(rows):
-        raise ValueError(f"plot_layers: expected {len(rows)} classes, one per row, got {len(colors)}.")
+        raise ValueError(
+            message("plot_layers", f"{len(rows)} classes, one per row", str(len(colors)), "Give each row a class.")
+        )
     some = np.random.default_rng(random_state).choice(len(rows), min(POINTS, len(rows)), replace=False)
     rows, colors = rows[some], colors[some]
     order = times_of(evolution, PANELS)[::-1].astype(int)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import message
 from pushforward.plotting.style import (
     BLUE,
     GREY,
@@ -66,10 +67,12 @@ def plot_pair(
         if values is not None:
             sets[label] = (color, matrix(f"plot_pair: {label}", values, names))
     if not sets:
-        raise ValueError("plot_pair: expected data, samples or both, got neither. Pass one.")
+        raise ValueError(message("plot_pair", "data, samples or both", "neither", "Pass one."))
     widths = {values.shape[1] for _, values in sets.values()}
     if len(widths) > 1:
-        raise ValueError(f"plot_pair: data and samples differ in columns: {sorted(widths)}. Pass the same columns.")
+        raise ValueError(
+            message("plot_pair", "the same columns in data and samples", f"{sorted(widths)}", "Pass the same.")
+        )
     total = widths.pop()
     dim = min(total, MOST_COLUMNS)
     labels = [f"x{i}" for i in range(total)] if names is None else [shortened(name, 24 - dim) for name in names]

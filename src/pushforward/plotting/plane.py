@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from pushforward._checks import message
 from pushforward.distributions import Evolution, Flow
 from pushforward.plotting.style import ORANGE, in_units, limits, short_ticks, shortened, units
 
@@ -25,10 +26,10 @@ def evolution_of(what: str, flow: Any, condition: Any) -> tuple[Evolution, int]:
         TypeError: The argument is no flow.
     """
     if not isinstance(flow, Flow):
-        fix = "Of a fitted table take flow_, or draw the model folder with `pushforward plot`."
-        raise TypeError(f"{what}: expected a Flow, got {type(flow).__name__}. {fix}")
+        fix = "For a fitted table take flow_, or draw the model folder with `pushforward plot`."
+        raise TypeError(message(what, "a Flow", type(flow).__name__, fix))
     if len(flow.event_shape) != 1:
-        raise ValueError(f"{what}: expected a flow over vectors, got events of shape {flow.event_shape}. Flatten them.")
+        raise ValueError(message(what, "a flow over vectors", f"events of shape {flow.event_shape}", "Flatten them."))
     return Evolution(flow, condition), flow.event_shape[0]
 
 
@@ -62,7 +63,7 @@ def spans(states: np.ndarray) -> list[tuple[float, float]]:
         finite = [of[np.isfinite(of)] for of in np.asarray(states[..., i], np.float64)]
         if not all(len(of) for of in finite):
             fix = "pf.check(flow) says what is wrong with it."
-            raise ValueError(f"plot: expected finite states, got none: the flow fails on draws of its base. {fix}")
+            raise ValueError(message("plot", "finite states", "none: the flow fails on draws of its base", fix))
         at_each = [limits(of) for of in finite]
         found.append((min(low for low, _ in at_each), max(high for _, high in at_each)))
     return found
@@ -122,7 +123,7 @@ def names_for(what: str, names: Sequence[str] | None, dim: int) -> list[str]:
         ValueError: There are more or fewer names than columns.
     """
     if names is not None and len(names) != dim:
-        raise ValueError(f"{what}: expected {dim} names, one per column, got {len(names)}.")
+        raise ValueError(message(what, f"{dim} names, one per column", str(len(names)), "Name every column."))
     return [f"x{i}" for i in range(dim)] if names is None else [str(name) for name in names]
 
 
@@ -134,5 +135,5 @@ def columns_for(what: str, columns: Sequence[int] | None, dim: int) -> tuple[int
     """
     chosen = tuple(range(min(dim, 2))) if columns is None else tuple(int(i) for i in columns)
     if len(chosen) not in (1, 2) or len(set(chosen)) < len(chosen) or not all(0 <= i < dim for i in chosen):
-        raise ValueError(f"{what}: expected one or two columns of 0 to {dim - 1}, got {list(chosen)}. Choose others.")
+        raise ValueError(message(what, f"one or two columns of 0 to {dim - 1}", str(list(chosen)), "Choose others."))
     return chosen

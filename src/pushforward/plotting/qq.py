@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import message
 from pushforward.plotting.style import BLUE, CYCLE, GREY, ORANGE, matrix, new_figure, styled
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def plot_qq(
     n, dim = z.shape
     draws = None if reference is None else matrix("plot_qq: reference", reference)
     if draws is not None and draws.shape[1] != dim:
-        raise ValueError(f"plot_qq: expected reference draws of {dim} dimensions, got {draws.shape[1]}.")
+        raise ValueError(
+            message(
+                "plot_qq", f"reference draws of {dim} dimensions", f"{draws.shape[1]}", "Draw from the flow's base."
+            )
+        )
     ranks = _ranks(n)
     levels = (ranks + 0.5) / n
     radius = np.linalg.norm(z, axis=1)

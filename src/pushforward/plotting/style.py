@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import message
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
@@ -121,9 +123,11 @@ def matrix(what: str, values: Any, names: Any = None) -> np.ndarray:
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{what}: expected rows and columns (n, d), got shape {array.shape}. Reshape it.")
+        raise ValueError(message(what, "rows and columns (n, d)", f"shape {array.shape}", "Reshape it."))
     if names is not None and len(names) != array.shape[1]:
-        raise ValueError(f"{what}: expected {array.shape[1]} names, one per column, got {len(names)}.")
+        raise ValueError(
+            message(what, f"{array.shape[1]} names, one per column", str(len(names)), "Name every column.")
+        )
     if not np.isfinite(array).all():
-        raise ValueError(f"{what}: expected finite numbers, got {(~np.isfinite(array)).sum()} others. Leave them out.")
+        raise ValueError(message(what, "finite numbers", f"{(~np.isfinite(array)).sum()} others", "Leave them out."))
     return array

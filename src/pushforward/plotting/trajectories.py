@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import message
 from pushforward.distributions import Evolution
 from pushforward.plotting.plane import (
     LINE_GRID,
@@ -79,7 +80,9 @@ def plot_trajectories(
     labels = [names_for("plot_trajectories", names, dim)[i] for i in chosen]
     rows = None if data is None else matrix("plot_trajectories: data", data, range(dim))[:, list(chosen)]
     if len(chosen) == 1 and times is not None:
-        raise ValueError("plot_trajectories: expected no times for one column, drawn at all of them. Leave them out.")
+        raise ValueError(
+            message("plot_trajectories", "no times for one column, drawn at all", "some", "Leave them out.")
+        )
     between = times_of(evolution, STEPS) if evolution.continuous else np.arange(evolution.end + 1)
     panels = times_of(evolution, PANELS) if times is None else np.asarray(times, np.float64)
     every = between if len(chosen) == 1 else np.unique(np.concatenate([between, panels]))

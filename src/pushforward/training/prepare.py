@@ -143,7 +143,7 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
     )
     vector, model = FlatModel.split(flow)
     if vector.size == 0:
-        raise ValueError(f"{name}: expected a flow with trainable arrays, got none. Build one with pushforward.flows.")
+        raise ValueError(message(name, "a flow with trainable arrays", "none", "Build one with pushforward.flows."))
     x64 = np.float64 in (vector.dtype, jnp.result_type(float))
     with jax.enable_x64(x64):
         prepared = initialise_from(flow, table, vector.dtype) if objective.needs_rows else flow

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, Literal, Protocol
 
+from pushforward._checks import message
+
 LINE_SECONDS = 10.0  # seconds between two lines where there is no terminal
 
 
@@ -95,7 +97,7 @@ def make_progress(progress: bool | Literal["auto"]) -> AbstractProgress:
     if progress is False:
         return Silent()
     if progress is not True and progress != "auto":
-        raise ValueError(f"fit: expected progress 'auto', True or False, got {progress!r}. Choose one of them.")
+        raise ValueError(message("fit", "progress 'auto', True or False", repr(progress), "Choose one of them."))
     if sys.stderr.isatty():
         return Bar()
     return Lines(verbose=progress is True)

@@ -1,4 +1,4 @@
-"""`pushforward fit --dry-run`: what would be fitted, how large it is, and how long it would take."""
+"""The work of `pushforward fit --dry-run`: what would be fitted, its size and its time are printed."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from pushforward.objectives.field_view import has_field
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
 
-# Scoring is the forward half of a step, the gradient being twice that; sampling runs in float64, which is half as fast.
+# Scoring is a third of a step, whose gradient costs twice as much; sampling runs in float64, which is half as fast.
 STEP_OVER_PASS, WIDE = 3.0, 2.0
-EVALUATIONS = 60  # of a velocity field, for one draw at a tolerance of 1e-5: usual numbers are 40 to 100
+EVALUATIONS = 60  # for one draw of a velocity field at a tolerance of 1e-5; usual numbers are 40 to 100
 SAMPLED = 1000
 
 
 def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
-    """Read and encode the table, say what would be fitted, time a few steps; nothing is written. The exit code.
+    """Read the table, print what would be fitted, and time a few steps; nothing is written. Return the exit code.
 
     Args:
-        data: the table.
-        options: of the fit.
-        reporter: where the words go.
+        data: Path of the table.
+        options: Options of the fit.
+        reporter: Reporter that prints the findings.
 
     Raises:
-        typer.BadParameter: options contradict each other.
-        DataError: the table cannot be fitted.
+        typer.BadParameter: Options contradict each other.
+        DataError: The table cannot be fitted.
     """
     keywords = options.keywords()
     table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
@@ -110,9 +110,9 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
 
 
 class Sizes(NamedTuple):
-    """A model as shapes: numbers that are trained, others, passes through its networks for one draw, cost of a draw.
+    """Size of a model: trained numbers, fixed numbers, passes through its networks for one draw, kind of that cost.
 
-    Of a solver that runs to its tolerance the passes are a guess.
+    For a solver that runs to its tolerance the number of passes is a guess.
     """
 
     trained: int
@@ -122,12 +122,12 @@ class Sizes(NamedTuple):
 
 
 def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
-    """The size of a model, from shapes alone: nothing is computed, and a model of any size may be asked for.
+    """The size of a model, found from shapes alone: nothing is computed, so that the model may be of any size.
 
     Args:
-        layout: of the modelled columns.
-        given: of the conditions, or None.
-        recipe: what it is built of.
+        layout: Layout of the modelled columns.
+        given: Layout of the conditions, or None.
+        recipe: What the model is built from.
     """
     frequencies = np.full(sum(layout.sizes), 1.0, np.float32) if layout.sizes else None
     with jax.enable_x64(False):

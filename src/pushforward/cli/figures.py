@@ -1,4 +1,4 @@
-"""`pushforward plot`: the figures of a fitted model."""
+"""The work of `pushforward plot`: figures of a fitted model are drawn and written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pushforward.io.files import check_file_target, write_file
 from pushforward.plotting import plot_curve, plot_overview, plot_pair, plot_qq
 
 FORMATS = (".png", ".pdf", ".svg")
-# Rows drawn or encoded at most: more change neither a cloud of points nor a quantile that can be seen.
+# Largest number of rows that are drawn or encoded: more rows change nothing that can be seen in a figure.
 MOST_ROWS = 20_000
 SAMPLES = 5_000
 # Width and height in inches of a figure that shares a page.
@@ -42,23 +42,24 @@ def run_plot(
     force: bool,
     reporter: Reporter,
 ) -> int:
-    """Draw and write a figure; the exit code.
+    """Draw and write a figure; return the exit code.
 
     Args:
-        model: folder.
-        data: the table, or None.
-        out: the figure.
-        kind: `"pair"`, `"curve"`, `"qq"`, `"all"`, or one of `NOISE_TO_DATA`.
-        columns: those to draw, of `"trajectories"` and `"layers"`; None draws the first two.
-        row: of DATA, counted from 1, whose condition is taken for `NOISE_TO_DATA`; None takes the first that has one.
-        seed: of all that is drawn.
-        force: replace what is there.
-        reporter: says what was done.
+        model: Folder of the model.
+        data: Path of the table, or None.
+        out: File of the figure.
+        kind: Figure to draw: `"pair"`, `"curve"`, `"qq"`, `"all"`, or one of `NOISE_TO_DATA`.
+        columns: Names of the columns to draw, for `"trajectories"` and `"layers"`; None draws the first two.
+        row: Row of the table, counted from 1, whose condition the kinds `NOISE_TO_DATA` take; None takes the first that
+            has one.
+        seed: Seed of everything that is drawn at random.
+        force: Whether an existing file is replaced.
+        reporter: Reporter that prints what was done.
 
     Raises:
-        typer.BadParameter: the format is unknown, the figure needs DATA, or an option does not belong to it.
-        DataError: the table lacks a column of the model, or is not numeric and finite.
-        FileExistsError: the file exists and `force` is False.
+        typer.BadParameter: The format is unknown, the figure needs DATA, or an option does not belong to it.
+        DataError: The table lacks a column of the model, or is not numeric and finite.
+        FileExistsError: The file exists and `force` is False.
     """
     import matplotlib as mpl
 
@@ -109,7 +110,7 @@ def _thinned(table: Cells, seed: int) -> Cells:
 def _pages(
     density: FlowDensity, table: Cells | None, kind: str, seed: int
 ) -> list[tuple[Callable[[Any], Any], float, float]]:
-    """The drawings asked for, as functions of where to draw, with their sizes."""
+    """The drawings of a kind as functions of the figure to draw into, with width and height."""
     model: TableModel = density.model_
     pages: list[tuple[Callable[[Any], Any], float, float]] = []
     encoded, condition = (None, None) if table is None else model.encode(table)

@@ -1,4 +1,4 @@
-"""`pushforward fit`: a table in, a model folder and its figures out."""
+"""The work of `pushforward fit`: a table is fitted, and the model folder is written."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def run_fit(
     force: bool,
     reporter: Reporter,
 ) -> int:
-    """Fit, save, and say how it went; the exit code.
+    """Fit a model, save it and report how the fit went; return the exit code.
 
     Raises:
-        typer.BadParameter: options contradict each other.
-        DataError: the table cannot be fitted.
-        FitError: training diverged beyond repair; nothing is written.
-        FileExistsError: the model folder exists and `force` is False.
+        typer.BadParameter: Options contradict each other.
+        DataError: The table cannot be fitted.
+        FitError: Training diverged beyond repair; nothing is written.
+        FileExistsError: The model folder exists and `force` is False.
     """
     density = FlowDensity(**options.keywords())
     checkpoint = out.with_name(out.name + ".checkpoint")
@@ -87,12 +87,12 @@ def run_fit(
 
 
 def wrong(report: CheckReport | None) -> bool:
-    """Whether a check failed that is about the model's exactness; those of the latents say how good the fit is."""
+    """Whether a check of exactness failed; the checks of the latents, which say how good the fit is, do not count."""
     return report is not None and any(not line.name.startswith("latents") for line in report.failed)
 
 
 def show_prepared(prepared: Prepared, reporter: Reporter) -> None:
-    """What the table was taken for, and what is to be said about it."""
+    """Print how the columns of the table were understood, with the remarks on them."""
     show_columns(prepared.schema, prepared.given, reporter)
     for note in prepared.notes:
         reporter.warn(note)
@@ -102,7 +102,7 @@ def tracker_of(where: str) -> AbstractTracker:
     """The tracker that `--track` names.
 
     Raises:
-        typer.BadParameter: there is no such tracker, or its package is not installed.
+        typer.BadParameter: There is no such tracker, or its package is not installed.
     """
     from pushforward.training.tracking import MLflow, TensorBoard, WandB
 

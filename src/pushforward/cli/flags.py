@@ -39,14 +39,14 @@ def flag_of(section: str, key: str) -> str:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The flow whose options the help shows, and its scalar map if it is not its own."""
+    """The flow whose options the help shows, and its scalar map if another than its own is chosen."""
 
     flow: str = "nsf"
     scalar_map: str | None = None
 
     @staticmethod
     def of(arguments: Sequence[str]) -> Chosen:
-        """What a command line chooses, before it is parsed: by flags, by --set, or in the file of --config."""
+        """The flow that a command line chooses by flags, by --set or in the file of --config, before it is parsed."""
         found: dict[str, str] = {}
         words = list(arguments)
         for place, word in enumerate(words):
@@ -65,7 +65,7 @@ class Chosen:
 
     @property
     def sentence(self) -> str:
-        """What a help says of the options that it does not show."""
+        """The sentence in the help on options that it does not show."""
         other = "maf" if self.flow != "maf" else "nsf"
         of_map = f" with --scalar-map {self.scalar_map}" if self.scalar_map else ""
         return (
@@ -75,7 +75,7 @@ class Chosen:
 
 
 def _flow_section(file: str) -> dict[str, Any]:
-    """The section of the flow in a TOML file; whatever is wrong with the file is said when it is read in earnest."""
+    """The section of the flow in a TOML file. Errors of the file are reported later, when its options are gathered."""
     try:
         section = tomllib.loads(Path(file).read_text()).get("flow", {})
     except (OSError, ValueError):
@@ -86,12 +86,12 @@ def _flow_section(file: str) -> dict[str, Any]:
 def with_flags(command: Callable[..., int], chosen: Chosen) -> Callable[..., int]:
     """Give a command every option of `FitOptions` as a flag; it receives those that were given as `flags`.
 
-    Of the flows' options the help shows those of the chosen one. The others are hidden, and refused by a sentence that
-    lists what the flow has.
+    The help shows the options of the chosen flow. Options of other flows are hidden, and are refused by a sentence that
+    lists those of the flow.
 
     Args:
-        command: takes its own parameters and the keyword `flags`, a dict of values by `section.key`.
-        chosen: the flow and its scalar map.
+        command: Function that takes its own parameters and the keyword `flags`, a dict of values by `section.key`.
+        chosen: The chosen flow and its scalar map.
     """
     own = inspect.signature(command, eval_str=True)
     places = {f"{section}_{key}": (section, key, info) for section, key, info in options_of()}
@@ -151,13 +151,13 @@ def _option(section: str, key: str, info: FieldInfo, chosen: Chosen) -> Any:
 
 
 def _types(info: FieldInfo) -> list[Any]:
-    """The types that an option may have, without their bounds."""
+    """The types that an option may have, without bounds."""
     members = (info.annotation, *get_args(info.annotation))
     return [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
 
 
 def _metadata(info: FieldInfo) -> list[Any]:
-    """The bounds of an option: of the field, or of the type that it may have beside None."""
+    """The bounds of an option, which stand at the field or at the type that it may have beside None."""
     fields = [
         part for member in get_args(info.annotation) if get_origin(member) is Annotated for part in get_args(member)[1:]
     ]
@@ -203,10 +203,10 @@ def names_in(option: str | None) -> list[str] | None:
 
 
 def gather(file: Path | None, settings: list[str] | None, flags: Mapping[str, Any]) -> FitOptions:
-    """The options of a run.
+    """Gather the options of a run from a file, from settings and from flags.
 
     Raises:
-        typer.BadParameter: an unknown key, or a value of the wrong kind.
+        typer.BadParameter: An unknown key, or a value of the wrong kind.
     """
     try:
         return FitOptions.gather(file, settings or (), flags)

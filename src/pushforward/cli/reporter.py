@@ -1,4 +1,4 @@
-"""What the commands print: lines for people, or one JSON object for machines; and errors as exit codes."""
+"""The output of commands: lines for people or one JSON object for machines, and errors as exit codes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ KINDS = {
 
 
 class Interrupted(Exception):
-    """Ctrl-C, before there was anything to keep."""
+    """The user pressed Ctrl-C before there was anything to keep."""
 
 
 @dataclass
 class Reporter:
-    """Where a command's words go.
+    """Prints what a command has to say.
 
     Args:
-        as_json: print one object at the end, and no lines.
-        quiet: print only warnings and errors.
-        table_on_stdout: standard output carries a table, so that lines go to standard error.
+        as_json: Whether one JSON object is printed at the end, and no lines.
+        quiet: Whether only warnings and errors are printed.
+        table_on_stdout: Whether standard output carries a table, so that lines go to standard error.
     """
 
     as_json: bool = False
@@ -44,29 +44,29 @@ class Reporter:
     warnings: list[str] = field(default_factory=list)
 
     def say(self, line: str = "") -> None:
-        """A line for people."""
+        """Print a line for people."""
         if not (self.as_json or self.quiet):
             typer.echo(line, err=self.table_on_stdout)
 
     def warn(self, line: str) -> None:
-        """Something the user should know, kept for the JSON object too."""
+        """Print a warning, and keep it for the JSON object."""
         self.warnings.append(line)
         if not self.as_json:
             typer.echo(f"warning: {line}", err=True)
 
     def result(self, command: str, facts: Mapping[str, Any]) -> None:
-        """The outcome for machines."""
+        """Print the outcome for machines."""
         if self.as_json:
             typer.echo(to_json({"ok": True, "command": command, **facts, "warnings": self.warnings}))
 
 
 def silence() -> None:
-    """Stop writing to standard output: its reader, such as `head`, has had enough, and that is no error."""
+    """Stop writing to standard output, whose reader, such as `head`, has closed it; that is no error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def to_json(value: Any) -> str:
-    """Standard JSON: what is not finite becomes null."""
+    """Convert to standard JSON, in which numbers that are not finite become null."""
     return json.dumps(_plain(value), allow_nan=False)
 
 
@@ -99,7 +99,7 @@ def fail(error: BaseException, *, as_json: bool, debug: bool) -> int:
 
 
 def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
-    """The exit code of an error, its sentence, and what else a machine may want to know."""
+    """The exit code of an error, its message, and further facts for machines."""
     words = " ".join(str(error).split())
     if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
         return INTERRUPT, "interrupted: nothing was written.", {}
@@ -121,7 +121,7 @@ def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
         return USAGE, words, {}
     if isinstance(error, MemoryError):
         return DATA, "not enough memory for this table. Use fewer rows or columns.", {"code": "too-large"}
-    # Their classes live beside JAX; if that was never imported, nobody can have raised them.
+    # The classes below live beside JAX; if that was never imported, they cannot have been raised.
     checks = sys.modules.get("pushforward._checks")
     if checks is not None and isinstance(error, checks.OptionError):
         return USAGE, words, {}

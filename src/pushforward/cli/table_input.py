@@ -12,18 +12,18 @@ from pushforward.data.cells import Cells, read_cells
 from pushforward.data.errors import DataError
 from pushforward.data.schema import MEANING, Column, TableSchema
 
-# Columns described one by one before a fit; more are counted.
+# Largest number of columns that are described one by one; the others are counted.
 SHOWN = 40
 
 
 def read_weighted(
     data: str, columns: list[str] | None, given: list[str], weights: str | None
 ) -> tuple[Cells, np.ndarray | None]:
-    """The columns to model with their conditions, and the weights of the rows or None.
+    """Read the columns to model with their conditions, and the weights of the rows or None.
 
     Raises:
-        typer.BadParameter: a column has two roles.
-        DataError: a column is missing, or the weights are not weights.
+        typer.BadParameter: A column has two roles.
+        DataError: A column is missing, or a weight is negative, or too few are positive.
     """
     if weights is not None and weights in (*given, *(columns or ())):
         raise typer.BadParameter(f"--weights {weights} is a column of --columns or --given too.")
@@ -49,7 +49,7 @@ def read_weighted(
 
 
 def show_columns(schema: TableSchema, given: tuple[str, ...], reporter: Reporter) -> None:
-    """A line per column: what it was taken for."""
+    """Print a line per column that says how it was understood."""
     width = min(24, max(len(column.name) for column in schema.columns))
     for column in schema.columns[:SHOWN]:
         role = "  (given)" if column.name in given else ""
@@ -59,7 +59,7 @@ def show_columns(schema: TableSchema, given: tuple[str, ...], reporter: Reporter
 
 
 def describe(column: Column) -> str:
-    """What the schema says of a column, in a few words."""
+    """The schema of a column in a few words."""
     if not column.modelled:
         return MEANING[column.kind]
     words: list[Any] = []

@@ -1,4 +1,4 @@
-"""`pushforward plot --kind trajectories, field or layers`: how a model of a table carries noise to its data."""
+"""Figures of how a model carries noise to its data: `pushforward plot --kind trajectories`, `field` or `layers`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from pushforward.estimators.rows import standard_rows
 from pushforward.plotting import plot_field, plot_layers, plot_trajectories
 
 NOISE_TO_DATA = ("trajectories", "field", "layers")
-# Samples that stand for data where there are none, or none of the condition.
+# Number of samples that stand for data where there are none, or none with the condition.
 SAMPLES = 2_000
 
 
 class Subject(NamedTuple):
-    """What is drawn.
+    """The flow and the data of a figure.
 
     Attributes:
-        flow: over the numbers of a row, without a condition.
-        names: of its columns, as axes have them.
-        data: rows `(n, d)` of these numbers, or None.
-        title: the condition in words, empty without one.
+        flow: Flow over the numbers of a row, without a condition.
+        names: Names of its columns, as the axes show them.
+        data: Rows `(n, d)` of these numbers, or None.
+        title: The condition in words; empty without one.
     """
 
     flow: Flow
@@ -46,18 +46,18 @@ class Subject(NamedTuple):
 def draw_trajectories(
     model: TableModel, table: Cells | None, condition: Cells | None, kind: str, columns: Sequence[str] | None, seed: int
 ) -> Callable[[Any], tuple[Any, Any]]:
-    """The drawing, as a function of where to draw.
+    """The drawing as a function of the figure to draw into.
 
     Args:
-        model: fitted.
-        table: the data, or None.
-        condition: the one row whose condition a model takes that has one; None for another.
-        kind: one of `NOISE_TO_DATA`.
-        columns: names of those to draw; None draws the first two.
-        seed: of the draws.
+        model: The fitted model.
+        table: The data, or None.
+        condition: Table of one row whose condition is taken, None for a model without conditions.
+        kind: Figure to draw, one of `NOISE_TO_DATA`.
+        columns: Names of the columns to draw; None draws the first two.
+        seed: Seed of the draws.
 
     Raises:
-        typer.BadParameter: the kind does not fit the model, or a column is unknown.
+        typer.BadParameter: The kind does not fit the model, or a column is unknown.
     """
     if model.distribution.values is None:
         raise typer.BadParameter(f"--kind {kind} draws numbers, and the model has levels alone. Use --kind pair.")
@@ -100,15 +100,15 @@ def draw_trajectories(
 
 
 def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
-    """The row whose condition a model takes, levels of its own columns among it.
+    """The row whose condition is taken, with the levels of the modelled columns.
 
     Args:
-        model: fitted.
-        table: the data.
-        row: counted from 1; None takes the first that has a number in each column of numbers.
+        model: The fitted model.
+        table: The data.
+        row: Number of the row, counted from 1; None takes the first row that has a number in each column of numbers.
 
     Raises:
-        typer.BadParameter: there is no such row, or it lacks a number: the model has no density of it there.
+        typer.BadParameter: The table lacks such a row, or the row lacks a number, so that it has no density.
     """
     rows = range(len(table)) if row is None else [row - 1]
     if row is not None and row > len(table):
@@ -126,12 +126,12 @@ def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
 
 
 def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, seed: int) -> Subject:
-    """The flow of the numbers of a row, in the data's units, or in standard ones where an axis cannot have these."""
+    """The flow of the numbers of a row, in the units of the data, or in standard units where a column is an angle."""
     distribution: TableDistribution = widened(model.distribution)
     values: Any = distribution.values
     units: Any = distribution.units
     columns = [model.layout.columns[i] for i in model.layout.valued]
-    # A circle is cut somewhere else than its column says.
+    # The flow cuts a circle at another place than its column does.
     standard = any(column.kind == "circular" for column in columns)
     flow = values if standard else Flow(values.base, Chain([values.bijection, units]))
     names = [column.name + (" (standardised)" if standard else "") for column in columns]

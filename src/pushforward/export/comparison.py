@@ -14,7 +14,7 @@ import numpy as np
 from pushforward._checks import check_int, message
 from pushforward.export.functions import Functions, model_log_prob, model_sample
 
-# Rows that are compared when the caller gives none.
+# Number of rows that are compared when the caller gives none.
 N_ROWS = 1000
 # The largest difference that passes, relative to values above 1 and absolute below. Two runtimes round differently.
 LIMITS = {"float64": 1e-6, "float32": 1e-3}
@@ -26,15 +26,15 @@ class ExportReport:
 
     Args:
         format: `"stablehlo"` or `"onnx"`.
-        path: the folder that was named.
+        path: Folder of the export.
         files: SHA-256 of each file that was written, by its path.
         precision: `"float64"` or `"float32"`.
-        rows: how many rows were compared with the model in float64.
-        max_abs_error_log_prob: the largest difference of their log-densities, in nats.
-        max_abs_error_sample: the largest difference of as many drawn rows, in the data's units, from those that the
-            model draws in this precision.
-        ok: whether no difference is above `LIMITS` (1e-6 in float64), relative to values above 1.
-        custom_calls: StableHLO only: calls in the programs that only JAX's own loader knows, each with its reason.
+        rows: Number of rows that were compared with the model in float64.
+        max_abs_error_log_prob: The largest difference of their log-densities, in nats.
+        max_abs_error_sample: The largest difference between as many drawn rows and those that the model draws in this
+            precision, in the units of the data.
+        ok: Whether no difference is above `LIMITS` (1e-6 in float64), relative to values above 1.
+        custom_calls: Calls in the programs that only JAX's own loader knows, each with its reason; empty for ONNX.
     """
 
     format: str
@@ -63,7 +63,7 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The errors found, for the files and for the report."""
+    """Differences between the exported programs and the model, for the files and for the report."""
 
     rows: int
     max_abs_error_log_prob: float
@@ -71,7 +71,7 @@ class Comparison:
     ok: bool
 
     def record(self) -> dict[str, Any]:
-        """As JSON has it: an error that is not finite is None."""
+        """The comparison as plain JSON, in which an error that is not finite is None."""
         errors = {"log_prob": self.max_abs_error_log_prob, "sample": self.max_abs_error_sample}
         finite = {f"max_abs_error_{k}": v if np.isfinite(v) else None for k, v in errors.items()}
         return {"compared_rows": self.rows, **finite, "ok": self.ok}
@@ -79,14 +79,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Expected:
-    """Rows, and what the model says of them and draws.
+    """What the model gives on some rows: log-densities and draws, with which programs are compared.
 
     Args:
-        functions: what is exported.
-        x: `(n, d)`.
-        condition: `(n, k)` or None.
-        key_data: two words.
-        draws: the model's sample of `n` rows for these words and conditions, in the precision of the functions.
+        functions: Functions that are exported.
+        x: Rows `(n, d)`.
+        condition: Conditions `(n, k)`, or None.
+        key_data: The two words of a key.
+        draws: Sample of `n` rows that the model draws by this key and these conditions, in the precision of the
+            functions.
     """
 
     functions: Functions
@@ -101,11 +102,11 @@ class Expected:
         return model_log_prob(self.functions, self.x, self.condition, self.key_data)
 
     def compare(self, log_prob: Callable[..., Any], sample: Callable[..., Any]) -> Comparison:
-        """Hold two functions against the model.
+        """Compare two exported functions with the model.
 
         Args:
-            log_prob: of `x`, the condition (None without one) and the key's words.
-            sample: of the number of rows, the condition and the key's words.
+            log_prob: Function of `x`, the condition (None without one) and the words of the key.
+            sample: Function of the number of rows, the condition and the words of the key.
         """
         limit, dtype = LIMITS[str(self.functions.dtype)], self.functions.dtype
         own = None if self.condition is None else self.condition.astype(dtype)
@@ -130,10 +131,10 @@ def _largest(got: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
 
 
 def expected_of(name: str, functions: Functions, rows: Any, conditions: Any, key_seed: int) -> Expected:
-    """The rows to compare, given or drawn from the model.
+    """The rows on which programs are compared, given or drawn from the model, with what the model gives on them.
 
     Raises:
-        ValueError: rows or conditions of another shape, or rows without the conditions that they need.
+        ValueError: Rows or conditions have another shape, or rows lack the conditions that they need.
     """
     d, k = len(functions.names), len(functions.condition_names)
     key_seed = check_int(name, "key_seed", key_seed, 0, 2**64 - 1)
@@ -165,10 +166,10 @@ def _table(name: str, what: str, values: Any, width: int) -> np.ndarray:
 
 
 def path_of(name: str, path: Any) -> Path:
-    """A path from a string or a path.
+    """Convert a string or a path to a path.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: The value is neither a string nor a path.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(message(name, "a path", type(path).__name__, "Name a folder."))

@@ -25,11 +25,11 @@ class Functions:
     """The two functions of a model, with its numbers in one precision.
 
     Args:
-        distribution: the model, its arrays as NumPy arrays of `dtype`.
-        reference: the same in float64.
-        dtype: in which everything is computed.
-        names: the columns of `x`.
-        condition_names: those of the condition, empty without one.
+        distribution: Model whose arrays are NumPy arrays of `dtype`.
+        reference: The same model in float64.
+        dtype: Floating type in which everything is computed.
+        names: Names of the columns of `x`.
+        condition_names: Names of the columns of the condition; empty without one.
     """
 
     distribution: AbstractDistribution
@@ -56,8 +56,8 @@ class Functions:
     def sample(self, key_data: Array, rows: Array, *rest: Array) -> Array:
         """`sample(key_data (2,), rows (n,)[, condition (n, k)]) -> (n, d)`.
 
-        Row number `rows[i]` of the sample that the key's words give: with `rows = arange(n)` those of
-        `distribution.sample(key, n)`.
+        Row `i` of the result is row number `rows[i]` of the sample that belongs to the words of the key: with
+        `rows = arange(n)` the result is `distribution.sample(key, n)`.
         """
         return self.distribution.sample_rows(row_keys(key_data, rows), self._condition(rest)[0]).T
 
@@ -93,8 +93,8 @@ def functions_of(
     """The functions to export.
 
     Raises:
-        TypeError: not a distribution.
-        ValueError: events or conditions are not rows of a table, or the names do not fit them.
+        TypeError: The object is not a distribution.
+        ValueError: Events or conditions are not rows of a table, or the names do not fit them.
     """
     if not isinstance(distribution, AbstractDistribution):
         fix = "Pass a Flow or another distribution; a FlowDensity holds one as its flow_."
@@ -126,7 +126,7 @@ def model_log_prob(functions: Functions, x: np.ndarray, condition: np.ndarray | 
 def model_sample(functions: Functions, n: int, condition: np.ndarray | None, key_data: np.ndarray) -> np.ndarray:
     """The model's own `n` rows, one for each condition if there are any.
 
-    Drawn in the precision of the functions: random numbers of 32 bits are others than those of 64.
+    They are drawn in the precision of the functions, because random numbers of 32 and of 64 bits differ.
     """
     with functions.precision():
         own = None if condition is None else condition.astype(functions.dtype)

@@ -67,28 +67,28 @@ def export_onnx(
 ) -> ExportReport:
     """Write a model's log-density and sampler as ONNX, and compare them with the model in onnxruntime.
 
-    The programs are `log_prob(x (n, d)[, condition (n, k)][, uniform (n, m)]) -> (n,)`, in nats, where the last is for
+    The programs are `log_prob(x (n, d)[, condition (n, k)][, uniform (n, m)]) -> (n,)`, in nats, where `uniform` is for
     models whose log-density is a random estimate, and `sample(uniform (n, m)[, condition (n, k)]) -> (n, d)`. ONNX has
     no random numbers that are the same everywhere, so that the caller draws them: `m` independent uniform numbers in
     [0, 1) for each row.
 
     Args:
-        distribution: over rows `(d,)`, given rows `(k,)` or nothing; a `Flow`, or anything with its contract.
-        folder: the target, written complete or not at all.
-        names: the columns of `x`.
-        condition_names: the columns of the condition.
+        distribution: A `Flow` or another distribution over rows `(d,)`, with conditions `(k,)` or none.
+        folder: Folder to write; it is written completely or not at all.
+        names: Names of the columns of `x`.
+        condition_names: Names of the columns of the condition.
         precision: `"float64"` or `"float32"`.
-        rows: `(m, d)` to compare on, or None for 1000 draws of the model.
-        conditions: `(m, k)`, for a conditional model; None draws standard normals.
-        key_seed: of the key for the comparison.
-        force: replace an earlier export.
+        rows: Rows `(m, d)` on which programs and model are compared; None takes 1000 draws of the model.
+        conditions: Conditions `(m, k)` of these rows for a conditional model; None draws standard normals.
+        key_seed: Seed of the JAX key by which the comparison draws.
+        force: Whether an earlier export is replaced.
 
     Raises:
-        TypeError: not a distribution.
-        ValueError: the names do not fit the model, or the model needs what ONNX or onnxruntime does not have, such as a
+        TypeError: The object is not a distribution.
+        ValueError: The names do not fit the model, or the model needs what ONNX or onnxruntime does not have, such as a
             solver of differential equations, or a base that draws by rejection (Student's t).
-        ImportError: a package is missing, jax2onnx or onnxruntime.
-        FileExistsError: the folder exists and `force` is False, or it holds other files.
+        ImportError: The package jax2onnx or onnxruntime is missing.
+        FileExistsError: The folder exists and `force` is False, or it holds other files.
     """
     name = "export_onnx"
     path = path_of(name, folder)
@@ -131,7 +131,7 @@ def export_onnx(
 
 
 class _Program:
-    """One function of a model as a program in plain operations, random numbers among its arguments."""
+    """One function of a model as a program in plain operations, which takes random numbers as an argument."""
 
     def __init__(self, functions: Functions, function: str):
         n = export.symbolic_shape("n")[0]
@@ -140,7 +140,7 @@ class _Program:
         self.drawn_by = [name in ("key_data", "rows") for name in named]
         self.traced = jax.make_jaxpr(self.call)(*named.values())
         fed = {name: spec for name, spec in named.items() if name not in ("key_data", "rows")}
-        # Traced once to count the random numbers, and once to take them.
+        # The function is traced once to count the random numbers, and once to take them.
         counted = Draws()
         jax.make_jaxpr(lambda *values: self._run(values, counted))(*fed.values())
         self.places = counted.places
@@ -166,17 +166,17 @@ class _Program:
         return result
 
     def uniform(self, inputs: Sequence[Any]) -> np.ndarray:
-        """The random numbers `(n, m)` that the model draws by a key."""
+        """The random numbers `(n, m)` that the model itself draws by the key among the inputs."""
         draws = Draws(places=self.places)
         run(jax.make_jaxpr(self.call)(*inputs), inputs, draws)
         return np.concatenate([np.asarray(part) for part in draws.recorded], axis=1).astype(self.dtype)
 
     def again(self, *values: Array) -> Any:
-        """The program as a function."""
+        """Run the program as a function of arrays."""
         return run(self.closed, values, Draws())[0]
 
     def convert(self, package: Any) -> bytes:
-        """The program in ONNX."""
+        """Convert the program to ONNX."""
         log = logging.getLogger("onnx_ir")
         before = log.level
         log.setLevel(logging.ERROR)  # it warns of shapes that it can do without
@@ -232,7 +232,7 @@ def _session(runtime: Any, blob: bytes) -> Callable[..., np.ndarray]:
 
 
 def _compare(expected: Expected, programs: dict[str, _Program], sessions: dict[str, Callable]) -> Comparison:
-    """Hold the programs in onnxruntime against the model, with the random numbers that the model draws."""
+    """Compare the programs in onnxruntime with the model, on the random numbers that the model draws."""
     functions = expected.functions
 
     def of(function: str, n: int, x: Any, condition: Any, key_data: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""A traced JAX function again, in fewer operations: what a converter to another format has to know.
+"""Rewrites a traced JAX function in fewer operations, namely those that a converter to another format knows.
 
-Calls, derivatives of our own and primitives of this library become the operations they are made of, loops that run
-backwards run forwards over turned arrays, and random numbers become an argument: no converter has JAX's generator.
+Calls, derivatives of our own and primitives of this library become the operations they are made of. Loops that run
+backwards run forwards over reversed arrays. Random numbers become an argument, for no converter has JAX's generator.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from pushforward._checks import message
 from pushforward._types import Array
 
-# Calls that change nothing but derivatives or the order of compilation: their program is put in their place.
+# Calls that change only derivatives or the order of compilation; they are replaced by the program that they call.
 INLINED = {
     "checkpoint": "jaxpr",
     "closed_call": "call_jaxpr",
@@ -61,10 +61,10 @@ TO_UNIFORM = ("shift_right_logical", "or", "bitcast_convert_type", "sub")
 
 @dataclass(frozen=True)
 class Seed:
-    """Stands for a key, and for whatever is computed from one other than a uniform number.
+    """Placeholder of a key, and of everything that is computed from one except uniform numbers.
 
     Args:
-        origin: the random operation that it comes from.
+        origin: Name of the random operation that it comes from.
     """
 
     origin: str
@@ -72,11 +72,11 @@ class Seed:
 
 @dataclass(frozen=True)
 class Bits:
-    """Random bits on their way to uniform numbers in [0, 1), which are known already.
+    """Random bits on their way to uniform numbers in [0, 1); the numbers are known already.
 
     Args:
-        uniform: the numbers.
-        done: how many operations of `TO_UNIFORM` are behind.
+        uniform: The uniform numbers.
+        done: Number of operations of `TO_UNIFORM` that have been carried out.
     """
 
     uniform: Array
@@ -88,9 +88,9 @@ class Draws:
     """The uniform numbers that a function draws for its rows, in their order. It is filled while a function is traced.
 
     Args:
-        uniform: `(n, k)`, the numbers to take; None while they are counted, or drawn by a key.
-        places: of each draw the axis of the rows and the shape of the others.
-        recorded: what was drawn by a key, `(n, columns)` for each draw.
+        uniform: Numbers to take `(n, k)`; None while they are counted, or drawn by a key.
+        places: Axis of the rows and shape of the other axes, for each draw.
+        recorded: Numbers that were drawn by a key, `(n, columns)` for each draw.
     """
 
     uniform: Array | None = None
@@ -99,7 +99,7 @@ class Draws:
 
     @property
     def columns(self) -> int:
-        """How many numbers a row takes."""
+        """Number of uniform numbers that a row takes."""
         return sum(math.prod(others) for _, others in self.places)
 
     def take(self, shape: tuple[Any, ...], dtype: Any) -> Array:
@@ -115,7 +115,7 @@ class Draws:
         return jnp.moveaxis(own.T.reshape(*others, shape[axes[0]]), -1, axes[0])
 
     def record(self, bits: Array, dtype: Any, place: tuple[int, tuple[int, ...]]) -> Array:
-        """The uniform numbers that `bits` become, kept."""
+        """The uniform numbers that `bits` become; they are kept in `recorded`."""
         mantissa = jnp.finfo(dtype).nmant
         uniform = (bits >> (jnp.finfo(dtype).bits - mantissa)).astype(dtype) * 2.0**-mantissa
         self.recorded.append(jnp.moveaxis(uniform, place[0], -1).reshape(math.prod(place[1]), -1).T)
@@ -129,12 +129,12 @@ def refused(what: str) -> ValueError:
 
 
 def plain(function: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> ClosedJaxpr:
-    """The program of a function of arrays, without calls and without primitives of this library."""
+    """The program of a function of arrays, rewritten without calls and without primitives of this library."""
     return jax.make_jaxpr(lambda *values: run(jax.make_jaxpr(function)(*arguments), values, Draws()))(*arguments)
 
 
 def run(program: ClosedJaxpr, arguments: Sequence[Any], draws: Draws) -> list[Any]:
-    """Carry out a program on arrays, tracers, and `Seed`s for its keys."""
+    """Carry out a program on arrays or tracers; a `Seed` takes the place of each key."""
     return _run(program.jaxpr, program.consts, arguments, draws)
 
 
@@ -213,7 +213,7 @@ def _uniform(equation: Any, key: Any, draws: Draws) -> Array:
 
 
 def _scan(params: dict[str, Any], inputs: list[Any], draws: Draws) -> list[Any]:
-    """A scan that runs forwards; step by step where random numbers are drawn in it."""
+    """Carry out a scan as one that runs forwards, or step by step if random numbers are drawn in it."""
     n_consts, n_carry, body = params["num_consts"], params["num_carry"], params["jaxpr"]
     consts, carry, rows = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
     length, backwards = params["length"], params["reverse"]

@@ -28,7 +28,7 @@ from pushforward.io.files import MANIFEST, check_folder_target, write_folder
 
 PLATFORMS = ("cpu", "cuda")
 FILES = ("export.json", "log_prob.stablehlo", "log_prob.mlirbc", "sample.stablehlo", "sample.mlirbc", "README.md")
-# Calls that are no operations of StableHLO but may remain, and why.
+# Calls that may remain although they are no operations of StableHLO, each with the reason.
 REASONS = {"shape_assertion": "checks the number of rows when JAX loads the program; absent with a fixed batch"}
 
 README = """\
@@ -83,22 +83,22 @@ def export_stablehlo(
     triangular systems are solved in StableHLO itself, not by LAPACK or cuBLAS.
 
     Args:
-        distribution: over rows `(d,)`, given rows `(k,)` or nothing; a `Flow`, or anything with its contract.
-        folder: the target, written complete or not at all.
-        names: the columns of `x`.
-        condition_names: the columns of the condition.
+        distribution: A `Flow` or another distribution over rows `(d,)`, with conditions `(k,)` or none.
+        folder: Folder to write; it is written completely or not at all.
+        names: Names of the columns of `x`.
+        condition_names: Names of the columns of the condition.
         precision: `"float64"` or `"float32"`.
-        batch: a fixed number of rows `n`, for runtimes that know static shapes only; None leaves it free.
-        rows: `(m, d)` to compare on, or None for 1000 draws of the model.
-        conditions: `(m, k)`, for a conditional model; None draws standard normals.
-        key_seed: of the key for the comparison.
-        force: replace an earlier export.
+        batch: Fixed number of rows `n`, for runtimes that know static shapes only; None leaves it free.
+        rows: Rows `(m, d)` on which programs and model are compared; None takes 1000 draws of the model.
+        conditions: Conditions `(m, k)` of these rows for a conditional model; None draws standard normals.
+        key_seed: Seed of the JAX key by which the comparison draws.
+        force: Whether an earlier export is replaced.
 
     Raises:
-        TypeError: not a distribution.
-        ValueError: the names do not fit the model.
-        ImportError: the package flatbuffers is missing, which JAX needs here.
-        FileExistsError: the folder exists and `force` is False, or it holds other files.
+        TypeError: The object is not a distribution.
+        ValueError: The names do not fit the model.
+        ImportError: The package flatbuffers is missing, which JAX needs here.
+        FileExistsError: The folder exists and `force` is False, or it holds other files.
 
     Example:
         >>> import jax, tempfile, numpy as np, pushforward as pf
@@ -164,13 +164,13 @@ def substitute(
     """`lax.linalg.triangular_solve` for real matrices in plain array operations, one row at a time.
 
     Args:
-        a: `(*batch, m, m)`.
-        b: `(*batch, m, n)`, or `(*batch, n, m)` unless `left_side`.
-        left_side: solve `a x = b`, else `x a = b`.
-        lower: which triangle of `a` counts.
-        transpose_a: `a` stands for its transpose.
-        conjugate_a: nothing, for real numbers.
-        unit_diagonal: take the diagonal for ones.
+        a: Triangular matrices `(*batch, m, m)`.
+        b: Right-hand sides `(*batch, m, n)`, or `(*batch, n, m)` unless `left_side`.
+        left_side: Whether to solve `a x = b`, else `x a = b`.
+        lower: Whether the lower triangle of `a` counts, else the upper one.
+        transpose_a: Whether `a` stands for its transpose.
+        conjugate_a: Ignored, because the numbers are real.
+        unit_diagonal: Whether the diagonal is taken to be ones.
     """
     turned = transpose_a == left_side  # `x a = b` is solved transposed: exactly one of the two
     matrix = jnp.swapaxes(a, -1, -2) if turned else a
@@ -196,7 +196,7 @@ def custom_calls(text: str) -> list[str]:
 
 
 def compare(expected: Expected, blobs: dict[str, bytes], batch: int | None) -> Comparison:
-    """Hold serialised programs against the model, `batch` rows at a time if that is fixed."""
+    """Compare serialised programs with the model, `batch` rows at a time if that number is fixed."""
     functions = expected.functions
     with functions.precision():
         programs = {function: export.deserialize(bytearray(blob)).call for function, blob in blobs.items()}
@@ -225,7 +225,7 @@ def _versions() -> dict[str, str]:
 def _record(
     functions: Functions, batch: int | None, reasons: dict[str, str], comparison: Comparison, files: dict[str, bytes]
 ) -> dict[str, Any]:
-    """What `export.json` holds."""
+    """The contents of `export.json`."""
 
     def described(argument: jax.ShapeDtypeStruct) -> dict[str, Any]:
         return {"shape": [n if n else "n" for n in argument.shape], "dtype": str(argument.dtype)}

@@ -1,4 +1,4 @@
-"""Reading and writing the files of a model: no links followed, no size unchecked, no half-written folder left."""
+"""Reads and writes the files of a model; links are not followed, and no half-written folder is left."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ MAX_BYTES: dict[str, int] = {
     CARD: 2**23,
     MANIFEST: MAX_MANIFEST,
 }
-# What a folder needs for its format to be read, which is said before anything else.
+# Files without which the format of a folder cannot be read; they are looked for first.
 ALWAYS = ("config.json", "metrics.json", "model.safetensors")
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 
 
 def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
-    """The files of a model folder, each held against its manifest. Other files in the folder are never opened.
+    """Read the files of a model folder and compare each with its manifest. Other files are never opened.
 
     Args:
-        folder: the folder.
-        small: leave the weights out.
+        folder: Folder of the model.
+        small: Whether the weights are left out.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        UntrustedModelError: a file is missing, a link, too large, or not what the manifest says.
+        FileNotFoundError: There is no such folder.
+        UntrustedModelError: A file is missing, is a link, is too large, or is not what the manifest says.
     """
     if not folder.is_dir():
         what = "a file, not a model folder" if folder.exists() else "no such model folder"
@@ -48,10 +48,12 @@ def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
 
 
 def check_folder_target(folder: Path, force: bool = False, known: Collection[str] = tuple(MAX_BYTES)) -> None:
-    """Whether a model, or another folder whose files are `known`, can be written there, asked before the work starts.
+    """Raise an error before the work starts if a folder cannot be written there.
+
+    A folder is replaced only if all files in it are among the names `known`, by default those of a model.
 
     Raises:
-        FileExistsError: something is there, and either `force` is False or it holds other files.
+        FileExistsError: The folder exists, and either `force` is False or it holds other files.
     """
     if not (folder.exists() or folder.is_symlink()):
         return
@@ -66,11 +68,11 @@ def check_folder_target(folder: Path, force: bool = False, known: Collection[str
 
 
 def check_file_target(path: Path, force: bool = False) -> None:
-    """Whether a file can be written there, asked before the work starts.
+    """Raise an error before the work starts if a file cannot be written there.
 
     Raises:
-        FileExistsError: the file exists and `force` is False.
-        OSError: it is a folder, or there is no such folder, or it cannot be written.
+        FileExistsError: The file exists and `force` is False.
+        OSError: The path is a folder, or lies in a folder that does not exist or cannot be written to.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: this is a folder. Name a file in it.")
@@ -86,12 +88,12 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any], force: bool = False
     """Write a file: complete under its name, or not at all.
 
     Args:
-        path: the target.
-        write: writes the contents to the open file it is given.
-        force: replace an existing file.
+        path: Path of the file.
+        write: Function that writes the contents to an open file.
+        force: Whether an existing file is replaced.
 
     Raises:
-        OSError: see `check_file_target`.
+        OSError: See `check_file_target`.
     """
     check_file_target(path, force)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
@@ -115,13 +117,13 @@ def write_folder(
     known: Collection[str] = tuple(MAX_BYTES),
     unlisted: Collection[str] = (),
 ) -> None:
-    """Write a model folder, or one of the files `known`, with its manifest: complete under its name, or not at all.
+    """Write a folder with its manifest: complete under its name, or not at all.
 
     The files are written and flushed to disk in a hidden folder beside the target, which is then renamed. To replace a
     model, the old folder is moved aside first and deleted last: a crash between the two leaves it as `.NAME.*.old`.
 
     Raises:
-        FileExistsError: see `check_folder_target`.
+        FileExistsError: See `check_folder_target`.
     """
     check_folder_target(folder, force, known)
     folder = folder.absolute()

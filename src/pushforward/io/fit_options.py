@@ -23,30 +23,32 @@ class ConfigError(ValueError):
 
 
 class Section(BaseModel):
-    """No unknown keys, no numbers that are not finite."""
+    """The base of all sections: unknown keys and numbers that are not finite are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataOptions(Section):
-    """Which columns, and what they are."""
+    """Which columns are modelled, and what they are."""
 
-    columns: list[str] | None = Field(default=None, description="Columns to model; all by default.")
-    given: list[str] = Field(default=[], description="Columns that are conditions: fit the others given these.")
-    weights: str | None = Field(default=None, description="Column of row weights, not modelled.")
+    columns: list[str] | None = Field(default=None, description="Columns to model; all columns by default.")
+    given: list[str] = Field(default=[], description="Columns that are conditions; the others are fitted given these.")
+    weights: str | None = Field(
+        default=None, description="Column that holds the weights of the rows; it is not modelled."
+    )
     schema_file: Path | None = Field(
-        default=None, description="Schema of the columns, as `pushforward schema` writes it."
+        default=None, description="JSON file that says what the columns are, as `pushforward schema` writes it."
     )
     missing: Literal["error", "drop", "model"] = Field(
-        default="error", description="Rows with missing values: refuse them, drop them, or model missing values."
+        default="error", description="What happens to rows with missing values: they are refused, dropped, or modelled."
     )
 
 
 class ModelOptions(Section):
-    """Which model."""
+    """Which flow is fitted, and its options."""
 
-    name: FlowName = Field(default="nsf", description="Model of the zoo.")  # pyright: ignore[reportInvalidTypeForm]
-    base: BaseName = Field(default="normal", description="Distribution of the latent.")
+    name: FlowName = Field(default="nsf", description="Name of the flow in the zoo.")  # pyright: ignore[reportInvalidTypeForm]
+    base: BaseName = Field(default="normal", description="Distribution of the latents.")
 
     def given(self) -> dict[str, Any]:
         """The options of the flow that have values."""
@@ -57,24 +59,32 @@ class ModelOptions(Section):
 _FIELDS: Any = {
     name: (option.kind | None, Field(default=None, description=option.text)) for name, option in OPTIONS.items()
 }
-FlowOptions: type[ModelOptions] = create_model("FlowOptions", __base__=ModelOptions, __doc__="Which model.", **_FIELDS)
+FlowOptions: type[ModelOptions] = create_model(
+    "FlowOptions", __base__=ModelOptions, __doc__="Which flow is fitted, and its options.", **_FIELDS
+)
 
 
 class TrainingOptions(Section):
-    """How, how long, and from which seed."""
+    """How and how long the model is trained, and from which seed."""
 
     objective: ObjectiveName | None = Field(
-        default=None, description="What is minimised; None is what the flow is made for."
+        default=None, description="Objective that is minimised; by default the one that the flow is made for."
     )
-    max_epochs: int | None = Field(default=None, ge=1, description="Passes over the rows, at most.")
-    max_minutes: float | None = Field(default=None, ge=0.01, description="Time for training, at most.")
-    batch_size: int | None = Field(default=None, ge=1, description="Rows per step.")
-    learning_rate: float | None = Field(default=None, gt=0, le=1, description="Of Adam, at the top of its schedule.")
-    weight_decay: float | None = Field(default=None, ge=0, le=100, description="Decoupled weight decay.")
+    max_epochs: int | None = Field(default=None, ge=1, description="Largest number of passes over the rows.")
+    max_minutes: float | None = Field(default=None, ge=0.01, description="Longest time of training, in minutes.")
+    batch_size: int | None = Field(default=None, ge=1, description="Number of rows per step.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="Learning rate of Adam at the top of its schedule."
+    )
+    weight_decay: float | None = Field(
+        default=None, ge=0, le=100, description="Strength of the decoupled weight decay."
+    )
     validation_fraction: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of the rows held out to stop early by."
+        default=0.1, ge=0, lt=1, description="Share of the rows that is held out, to stop early by."
     )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="The same seed gives the same model.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of the random numbers; the same seed gives the same model."
+    )
     verify: bool = Field(default=True, description="Check the trained model and compare it with simple densities.")
 
 
@@ -92,12 +102,12 @@ class FitOptions(Section):
         """The options of a TOML file, overridden by `section.key=value` settings, overridden by flags.
 
         Args:
-            file: TOML, or None.
-            settings: such as `"flow.n_layers=3"`; a value is TOML, or else a word.
-            flags: values by `section.key`.
+            file: TOML file, or None.
+            settings: Settings such as `"flow.n_layers=3"`; a value that is not TOML is taken as a word.
+            flags: Values by `section.key`.
 
         Raises:
-            ConfigError: an unknown key, or a value of the wrong kind.
+            ConfigError: A key is unknown, or a value is of the wrong kind.
         """
         values: dict[str, dict[str, Any]] = {}
         if file is not None:
@@ -113,10 +123,10 @@ class FitOptions(Section):
 
     @staticmethod
     def check(values: Mapping[str, Any], label: str = "options") -> FitOptions:
-        """The options in nested dicts.
+        """Validate options in nested dicts.
 
         Raises:
-            ConfigError: see `gather`.
+            ConfigError: See `gather`.
         """
         try:
             options = FitOptions.model_validate(values)
@@ -145,7 +155,7 @@ class FitOptions(Section):
         return "\n".join(lines)
 
     def keywords(self) -> dict[str, Any]:
-        """The same as keywords of `FlowDensity`; the columns and weights are the caller's to choose."""
+        """The options as keywords of `FlowDensity`. Columns and weights are left to the caller."""
         flow, training, data = self.flow, self.training, self.data
         named = ("n_layers", "width", "depth", "bins", "autoregressive")
         others = {key: getattr(flow, key) for key in OPTIONS if key not in named}

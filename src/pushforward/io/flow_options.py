@@ -35,8 +35,8 @@ class FlowOption:
     """An option of flows.
 
     Args:
-        kind: the type, with its bounds, as pydantic takes it.
-        text: what it is, for the help.
+        kind: Type of the option with its bounds, as pydantic takes it.
+        text: Sentence that the help shows.
     """
 
     kind: Any
@@ -62,7 +62,7 @@ def _kind(option: Option) -> Any:
 
 
 def _all_options() -> dict[str, Option]:
-    """Every option of the zoo, with the words that one entry or another takes."""
+    """Every option of the zoo; its words are those that at least one entry takes."""
     found: dict[str, Option] = {}
     for entry in ENTRIES.values():
         for name, option in entry.options.items():

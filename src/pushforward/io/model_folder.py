@@ -40,19 +40,19 @@ class ModelParts:
     """What a model folder holds, on its way in or out.
 
     Args:
-        schema: of all columns of the table.
-        given: those that are conditions.
-        recipe: what the distribution is built of.
-        distribution: in the data's units.
-        named: whether the table had names; otherwise they are `x0`, `x1`, ...
-        frame: the kind of table that samples come in, None for arrays.
-        rows: how many rows the model was fitted to.
+        schema: Schema of all columns of the table.
+        given: Names of the columns that are conditions.
+        recipe: What the distribution is built from.
+        distribution: The fitted distribution, in the units of the data.
+        named: Whether the columns of the table had names; otherwise they are called `x0`, `x1`, ...
+        frame: Kind of table in which samples are returned, None for arrays.
+        rows: Number of rows that the model was fitted to.
         history: `FitResult.history`.
-        verdict: the fields of `FitResult.verdict`.
-        baselines: how simple densities do on the held-out rows: `name`, `nats`, `standard_error`, `detail`.
-        notes: remarks on the table, a sentence each.
-        checks: the report of `pushforward.check` as plain JSON, None if it was not made.
-        card: a page for people, never read again.
+        verdict: The fields of `FitResult.verdict`.
+        baselines: Scores of simple densities on the held-out rows: `name`, `nats`, `standard_error`, `detail`.
+        notes: Remarks on the table, one sentence each.
+        checks: Report of `pushforward.check` as plain JSON, None if no checks were made.
+        card: Page for people, which is written and never read.
     """
 
     schema: TableSchema
@@ -74,13 +74,13 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
     """Write a model folder: complete under its name, or not at all.
 
     Args:
-        parts: the model.
-        folder: the target.
-        force: replace an existing model folder.
+        parts: The model and its records.
+        folder: Folder to write.
+        force: Whether an existing model folder is replaced.
 
     Raises:
-        FileExistsError: the folder exists and `force` is False, or holds files that are no part of a model.
-        ValueError: the model is not one that could be loaded again.
+        FileExistsError: The folder exists and `force` is False, or it holds files that are no part of a model.
+        ValueError: The model could not be loaded again.
     """
     recipe = parts.recipe
     config = {
@@ -113,7 +113,7 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         "model.safetensors": weights_to_bytes(parts.distribution),
         "README.md": parts.card.encode("utf-8"),
     }
-    _parts(files, Path("the model"))  # what could not be loaded is not written
+    _parts(files, Path("the model"))  # a model that could not be loaded is not written
     write_folder(Path(folder), files, force, unlisted=(CARD,))
 
 
@@ -121,8 +121,8 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
     """Read a model folder, trusting nothing in it.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        UntrustedModelError: a file is missing, damaged, altered, out of bounds, or does not fit the others.
+        FileNotFoundError: There is no such folder.
+        UntrustedModelError: A file is missing, damaged, altered, out of bounds, or does not fit the others.
     """
     path = Path(folder)
     return _parts(read_folder(path), path)
@@ -131,12 +131,12 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
 def read_records(
     files: Mapping[str, bytes], path: Path, entries: dict[str, Any] | None = None
 ) -> tuple[Config, TableSchema, Metrics, Any, dict[str, Any]]:
-    """Config, schema, metrics, checks and raw arrays of the files of a model, validated.
+    """Read config, schema, metrics, checks and raw arrays from the files of a model, and validate them.
 
     Args:
-        files: contents by name.
-        path: of the folder, for messages.
-        entries: the arrays; None parses them from the weights file.
+        files: Contents of the files by name.
+        path: Path of the folder, which error messages name.
+        entries: Arrays of the model; None reads them from the weights file.
     """
     records = {name: parse_json(data, path / name) for name, data in files.items() if name.endswith(".json")}
     if entries is None:
@@ -233,7 +233,7 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
         """An argument that the flow lacks counts as 1."""
         return arguments.get(name, 1)
 
-    # Each network has at least these weights. Checked first, because a large model costs time even as shapes.
+    # Each network has at least these weights. They are counted first, because a large model costs time even as shapes.
     least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
     if n_values and not entry.has_networks:
         least += size("n_layers") * n_values
@@ -258,7 +258,7 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
 
 
 def _check_values(model: TableDistribution, label: str) -> None:
-    """What shapes do not show: scales that are positive, indices that are permutations."""
+    """Check what shapes do not show: that scales are positive and that indices are permutations."""
     arrays = named_arrays(model)
     for name, values in arrays.items():
         if name.endswith(("units.scale.value", "units.spread.value")) and not np.all(np.asarray(values) > 0):
@@ -272,12 +272,12 @@ def _check_values(model: TableDistribution, label: str) -> None:
 
 
 def _check_columns(model: TableDistribution, template: TableDistribution, label: str) -> None:
-    """What both the weights and the schema say about the columns: steps, bounds, and logarithms of scales."""
+    """Check that the weights and the schema agree on the columns: steps, bounds, and logarithms of scales."""
     for name in ("steps", "bounds"):
         if not np.array_equal(getattr(model, name).value, getattr(template, name).value):
             raise UntrustedModelError(f"{label}: {name}: other than those of the columns in schema.json.")
     for units in (model.units, None if model.given is None else model.given.units):
-        # Equal but for the last digits, in which logarithms differ from machine to machine.
+        # They agree up to the last digits, in which logarithms differ from machine to machine.
         if units is not None and not np.allclose(units.log_scale.value, np.log(units.scale.value), 1e-12, 1e-12):
             raise UntrustedModelError(f"{label}: units.log_scale: not the logarithm of the columns' scales.")
 
@@ -302,14 +302,14 @@ def _json(value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model folder says of a model, without its weights.
+    """The records of a model folder, without the weights.
 
     Attributes:
-        config: its architecture.
-        schema: of its columns.
-        metrics: how its fit went.
-        checks: the report of its checks as plain JSON, or None.
-        distribution: the model as shapes alone.
+        config: Architecture of the model.
+        schema: Schema of its columns.
+        metrics: How the fit of the model went.
+        checks: Report of the model's checks as plain JSON, or None.
+        distribution: The model as shapes alone, without numbers.
     """
 
     config: Config
@@ -320,11 +320,11 @@ class ModelFacts:
 
 
 def inspect_model(folder: str | os.PathLike) -> ModelFacts:
-    """What a model folder says, trusting nothing in it; of the weights only the names and shapes are read.
+    """Read the records of a model folder, trusting nothing in it. Only names and shapes of the weights are read.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        UntrustedModelError: a file is missing, damaged, altered, out of bounds, or does not fit the others.
+        FileNotFoundError: There is no such folder.
+        UntrustedModelError: A file is missing, damaged, altered, out of bounds, or does not fit the others.
     """
     path = Path(folder)
     files, shapes = read_folder(path, small=True), read_shapes(path / "model.safetensors")

@@ -31,7 +31,7 @@ Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,64}$")]
 
 
 class Strict(BaseModel):
-    """No conversions, no unknown keys, no changes afterwards."""
+    """The base of all records: values are not converted, unknown keys are refused, records do not change."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -50,7 +50,7 @@ FlowArguments: type[Arguments] = create_model("FlowArguments", __base__=Argument
 
 
 class FlowConfig(Strict):
-    """Which flow: a name of the zoo, its arguments, its base distribution."""
+    """The flow: its name in the zoo, its arguments, its base distribution."""
 
     name: FlowName  # pyright: ignore[reportInvalidTypeForm] - as many as the zoo has
     arguments: FlowArguments  # pyright: ignore[reportInvalidTypeForm] - made of the options
@@ -67,7 +67,7 @@ class MassConfig(Strict):
 
 
 class Config(Strict):
-    """`config.json`."""
+    """The contents of `config.json`: how the model is built."""
 
     format: Literal["pushforward"]
     format_version: Literal[1]
@@ -86,7 +86,7 @@ class Config(Strict):
 
 
 class VerdictRecord(Strict):
-    """How the fit ended, as `training.Verdict`."""
+    """How the fit ended: the fields of `training.Verdict`."""
 
     status: Annotated[str, Field(max_length=64), AfterValidator(_printable)]
     judgement: Annotated[str, Field(max_length=64)]
@@ -140,10 +140,10 @@ class Metrics(Strict):
 
 
 def validate(kind: type[Strict], value: Any, label: str) -> Any:
-    """The record, or one sentence on what is wrong with it.
+    """Read a value as a record.
 
     Raises:
-        UntrustedModelError: the value does not follow the schema.
+        UntrustedModelError: The value does not follow the schema; the message says in one sentence where.
     """
     if isinstance(value, dict) and value.get("format") == "pushforward" and "format_version" in kind.model_fields:
         version = value.get("format_version")

@@ -16,7 +16,7 @@ from pushforward.io.files import MAX_BYTES, write_file
 
 Tree = TypeVar("Tree")
 
-# What a weights file may hold, by safetensors' names.
+# Types that a weights file may hold, by their names in safetensors.
 DTYPES: dict[str, type] = {
     "F16": np.float16,
     "F32": np.float32,
@@ -32,7 +32,7 @@ DTYPES: dict[str, type] = {
     "BOOL": np.bool_,
 }
 
-# As safetensors itself has it.
+# Largest header in bytes: the limit of safetensors itself.
 MAX_HEADER = 100_000_000
 
 
@@ -40,12 +40,12 @@ def save_weights(module: Any, path: str | os.PathLike) -> None:
     """Write every array of a module, JAX or NumPy, trained or `Fixed`, to a safetensors file, atomically.
 
     Args:
-        module: any Equinox module or tree.
-        path: an existing file is replaced.
+        module: An Equinox module, or any tree of arrays.
+        path: File to write; an existing file is replaced.
 
     Raises:
-        TypeError: an array has a dtype that safetensors cannot hold, such as a JAX key.
-        ValueError: an array is not finite.
+        TypeError: An array has a dtype that safetensors cannot hold, such as a JAX key.
+        ValueError: An array is not finite.
 
     Example:
         >>> import jax, pushforward as pf, tempfile
@@ -59,23 +59,23 @@ def save_weights(module: Any, path: str | os.PathLike) -> None:
 
 
 def load_weights(template: Tree, path: str | os.PathLike) -> Tree:
-    """The template with its arrays replaced by those of a file.
+    """Replace the arrays of a template by those of a file.
 
     Args:
-        template: a module of the same structure, as its constructor gives it, or its shapes alone
+        template: Module of the same structure, as its constructor gives it, or its shapes alone
             (`equinox.filter_eval_shape`).
-        path: a file that `save_weights` wrote.
+        path: File that `save_weights` wrote.
 
     Raises:
-        UntrustedModelError: the file is damaged, lacks an array or has one too many, or an array has another shape or
-            dtype than the template's, or is not finite.
+        UntrustedModelError: The file is damaged, lacks an array or has one too many, or an array is not finite or has
+            another shape or dtype than the template's.
     """
     source = Path(path)
     return weights_from_bytes(template, read_regular(source, MAX_BYTES["model.safetensors"]), str(source))
 
 
 def weights_to_bytes(module: Any) -> bytes:
-    """The contents of the file of `save_weights`."""
+    """The contents of the file that `save_weights` writes."""
     from safetensors.numpy import save
 
     arrays = {}
@@ -90,7 +90,7 @@ def weights_to_bytes(module: Any) -> bytes:
 
 
 def weights_from_bytes(template: Tree, data: bytes, label: str) -> Tree:
-    """`load_weights` from the contents of a file."""
+    """Replace the arrays of a template by those in the contents of a weights file."""
     return fill(template, parse_weights(data, label), label)
 
 
@@ -98,7 +98,7 @@ def parse_weights(data: bytes, label: str) -> dict[str, Any]:
     """The arrays of a file as shapes, dtypes and bytes, by name; safetensors proves that they fit the file's length.
 
     Raises:
-        UntrustedModelError: it is no safetensors file.
+        UntrustedModelError: The file is no safetensors file.
     """
     import safetensors
 
@@ -112,7 +112,7 @@ def read_shapes(path: Path) -> dict[str, Any]:
     """Shapes and dtypes of the arrays of a safetensors file, from its header alone.
 
     Raises:
-        UntrustedModelError: it is no safetensors file.
+        UntrustedModelError: The file is no safetensors file.
     """
     head = read_regular(path, MAX_BYTES["model.safetensors"], most=8)
     size = int.from_bytes(head, "little")
@@ -133,10 +133,10 @@ def read_shapes(path: Path) -> dict[str, Any]:
 
 
 def fill(template: Tree, entries: dict[str, Any], label: str) -> Tree:
-    """The template with its arrays replaced.
+    """Replace the arrays of a template by those of a parsed file.
 
     Raises:
-        UntrustedModelError: see `load_weights`.
+        UntrustedModelError: See `load_weights`.
     """
     wanted = named_arrays(template)
     lacking, foreign = wanted.keys() - entries.keys(), entries.keys() - wanted.keys()
@@ -150,7 +150,7 @@ def fill(template: Tree, entries: dict[str, Any], label: str) -> Tree:
 
 
 def _array(label: str, name: str, leaf: Any, entry: dict[str, Any]) -> Any:
-    """One array of the file, as its leaf of the template would have it."""
+    """One array of the file, in the type and the container of its leaf in the template."""
     dtype, shape = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
     if dtype is None or shape != tuple(leaf.shape):
         expected = f"expected shape {tuple(leaf.shape)} {leaf.dtype}, got {shape} {entry['dtype']}"

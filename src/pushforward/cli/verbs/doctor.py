@@ -1,4 +1,4 @@
-"""`pushforward doctor`: what is installed, what it runs on, and whether it works here."""
+"""`pushforward doctor`: what is installed, on what it runs, and whether it works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pushforward.cli.reporter import CHECK_FAILED, OK, Reporter
 from pushforward.cli.verb import Debug, Json, Quiet, verb
 
 REQUIRED = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "pyarrow", "scikit-learn", "pydantic", "safetensors")
-# What each optional package is for, with the extra that brings it.
+# Purpose of each optional package, with the extra that installs it.
 OPTIONAL = {
     "optuna": "pushforward tune (the extra tune)",
     "flatbuffers": "export to StableHLO (the extra export)",
@@ -31,7 +31,7 @@ OPTIONAL = {
 }
 GIB = 2**30
 LITTLE_MEMORY, LITTLE_DISK = 2 * GIB, GIB
-# The test fit: rows, the correlation of its Gaussian, and how many nats per row it may miss the closed form by.
+# The test fit: number of rows, correlation of the Gaussian, largest difference from the closed form in nats per row.
 TEST_ROWS, CORRELATION, MISSED_NATS = 1000, 0.8, 0.1
 # A float64 product that takes this many times a float32 one makes scoring slow.
 SLOW_DOUBLES, PRODUCT = 8.0, 512
@@ -72,7 +72,7 @@ def doctor(quiet: Quiet = False, as_json: Json = False, debug: Debug = False) ->
 
 
 def _installed(packages: Any) -> tuple[dict[str, str | None], str, list[str]]:
-    """Versions by package, in words, and those that are not there."""
+    """Versions by package, the same in words, and the packages that are missing."""
     found: dict[str, str | None] = dict.fromkeys(packages)
     for name in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -82,7 +82,7 @@ def _installed(packages: Any) -> tuple[dict[str, str | None], str, list[str]]:
 
 
 def versions() -> list[Line]:
-    """What is installed."""
+    """Find out what is installed."""
     from pushforward import __version__
 
     found, shown, lacking = _installed(REQUIRED)
@@ -100,7 +100,7 @@ def versions() -> list[Line]:
 
 
 def devices() -> list[Line]:
-    """What JAX computes on, and with how much memory."""
+    """Find out on which devices JAX computes, and with how much memory."""
     import jax
 
     found, backend = jax.devices(), jax.default_backend()
@@ -120,7 +120,7 @@ def devices() -> list[Line]:
 
 
 def settings() -> list[Line]:
-    """The precision that is JAX's default, the cores and what limits them, and what draws figures."""
+    """Find out JAX's default precision, the usable cores, and the package that draws figures."""
     import jax
     import matplotlib
 
@@ -148,7 +148,7 @@ def settings() -> list[Line]:
 
 
 def folders() -> list[Line]:
-    """Whether files can be written where the commands write them."""
+    """Find out whether files can be written where the commands write them."""
     return [_folder("current folder", os.getcwd(), "warn"), _folder("temporary folder", tempfile.gettempdir(), "fail")]
 
 
@@ -165,7 +165,7 @@ def _folder(name: str, path: str, verdict: Any) -> Line:
 
 
 def self_test() -> list[Line]:
-    """Fit a small flow to a Gaussian, hold it against the closed form, save it, load it."""
+    """Fit a small flow to a Gaussian, compare it with the closed form, save it and load it."""
     import numpy as np
     from scipy.stats import multivariate_normal
 
@@ -195,7 +195,7 @@ def self_test() -> list[Line]:
 
 
 def speed() -> list[Line]:
-    """The time of a product of matrices in float32 and in float64."""
+    """Measure the time of a product of matrices in float32 and in float64."""
     import jax
 
     with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""Verification of your own trained model: `check`, the status of single rows, and a summary of what it is made of."""
+"""Verifies a trained model: `check`, the status of single rows, and a summary of what the model consists of."""
 
 from pushforward.checking.report import CheckLine, CheckReport
 from pushforward.checking.run_checks import Part, check

@@ -1,4 +1,4 @@
-"""What all checks look at: the model in two precisions, its rows, and evidence that is computed once, on first use."""
+"""The common evidence of all checks: the model in two precisions, rows, and what is computed from them on first use."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.scoring_form import with_solver
 
 MAX_ROWS = 5000  # rows of data that are scored; more would make mild misfits, which every model has, look grave
-MAX_NUMBERS = 2_000_000  # and numbers in these rows
-POINTS = 256  # rows of data, and as many of samples, that make the round trip
+MAX_NUMBERS = 2_000_000  # numbers in the rows of data that are scored
+POINTS = 256  # rows of data, and as many samples, that make the round trip
 JACOBIAN_ROWS = 64
 JACOBIAN_NUMBERS = 4096  # elements of the events whose Jacobians are taken: the cost of one is that of D passes
 MAX_JACOBIAN_DIM = 1024  # beyond, a single Jacobian takes minutes
@@ -32,7 +32,7 @@ QUANTILES = (0.15866, 0.84134)  # one standard deviation to each side, for a nor
 class Trip:
     """Rows that went through the bijection and back, in one precision.
 
-    `there` and `back` are the log-dets of the two ways.
+    The log-dets of the two directions are `there` and `back`.
     """
 
     start: np.ndarray
@@ -44,13 +44,13 @@ class Trip:
 
 @dataclass(frozen=True)
 class Context:
-    """A model on trial; `Context.of` makes it.
+    """A model that is checked, with its rows; `Context.of` makes it.
 
     Args:
-        model: as the user has it.
-        data: `(n, *event_shape)` float64, a random choice of at most `MAX_ROWS` of the rows given, or None.
-        condition: `(n, *cond_shape)` float64, those of the data or, without data, of the samples; or None.
-        key: all draws follow from it.
+        model: Model as the user passed it.
+        data: Rows `(n, *event_shape)` in float64, a random choice of at most `MAX_ROWS` of the given rows, or None.
+        condition: Conditions `(n, *cond_shape)` in float64 of the data or, without data, of the samples; or None.
+        key: JAX key from which all draws follow.
     """
 
     model: AbstractDistribution
@@ -60,11 +60,11 @@ class Context:
 
     @staticmethod
     def of(model: AbstractDistribution, data: Any, condition: Any, key: PRNGKeyArray, name: str = "check") -> Context:
-        """The context of a check, its arguments looked at.
+        """Make the context of a check from the arguments of the user, which are checked.
 
         Raises:
-            TypeError: the model is not a distribution.
-            ValueError: shapes do not fit, rows are missing or not finite, or a condition is missing or superfluous.
+            TypeError: The model is not a distribution.
+            ValueError: Shapes do not fit, rows are missing or not finite, or a condition is missing or superfluous.
         """
         if not isinstance(model, AbstractDistribution):
             fix = "Pass the trained model, for example the `flow` of what pf.fit returned."
@@ -92,7 +92,7 @@ class Context:
 
     @property
     def traits(self) -> Traits:
-        """Of the bijection; those of the identity if there is none."""
+        """The traits of the bijection; those of the identity if there is none."""
         return Traits() if self.bijection is None else self.bijection.traits
 
     @property
@@ -102,27 +102,27 @@ class Context:
 
     @cached_property
     def strict(self) -> AbstractDistribution:
-        """The model with its differential equations solved to ten digits; itself if it has none."""
+        """The model with its differential equations solved to ten digits; the model itself if it has none."""
         return with_solver(self.model, lambda solver: solver.strict())
 
     @cached_property
     def wide(self) -> Programs:
-        """In float64 and `strict`, so that the laws are held against the model."""
+        """The programs of the `strict` model in float64, so that errors of solvers do not hide errors of the model."""
         return Programs.of(self.strict, True)
 
     @cached_property
     def loose(self) -> Programs:
-        """In float64 with the model's own solvers: for checks of thousands of rows that need no ten digits."""
+        """The programs in float64 with the model's own solvers, for thousands of rows that do not need ten digits."""
         return self.wide if self.strict is self.model else Programs.of(self.model, True)
 
     @cached_property
     def narrow(self) -> Programs:
-        """In float32."""
+        """The programs of the model in float32."""
         return Programs.of(self.model, False)
 
     @cached_property
     def turn(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """For a model of angles, whose density repeats with every turn: both ends `(D,)` of one; None for others."""
+        """Both ends `(D,)` of one turn for a model of angles, whose density repeats with each turn; None for others."""
         kinds = (CircularSplineMap, MoebiusMap, ColumnUnits)
         nodes = jax.tree.leaves(self.bijection, is_leaf=lambda node: isinstance(node, kinds))
         if not any(isinstance(node, (CircularSplineMap, MoebiusMap)) for node in nodes):
@@ -133,7 +133,7 @@ class Context:
         return np.broadcast_to(loc - np.pi * scale, (self.dim,)), np.broadcast_to(loc + np.pi * scale, (self.dim,))
 
     def within(self, rows: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
-        """The log-densities of rows `(n, D)`, of angles within one turn alone."""
+        """The log-densities of rows `(n, D)`; for angles they are minus infinity outside one turn."""
         if self.turn is None:
             return log_prob
         low, high = self.turn
@@ -149,15 +149,15 @@ class Context:
         return _generator(jax.random.fold_in(self.key, number))
 
     def row_keys(self, n: int) -> PRNGKeyArray | None:
-        """Keys `(n,)` for random log-dets, None where they are exact."""
+        """Keys `(n,)` for random log-dets, None if log-dets are exact."""
         return batch_keys(self.key, n) if self.model.needs_key else None
 
     def conditions(self, n: int) -> np.ndarray | None:
-        """The first `n` conditions, from the beginning again if there are fewer."""
+        """The first `n` conditions, which are repeated from the beginning if there are fewer."""
         return None if self.condition is None else self.condition[np.arange(n) % len(self.condition)]
 
     def draw(self, number: int, n: int, conditions: np.ndarray | None = None) -> np.ndarray:
-        """`n` samples in float64, given as many conditions (or `conditions(n)`); another number, other draws."""
+        """Draw `n` samples in float64, given as many conditions or `conditions(n)`; each number gives other draws."""
         own = self.conditions(n) if conditions is None else conditions
         return self.wide.samples(jax.random.fold_in(self.key, number), n, own)
 
@@ -168,12 +168,12 @@ class Context:
 
     @cached_property
     def all_samples(self) -> np.ndarray:
-        """`POINTS` samples, some of them perhaps not finite."""
+        """`POINTS` samples, of which some may not be finite."""
         return self.draw(1, POINTS)
 
     @cached_property
     def points(self) -> np.ndarray:
-        """Finite rows in data space on which the map is tried: of the data, then samples. `n_data` are data."""
+        """Finite rows in data space on which the map is tried: first `n_data` rows of data, then samples."""
         parts = [] if self.data is None else [self.data[:POINTS]]
         if self.can_sample:
             parts.append(self.all_samples[self._finite_samples])
@@ -191,28 +191,28 @@ class Context:
 
     @cached_property
     def n_data(self) -> int:
-        """How many of `points` are data."""
+        """Number of `points` that are data."""
         return 0 if self.data is None else min(POINTS, len(self.data))
 
     @cached_property
     def _finite_samples(self) -> np.ndarray:
         finite = np.asarray(np.isfinite(flat(self.all_samples)).all(axis=1))
-        # Something must be left to look at, and the checks say what is wrong with it.
+        # Some rows must be left to look at, and the checks say what is wrong with them.
         return finite if finite.any() or self.data is not None else ~finite
 
     @cached_property
     def n_bad_samples(self) -> int:
-        """How many of the samples are not finite."""
+        """Number of samples that are not finite."""
         return int((~np.isfinite(flat(self.all_samples)).all(axis=1)).sum()) if self.can_sample else 0
 
     @cached_property
     def scores(self) -> ScoredRows:
-        """Of `points`, in float64."""
+        """The scores of `points` in float64."""
         return self.wide.score(self.points, self.point_conditions, self.row_keys(len(self.points)))
 
     @cached_property
     def data_scores(self) -> ScoredRows:
-        """Of all rows of data, in float64."""
+        """The scores of all rows of data in float64."""
         if self.data is None:
             raise ValueError("Context.data_scores: there are no data.")
         return self.wide.score(self.data, self.condition, self.row_keys(len(self.data)))
@@ -224,7 +224,7 @@ class Context:
 
     @cached_property
     def base_spread(self) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and standard deviation `(D,)` of each coordinate of the base, from draws, robust."""
+        """Robust centre and standard deviation `(D,)` of each coordinate of the base, from draws."""
         draws = flat(self.base_draws)
         return np.median(draws, axis=0), robust_spread(draws)
 
@@ -234,7 +234,7 @@ class Context:
         return self.wide.latents(jax.random.fold_in(self.key, 2), POINTS, self.conditions(POINTS))
 
     def trip(self, programs: Programs, rows: np.ndarray, condition: np.ndarray | None, from_data: bool) -> Trip:
-        """Rows through the map and back, starting from data or from latents."""
+        """Send rows through the map and back, starting from data or from latents."""
         keys = self.row_keys(len(rows))
         if from_data:
             known = programs.wide and rows is self.points
@@ -252,20 +252,20 @@ class Context:
 
     @cached_property
     def derived_forward(self) -> bool:
-        """The direction that is differentiated: from data to latent unless only the other is one pass."""
+        """Whether the map from latent to data is differentiated, because it is cheaper than the other direction."""
         order = ("parallel", "sequential", "iterative", "absent")
         return order.index(self.traits.forward) < order.index(self.traits.inverse)
 
     @cached_property
     def jacobian_rows(self) -> int:
-        """How many Jacobians are taken at once; 0 where the events are too long for one."""
+        """Number of Jacobians that are taken at once; 0 if the events are too long for one."""
         if self.dim > MAX_JACOBIAN_DIM:
             return 0
         return max(1, min(JACOBIAN_ROWS, JACOBIAN_NUMBERS // self.dim))
 
     @cached_property
     def derived_index(self) -> np.ndarray:
-        """Which of `points` are differentiated: data and samples by turns."""
+        """Numbers of the `points` that are differentiated, with data and samples by turns."""
         n, first = len(self.points), self.n_data
         order = np.argsort(np.concatenate([2 * np.arange(first), 2 * np.arange(n - first) + 1]), kind="stable")
         return order[: self.jacobian_rows]
@@ -282,12 +282,12 @@ class Context:
         return self.wide.derivatives(rows, own, self.derived_forward, self.jacobian_rows)
 
     def missed_splines(self, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-        """For each row and spline layer `(n, L)`, from the data inwards: whether a coordinate is outside the spline."""
+        """Whether a coordinate is outside the spline, for each row and spline layer `(n, L)`, from the data inwards."""
         return self.wide.walk(rows, condition, Probe.nowhere(len(rows)))[1]
 
 
 def robust_spread(rows: np.ndarray) -> np.ndarray:
-    """Half the distance between the 16 % and 84 % quantiles of each column; where that is 0, the standard deviation."""
+    """Half the distance between the 16 % and 84 % quantiles of each column, or the standard deviation if that is 0."""
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(rows, QUANTILES, axis=0)
         spread = (high - low) / 2
@@ -296,15 +296,15 @@ def robust_spread(rows: np.ndarray) -> np.ndarray:
 
 
 def flat(rows: np.ndarray) -> np.ndarray:
-    """Rows `(n, *event)` as `(n, D)`."""
+    """Reshape rows `(n, *event)` to `(n, D)`."""
     return rows.reshape(len(rows), -1)
 
 
 def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], finite: bool = True) -> np.ndarray:
-    """Rows as float64.
+    """Convert rows to float64.
 
     Raises:
-        ValueError: there are none, they are not numbers, not finite, or of another shape.
+        ValueError: There are no rows, or they are not numbers, not finite, or of another shape.
     """
     array = np.asarray(rows)
     expected = f"{what} of shape (n, {', '.join(map(str, event_shape))})"
@@ -322,10 +322,10 @@ def read_rows(name: str, what: str, rows: Any, event_shape: tuple[int, ...], fin
 
 
 def read_condition(name: str, condition: Any, cond_shape: tuple[int, ...] | None, n: int | None) -> np.ndarray | None:
-    """Conditions as float64 rows, as many as there are rows of data.
+    """Convert conditions to float64 rows, as many as there are rows of data.
 
     Raises:
-        ValueError: they are missing or superfluous, or their shape or number does not fit.
+        ValueError: Conditions are missing or superfluous, or their shape or number does not fit.
     """
     if cond_shape is None:
         if condition is not None:

@@ -1,4 +1,4 @@
-"""Do the residual layers contract, as their inverse and their log-determinants rest on?"""
+"""Checks that residual layers contract, on which their inverse and their log-determinants rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pushforward.distributions.scoring_form import log_det_error
 
 
 def check_contraction(context: Context) -> CheckLine:
-    """The Lipschitz certificate of the residual layers, computed anew from the trained weights."""
+    """Compute the Lipschitz certificate of the residual layers anew from the trained weights."""
     name = "contraction"
     if not residual_layers(context.model):
         return CheckLine(name, None, None, "skipped", "The flow has no contractive residual layers.")

@@ -1,4 +1,4 @@
-"""Does the score of a row depend on that row alone?"""
+"""Checks that the score of a row depends on that row alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pushforward.checking.programs import Programs
 from pushforward.checking.report import CheckLine
 
 ROWS = 16
-SINGLE = 4  # rows that are scored by themselves
+SINGLE = 4  # number of rows that are scored by themselves
 TOLERANCE = 1e-10  # in float64, relative to log-densities beyond 1 nat
 NARROW_TOLERANCE = 1e-5  # in float32
-# What rounding moves in float32 it moves 5e8 times less in float64; twice another order of operations, and some room.
+# Rounding errors are 5e8 times smaller in float64 than in float32; the rest is room for another order of operations.
 ROUNDING_SHARE = 1e-6
 NARROW_ROUNDINGS = 1e-2  # share of the float32 error of a row that another order of operations may move
 
 
 def check_independence(context: Context) -> CheckLine:
-    """`log_prob` of rows with other neighbours, in another order, and one by one: the same to rounding."""
+    """Check that `log_prob` of rows is the same to rounding with other neighbours, in another order and one by one."""
     name = "independence of rows"
     if context.traits.inverse == "absent":
         return CheckLine(name, None, None, "skipped", "The model cannot score rows.")

@@ -1,4 +1,4 @@
-"""Are the latents of held-out data distributed like the base? This tells how good the fit is, not if it is exact."""
+"""Checks that the latents of held-out data follow the base. This tells how good the fit is, not whether it is exact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pushforward.distributions import DiagonalNormal, StandardNormal, StudentT, 
 from pushforward.distributions.base import AbstractDistribution
 
 MIN_ROWS = 50  # with fewer, no test says anything
-ALPHA = 1e-3  # of a note where there is nothing to note, over all dimensions
+ALPHA = 1e-3  # probability of a note although the fit is perfect, over all dimensions
 GROSS_DISTANCE = 0.1  # between distribution functions: a shift by 0.25 standard deviations
 GROSS_CORRELATION = 0.3
 GROSS_RADIUS = 1.5  # times the median squared radius, or a share of it
@@ -24,9 +24,9 @@ SMALLEST = 1e-300  # a probability below this would become an infinite normal sc
 
 
 def normal_scores(base: AbstractDistribution, latents: np.ndarray) -> np.ndarray | None:
-    """Latents `(n, D)` as numbers that are standard normal if the latents come from the base.
+    """Convert latents `(n, D)` to numbers that are standard normal if the latents come from the base.
 
-    None for a base whose distribution function is not known.
+    The result is None for a base whose distribution function is not known.
     """
     if isinstance(base, StandardNormal):
         return latents
@@ -34,7 +34,7 @@ def normal_scores(base: AbstractDistribution, latents: np.ndarray) -> np.ndarray
         loc, log_scale = (np.asarray(a, np.float64).ravel() for a in (base.loc, base.log_scale))
         return (latents - loc) * np.exp(-log_scale)
     if isinstance(base, StudentT):
-        # By the nearer tail, where a probability keeps its digits.
+        # The nearer tail is used, where a probability keeps its digits.
         tail = np.maximum(stats.t.sf(np.abs(latents), np.exp(np.asarray(base.log_df, np.float64).ravel())), SMALLEST)
         return np.where(np.isnan(latents), np.nan, -np.sign(latents) * special.ndtri(tail))
     if isinstance(base, UniformBox):
@@ -44,7 +44,7 @@ def normal_scores(base: AbstractDistribution, latents: np.ndarray) -> np.ndarray
 
 
 def check_latents(context: Context) -> CheckLine:
-    """Each coordinate of the data's latents against the base, by Kolmogorov and Smirnov, with Holm's correction."""
+    """Compare each coordinate of the latents with the base by Kolmogorov-Smirnov tests, with Holm's correction."""
     name = "latents, each coordinate"
     line = _not_applicable(name, context)
     if line is not None:
@@ -77,7 +77,7 @@ def check_latents(context: Context) -> CheckLine:
 
 
 def check_latents_joint(context: Context) -> CheckLine:
-    """The data's latents together: their squared radii against chi-squared, and the largest correlation."""
+    """Check the latents jointly: their squared radii follow chi-squared, and their coordinates are uncorrelated."""
     name = "latents, jointly"
     line = _not_applicable(name, context)
     if line is not None:
@@ -110,7 +110,7 @@ def check_latents_joint(context: Context) -> CheckLine:
 
 
 def largest_correlation(scores: np.ndarray) -> tuple[float, float]:
-    """The largest correlation between two columns, in size, and what chance alone stays below (Bonferroni)."""
+    """The largest absolute correlation of two columns, and the bound that chance alone does not exceed (Bonferroni)."""
     n, dim = scores.shape
     with np.errstate(invalid="ignore", divide="ignore"):
         matrix = np.abs(np.corrcoef(scores, rowvar=False))
@@ -121,7 +121,7 @@ def largest_correlation(scores: np.ndarray) -> tuple[float, float]:
 
 
 def holm(p_values: np.ndarray, alpha: float) -> np.ndarray:
-    """Which of several tests reject, if the chance that any of them errs is to be at most `alpha`.
+    """Which of several tests reject if the probability of any false rejection is to be at most `alpha`.
 
     Source: Holm, 1979, "A simple sequentially rejective multiple test procedure".
     """

@@ -1,4 +1,4 @@
-"""Are the log-determinants those of the map? Against automatic differentiation, exact and random ones."""
+"""Checks exact and random log-determinants against automatic differentiation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pushforward.checking.round_trip import skipped
 from pushforward.numerics.mean_error import mean_and_error
 
 TOLERANCE = 1e-8  # nats, relative to log-dets beyond 1
-ROUNDINGS = 64  # of each entry, of the input and of the image
+ROUNDINGS = 64  # number of roundings allowed for in each entry, in the input and in the image
 RANDOM_ROWS = 8
 RANDOM_KEYS = 256  # draws of the noise for each row
 STANDARD_ERRORS = 4.5  # four for one row; for the largest of eight a little more
@@ -19,11 +19,11 @@ RANDOM_MAX_DIM = 64
 
 
 def check_log_det(context: Context) -> CheckLine:
-    r"""$\log|\det|$ against `slogdet` of the Jacobian that automatic differentiation gives, in float64.
+    r"""Compare $\log|\det|$ with `slogdet` of the Jacobian that automatic differentiation gives, in float64.
 
-    The direction that takes one pass is differentiated, and the log-det of the other held against it: for maps that
-    are each other's inverse the two must cancel. What rounding may change is allowed for: of the Jacobian's entries,
-    $64\,\epsilon \sum_{ij} |J^{-1}_{ji} J_{ij}|$, and of argument and image, through the gradient of the log-det.
+    The direction that takes one pass is differentiated, and the log-det of the other direction is compared with it: for
+    maps that are each other's inverse the two must cancel. Rounding is allowed for: rounding of the Jacobian's entries
+    by $64\,\epsilon \sum_{ij} |J^{-1}_{ji} J_{ij}|$, that of argument and image by the gradient of the log-det.
     """
     name = "log-det against autodiff"
     if context.bijection is None:
@@ -63,13 +63,13 @@ def check_log_det(context: Context) -> CheckLine:
 
 
 def rounding(jacobian: np.ndarray, gradient: np.ndarray, inputs: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """How far some roundings may move a log-det `(n,)`.
+    """How far rounding may move each log-det `(n,)`.
 
     Args:
-        jacobian: `(n, D, D)`.
-        gradient: of the log-det, `(n, D)`.
-        inputs: `(n, D)`.
-        images: `(n, D)`.
+        jacobian: Jacobians `(n, D, D)`.
+        gradient: Gradients `(n, D)` of the log-dets.
+        inputs: Arguments `(n, D)` of the map.
+        images: Values `(n, D)` of the map.
     """
     out = np.zeros(len(jacobian))
     for i, matrix in enumerate(jacobian):
@@ -83,7 +83,7 @@ def rounding(jacobian: np.ndarray, gradient: np.ndarray, inputs: np.ndarray, ima
 
 
 def check_random_log_det(context: Context) -> CheckLine:
-    """Of a random log-det: its mean over the noise against autodiff, and the standard error of one log-density."""
+    """Compare the mean of a random log-det with autodiff, and measure the standard error of one log-density."""
     name = "random log-det"
     if context.bijection is None:
         return skipped(name, context)

@@ -1,4 +1,4 @@
-"""Does the density integrate to one, and are the samples drawn from it?"""
+"""Checks that the density integrates to one and that the samples are drawn from it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pushforward.checking.normal_mixture import NormalMixture
 from pushforward.checking.programs import GRID_CHUNK
 from pushforward.checking.report import CheckLine
 
-TOLERANCE = 1e-3  # of an integral by quadrature
-STABLE = 4e-4  # change of the integral at which the grid is fine enough; what is left is a part of it
+TOLERANCE = 1e-3  # error allowed in an integral by quadrature
+STABLE = 4e-4  # change of the integral below which the grid is fine enough; the error that is left is smaller
 GRIDS = {1: (4096, 8192, 16384, 65536, 262144), 2: (96, 192, 384, 768)}  # points along each axis
 GRID_SPREADS = 1.5  # the middle half of the grid lies within this many standard deviations
 SMALL_GRID = 40_000  # points up to which the program that scores rows does, and none is compiled for larger chunks
@@ -30,14 +30,14 @@ ATOMS = 0.01  # share of repeated values in a column at which the samples are no
 
 
 def check_normalisation(context: Context) -> CheckLine:
-    r"""$\int p(x)\,dx = 1$: by quadrature in one and two dimensions, elsewhere by bridge sampling.
+    r"""Check $\int p(x)\,dx = 1$ by quadrature in one and two dimensions, and otherwise by bridge sampling.
 
     Bridge sampling draws $x \sim p$ by the model's own sampler and $y \sim q$ from a mixture of normals $q$ that is
     fitted to other samples. For $a = \mathrm{mean}\,[p/(p + q)](y)$ and $b = \mathrm{mean}\,[q/(p + q)](x)$ the ratio
     $a / b$ estimates the integral of $p$. Both averaged numbers lie between 0 and 1, so that neither tail can spoil the
-    estimate, where the means of $p/q$ over $q$, and of $q/p$ over $p$, have heavy tails unless one density covers
-    the other. It needs overlap alone; how much there is shows in the standard error. It also fails if the samples
-    are not those of the density.
+    estimate; the means of $p/q$ over $q$ and of $q/p$ over $p$ have heavy tails unless one density covers the other.
+    The estimate needs only that the densities overlap, and its standard error shows how much they do. The check also
+    fails if the samples do not follow the density.
 
     Source: Meng, Wong, 1996, "Simulating ratios of normalizing constants via a simple identity", eq. 2.2.
     """
@@ -62,12 +62,12 @@ def check_normalisation(context: Context) -> CheckLine:
 
 
 def repeated(rows: np.ndarray) -> float:
-    """The largest share of values in any column that another row has too."""
+    """The share of repeated values in the column where it is largest."""
     return max(1 - len(np.unique(column)) / len(column) for column in rows.T)
 
 
 def by_quadrature(name: str, context: Context) -> CheckLine | None:
-    """The integral over a grid that is dense where samples are and reaches far; None if it does not settle."""
+    """Integrate over a grid that is dense where samples are and reaches far; None if the integral does not settle."""
     worst, points = 1.0, 0
     for number in range(1 if context.condition is None else min(GRID_CONDITIONS, len(context.condition))):
         condition = None if context.condition is None else context.condition[number : number + 1]
@@ -93,7 +93,7 @@ def by_quadrature(name: str, context: Context) -> CheckLine | None:
 
 
 def _grid_integral(context: Context, condition: np.ndarray | None, n: int) -> float:
-    """Midpoints in `u` of `x = centre + L tan(pi u / 2)`, along the principal axes of the samples."""
+    """The integral by midpoints in `u` of `x = centre + L tan(pi u / 2)` along the principal axes of the samples."""
     dim, wide = context.dim, context.loose
     rows = flat(
         context.all_samples if condition is None else _draws_at(context, condition, 3, len(context.all_samples))
@@ -126,7 +126,7 @@ class Bridge:
 
     @property
     def off(self) -> bool:
-        """Whether it contradicts 1, as far as one can tell."""
+        """Whether the estimate contradicts 1 beyond its standard error."""
         return abs(self.integral - 1) > STANDARD_ERRORS * self.error + TOLERANCE and self.effective >= MIN_EFFECTIVE
 
     @property
@@ -136,7 +136,7 @@ class Bridge:
 
 
 def by_bridge(name: str, context: Context) -> CheckLine:
-    """The integral from samples of the model and of a mixture of normals."""
+    """Estimate the integral from samples of the model and of a mixture of normals."""
     found = []
     for number in range(1 if context.condition is None else min(MIXTURE_CONDITIONS, len(context.condition))):
         found.append(bridge(context, None if context.condition is None else context.condition[number : number + 1]))
@@ -158,7 +158,7 @@ def by_bridge(name: str, context: Context) -> CheckLine:
 
 
 def bridge(context: Context, condition: np.ndarray | None) -> Bridge:
-    """The estimate at one condition `(1, *cond_shape)`, or of an unconditional model."""
+    """Estimate the integral at one condition `(1, *cond_shape)`, or for an unconditional model."""
     n = DRAWS if context.dim <= HIGH_DIM else DRAWS_HIGH
     rng, model = context.generator(30), context.model
     rows = flat(_draws_at(context, condition, 4, FIT_ROWS + n))
@@ -183,5 +183,5 @@ def bridge(context: Context, condition: np.ndarray | None) -> Bridge:
 
 
 def _draws_at(context: Context, condition: np.ndarray | None, number: int, n: int) -> np.ndarray:
-    """`n` samples at one condition."""
+    """Draw `n` samples at one condition."""
     return context.draw(number, n, None if condition is None else np.repeat(condition, n, axis=0))

@@ -1,4 +1,4 @@
-"""What float32 costs, and how much the map stretches and squeezes."""
+"""Checks how much accuracy float32 loses, and how much the map stretches and squeezes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ILL_CONDITIONED = 1e5  # float32 has 7 digits; two are left
 
 
 def check_precision(context: Context) -> CheckLine:
-    """`log_prob` in float32 against float64, on the data or, without data, on samples."""
+    """Compare `log_prob` in float32 and in float64, on the data or, without data, on samples."""
     name = "float32 against float64"
     if context.model.needs_key:
         return CheckLine(name, None, None, "skipped", "The log-density is random, with other draws in float32.")
@@ -48,10 +48,10 @@ def check_precision(context: Context) -> CheckLine:
 
 
 def check_conditioning(context: Context) -> CheckLine:
-    """The largest and smallest singular values of the Jacobian from latent to data: an estimate of bi-Lipschitzness.
+    """Measure the largest and smallest singular values of the Jacobian from latent to data.
 
-    Data are measured in standard deviations of each coordinate, so that units do not count. The values are lower
-    bounds of the true constants, since they are taken at some rows alone.
+    The values estimate the bi-Lipschitz constants of the map. Data are measured in standard deviations of each
+    coordinate, so that units do not count. Since only some rows are looked at, the true constants may be worse.
 
     Source: Behrmann, Vicol, Wang, Grosse, Jacobsen, 2021, "Understanding and mitigating exploding inverses in
     invertible neural networks", arXiv 2006.09347.
@@ -80,7 +80,7 @@ def check_conditioning(context: Context) -> CheckLine:
 
 
 def _singular_values(jacobian: np.ndarray) -> np.ndarray:
-    """`(n, D)`; NaN for a matrix that is not finite, tiny instead of 0 for a singular one."""
+    """Singular values `(n, D)`; NaN for a matrix that is not finite, tiny instead of 0 for a singular one."""
     out = np.full(jacobian.shape[:2], np.nan)
     finite = np.isfinite(jacobian).all(axis=(1, 2))
     out[finite] = np.linalg.svd(jacobian[finite], compute_uv=False)

@@ -1,7 +1,7 @@
-"""The few compiled programs that all checks share: score, decode, draw and differentiate rows, in chunks of one size.
+"""The few compiled programs that all checks share: they score, decode, draw and differentiate rows in equal chunks.
 
-Compiling is most of the time a check takes, so that each program is compiled once per precision, and what runs on a
-few rows only is compiled without optimisation.
+Most of the time of a check is compilation. Therefore each program is compiled once per precision, and programs that run
+on a few rows only are compiled without optimisation.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.compound import score_member
 
 CHUNK = 512  # rows per call
-WIDE_CHUNK = 64  # the same for events of more than `WIDE_EVENT` elements, whose rows are work enough
+WIDE_CHUNK = 64  # rows per call for events of more than `WIDE_EVENT` elements, whose rows are more work
 WIDE_EVENT = 256
 GRID_CHUNK = 8192  # rows per call of quadrature, in one or two dimensions
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time, and runs at a third of the speed
 
 
 def quickly(function: Any) -> Any:
-    """`function`, compiled without optimisation."""
-    compiler: Any = eqx.filter_jit  # whose signature does not tell that it passes options on
+    """Compile a function without optimisation."""
+    compiler: Any = eqx.filter_jit  # its signature does not say that it passes options on
     return compiler(function, compiler_options=QUICK)
 
 
@@ -43,11 +43,11 @@ def bijection_of(model: AbstractDistribution) -> AbstractBijection | None:
 
 @dataclass(frozen=True)
 class Programs:
-    """A model in one precision, and what can be computed with it on rows `(n, *event)` of host arrays.
+    """The programs of a model in one precision, which take and return host arrays of rows `(n, *event)`.
 
     Args:
-        model: in that precision, see `in_type`.
-        wide: float64 if True, else float32.
+        model: Model in that precision, see `in_type`.
+        wide: Whether the precision is float64, else float32.
     """
 
     model: AbstractDistribution
@@ -55,21 +55,21 @@ class Programs:
 
     @staticmethod
     def of(model: AbstractDistribution, wide: bool) -> Programs:
-        """The programs of a model, whatever precision it is in."""
+        """Make the programs of a model, whose own precision may be another."""
         return Programs(in_type(model, np.float64 if wide else np.float32), wide)
 
     @property
     def chunk(self) -> int:
-        """Rows per call."""
+        """Number of rows per call."""
         return WIDE_CHUNK if int(np.prod(self.model.event_shape)) > WIDE_EVENT else CHUNK
 
     def score(self, x: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None) -> ScoredRows:
-        """Log-densities, and for a flow the latents and the log-dets of the way there.
+        """Compute log-densities, and for a flow also latents and log-dets from data to latent.
 
         Args:
-            x: `(n, *event_shape)`.
-            condition: `(n, *cond_shape)` or None.
-            keys: `(n,)`; needed iff the log-density is random.
+            x: Rows `(n, *event_shape)`.
+            condition: Conditions `(n, *cond_shape)`, or None.
+            keys: Keys `(n,)`, which are needed if and only if the log-density is random.
         """
         program = _score if self.wide else _score_few
         return ScoredRows(*self._chunks(program, (self.model,), (x, condition, keys), self.chunk))
@@ -84,18 +84,18 @@ class Programs:
     def decode(
         self, z: np.ndarray, condition: np.ndarray | None, keys: PRNGKeyArray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The data `(n, *event_shape)` of latents, and the log-dets of the way there."""
+        """The data `(n, *event_shape)` of latents, and the log-dets from latent to data."""
         program = _decode if self.wide else _decode_few
         return self._chunks(program, (bijection_of(self.model),), (z, condition, keys), self.chunk)
 
     def latents(self, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
-        """`n` draws of the base; the condition has as many rows."""
+        """Draw `n` latents from the base; the condition has as many rows."""
         return self._draw(getattr(self.model, "base"), key, n, condition)  # noqa: B009 - flows alone have one
 
     def samples(self, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
-        """`n` draws of the model; the condition has as many rows."""
+        """Draw `n` rows from the model; the condition has as many rows."""
         model = self.model
-        # What `Flow` does, with the program that decodes anyway instead of one more.
+        # This is what `Flow` does, with the program that decodes anyway instead of another one.
         if (
             isinstance(model, Flow)
             and type(model).sample_rows is Flow.sample_rows
@@ -105,12 +105,12 @@ class Programs:
         return self._draw(model, key, n, condition)
 
     def derivatives(self, rows: np.ndarray, condition: np.ndarray | None, forward: bool, chunk: int) -> Derivatives:
-        """Jacobians and gradients of the log-det of the flow's bijection at rows, by reverse mode."""
+        """Compute Jacobians and gradients of the log-det of the flow's bijection at rows, by reverse mode."""
         fixed = (bijection_of(self.model), forward)
         return Derivatives(*self._chunks(_derivatives, fixed, (rows, condition), chunk))
 
     def walk(self, x: np.ndarray, condition: np.ndarray | None, probe: Probe) -> tuple[np.ndarray, np.ndarray]:
-        """Latents of rows that are moved on the way as `probe` says, and which spline layers they missed `(n, L)`."""
+        """Map rows to latents, moved on the way as `probe` says; tell also which spline layers they missed `(n, L)`."""
         arguments = (x, condition, probe.layer, probe.coordinate, probe.knot, probe.ulps)
         return self._chunks(_walk, (bijection_of(self.model),), arguments, self.chunk)
 
@@ -120,7 +120,7 @@ class Programs:
         return self._chunks(_draw, (model, key), (numbers, own), self.chunk)
 
     def _chunks(self, program: Any, fixed: tuple, rows: tuple, chunk: int) -> Any:
-        """`program(*fixed, *rows)` for a chunk of rows after the other, all of one size; host arrays, rows first."""
+        """Run `program(*fixed, *rows)` on one chunk of rows after the other; all have one size, with rows first."""
         dtype = np.float64 if self.wide else np.float32
         with jax.enable_x64(self.wide):
             return in_chunks(lambda *part: program(*fixed, *part), chunk, *(_host(array, dtype) for array in rows))
@@ -128,7 +128,7 @@ class Programs:
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Log-densities `(n,)`; of a flow also latents `(n, *in_shape)` and log-dets `(n,)` from data to latent."""
+    """Log-densities `(n,)`; for a flow also latents `(n, *in_shape)` and log-dets `(n,)` from data to latent."""
 
     log_prob: np.ndarray
     latents: np.ndarray
@@ -165,7 +165,7 @@ def _score_rows(model: AbstractDistribution, x: Array, condition: Any, keys: Any
         z, number, _ = score_member(member, rows, *arguments)
         return z, number, (z, number)
 
-    # Density and latents out of one program.
+    # One program gives densities and latents.
     log_prob, (_, (z, log_det)) = model.score_with(step, rows, _own(model, condition), keys)
     if type(model).log_prob_rows is not Flow.log_prob_rows:
         log_prob = model.log_prob_rows(rows, _own(model, condition), keys)
@@ -199,9 +199,9 @@ def _draw(model: AbstractDistribution, key: PRNGKeyArray, numbers: Array, condit
 def _derivatives_of_rows(
     bijection: AbstractBijection, forward: bool, rows: Array, condition: Any
 ) -> tuple[Array, Array]:
-    """One pull-back per output for all rows at once, which are independent; one more for the log-det.
+    """Jacobians and gradients of the log-det, by one pull-back per output for all rows at once and one for the log-det.
 
-    Reverse mode: hand-written derivatives (`jax.custom_vjp`) offer no other.
+    Reverse mode is used, because hand-written derivatives (`jax.custom_vjp`) offer no other.
     """
     n, size = len(rows), int(np.prod(rows.shape[1:]))
     keys = batch_keys(jax.random.key(0), n) if bijection.traits.needs_key else None

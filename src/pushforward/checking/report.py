@@ -1,4 +1,4 @@
-"""What a check says: a line per check with its figure, and the report of all lines."""
+"""The outcome of checks: a line per check with its figure, and the report of all lines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class CheckLine:
     """The outcome of one check.
 
     Args:
-        name: which check.
-        figure: what was measured; NaN if the measurement itself was not finite, None if nothing was measured.
-        threshold: what the figure was held against, None if there is none.
-        verdict: `"pass"`, `"note"` (worth knowing, or undecided), `"fail"`, or `"skipped"`.
-        sentence: the same in plain language, with the figures.
+        name: Name of the check.
+        figure: Number that was measured; NaN if the measurement was not finite, None if nothing was measured.
+        threshold: Number that the figure was compared with, None if there is none.
+        verdict: Verdict `"pass"`, `"note"` (worth knowing, or undecided), `"fail"`, or `"skipped"`.
+        sentence: The outcome as a sentence, with the figures.
 
     Raises:
-        ValueError: the verdict is none of the four.
+        ValueError: The verdict is none of the four.
     """
 
     name: str
@@ -53,9 +53,9 @@ class CheckReport:
     """All lines of a check.
 
     Args:
-        lines: one per check, in the order in which they ran.
-        seconds: wall-clock time, compilation included.
-        versions: of the libraries that the figures depend on.
+        lines: Outcome of each check, in the order in which the checks ran.
+        seconds: Wall-clock time, compilation included.
+        versions: Versions of the libraries on which the figures depend.
 
     Example:
         >>> from pushforward.checking import CheckLine, CheckReport
@@ -82,7 +82,7 @@ class CheckReport:
         """The line of that name.
 
         Raises:
-            KeyError: there is none.
+            KeyError: There is no line of that name.
         """
         for line in self.lines:
             if line.name == name:
@@ -110,7 +110,7 @@ class CheckReport:
         return "\n".join(out)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of strings, numbers, lists and dicts; figures that are not finite become the words nan, inf, -inf."""
+        """The report as plain JSON; figures that are not finite become the words nan, inf and -inf."""
         lines = [
             {
                 "name": line.name,
@@ -125,13 +125,13 @@ class CheckReport:
 
     @staticmethod
     def from_json(content: Any) -> CheckReport:
-        """The report that `to_json` wrote.
+        """Rebuild the report that `to_json` wrote.
 
         Args:
-            content: the dict.
+            content: The dict that `to_json` returned.
 
         Raises:
-            ValueError: something is missing, superfluous, of the wrong kind, or larger than a report can be.
+            ValueError: An entry is missing, superfluous, of the wrong kind, or larger than a report can be.
         """
         table = _record("a report", content, ("lines", "seconds", "versions"))
         lines, versions = table["lines"], table["versions"]

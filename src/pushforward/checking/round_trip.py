@@ -1,4 +1,4 @@
-"""Do rows come back? From data to latent and back, and from latent to data and back, in both precisions."""
+"""Checks that rows come back from data to latent and from latent to data, in both precisions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pushforward.checking.report import CheckLine, Outcome
 from pushforward.checking.spline_walk import Probe
 from pushforward.distributions import UniformBox
 
-TOLERANCE = 1e-9  # of a float64 round trip, in standard deviations: millions of roundings
+TOLERANCE = 1e-9  # residual of a float64 round trip, in standard deviations: millions of roundings
 ILL_CONDITIONED = 1e-6  # an excused residual beyond this is worth a note
-# A residual that is rounding shrinks 5e8-fold from float32 to float64, a mistake in the formula not at all.
+# A residual from rounding shrinks 5e8-fold from float32 to float64; one from a wrong formula does not shrink.
 ROUNDING_SHARE = 1e-6
 NARROW_TOLERANCE = 1e-2  # standard deviations, in float32
 OFFSET_ROUNDINGS = 16  # roundings of the number itself that a large offset excuses
 SIGMAS = 6.0
-STRESS_AXES = 64  # axes tried, both ways
+STRESS_AXES = 64  # axes that are tried in both directions
 STRESS_CORNERS = 64
 STRESS_DIRECTIONS = 64
 PROBES = 256
-WORST_ROWS = 512  # rows whose conditioning is looked at
-# Of the sides of a uniform base: how far latents keep from its faces.
+WORST_ROWS = 512  # largest number of rows whose conditioning is looked at
+# Share of the sides of a uniform base by which latents keep away from its faces.
 BOX_MARGIN = 1e-6
 
 
@@ -63,7 +63,7 @@ def stress_latents(context: Context) -> np.ndarray:
 
 
 def knot_latents(context: Context) -> tuple[np.ndarray, np.ndarray | None]:
-    """Latents of rows that meet a spline's knot or bound, or the next float, on their way; and their conditions."""
+    """Latents of rows that meet a spline's knot or bound, or the next float, on their way; with their conditions."""
     n = min(PROBES, len(context.points))
     rows = context.points[-n:]
     conditions = None if context.point_conditions is None else context.point_conditions[-n:]
@@ -79,7 +79,7 @@ def knot_latents(context: Context) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def legs(context: Context, programs: Programs) -> list[Leg]:
-    """The round trips in one precision, the same rows in both."""
+    """The round trips in one precision; both precisions take the same rows."""
     stress = stress_latents(context)
     plans = [("data and samples", context.points, context.point_conditions, True, False)]
     plans.append(("latents at six sigma", stress, context.conditions(len(stress)), False, True))
@@ -105,10 +105,10 @@ def legs(context: Context, programs: Programs) -> list[Leg]:
 
 
 def check_round_trip(context: Context) -> CheckLine:
-    r"""$|f(f^{-1}(x)) - x|$ and $|f^{-1}(f(z)) - z|$ in float64, in standard deviations of each coordinate.
+    r"""Measure $|f(f^{-1}(x)) - x|$ and $|f^{-1}(f(z)) - z|$ in float64, in standard deviations of each coordinate.
 
-    A squeezing map cannot return what rounding took away, which is no mistake: a residual beyond `TOLERANCE` is held
-    against what `TOLERANCE` in the image moves the way back by, $|J||y|$, and against the same residual in float32.
+    A squeezing map cannot return what rounding took away, and that is no mistake. A residual beyond `TOLERANCE` is
+    therefore compared with the effect $|J||y|$ of `TOLERANCE` in the image, and with the same residual in float32.
     """
     name = "round trip"
     if not context.two_way:
@@ -150,7 +150,7 @@ def check_round_trip(context: Context) -> CheckLine:
 
 
 def check_round_trip_narrow(context: Context) -> CheckLine:
-    """The same round trips in float32, the precision of training."""
+    """Measure the same round trips in float32, the precision of training."""
     name = "round trip, float32"
     if not context.two_way:
         return skipped(name, context)
@@ -176,12 +176,12 @@ def check_round_trip_narrow(context: Context) -> CheckLine:
 
 
 def lost_rows(found: list[Leg]) -> tuple[int, int]:
-    """How many rows became NaN, or infinite where that is no excuse; and how many overflow six sigma out."""
+    """The number of rows that became NaN or infinite, and the number of latents at six sigma that overflow."""
     bad = overflow = 0
     for leg in found:
         image, end = flat(leg.trip.image), flat(leg.trip.end)
         lost = ~(np.isfinite(image).all(axis=1) & np.isfinite(end).all(axis=1))
-        # What overflows on the way out has no way back, which is then NaN for sure.
+        # A row that overflows on the way out has no way back and becomes NaN there.
         out = leg.wild & np.isinf(image).any(axis=1) & ~np.isnan(image).any(axis=1)
         overflow += int((lost & out).sum())
         bad += int((lost & ~out).sum())
@@ -202,7 +202,7 @@ def _scale(context: Context, from_data: bool) -> np.ndarray:
 
 
 def _excused(context: Context, leg: Leg, narrow: Leg, allowed: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The share of its allowance that each residual takes once rounding is allowed for."""
+    """The share of its allowance that each residual takes after rounding is allowed for."""
     with np.errstate(invalid="ignore", over="ignore"):
         rounding = ROUNDING_SHARE * np.where(np.isfinite(narrow.residual), narrow.residual, 0.0)
         out = leg.residual / (allowed + rounding)
@@ -212,7 +212,7 @@ def _excused(context: Context, leg: Leg, narrow: Leg, allowed: np.ndarray, share
     x, z = (start, image) if leg.from_data else (image, start)
     index = np.argsort(-share.max(axis=1))[: min(WORST_ROWS, int((share.max(axis=1) > 1).sum()))]
     jacobian = context.derivatives(x, z, leg.condition, index).jacobian
-    # Wanted is the Jacobian of the way back: of the forward map if the trip began in the data.
+    # The Jacobian of the way back is needed; for a trip that began in the data it is that of the forward map.
     if leg.from_data != context.derived_forward:
         jacobian = _inverse(jacobian)
     there = np.abs(flat(image)[index]) + _scale(context, not leg.from_data)

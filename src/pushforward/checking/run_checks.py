@@ -1,4 +1,4 @@
-"""`check`: every check of a trained model, in one call."""
+"""Runs every check of a trained model in one call: `check`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pushforward.checking.solver import check_solver
 from pushforward.checking.spline_tails import check_tails
 from pushforward.distributions.base import AbstractDistribution
 
-# Name and function of each check, in the order of the report. A line bears the name of its check.
+# Name and function of each check, in the order of the report. Each line has the name of its check.
 CHECKS: tuple[tuple[str, Callable[[Context], CheckLine]], ...] = (
     ("round trip", check_round_trip),
     ("round trip, float32", check_round_trip_narrow),
@@ -44,12 +44,12 @@ LIBRARIES = ("pushforward", "jax", "jaxlib", "equinox", "numpy", "scipy")
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a model that is checked by itself: the flow inside a model that is none.
+    """A part of a model that is checked by itself, such as the flow inside a model that is no flow.
 
     Args:
-        model: a distribution, usually a flow.
-        data: rows in the units of that piece, or None.
-        condition: conditions of these rows, as the piece takes them, or None.
+        model: Distribution of the part, usually a flow.
+        data: Rows in the units of the part, or None.
+        condition: Conditions of these rows, as the part takes them, or None.
     """
 
     model: AbstractDistribution
@@ -66,24 +66,24 @@ def check(
     skip: Mapping[str, str] | None = None,
     parts: Mapping[str, Part] | None = None,
 ) -> CheckReport:
-    """Verify a trained model: its own weights, on your data.
+    """Verify a trained model, with its own weights and on your data.
 
-    Checks that the map is invertible, that its log-densities are exact and normalised, that rows do not influence each
-    other and that float32 is enough; with held-out data also how well the model fits. Everything is computed in
-    float64 unless a line says otherwise. A check that does not apply says why. Most of the time is compilation, about
-    ten seconds on two cores, and does not grow with the number of rows: at most 5000 are used.
+    The checks ask whether the map is invertible, whether its log-densities are exact and normalised, whether rows
+    influence each other, and whether float32 is enough; with held-out data also how well the model fits. Everything is
+    computed in float64 unless a line says otherwise. A check that does not apply says why. Most of the time, about ten
+    seconds on two cores, is compilation. It does not grow with the number of rows, of which at most 5000 are used.
 
     Args:
-        model: a `Flow`, or any distribution: what needs a bijection is then skipped.
-        data: held-out rows `(n, *event_shape)`, finite; None checks the model on its own samples.
-        key: a JAX key: all draws follow from it, so that the same key gives the same figures.
-        condition: `(n, *cond_shape)` for a conditional model, one per row of data; without data, typical conditions.
-        skip: names of checks to leave out, with the reason that the report then gives.
-        parts: pieces of the model to be checked by themselves, by name; their lines are called `name: check`.
+        model: A `Flow`, or another distribution, for which checks that need a bijection are skipped.
+        data: Held-out rows `(n, *event_shape)`, finite; None checks the model on its own samples.
+        key: JAX key from which all draws follow, so that the same key gives the same figures.
+        condition: Conditions `(n, *cond_shape)` of the rows for a conditional model; without data, typical conditions.
+        skip: Names of checks to leave out, each with the reason that the report gives.
+        parts: Parts of the model to be checked by themselves, by name; their lines are called `name: check`.
 
     Raises:
-        TypeError: `model` is not a distribution, or `key` not a JAX key.
-        ValueError: a shape does not fit, rows are missing or not finite, or a name in `skip` is unknown.
+        TypeError: The model is not a distribution, or `key` is not a JAX key.
+        ValueError: A shape does not fit, rows are missing or not finite, or a name in `skip` is unknown.
 
     Example:
         >>> import jax, numpy as np, pushforward as pf

@@ -1,4 +1,4 @@
-"""What the solvers of a model's differential equations cost in accuracy, how much they work, and where they fail."""
+"""Checks the solvers of differential equations: their error, their number of evaluations and their failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_ERROR = 0.05  # nats: as much as people report as the difference between
 
 
 def check_solver(context: Context) -> CheckLine:
-    """The log-density in float32 with the model's own solvers, and the change at half their tolerance."""
+    """Measure how much the log-density changes at half the tolerance of the model's own solvers, in float32."""
     name = "solver"
     if not any(isinstance(part, Continuous) for part in parts(context.model)):
         return CheckLine(name, None, None, "skipped", "The model solves no differential equations.")

@@ -1,4 +1,4 @@
-"""How many rows lie beyond the splines, where a spline flow is as stiff as its linear tails?"""
+"""Checks how many rows lie outside the splines, where a spline flow is as stiff as its linear tails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOST = 0.5
 
 
 def check_tails(context: Context) -> CheckLine:
-    """The share of the data's rows with a coordinate outside the splines, in the worst layer and in any."""
+    """Measure the share of rows with a coordinate outside the splines, in the worst layer and in any layer."""
     name = "rows in spline tails"
     if context.bijection is None:
         return skipped(name, context)

@@ -1,4 +1,4 @@
-"""A walk through a bijection from data to latent, layer by layer, that sees what enters each spline.
+"""Walks through a bijection from data to latent, layer by layer, and reports what enters each spline.
 
 `walk_splines` maps rows as the bijection's inverse does. On the way it reports the numbers that enter the splines of
 each layer. It can also move rows onto a spline's knot, where random inputs never find errors (nflows issue 87).
@@ -28,7 +28,7 @@ from pushforward.numerics.rational_quadratic_spline import MIN_BIN
 
 
 class SplineInputs(eqx.Module):
-    """What enters the splines of one layer: `values` `(k, n)`, which the splines act on from `low` to `high`."""
+    """The inputs `values` `(k, n)` of the splines of one layer, which act on the interval from `low` to `high`."""
 
     values: Array
     low: float = eqx.field(static=True)
@@ -36,13 +36,13 @@ class SplineInputs(eqx.Module):
 
 
 class Probe(NamedTuple):
-    """Where rows are moved on the way: each row at one spline layer, in one coordinate, next to one knot.
+    """Tells where rows are moved on the way: each row at one spline layer, in one coordinate, next to one knot.
 
     Args:
-        layer: `(n,)` integers, counted from the data; -1 moves nothing.
-        coordinate: `(n,)`, modulo the number of coordinates that the layer maps.
-        knot: `(n,)`, modulo the number of knots; the first and the last are the bounds.
-        ulps: `(n,)`, -1, 0 or 1: the next float below the knot, the knot, or the next above.
+        layer: Numbers `(n,)` of the layers, counted from the data; -1 moves nothing.
+        coordinate: Numbers `(n,)` of the coordinates, modulo the number of coordinates that the layer maps.
+        knot: Numbers `(n,)` of the knots, modulo their number; the first and the last are the bounds.
+        ulps: Offsets `(n,)` of -1, 0 or 1: the next float below the knot, the knot, or the next float above.
     """
 
     layer: Any
@@ -52,13 +52,13 @@ class Probe(NamedTuple):
 
     @staticmethod
     def nowhere(n: int) -> Probe:
-        """Rows that are left alone."""
+        """The probe that moves no row."""
         zero = np.zeros(n, np.int32)
         return Probe(zero - 1, zero, zero, zero)
 
 
 class _Numbered(AbstractTwoWayBijection):
-    """A spline layer with its number, an array, which a scan hands out like any other array of its layers."""
+    """A spline layer with its number, an array that a scan hands out like any other array of its layers."""
 
     layer: Coupling | Autoregressive
     number: Any
@@ -81,16 +81,16 @@ class _Numbered(AbstractTwoWayBijection):
 def walk_splines(
     bijection: AbstractBijection, x: Array, condition: Array | None, *, probe: Probe | None = None
 ) -> tuple[Array, list[SplineInputs]]:
-    """Latents `(*in_shape, n)`, and what entered each spline layer, the one next to the data first.
+    """Map rows to latents `(*in_shape, n)`, and report what entered each spline layer, from the data inwards.
 
-    Composites are entered; any other bijection than a layer of splines is run as a whole. Rows that one layer gets
-    several times (pixels, rows of an event with shared parameters) are coordinates of it.
+    Composites are entered; any other bijection than a layer of splines is run as a whole. If one layer gets a row
+    several times (pixels, rows of an event with shared parameters), each time counts as further coordinates.
 
     Args:
-        bijection: from latent to data.
-        x: `(*out_shape, n)`.
-        condition: `(*cond_shape, n)` or None.
-        probe: rows to move on the way.
+        bijection: Bijection from latent to data.
+        x: Rows `(*out_shape, n)`.
+        condition: Conditions `(*cond_shape, n)`, or None.
+        probe: Where rows are moved on the way; None moves none.
     """
     wanted = Probe.nowhere(x.shape[-1]) if probe is None else probe
     numbered = _numbered(bijection, False, np.zeros((), np.int32))
@@ -130,7 +130,7 @@ def has_splines(bijection: AbstractBijection | None) -> bool:
 
 
 def _count(bijection: AbstractBijection) -> int:
-    """The number of spline layers, each of a stack by itself."""
+    """The number of spline layers; each layer of a stack counts."""
     if not isinstance(bijection, AbstractComposite):
         return int(_is_spline_layer(bijection))
     return (bijection.layout.stacked or 1) * sum(map(_count, bijection.members))
@@ -140,9 +140,9 @@ def _numbered(bijection: Any, forward: bool, first: np.ndarray) -> Any:
     """The bijection with its spline layers numbered in the order in which rows meet them.
 
     Args:
-        bijection: any.
-        forward: the direction of the rows.
-        first: the number of the first, one for each of a stack.
+        bijection: Any bijection.
+        forward: Whether rows run from latent to data.
+        first: Number of the first spline layer, one for each layer of a stack.
     """
     if _is_spline_layer(bijection):
         return _Numbered(bijection, first)
@@ -178,7 +178,7 @@ def _through_splines(
         x = value if forward else run_batch(layer, value, condition, None, False)[0]
         params = layer.conditioner(x, condition)
     inputs, n = value[mapped], len(probe.layer)
-    # Rows that come several times: each time is another coordinate.
+    # If rows come several times, each time is another coordinate.
     times = value.shape[-1] // n
     probe = Probe(*(jnp.tile(jnp.asarray(part), times) for part in probe))
     place = probe.coordinate % (len(mapped) * times)
@@ -199,9 +199,9 @@ def spline_knots(params: Array, spline: RationalQuadraticMap, by_height: bool) -
     """The knots `(bins + 1, *S)` of rational-quadratic splines with parameters `(n_params, *S)`.
 
     Args:
-        params: unconstrained.
-        spline: its bins and interval.
-        by_height: the knots on the y side instead of those on the x side.
+        params: Unconstrained parameters of the splines.
+        spline: Map with the number of bins and the interval.
+        by_height: Whether the knots are those on the y side, else on the x side.
     """
     bins, size = spline.bins, spline.high - spline.low
     raw = params[bins : 2 * bins] if by_height else params[:bins]

@@ -1,4 +1,4 @@
-"""`row_status`: how far the score of each row can be trusted."""
+"""Tells how far the score of each row can be trusted: `row_status`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from scipy import stats
 
+from pushforward._checks import message
 from pushforward.checking.context import Context, flat, read_condition, read_rows
 from pushforward.checking.latent import normal_scores
 from pushforward.checking.programs import Programs
@@ -16,33 +17,34 @@ from pushforward.distributions.base import AbstractDistribution
 
 STATUSES = ("ok", "tail", "extrapolated", "unconverged")  # from best to worst
 CENTRAL = 0.999  # share of the base's mass that is not tail
-MARGIN = 0.1  # of a column's range, to each side, that does not count as extrapolation
-LARGEST_RESIDUAL = 1e-3  # of the model's spread in that coordinate
-BASE_DRAWS = 20_000  # from which the region is found if the base's distribution function is not known
-SEED = 0  # of the draws that measure the model's spread: the status of a row must not depend on chance
+MARGIN = 0.1  # share of a column's range, to each side, that does not count as extrapolation
+LARGEST_RESIDUAL = 1e-3  # share of the model's spread in that coordinate
+BASE_DRAWS = 20_000  # number of draws from which the region is found if the base's distribution function is not known
+SEED = 0  # seed of the draws that measure the model's spread: the status of a row must not depend on chance
 
 
 def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, reference: Any = None) -> np.ndarray:
-    """A word for each row that says how far its score can be trusted; the worst that applies wins.
+    """Say for each row in a word how far its score can be trusted; the worst word that applies wins.
 
-    - `ok`: nothing unusual.
+    - `ok`: nothing is unusual.
     - `tail`: the latent lies outside the region that holds 99.9 % of the base, or a coordinate outside a spline.
-    - `extrapolated`: outside the range of `reference`, widened by a tenth, in some column; or of density zero.
+    - `extrapolated`: the row lies outside the range of `reference`, widened by a tenth, in some column, or has density
+      zero.
     - `unconverged`: the log-density is NaN or infinite, or the row does not come back from its latent to within
       a thousandth of the model's spread: the score is not to be used.
 
     Args:
-        model: a flow; of another distribution only the log-density and `reference` count.
-        x: rows `(n, *event_shape)`; they may hold NaN and infinity.
-        condition: `(n, *cond_shape)` for a conditional model.
-        reference: the training rows `(m, *event_shape)`; None leaves out the test of ranges.
+        model: A flow, or another distribution, of which only the log-density and `reference` count.
+        x: Rows `(n, *event_shape)`, which may hold NaN and infinity.
+        condition: Conditions `(n, *cond_shape)` for a conditional model.
+        reference: Training rows `(m, *event_shape)`; None leaves out the test of ranges.
 
     Returns:
-        `(n,)` words.
+        Words `(n,)`.
 
     Raises:
-        TypeError: the model is not a distribution.
-        ValueError: a shape does not fit, a condition is missing, or the log-density is random.
+        TypeError: The model is not a distribution.
+        ValueError: A shape does not fit, a condition is missing, or the log-density is random.
 
     Example:
         >>> import pushforward as pf
@@ -52,9 +54,10 @@ def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, re
     """
     name = "row_status"
     if not isinstance(model, AbstractDistribution):
-        raise TypeError(f"{name}: expected a distribution, got {type(model).__name__}. Pass the trained model.")
+        raise TypeError(message(name, "a distribution", type(model).__name__, "Pass the trained model."))
     if model.needs_key:
-        raise ValueError(f"{name}: expected an exact log-density, got a model whose log-density is random.")
+        fix = "Score the row several times instead, and look at the spread."
+        raise ValueError(message(name, "an exact log-density", "a model whose log-density is random", fix))
     rows = read_rows(name, "x", x, model.event_shape, finite=False)
     conditions = read_condition(name, condition, model.cond_shape, len(rows))
     context = Context(model, None, conditions, jax.random.key(SEED))
@@ -69,7 +72,7 @@ def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, re
         mark(outside_base(context.wide, latents, conditions), "tail")
         finite = np.isfinite(flat(rows)).all(axis=1)
         if context.splines:
-            # Rows that are not finite have a status of their own; a finite number takes their place.
+            # Rows that are not finite have a status of their own; here a finite number replaces them.
             tame = np.where(finite.reshape((-1,) + (1,) * (rows.ndim - 1)), rows, 0.0)
             mark(finite & context.missed_splines(tame, conditions).any(axis=1), "tail")
         if context.two_way:
@@ -90,7 +93,8 @@ def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, re
 def outside_base(programs: Programs, latents: np.ndarray, conditions: np.ndarray | None) -> np.ndarray:
     """Which latents `(n, D)` lie outside the region that holds `CENTRAL` of the base's mass.
 
-    A ball of normal scores where the base's distribution function is known; else all of a high enough density.
+    The region is a ball of normal scores if the distribution function of the base is known; otherwise it holds all
+    latents of a high enough density.
     """
     base = getattr(programs.model, "base")  # noqa: B009 - flows alone come here
     if isinstance(base, UniformBox):

@@ -1,4 +1,4 @@
-"""`summary`: what a flow is made of and what it costs, from its structure alone."""
+"""Tells from the structure of a flow what it consists of and what it costs: `summary`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class LayerSummary:
     """One layer on the way from data to latent.
 
     Args:
-        name: its class, and what it is made of.
-        level: how deep it stands in other layers.
-        repeats: how often it stands there, with parameters of its own each time.
-        trained: trained numbers, those of all repeats.
-        fixed: other numbers.
-        to_latent: cost of the way from data to latent.
-        to_data: cost of the way back.
-        log_det: exactness of the log-determinant.
+        name: Class of the layer, and what it consists of.
+        level: Depth of its nesting in other layers.
+        repeats: Number of its copies in a row, each with parameters of its own.
+        trained: Number of trained values in all copies.
+        fixed: Number of other values.
+        to_latent: Cost of the direction from data to latent.
+        to_data: Cost of the direction from latent to data.
+        log_det: Exactness of the log-determinant.
     """
 
     name: str
@@ -52,21 +52,22 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summary` found.
+    """The structure and the costs of a model.
 
     Args:
-        name: class of the model.
-        event_shape: shape of a row.
-        cond_shape: shape of the condition, None if unconditional.
-        base: of the latent, in words; None if the model is not a flow.
-        trained: trained numbers.
-        fixed: other numbers (standardisation, permutations).
-        layers: from data to latent.
-        log_prob_cost: cost of scoring, in words.
-        sample_cost: cost of sampling.
-        log_prob_passes: passes in a row through the networks that a score takes, None if not fixed or not possible.
-        sample_passes: the same for a sample; a sequential direction takes one small step per dimension.
-        exactness: of the log-density, in words.
+        name: Class of the model.
+        event_shape: Shape of a row.
+        cond_shape: Shape of the condition, None if there is none.
+        base: Distribution of the latents in words; None if the model is not a flow.
+        trained: Number of trained values.
+        fixed: Number of other values, such as those of standardisation and permutations.
+        layers: Layers in the order from data to latent.
+        log_prob_cost: Cost of scoring in words.
+        sample_cost: Cost of sampling in words.
+        log_prob_passes: Number of successive passes through the networks that a score takes; None if it is not fixed or
+            scoring is not possible.
+        sample_passes: Number of successive passes that a sample takes; a sequential direction takes one per dimension.
+        exactness: Exactness of the log-density in words.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Summary:
     exactness: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Strings, numbers, lists and dicts, ready for JSON."""
+        """The summary as strings, numbers, lists and dicts, ready for JSON."""
         out = asdict(self)
         out["event_shape"] = list(self.event_shape)
         out["cond_shape"] = None if self.cond_shape is None else list(self.cond_shape)
@@ -116,15 +117,15 @@ class Summary:
 
 
 def summary(model: AbstractDistribution) -> Summary:
-    """What a model is made of: parameters, layers from data to latent, cost of each direction, exactness.
+    """Summarise a model: parameters, layers from data to latent, cost of each direction, exactness.
 
-    Only the structure is looked at, so that a model of shapes, `eqx.filter_eval_shape` of a constructor, will do.
+    Only the structure is looked at, so that a model of shapes (`eqx.filter_eval_shape` of a constructor) is enough.
 
     Args:
-        model: a flow; of another distribution there are no layers.
+        model: A flow, or another distribution, which has no layers.
 
     Raises:
-        TypeError: `model` is not a distribution.
+        TypeError: The model is not a distribution.
 
     Example:
         >>> import jax, pushforward as pf
@@ -164,7 +165,7 @@ def summary(model: AbstractDistribution) -> Summary:
 
 
 def count(tree: Any) -> tuple[int, int]:
-    """The number of trained numbers and of all others; arrays may be shapes alone."""
+    """Count the trained numbers and all others; arrays may be shapes alone."""
     trained = fixed = 0
     for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Fixed)):
         if isinstance(node, Fixed):
@@ -179,7 +180,7 @@ def count(tree: Any) -> tuple[int, int]:
 
 
 def _layers(bijection: AbstractBijection, forward: bool, level: int, repeats: int) -> Iterator[LayerSummary]:
-    """The layers in the order in which they run in that direction; containers come before what they hold."""
+    """The layers in the order in which they run in that direction; a container comes before its members."""
     layout = bijection.layout if isinstance(bijection, AbstractComposite) else Layout()
     members = bijection.members if isinstance(bijection, AbstractComposite) else ()
     onwards, own = forward != layout.inverted, repeats * (layout.stacked or 1)
@@ -218,7 +219,7 @@ def _settings(part: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _sequential(bijection: AbstractBijection | None, forward: bool) -> int:
-    """How many layers are sequential in that direction."""
+    """Number of layers that are sequential in that direction."""
     if bijection is None:
         return 0
     found = _layers(bijection, forward=False, level=0, repeats=1)

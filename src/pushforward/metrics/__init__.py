@@ -1,4 +1,4 @@
-"""The judge of a fitted density, on plain arrays: what it must beat, and whether its samples are like the data."""
+"""Judges a fitted density on plain arrays: what it must beat, and whether its samples are like the data."""
 
 from pushforward.metrics.baselines import Baseline, Gain, baselines, compare
 from pushforward.metrics.bits import bits_per_dim

@@ -1,4 +1,4 @@
-"""Checks of the arrays and seeds that come in, and one thread for what runs on all cores."""
+"""Checks of arrays and seeds that users pass, and a context in which compiled loops run on one thread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-# For equal rows to count as copies: the share of rows that are distinct, of those the share that occurs more than once,
-# and how many of a column's entries are new in distinct rows.
+# Equal rows count as copies only above these bounds: the share of rows that are distinct, the share of distinct rows
+# that occur more than once, and the share of a column's entries that are new in distinct rows.
 LEAST_DISTINCT = 0.1
 LEAST_REPEATED = 0.02
 MOSTLY_DISTINCT = 0.9
 
 
 def matrix(name: str, values: Any, columns: int | None = None, least: int = 1, finite: bool = True) -> np.ndarray:
-    """`values` as float64 rows `(n, d)`; one axis counts as one column.
+    """Convert `values` to float64 rows `(n, d)`; an array of one axis is one column.
 
     Raises:
-        ValueError: another shape, too few rows, no columns, or values that are not finite where they must be.
+        ValueError: The shape is another, rows are too few, columns are missing, or values are not finite.
     """
     rows = np.asarray(values, np.float64)
     rows = rows[:, None] if rows.ndim == 1 else rows
@@ -35,10 +35,10 @@ def matrix(name: str, values: Any, columns: int | None = None, least: int = 1, f
 
 
 def vector(name: str, values: Any, length: int | None = None, least: int = 1) -> np.ndarray:
-    """`values` as float64 numbers `(n,)`; NaN and infinities pass.
+    """Convert `values` to float64 numbers `(n,)`; NaN and infinities are allowed.
 
     Raises:
-        ValueError: another shape or length.
+        ValueError: The shape or the length is another.
     """
     column = np.asarray(values, np.float64)
     if column.ndim != 1 or (length is not None and len(column) != length) or len(column) < least:
@@ -51,7 +51,7 @@ def shares(name: str, weights: Any, length: int) -> np.ndarray:
     """Weights `(length,)` that sum to one; None means equal ones.
 
     Raises:
-        ValueError: a weight is negative or not finite, or all are zero.
+        ValueError: A weight is negative or not finite, or all are zero.
     """
     if weights is None:
         return np.full(length, 1 / length)
@@ -63,11 +63,11 @@ def shares(name: str, weights: Any, length: int) -> np.ndarray:
 
 
 def generator(name: str, seed: Any) -> np.random.Generator:
-    """The random numbers of one call.
+    """The generator of the random numbers of one call.
 
     Raises:
-        TypeError: `seed` is no integer.
-        ValueError: it is negative.
+        TypeError: The seed is no integer.
+        ValueError: The seed is negative.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"{name}: expected an integer seed, got {type(seed).__name__} {seed!r}. Pass seed=0.")
@@ -77,16 +77,16 @@ def generator(name: str, seed: Any) -> np.random.Generator:
 
 
 def choose(rng: np.random.Generator, n: int, most: int) -> np.ndarray:
-    """At most `most` of `n` row numbers, drawn without replacement, in their order; all where they are few."""
+    """Choose `most` of the row numbers below `n` without replacement, in ascending order; all if there are no more."""
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
 def groups_of_copies(x: np.ndarray) -> np.ndarray | None:
-    """A number per row `(n,)`, shared by rows that are copies of one another; None where equal rows are no surprise.
+    """A number per row `(n,)` that copies of a row share; None if equal rows are no sign of copies.
 
-    Two independent rows of continuous numbers do not agree in all columns: equal ones were copied. Equal rows come by
-    chance, and each counts, where every column has few values, or evenly spaced ones such as counts and rounded
-    figures, or where the rows that repeat are but a few, such as all those with nothing in them.
+    Two independent rows of continuous numbers do not agree in all columns, so that equal ones were copied. Equal rows
+    arise by chance, and each counts, if every column has few values or evenly spaced ones, such as counts and rounded
+    figures, or if only a few rows repeat, such as empty ones.
     """
     distinct, group, counts = np.unique(x, axis=0, return_inverse=True, return_counts=True)
     repeated = int((counts > 1).sum())
@@ -96,7 +96,7 @@ def groups_of_copies(x: np.ndarray) -> np.ndarray | None:
 
 
 def _continuous(column: np.ndarray) -> bool:
-    """Whether almost every entry is new, and most steps between neighbours differ from one another."""
+    """Whether almost all entries of a column differ, and most steps between neighbouring values as well."""
     values = np.unique(column[np.isfinite(column)])
     if len(values) < max(3, MOSTLY_DISTINCT * len(column)):
         return False
@@ -108,8 +108,8 @@ def _continuous(column: np.ndarray) -> bool:
 def one_thread() -> Iterator[None]:
     """Run scikit-learn's and BLAS's compiled loops on one thread.
 
-    At these sizes threads gain little, and on a machine whose cores are busy OpenMP's threads wait for one another: a
-    fit of 0.2 s then took a minute. Sums also keep their order, so that a result does not depend on the cores.
+    Threads gain little at these sizes, and on a busy machine the threads of OpenMP wait for one another: a fit of 0.2 s
+    took a minute. Sums also keep their order, so that a result does not depend on the number of cores.
     """
     from threadpoolctl import threadpool_limits
 

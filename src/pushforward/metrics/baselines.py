@@ -1,4 +1,4 @@
-"""What a density model has to beat: a Gaussian, a mixture of them and a kernel density, fitted as well as can be."""
+"""The simple densities that a model has to beat: a Gaussian, a Gaussian mixture and a kernel density."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Baseline:
 
     Args:
         name: `"Gaussian"`, `"Gaussian mixture"` or `"kernel density"`.
-        nats: mean log-density of the held-out rows, in the units of the input; NaN if it could not be fitted.
-        standard_error: of `nats`, over held-out rows.
-        detail: what was fitted, or why nothing was.
-        per_row: log-density of each held-out row `(m,)`, nats.
+        nats: Mean log-density of the held-out rows, in the units of the input; NaN if it could not be fitted.
+        standard_error: Standard error of `nats` over the held-out rows.
+        detail: What was fitted, or why nothing could be fitted.
+        per_row: Log-density of each held-out row `(m,)`, in nats.
     """
 
     name: str
@@ -43,20 +43,20 @@ class Baseline:
 
     @property
     def sentence(self) -> str:
-        """The score for people."""
+        """The score as a sentence."""
         if math.isnan(self.nats):
             return f"{self.name}: could not be fitted ({self.detail})."
         return f"{self.name}: {self.nats:.4f} +- {self.standard_error:.4f} nats per held-out row ({self.detail})."
 
 
 class Gain(NamedTuple):
-    """A model against one baseline.
+    """What a model gains over one baseline.
 
     Args:
-        name: of the baseline.
-        gain: mean difference of the log-densities, in nats per row; positive where the model is better.
-        standard_error: of the gain, from the paired differences.
-        sentence: the same for people.
+        name: Name of the baseline.
+        gain: Mean difference of the log-densities, in nats per row; positive where the model is better.
+        standard_error: Standard error of the gain, from the paired differences.
+        sentence: The comparison as a sentence.
     """
 
     name: str
@@ -84,21 +84,21 @@ def baselines(
       with each row left out in turn.
 
     Args:
-        train: rows `(n, d)`, finite.
-        held_out: rows `(m, d)` that no model has seen.
-        seed: of the subsample and of the starts.
-        weights: `(n,)`, not negative; a weight of 2 counts as the row twice.
-        held_out_weights: `(m,)`.
-        max_rows: training rows for mixture and kernels; the Gaussian takes all.
-        max_seconds: about the time they may take on one core (by the number of operations; it is not measured, so that
-            the result does not depend on the machine).
+        train: Training rows `(n, d)`, finite.
+        held_out: Rows `(m, d)` that no model has seen.
+        seed: Seed of the subsample and of the starting points.
+        weights: Weights `(n,)` of the training rows, not negative; a weight of 2 counts like the row twice.
+        held_out_weights: Weights `(m,)` of the held-out rows.
+        max_rows: Largest number of training rows for mixture and kernels; the Gaussian takes all rows.
+        max_seconds: Approximate time that the fits may take on one core. It is converted to a number of operations and
+            not measured, so that the result does not depend on the machine.
 
     Returns:
-        The three in this order; one that cannot be fitted has NaN nats and says why.
+        The three densities in this order; one that could not be fitted has NaN as `nats` and says why.
 
     Raises:
-        ValueError: shapes, values that are not finite, weights below zero, or constant columns.
-        TypeError: the seed is no integer.
+        ValueError: Shapes do not fit, values are not finite, weights are negative, or columns are constant.
+        TypeError: The seed is no integer.
 
     Example:
         >>> import numpy as np
@@ -123,7 +123,7 @@ def baselines(
             f"baselines: expected columns that vary, but train is constant in columns {constant.tolist()[:20]}: "
             "there is no density over a constant. Leave them out."
         )
-    # Units in which no square overflows or underflows; the density is brought back at the end.
+    # In these units no square overflows or underflows; the density is converted back at the end.
     centre, scale = _units(x, w)
     x, y, back = (x - centre) / scale, (y - centre) / scale, -float(np.log(scale).sum())
     some = choose(rng, len(x), max_rows)
@@ -140,7 +140,7 @@ def baselines(
 
 
 def _score(name: str, fit: Callable[[], tuple[np.ndarray, str]], back: float, v: np.ndarray, note: str) -> Baseline:
-    """Run one fit; its warnings and its refusal become words."""
+    """Run one fit; its warnings and errors become words in `detail`."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"), one_thread():
         warnings.simplefilter("always")
         try:
@@ -155,21 +155,21 @@ def _score(name: str, fit: Callable[[], tuple[np.ndarray, str]], back: float, v:
 
 
 def _units(x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and scale per column; the smaller of two scales, so that outliers do not rule."""
+    """Centre and scale of each column; the scale is the smaller of two, so that outliers do not dominate it."""
     peak = np.abs(x).max(axis=0)
     small = x / peak
     centre = w @ small
     deviation = np.sqrt(w @ (small - centre) ** 2)
     low, high = np.quantile(small, [0.25, 0.75], axis=0)
-    quartiles = (high - low) / 1.349  # of a normal column, its standard deviation
-    # Below a hundredth, quartiles tell of repeated values rather than of outliers, unless tails are beyond all scale.
+    quartiles = (high - low) / 1.349  # for a normal column this is the standard deviation
+    # Quartiles below a hundredth of the deviation are a sign of repeated values rather than of outliers.
     scale = np.where(quartiles > 0.01 * deviation, np.minimum(quartiles, deviation), deviation)
     scale = np.maximum(scale, 4 * np.finfo(float).eps)  # of the peak: the resolution of the numbers
     return centre * peak, scale * peak
 
 
 def _gaussian(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, str]:
-    """Log-density of the maximum-likelihood Gaussian; shrunk to its diagonal where it is singular."""
+    """Log-density of the maximum-likelihood Gaussian, whose covariance is shrunk to its diagonal if it is singular."""
     mean = w @ x
     deviation = np.sqrt(w @ (x - mean) ** 2)
     a, b = (x - mean) / deviation, (y - mean) / deviation
@@ -192,7 +192,7 @@ def _normal_log_density(b: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
 
 def _best_ridge(a: np.ndarray, w: np.ndarray) -> float:
-    """The shrinkage that scores best on folds left out."""
+    """The shrinkage that scores best on the folds left out of cross-validation."""
     folds = np.arange(len(a)) % min(RIDGE_FOLDS, len(a))
     totals = np.zeros(len(RIDGES))
     for fold in range(folds.max() + 1):
@@ -209,17 +209,18 @@ def _best_ridge(a: np.ndarray, w: np.ndarray) -> float:
 
 
 def compare(model_per_row: Any, against: Sequence[Baseline], *, weights: Any = None) -> list[Gain]:
-    """What a model gains over each baseline, per held-out row.
+    """Compute what a model gains over each baseline, per held-out row.
 
-    The error is that of the paired differences: rows that are hard for both do not blur it.
+    The standard error is that of the paired differences, so that rows that are hard for both do not inflate it.
 
     Args:
-        model_per_row: log-density of the held-out rows `(m,)` under the model, nats, in the units of the baselines.
-        against: as `baselines` returned them, for the same rows.
-        weights: of the held-out rows `(m,)`.
+        model_per_row: Log-density of the held-out rows `(m,)` under the model, in nats and in the units of the
+            baselines.
+        against: Baselines that `baselines` returned for the same rows.
+        weights: Weights `(m,)` of the held-out rows.
 
     Raises:
-        ValueError: lengths differ, or weights are below zero.
+        ValueError: Lengths differ, or weights are below zero.
 
     Example:
         >>> import numpy as np

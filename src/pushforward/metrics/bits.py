@@ -15,16 +15,17 @@ def bits_per_dim(mean_nats: float, dim: int, offset_nats: float = 0.0) -> float:
     the result a bound on a lossless code, and comparable with published figures.
 
     Args:
-        mean_nats: mean log-density per row, in nats.
-        dim: numbers per row.
-        offset_nats: added to `mean_nats`: the log-determinant from the units counted in to those modelled, in nats.
+        mean_nats: Mean log-density per row, in nats.
+        dim: Number of values per row.
+        offset_nats: Number of nats added to `mean_nats`: the log-determinant of the map from the published units to the
+            modelled ones.
 
     Returns:
         Bits per dimension; NaN where `mean_nats` is.
 
     Raises:
-        TypeError: `dim` is no integer.
-        ValueError: `dim` is smaller than 1.
+        TypeError: The argument `dim` is no integer.
+        ValueError: The argument `dim` is smaller than 1.
 
     Example:
         >>> import math

@@ -1,4 +1,4 @@
-"""Statistics and p-values behind the tests per column: Kolmogorov-Smirnov, Kuiper and chi-square for two samples."""
+"""Two-sample statistics with p-values, which the tests of columns use: Kolmogorov-Smirnov, Kuiper and chi-square."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scipy.special import chdtrc, kolmogorov
 
 from pushforward.metrics._arrays import choose
 
-# The asymptotic laws hold for values that do not repeat and samples that are not tiny; else labels are permuted.
+# The asymptotic laws hold for values that do not repeat and samples that are not tiny; otherwise labels are permuted.
 LEAST_ROWS = 60
 MOST_REPEATED = 0.02
-# Below it the asymptotic p-value stands as it is, too large by a little where values repeat. So far down permutations,
-# which cannot say less than one in their number, would hide how certain the difference is.
+# Asymptotic p-values below this bound are kept, although they are slightly too large if values repeat: the p-value of
+# permutations cannot be smaller than one in their number and would hide how certain the difference is.
 CERTAIN = 1e-4
 PERMUTATIONS = 2000
 PERMUTED_ROWS = 5000
@@ -32,9 +32,9 @@ class Outcome(NamedTuple):
 
 
 def ordered(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, circular: bool = False) -> Outcome:
-    r"""Two samples of numbers: Kolmogorov-Smirnov $\sup |F - G|$, or Kuiper $\sup (F - G) + \sup (G - F)$.
+    r"""Test two samples of numbers by Kolmogorov-Smirnov $\sup |F - G|$ or Kuiper $\sup (F - G) + \sup (G - F)$.
 
-    Both are taken at the distinct values of the pooled samples, so that repeated values are no difference.
+    Both are evaluated at the distinct values of the pooled samples, so that repeated values make no difference.
     """
     n, m = len(x), len(y)
     labels, ends = _layout(x, y)
@@ -49,14 +49,16 @@ def ordered(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, circular: bo
 
 
 def _layout(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which pooled values, in order, are of the first sample; and where each distinct value ends."""
+    """Which of the sorted pooled values belong to the first sample, and where each distinct value ends."""
     pooled = np.concatenate([x, y])
     order = np.argsort(pooled, kind="stable")
     return order < len(x), np.flatnonzero(np.append(np.diff(pooled[order]) != 0, True))
 
 
 def kuiper_p(statistic: float, root: float) -> float:
-    r"""$2 \sum_j (4 j^2 \lambda^2 - 1) e^{-2 j^2 \lambda^2}$ with $\lambda = (r + 0.155 + 0.24 / r) V$.
+    r"""The p-value of Kuiper's statistic: $2 \sum_j (4 j^2 \lambda^2 - 1) e^{-2 j^2 \lambda^2}$.
+
+    Here $\lambda = (r + 0.155 + 0.24 / r) V$ with $r$ the `root` of the effective number of rows.
 
     Source: Stephens, 1965, Biometrika 52.
     """
@@ -68,7 +70,7 @@ def kuiper_p(statistic: float, root: float) -> float:
 
 
 def _statistics(first: np.ndarray, ends: np.ndarray, n: int, circular: bool) -> np.ndarray:
-    """The statistic of each row of labels (true: of the first sample), columns in the order of the values."""
+    """The statistic for each row of labels (true for the first sample), with columns in the order of the values."""
     total = first.shape[1]
     counts = np.cumsum(first, axis=1, dtype=np.int32)[:, ends]
     difference = counts / n - (ends + 1 - counts) / (total - n)
@@ -78,7 +80,7 @@ def _statistics(first: np.ndarray, ends: np.ndarray, n: int, circular: bool) -> 
 
 
 def _permuted(labels: np.ndarray, ends: np.ndarray, rng: np.random.Generator, circular: bool) -> float:
-    """The permutation p-value, which ends early where it is large (Besag and Clifford, 1991, Biometrika 78)."""
+    """The p-value by permutation, which stops early if it is large (Besag and Clifford, 1991, Biometrika 78)."""
     n, total = int(labels.sum()), len(labels)
     observed = _statistics(labels[None], ends, n, circular)[0] - 1e-9  # equal up to rounding counts as reached
     hits = 0
@@ -92,9 +94,9 @@ def _permuted(labels: np.ndarray, ends: np.ndarray, rng: np.random.Generator, ci
 
 
 def levels(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> Outcome:
-    r"""Two rows of counts `(k,)` per level: $\sum (O - E)^2 / E$, rare levels pooled.
+    r"""Test two rows of counts `(k,)` per level by chi-square, $\sum (O - E)^2 / E$, with rare levels pooled.
 
-    With an expected count below 5 even so, from tables drawn with the same margins.
+    If an expected count is below 5 even then, the p-value comes from tables that are drawn with the same margins.
     """
     n, m = int(first.sum()), int(second.sum())
     pooled = first + second

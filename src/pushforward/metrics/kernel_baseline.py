@@ -1,4 +1,4 @@
-"""The kernel density among the baselines: Gaussian kernels, whitened or not, bandwidth by leaving rows out."""
+"""The kernel density among the baselines; rows that are left out choose its bandwidth and its whitening."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward.metrics._arrays import groups_of_copies
 
-# Bandwidths as powers of STEP in units of Scott's: the grid, and how closely the best one is looked for beside it.
+# Bandwidths are powers of STEP in units of Scott's: the grid of powers, and the tolerance of the search near the best.
 STEP, LEAST, MOST, APART, CLOSE = math.sqrt(2), -20, 24, 4, 0.02
 QUERIES = 1500  # rows left out in turn; the others still carry kernels
 CHUNK = 2**22  # distances held at once
@@ -21,20 +21,20 @@ def kernel_density(x: np.ndarray, w: np.ndarray, y: np.ndarray, seed: int, budge
     Both the kind of $C$ and $h$ maximise $\sum_i w_i \log \frac{1}{1 - w_i} \sum_{j \ne i} w_j N(x_i; x_j, h^2 C)$.
 
     Args:
-        x: rows `(n, d)` in columns of about unit scale.
-        w: their weights `(n,)`, summing to one.
-        y: rows to score `(m, d)`.
-        seed: of the rows that are left out, where there are many.
-        budget: multiplications for the choice of the bandwidth; less of it, fewer rows are left out.
+        x: Training rows `(n, d)` in columns of about unit scale.
+        w: Weights `(n,)` of the training rows, which sum to one.
+        y: Rows to score `(m, d)`.
+        seed: Seed by which the rows that are left out are chosen, if there are many.
+        budget: Number of multiplications for the choice of the bandwidth; a smaller budget leaves out fewer rows.
 
     Returns:
-        Log-density of `y`, nats, and what was fitted.
+        Log-density of `y` in nats, and a description of what was fitted.
 
     Raises:
-        ValueError: fewer than three rows.
+        ValueError: There are fewer than three rows.
     """
     group = groups_of_copies(x)
-    if group is not None:  # a row's copies are left out with it, or no bandwidth were small enough
+    if group is not None:  # the copies of a row are left out with it; otherwise no bandwidth would be small enough
         _, first = np.unique(group, return_index=True)
         x, w = x[first], np.bincount(group, weights=w)
     n, d = x.shape
@@ -66,8 +66,8 @@ def kernel_density(x: np.ndarray, w: np.ndarray, y: np.ndarray, seed: int, budge
 def _log_density(a: np.ndarray, w: np.ndarray, b: np.ndarray, h: float) -> np.ndarray:
     """Log-density of `b` under kernels at `a`.
 
-    Not by scikit-learn's `KernelDensity`: far from all kernels its tree loses the sum to rounding, and it says -130
-    where it is -202.
+    The `KernelDensity` of scikit-learn is not used: far from all kernels its tree loses the sum to rounding, and it
+    gives -130 where -202 is right.
     """
     from scipy.spatial.distance import cdist
     from scipy.special import logsumexp
@@ -85,13 +85,15 @@ def _metrics(x: np.ndarray, w: np.ndarray) -> dict[str, np.ndarray]:
     kinds = {"standardised": np.eye(d)}
     if d > 1 and len(x) > d:
         covariance = np.atleast_2d(np.cov(x.T, aweights=w, bias=True))
-        if np.linalg.eigvalsh(covariance)[0] > 1e-10 * np.trace(covariance) / d:  # else whitening blows up rounding
+        if (
+            np.linalg.eigvalsh(covariance)[0] > 1e-10 * np.trace(covariance) / d
+        ):  # otherwise whitening amplifies rounding
             kinds["whitened"] = np.linalg.cholesky(covariance)
     return kinds
 
 
 def _best_bandwidth(a: np.ndarray, w: np.ndarray, left_out: np.ndarray, scott: float) -> tuple[float, float]:
-    """The best mean log-density of rows left out, and the bandwidth's place: powers of STEP from Scott's."""
+    """The best mean log-density of rows left out, and its bandwidth as a power of STEP in units of Scott's."""
     from scipy.optimize import minimize_scalar
     from scipy.spatial.distance import cdist
 

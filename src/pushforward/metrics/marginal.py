@@ -20,20 +20,20 @@ LEVEL = 0.01
 
 @dataclass(frozen=True)
 class MarginalTest:
-    """Data against samples in one column.
+    """Comparison of data and samples in one column.
 
     Args:
-        kind: as given.
+        kind: Kind of the column, as it was passed.
         test: `"Kolmogorov-Smirnov"`, `"Kuiper"` or `"chi-square"`.
-        statistic: of the values that are there; the largest difference of the distribution functions, Kuiper's sum of
-            both largest differences, or chi-square. NaN where either side has no values.
-        p_value: that data and samples differ so much by chance; missing values count in it.
-        method: how the p-value of the values was found.
-        n_data: rows of data.
-        n_samples: rows of samples.
-        missing_data: share of the data that is missing.
-        missing_samples: share of the samples that is missing.
-        sentence: the same for people.
+        statistic: Statistic of the values that are not missing: the largest difference of the distribution functions,
+            Kuiper's sum of both largest differences, or chi-square. NaN if either side has no values.
+        p_value: Probability that data and samples differ so much by chance; missing values count too.
+        method: How the p-value of the values was found.
+        n_data: Number of rows of the data.
+        n_samples: Number of samples.
+        missing_data: Share of the data that is missing.
+        missing_samples: Share of the samples that is missing.
+        sentence: The result as a sentence.
     """
 
     kind: Kind
@@ -50,13 +50,13 @@ class MarginalTest:
 
 @dataclass(frozen=True)
 class MarginalTests:
-    """All columns.
+    """Comparison of data and samples in all columns.
 
     Args:
-        tests: per column name.
-        rejected: names with p < 1 %, of which chance alone gives one in a hundred.
-        rejected_holm: names that remain when the number of columns is accounted for (Holm), at 1 % over all of them.
-        sentence: the same for people.
+        tests: Test of each column, by its name.
+        rejected: Names of the columns with p < 1 %, which chance alone gives once in a hundred columns.
+        rejected_holm: Names that remain when the number of columns is accounted for (Holm), at 1 % over all columns.
+        sentence: The result as a sentence.
     """
 
     tests: dict[str, MarginalTest]
@@ -76,15 +76,15 @@ def marginal_test(
     $p = 1 - (1 - \min(p_1, p_2))^2$ of both.
 
     Args:
-        data_column: `(n,)`; numbers, or for categories whatever can be compared for equality.
-        sample_column: `(m,)`.
-        kind: `"numeric"`, `"category"` or `"circular"`.
-        seed: of the permutations.
-        period: of angles that are not cut at the same place in data and samples, such as 360.
+        data_column: Values `(n,)` of the data: numbers, or for categories anything that can be compared for equality.
+        sample_column: Values `(m,)` of the samples.
+        kind: Kind of the column: `"numeric"`, `"category"` or `"circular"`.
+        seed: Seed of the permutations.
+        period: Period of angles that are cut at different places in data and samples, such as 360.
 
     Raises:
-        ValueError: an unknown kind, an empty column, infinities, or a period that is not positive.
-        TypeError: the seed is no integer.
+        ValueError: The kind is unknown, a column is empty or has infinities, or the period is not positive.
+        TypeError: The seed is no integer.
 
     Source: Stephens, 1965, Biometrika 52, for Kuiper's law.
 
@@ -146,7 +146,7 @@ def _absent(value: Any) -> bool:
     """Whether a value is None, NaN or another library's missing value."""
     if value is None:
         return True
-    differs = value != value  # of NaN true; pandas' NA refuses to say
+    differs = value != value  # true for NaN; the NA of pandas refuses to tell
     return bool(differs) if isinstance(differs, bool | np.bool_) else True
 
 
@@ -157,7 +157,7 @@ def _named(data_column: Any, sample_column: Any) -> tuple[tuple[str, Any], tuple
 def _result(
     kind: Kind, test: str, values: Outcome | None, missing: Outcome | None, pairs: list[np.ndarray], detail: str
 ) -> MarginalTest:
-    """Values and missing shares as one p-value and one sentence."""
+    """Combine the tests of values and of missing shares into one p-value and one sentence."""
     shares = [float(pair[0] / pair.sum()) for pair in pairs]
     any_missing = pairs[0][0] + pairs[1][0] > 0
     candidates = [values.p_value] if values is not None else []
@@ -192,19 +192,19 @@ def marginal_tests(
     seed: int = 0,
     periods: Mapping[str, float] | None = None,
 ) -> MarginalTests:
-    """`marginal_test` of every column, and how many fail.
+    """Apply `marginal_test` to every column, and count the columns that differ.
 
     Args:
-        data: rows `(n, d)`, or columns by name.
-        samples: rows `(m, d)`, or columns by the same names.
-        kinds: of each column, by name or in order, or one for all; a name left out is numeric.
-        names: of the columns of arrays; None counts them.
-        seed: of the permutations.
-        periods: of circular columns, by name.
+        data: Rows `(n, d)`, or columns by name.
+        samples: Rows `(m, d)`, or columns by the same names.
+        kinds: Kind of each column, by name or in order, or one kind for all; a column that is not named is numeric.
+        names: Names of the columns of arrays; None numbers them.
+        seed: Seed of the permutations.
+        periods: Periods of circular columns, by name.
 
     Raises:
-        ValueError: columns differ, or one cannot be tested.
-        TypeError: the seed is no integer.
+        ValueError: The columns of data and samples differ, or a column cannot be tested.
+        TypeError: The seed is no integer.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The Gaussian mixture among the baselines: full covariances by EM, the number of components by BIC."""
+"""The Gaussian mixture among the baselines: full covariances by EM; BIC chooses the number of components."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ RIDGE = 1e-6  # added to variances in columns of about unit scale: a component o
 
 
 def gaussian_mixture(x: np.ndarray, w: np.ndarray, y: np.ndarray, seed: int, budget: float) -> tuple[np.ndarray, str]:
-    r"""Fit mixtures of growing size; score the one with the least BIC, $-2 n \bar\ell + p \log n$.
+    r"""Fit mixtures of growing size and score by the one with the least BIC, $-2 n \bar\ell + p \log n$.
 
     Sizes grow while the parameters number less than half the rows, until BIC has risen twice in a row.
 
     Args:
-        x: rows `(n, d)` in columns of about unit scale.
-        w: their weights `(n,)`, summing to one.
-        y: rows to score `(m, d)`.
-        seed: of the starts.
-        budget: multiplications after which no larger mixture is tried.
+        x: Training rows `(n, d)` in columns of about unit scale.
+        w: Weights `(n,)` of the training rows, which sum to one.
+        y: Rows to score `(m, d)`.
+        seed: Seed of the starting points.
+        budget: Number of multiplications after which no larger mixture is tried.
 
     Returns:
-        Log-density of `y`, nats, and what was fitted.
+        Log-density of `y` in nats, and a description of what was fitted.
 
     Raises:
-        ValueError: too few rows even for one component.
+        ValueError: There are too few rows even for one component.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -73,7 +73,7 @@ def gaussian_mixture(x: np.ndarray, w: np.ndarray, y: np.ndarray, seed: int, bud
 
 
 def _resampled(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Rows repeated in proportion to their weights, evenly through the cumulated ones: EM takes no weights."""
+    """Repeat rows in proportion to their weights, by even steps of their sum, because EM takes no weights."""
     total = min(4 * len(x), max(len(x), 20_000))
     places = (np.arange(total) + 0.5) / total
     return x[np.minimum(np.searchsorted(np.cumsum(w), places), len(x) - 1)]

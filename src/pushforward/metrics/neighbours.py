@@ -21,16 +21,17 @@ class Memorisation:
     """Nearest neighbours of samples among the rows trained on, and among rows held out.
 
     Args:
-        ratio: median distance from a sample to the nearest training row, over that from a held-out row to the nearest
-            training row; about 1 for fresh draws, near 0 for copies, and above 1 where samples stray from the data.
-        closer: share of samples whose nearest neighbour, training and held-out rows together, is a training row.
-        closer_expected: that share, if the model treats both alike.
-        p_value: one-sided, that samples prefer training rows so much by chance.
-        copies: share of samples that equal a training row exactly.
-        copies_held_out: share of held-out rows that do; what equal values in the data explain.
-        copies_p_value: that the samples' share is higher by chance.
-        memorised: whether either p-value is below 1 %.
-        sentence: the same for people.
+        ratio: Median distance from a sample to the nearest training row, divided by that from a held-out row to the
+            nearest training row; about 1 for fresh draws, near 0 for copies, and above 1 where samples stray from the
+            data.
+        closer: Share of samples whose nearest neighbour, training and held-out rows together, is a training row.
+        closer_expected: Expected value of `closer` if the model treats training and held-out rows alike.
+        p_value: One-sided probability that samples prefer training rows so much by chance.
+        copies: Share of samples that equal a training row exactly.
+        copies_held_out: Share of held-out rows that equal a training row, which equal values in the data explain.
+        copies_p_value: Probability that the share of copies among the samples is so much higher by chance.
+        memorised: Whether either p-value is below 1 %.
+        sentence: The result as a sentence.
     """
 
     ratio: float
@@ -54,15 +55,15 @@ def memorisation(train: Any, held_out: Any, samples: Any, *, seed: int = 0, max_
     from both alike, and where many samples share a neighbour.
 
     Args:
-        train: rows that the model was fitted to `(n, d)`, finite.
-        held_out: rows from the same source that it has not seen `(k, d)`.
-        samples: draws from the model `(m, d)`.
-        seed: of the subsamples.
-        max_rows: rows used of each; copies are looked for among all training rows.
+        train: Rows `(n, d)` that the model was fitted to, finite.
+        held_out: Rows `(k, d)` from the same source that the model has not seen.
+        samples: Draws `(m, d)` from the model.
+        seed: Seed of the subsamples.
+        max_rows: Largest number of rows used of each set; copies are looked for among all training rows.
 
     Raises:
-        ValueError: shapes, fewer than two rows, or values that are not finite.
-        TypeError: the seed is no integer.
+        ValueError: Shapes do not fit, a set has fewer than two rows, or values are not finite.
+        TypeError: The seed is no integer.
 
     Example:
         >>> import numpy as np
@@ -106,7 +107,7 @@ def memorisation(train: Any, held_out: Any, samples: Any, *, seed: int = 0, max_
 
 
 def _standardised(x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Columns in standard deviations of the first; a column that is constant there keeps its unit."""
+    """Express columns in standard deviations of the first set; a column that is constant there keeps its unit."""
     peak = np.abs(np.concatenate([x, *others])).max(axis=0)
     peak = np.where(peak > 0, peak, 1.0)
     centre, deviation = (x / peak).mean(axis=0), (x / peak).std(axis=0)
@@ -115,7 +116,7 @@ def _standardised(x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
 
 
 def _nearest(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the nearest of `among`, and which it is."""
+    """The distance from each row to the nearest row of `among`, and the number of that row."""
     from scipy.spatial.distance import cdist
 
     size = max(1, CHUNK // len(among))

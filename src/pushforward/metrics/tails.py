@@ -1,4 +1,4 @@
-"""Tails: how often data pass the model's quantiles, and whether a column's own tail is a power law."""
+"""Tests of tails: how often data exceed the quantiles of the model, and whether a column has heavy tails."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pushforward.metrics._arrays import vector
 
 TailVerdict = Literal["as expected", "model too light", "model too heavy", "not enough samples", "ties"]
 
-ALPHA = 0.01  # of a false alarm per side and level
-LEAST_BEYOND = 20  # samples beyond a threshold below which its own error drowns what is counted
+ALPHA = 0.01  # probability of a false alarm per side and level
+LEAST_BEYOND = 20  # samples beyond a threshold; with fewer the error of the threshold dominates
 
 # The tail index: the threshold starts at an eighth of the rows and may fall to the larger of 50 rows and sqrt(n).
 LEAST_TAIL_ROWS = 50
 LEAST_INDEX_ROWS = 100
-LEAST_DISTINCT = 15  # values beyond the threshold; counts and coarse rounding have no tail to speak of
+LEAST_DISTINCT = 15  # distinct values beyond the threshold; counts and coarsely rounded values have no tail to measure
 DRIFT = 4.0  # standard errors by which estimates from fewer rows may differ before fewer rows are used
-# What light tails show at these thresholds: a lognormal of sigma 0.5 has an extreme-value index of about 0.10 there.
+# The extreme-value index that light tails have at these thresholds; a lognormal of sigma 0.5 has about 0.10 there.
 LIGHT_INDEX = 0.11
 HEAVY_INDEX = 1 / 6
 ONE_TAIL, BOTH_TAILS = 2.7, 2.3  # standard errors above LIGHT_INDEX, calibrated by simulation
@@ -30,19 +30,19 @@ ONE_TAIL, BOTH_TAILS = 2.7, 2.3  # standard errors above LIGHT_INDEX, calibrated
 
 @dataclass(frozen=True)
 class TailLine:
-    """How often data pass one quantile of the model.
+    """How often data exceed one quantile of the model.
 
     Args:
-        side: `"upper"` or `"lower"`.
-        level: the probability that the model was asked for.
-        threshold: the model's quantile, an order statistic of its samples; NaN without enough samples.
-        expected: data rows beyond it, if the model is right.
-        observed: data rows beyond it; -1 where nothing was counted.
-        low: of the exact (Clopper-Pearson) 95 % interval of the data's own rate beyond the threshold.
-        high: of the same.
-        p_value: two-sided, from the beta-binomial law, so that the sampling error of the threshold counts too.
-        verdict: at the 1 % level.
-        sentence: the same for people.
+        side: Side of the quantile, `"upper"` or `"lower"`.
+        level: The probability that the model was asked for.
+        threshold: Quantile of the model, which is an order statistic of its samples; NaN if samples are too few.
+        expected: Expected number of data rows beyond the threshold if the model is right.
+        observed: Number of data rows beyond the threshold; -1 if nothing was counted.
+        low: Lower end of the exact (Clopper-Pearson) 95 % interval of the rate of data beyond the threshold.
+        high: Upper end of that interval.
+        p_value: Two-sided p-value from the beta-binomial law, which includes the sampling error of the threshold.
+        verdict: Verdict at the 1 % level.
+        sentence: The result as a sentence.
     """
 
     side: Literal["upper", "lower"]
@@ -70,15 +70,15 @@ class TailIndex:
     r"""How the tails of a column fall: like $|x|^{-\alpha}$ where $\alpha$ is finite.
 
     Args:
-        upper: $\alpha$ of the upper tail; infinity where it falls faster than every power, NaN where it cannot be told.
-        lower: of the lower tail.
-        upper_error: standard error of $1/\alpha$, upper tail.
-        lower_error: the same, lower tail.
-        upper_rows: rows the upper estimate rests on.
-        lower_rows: the same, lower tail.
-        heavy: whether a light tail is ruled out and an index below 6 is estimated, in either tail.
-        df: degrees of freedom of the Student-t whose tails fall like the heavier one; None where none is heavy.
-        sentence: the same for people.
+        upper: Index $\alpha$ of the upper tail; infinity if it falls faster than every power, NaN if it is unknown.
+        lower: Index $\alpha$ of the lower tail.
+        upper_error: Standard error of $1/\alpha$ in the upper tail.
+        lower_error: Standard error of $1/\alpha$ in the lower tail.
+        upper_rows: Number of rows on which the upper estimate rests.
+        lower_rows: Number of rows on which the lower estimate rests.
+        heavy: Whether, in either tail, a light tail is ruled out and an index below 6 is estimated.
+        df: Degrees of freedom of the Student-t whose tails fall like the heavier one; None if no tail is heavy.
+        sentence: The result as a sentence.
     """
 
     upper: float
@@ -100,12 +100,12 @@ def tail_exceedances(data: Any, samples: Any, levels: Sequence[float] = (1e-2, 1
     threshold is part of the law. Where samples repeat at the threshold, those strictly beyond it count.
 
     Args:
-        data: one column `(n,)`, finite.
-        samples: the model's draws of it `(m,)`, finite; at least `20 / level` are needed for a level.
-        levels: probabilities beyond the quantiles, within (0, 0.5).
+        data: One column `(n,)` of the data, finite.
+        samples: Draws `(m,)` of this column from the model, finite; a level needs at least `20 / level` of them.
+        levels: Probabilities beyond the quantiles, within (0, 0.5).
 
     Raises:
-        ValueError: shapes, values that are not finite, or levels out of bounds.
+        ValueError: A shape is another, values are not finite, or levels are out of bounds.
 
     Example:
         >>> import numpy as np
@@ -137,7 +137,7 @@ def tail_exceedances(data: Any, samples: Any, levels: Sequence[float] = (1e-2, 1
 
 
 def _line(side: Literal["upper", "lower"], level: float, x: np.ndarray, y: np.ndarray) -> TailLine:
-    """One side and level, the tail of interest being the upper one of `x` and of the sorted `y`."""
+    """Count one side at one level; the tail of interest is the upper one of `x` and of the sorted `y`."""
     n, m = len(x), len(y)
     sign = 1 if side == "upper" else -1
     place = f"beyond the {side} {level:g} quantile"
@@ -177,7 +177,7 @@ def _line(side: Literal["upper", "lower"], level: float, x: np.ndarray, y: np.nd
 
 
 def _beta_binomial_tails(k: int, n: int, a: float, b: float) -> tuple[float, float]:
-    """P(X <= k) and P(X >= k) of the beta-binomial law; each tail is summed from its own side."""
+    """The probabilities P(X <= k) and P(X >= k) of the beta-binomial law; each tail is summed from its own side."""
     mean = n * a / (a + b)
     spread = math.sqrt(mean * (1 + n / (a + b)))
     reach = int(40 * spread) + 200  # beyond it no term counts in float64
@@ -195,21 +195,22 @@ def _beta_binomial_tails(k: int, n: int, a: float, b: float) -> tuple[float, flo
 def tail_index(x: Any) -> TailIndex:
     r"""Estimate how the tails of a column fall, and whether they are heavy.
 
-    With $L_i = \log(y_{(i)} / y_{(k+1)})$ over the $k$ largest distances $y$ from the median on one side, and $M_j$ the
-    mean of $L_i^j$, the extreme-value index is $\xi = M_1 + 1 - \tfrac12 (1 - M_1^2 / M_2)^{-1}$, with standard error
-    $\sqrt{(1 + \xi^2) / k}$ where $\xi \ge 0$, and $\alpha = 1 / \xi$. The number of rows $k$ is the largest that
-    agrees with all smaller ones (Lepski's rule), from an eighth of all rows down. A tail is heavy if $\xi > 1/6$ and
-    exceeds by 2.7 standard errors what light tails show at such thresholds (0.11), or both tails together by 2.3.
+    Let $L_i = \log(y_{(i)} / y_{(k+1)})$ over the $k$ largest distances $y$ from the median on one side, and let
+    $M_j$ be the mean of $L_i^j$. The extreme-value index is $\xi = M_1 + 1 - \tfrac12 (1 - M_1^2 / M_2)^{-1}$, with
+    standard error $\sqrt{(1 + \xi^2) / k}$ where $\xi \ge 0$, and $\alpha = 1 / \xi$. The number of rows $k$ is the
+    largest that agrees with all smaller ones (Lepski's rule), from an eighth of all rows down. A tail is heavy if
+    $\xi > 1/6$ and $\xi$ exceeds by 2.7 standard errors what light tails show at such thresholds (0.11), or if both
+    tails together exceed it by 2.3.
 
     By simulation, for 500 to 50,000 rows: normal, uniform, exponential and lognormal ($\sigma \le 0.5$) columns are
     called heavy in less than 2 % of cases, a Student-t of 3 degrees of freedom from 2,000 rows on in more than 90 %.
     A lognormal of $\sigma = 1$ is called heavy too: at these thresholds it is.
 
     Args:
-        x: the column `(n,)`, finite.
+        x: Column `(n,)`, finite.
 
     Raises:
-        ValueError: another shape, or values that are not finite.
+        ValueError: The shape is another, or values are not finite.
 
     Source: Dekkers, Einmahl, de Haan, 1989, Annals of Statistics 17; the choice of k after Boucheron and Thomas, 2015,
         Electronic Journal of Statistics 9.
@@ -232,7 +233,7 @@ def tail_index(x: Any) -> TailIndex:
     mean = (tails[0][0] + tails[1][0]) / 2
     heavy_both = min(excess) > 0 and mean > HEAVY_INDEX and sum(excess) / math.sqrt(2) > BOTH_TAILS
     heavy = any(heavy_one) or heavy_both
-    # The mean where only both together are heavy: the larger of two noisy estimates is too large.
+    # The mean is taken if only both tails together are heavy: the larger of two noisy estimates would be too large.
     worst = max(xi for (xi, _, _), one in zip(tails, heavy_one, strict=True) if one) if any(heavy_one) else mean
     df = max(1 / worst, 0.1) if heavy else None
     alphas = [math.nan if math.isnan(xi) else (1 / xi if xi > 0 else math.inf) for xi, _, _ in tails]
@@ -242,7 +243,7 @@ def tail_index(x: Any) -> TailIndex:
 
 
 def _tail_sentence(values: np.ndarray, alphas: list[float], heavy: bool, df: float | None) -> str:
-    """The estimate for people."""
+    """The estimate as a sentence."""
     if len(values) < LEAST_INDEX_ROWS or any(map(math.isnan, alphas)):
         told = (
             f"{len(values):,} rows with too few distinct values" if len(values) >= LEAST_INDEX_ROWS else "too few rows"
@@ -260,9 +261,9 @@ def _tail_sentence(values: np.ndarray, alphas: list[float], heavy: bool, df: flo
 
 
 def _extreme_value_index(y: np.ndarray) -> tuple[float, float, int]:
-    """The index of the upper tail of centred values, its standard error, and the rows it rests on.
+    """The index of the upper tail of centred values, its standard error, and the number of rows on which it rests.
 
-    Minus infinity where the largest values repeat (a hard bound); NaN where there are too few.
+    The index is minus infinity if the largest values repeat (a hard bound), and NaN if there are too few values.
     """
     n = len(y)
     y = np.sort(y[y > 0])[::-1]

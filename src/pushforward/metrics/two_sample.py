@@ -1,4 +1,4 @@
-"""All columns at once: can a classifier tell samples from data?"""
+"""The classifier two-sample test of all columns at once: can a classifier tell samples from data?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from pushforward.metrics._arrays import choose, generator, groups_of_copies, mat
 MOST_ROWS = 4000
 LEAST_ROWS = 20
 LEVEL = 0.01
-MOST_LEVELS = 200  # of a categorical column; the classifier takes 255
-FEW_BINS, MOST_BINS = 63, 255  # of numbers, which costs less; where a category needs one per level
+MOST_LEVELS = 200  # levels of a categorical column that are told apart; the classifier takes 255
+FEW_BINS, MOST_BINS = (
+    63,
+    255,
+)  # bins of numeric columns alone, which is cheaper; and with categories, which need one per level
 # Small trees, few of them: enough for shifts and pairwise dependence, and cheap enough to fit for every permutation.
 TREES = {"max_iter": 25, "max_leaf_nodes": 8, "learning_rate": 0.15, "early_stopping": False}
 
@@ -26,14 +29,14 @@ class C2ST:
     """How well a classifier tells two sets of rows apart.
 
     Args:
-        auc: probability that the classifier ranks a row of the one set above one of the other; 0.5 is chance, 1 always.
-        auc_error: its standard error under the null, from permuted labels.
-        accuracy: share of rows told right, balanced over both sets; 0.5 is chance.
-        null: the same AUC with permuted labels, `(n_null,)`.
-        p_value: of an AUC this high, were both sets drawn from one distribution.
-        rows: rows used of each set.
-        copies: rows set aside because they copy another row of their own set.
-        sentence: the same for people.
+        auc: Probability that the classifier ranks a row of one set above a row of the other; chance gives 0.5.
+        auc_error: Standard error of `auc` under the null hypothesis, from permuted labels.
+        accuracy: Share of rows that are assigned to their set, balanced over both sets; chance gives 0.5.
+        null: Values `(n_null,)` of the AUC with permuted labels.
+        p_value: Probability of an AUC this high if both sets are drawn from one distribution.
+        rows: Number of rows used of each set.
+        copies: Number of rows set aside because they copy another row of their own set.
+        sentence: The result as a sentence.
     """
 
     auc: float
@@ -47,25 +50,26 @@ class C2ST:
 
 
 def c2st(a: Any, b: Any, *, seed: int = 0, categorical: Sequence[int] = (), folds: int = 5, n_null: int = 20) -> C2ST:
-    r"""Classifier two-sample test: gradient-boosted trees, cross-validated, against the same with permuted labels.
+    r"""Apply the classifier two-sample test: cross-validated boosted trees, compared with permuted labels.
 
     The statistic is the mean over folds of the area under the ROC curve on the fold left out. The labels of all rows
     are permuted and everything is fitted anew `n_null` times, and $t = (A - \bar A_0) / (s_0 \sqrt{1 + 1 / n_0})$ is
     compared with Student's t of $n_0 - 1$ degrees of freedom: cross-validated scores of noise vary more than
-    independent ones would, and permuting shows how much. Of copies among rows of continuous numbers one is kept in
-    each set, and equal rows of both sets stand in one fold.
+    independent ones would, and permuting shows how much. One of several copies among rows of continuous numbers is
+    kept in each set, and equal rows of both sets stand in one fold.
 
     Args:
-        a: rows `(n, d)`; NaN is a value of its own.
-        b: rows `(m, d)`.
-        seed: of the subsample, the folds and the permutations.
-        categorical: columns that hold codes, not amounts.
-        folds: parts of the cross-validation.
-        n_null: permutations; fewer than 10 leave the p-value rough.
+        a: Rows `(n, d)` of the first set; NaN is a value of its own.
+        b: Rows `(m, d)` of the second set.
+        seed: Seed of the subsample, the folds and the permutations.
+        categorical: Numbers of the columns that hold codes, not amounts.
+        folds: Number of parts of the cross-validation.
+        n_null: Number of permutations; with fewer than 10 the p-value is rough.
 
     Raises:
-        ValueError: shapes, fewer than 20 distinct rows on a side, infinities, or arguments out of bounds.
-        TypeError: the seed is no integer.
+        ValueError: Shapes do not fit, a side has infinities or fewer than 20 distinct rows, or an argument is out of
+            bounds.
+        TypeError: The seed is no integer.
 
     Source: Lopez-Paz and Oquab, 2017, arXiv 1610.06545.
 
@@ -101,14 +105,14 @@ def c2st(a: Any, b: Any, *, seed: int = 0, categorical: Sequence[int] = (), fold
         auc, accuracy = _cross_validate(rows, labels, fold, columns)
         null = np.array([_cross_validate(rows, rng.permutation(labels), fold, columns)[0] for _ in range(n_null)])
     error = float(null.std(ddof=1)) * math.sqrt(1 + 1 / n_null)
-    # All equal where no split is possible at all; then nothing was found.
+    # All values are equal if no split is possible at all; then nothing was found.
     p_value = float(stdtr(n_null - 1, -(auc - null.mean()) / error)) if error > 0 else 1.0
     counts = (len(left), len(right))
     return C2ST(auc, error, accuracy, null, p_value, counts, copies, _sentence(auc, error, p_value, counts, copies))
 
 
 def _without_copies(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, int]:
-    """Each set without copies among its own rows, a number per row that equal rows share, and how many were dropped."""
+    """Both sets without copies among their own rows, a number per row that equal rows share, and the number dropped."""
     pooled = np.concatenate([x, y])
     group = groups_of_copies(np.where(np.isnan(pooled), np.inf, pooled))  # NaN would differ from itself
     if group is None:
@@ -131,7 +135,7 @@ def _codes(column: np.ndarray) -> np.ndarray:
 
 
 def _folds(group: np.ndarray, labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """A fold per row: equal rows in the same one, both sets spread evenly."""
+    """Assign a fold to each row: equal rows share a fold, and both sets are spread evenly."""
     _, group = np.unique(group, return_inverse=True)
     kind = np.zeros(group.max() + 1, int)  # 1: only in the first set, 2: only in the second, 3: in both
     np.bitwise_or.at(kind, group, np.where(labels, 2, 1))

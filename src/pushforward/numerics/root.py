@@ -19,6 +19,9 @@ GROWTH = 4.0
 MAX_STEPS = 200
 # In units of the last place: how short a step ends the search.
 LAST_STEP = 4.0
+# Newton's steps shorter than this power of the rounding unit, beside the root or the first bracket, square their error:
+# where one of them does not even halve the residual, what is left is the rounding of the function.
+SHORT = 2 / 3
 
 Increasing = Callable[[Array], tuple[Array, Array]]
 
@@ -46,6 +49,7 @@ class _State(NamedTuple):
     value: Array
     slope: Array
     last: Array
+    newton: Array
     done: Array
     step: Array
 
@@ -54,8 +58,9 @@ def solve_increasing(function: Increasing, y: Array, guess: Array | float = 0.0,
     r"""$x$ with $f(x) = y$, for $f$ strictly increasing, elementwise.
 
     A bracket around the guess grows until it holds the root; then Newton's steps, replaced by bisection wherever they
-    leave the bracket or do not halve the step before last. An element that is done rests, so that no element depends
-    on another. By the implicit function theorem the root has the gradients $\partial x/\partial y = 1/f'$ and
+    leave the bracket or do not halve the step before last. The search of an element ends when its steps are of the
+    size of rounding, of the root or of the function. An element that is done rests, so that no element depends on
+    another. By the implicit function theorem the root has the gradients $\partial x/\partial y = 1/f'$ and
     $\partial x/\partial\theta = -(\partial f/\partial\theta)/f'$, in every mode of differentiation and of every order,
     where $\theta$ is whatever `function` closes over.
 
@@ -119,7 +124,7 @@ def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple
     eps = jnp.finfo(y.dtype).eps
     x = jnp.where((low <= start) & (start <= high), start, _middle(low, high))
     value, slope = function(x)
-    state = _State(low, high, x, value - y, slope, high - low, ~bracketed | (value == y), jnp.asarray(0))
+    state = _State(low, high, x, value - y, slope, high - low, ~bracketed, ~bracketed | (value == y), jnp.asarray(0))
 
     def go_on(state: _State) -> Array:
         return ~jnp.all(state.done) & (state.step < MAX_STEPS)
@@ -129,12 +134,14 @@ def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple
         high = jnp.where(state.value > 0, state.x, state.high)
         newton = state.x - state.value / state.slope
         inside = (low <= newton) & (newton <= high) & (2 * jnp.abs(state.value) <= jnp.abs(state.last * state.slope))
-        x = jnp.where(inside, newton, _middle(low, high))
+        short = jnp.abs(state.last) <= eps**SHORT * jnp.maximum(jnp.abs(state.x), width)
+        rounding = state.newton & short & ~inside
+        x = jnp.where(rounding, state.x, jnp.where(inside, newton, _middle(low, high)))
         moved = x - state.x
         value, slope = function(x)
         # Relative to x, but for roots at 0, which bisection would never reach.
         ended = (value == y) | (jnp.abs(moved) <= LAST_STEP * eps * jnp.maximum(jnp.abs(x), eps))
-        new = _State(low, high, x, value - y, slope, moved, state.done | ended, state.step + 1)
+        new = _State(low, high, x, value - y, slope, moved, inside, state.done | ended, state.step + 1)
         kept = jax.tree.map(lambda old, now: jnp.where(state.done, old, now), state, new)
         return kept._replace(done=new.done, step=new.step)
 

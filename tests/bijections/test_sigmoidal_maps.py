@@ -20,6 +20,7 @@ from pushforward.bijections import (
     PerturbationMap,
     SigmoidalMap,
 )
+from pushforward.bijections.scalar_maps import inversion
 from pushforward.numerics.sigmoid_mixture import MIN_SLOPE, logit_of_mixture
 
 MAPS: dict[str, pf.AbstractScalarMap] = {
@@ -227,3 +228,21 @@ def test_components_start_apart() -> None:
 def test_errors(make: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_blocks_of_rows_change_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows beyond one block are searched block after block; 11 rows leave the last block of 4 filled up."""
+    monkeypatch.setattr(inversion, "ROWS", {})
+    scalar_map = SigmoidalMap(2)
+    params, y = jnp.asarray(parameters(scalar_map, 3, 22)).reshape(-1, 2, 11), jnp.linspace(-3, 3, 22).reshape(2, 11)
+
+    def total(y: Array, params: Array) -> tuple[Array, tuple]:
+        x, log_det = inversion.inverse_of_rows(scalar_map, y, params)
+        return jnp.sum(jnp.sin(x) + log_det**2), (x, log_det)
+
+    found = {}
+    for size in (4, 100):
+        monkeypatch.setattr(inversion, "ROWS_ELSEWHERE", size)
+        (_, values), slopes = jax.jit(jax.value_and_grad(lambda *a: total(*a), (0, 1), has_aux=True))(y, params)
+        found[size] = (values, slopes)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13), found[4], found[100])

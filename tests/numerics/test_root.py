@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -89,3 +90,16 @@ def test_second_derivatives_of_roots() -> None:
         for second in orders.values():
             got = jax.jit(jax.vmap(second(first(root, (0, 1)), (0, 1))))(a, y)
             jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-10), got, wanted)
+
+
+def test_the_search_ends_at_the_rounding_of_the_function() -> None:
+    """Roots near 0 of a function whose terms are near 3: bisection to the last place of the root took 30 steps."""
+
+    def function(x: Array) -> tuple[Array, Array]:
+        return (3 * x + jnp.sin(x + 1) + 3) - 3 - math.sin(1), jnp.log(3 + jnp.cos(x + 1))
+
+    y = jnp.asarray(np.random.default_rng(0).normal(0, 0.05, 5000), jnp.float32)
+    found = solve_increasing(function, y)
+    assert found.converged.all()
+    assert found.steps <= 8
+    np.testing.assert_allclose(function(found.x.astype(jnp.float64))[0], y, atol=2e-6)

@@ -10,6 +10,7 @@ from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_of_rows
 from pushforward.nets.base import AbstractConditioner
 
 
@@ -63,7 +64,7 @@ class Autoregressive(AbstractBatchedBijection):
             state, previous, total = carry
             i, y_i = inputs
             params, state = self.conditioner.step(state, i, previous)
-            x_i, log_det = self.scalar_map.inverse_and_log_det(y_i, params)
+            x_i, log_det = inverse_of_rows(self.scalar_map, y_i, params)
             return (state, x_i, total + log_det), x_i
 
         zero = jnp.zeros(y.shape[-1:], dtype)

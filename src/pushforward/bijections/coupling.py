@@ -12,6 +12,7 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractTwoWayBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_of_rows
 from pushforward.nets.per_event import for_rows
 
 
@@ -96,8 +97,11 @@ class Coupling(AbstractTwoWayBijection):
         passing, mapped = np.flatnonzero(~mask), np.flatnonzero(mask)
         rest = _take(value, passing)
         params = self.conditioner(rest, condition) if self.cond_shape is not None else self.conditioner(rest)
-        run = self.scalar_map.forward_and_log_det if forward else self.scalar_map.inverse_and_log_det
-        out, log_det = run(_take(value, mapped), params)
+        own = _take(value, mapped)
+        if forward:
+            out, log_det = self.scalar_map.forward_and_log_det(own, params)
+        else:
+            out, log_det = inverse_of_rows(self.scalar_map, own, params)
         joined = jnp.concatenate([rest.astype(out.dtype), out])
         return _take(joined, np.argsort(np.concatenate([passing, mapped]))), jnp.sum(log_det, axis=0)
 

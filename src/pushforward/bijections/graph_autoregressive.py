@@ -10,6 +10,7 @@ from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_of_rows
 from pushforward.nets.graph_made import GraphMADE
 
 
@@ -71,7 +72,7 @@ class GraphAutoregressive(AbstractBatchedBijection):
 
         def run(x: Array, level: Array | int) -> tuple[Array, Array]:
             # Values that are not known yet enter as 0: weights of 0 would not keep an infinity out.
-            return self.scalar_map.inverse_and_log_det(y, params_of(jnp.where(levels < level, x, 0)))
+            return inverse_of_rows(self.scalar_map, y, params_of(jnp.where(levels < level, x, 0)))
 
         if self.n_passes == 1:
             x, log_slope = run(y, 0)

@@ -13,6 +13,7 @@ from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractTwoWayBijection, along
 from pushforward.bijections.elementwise.fixed import as_numbers, parameters
 from pushforward.bijections.scalar_maps import AbstractScalarMap
+from pushforward.bijections.scalar_maps.inversion import inverse_of_rows
 
 
 class Affine(AbstractBatchedBijection):
@@ -158,6 +159,9 @@ class Elementwise(AbstractTwoWayBijection):
     def run_rows(
         self, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array]:
-        run = self.scalar_map.forward_and_log_det if forward else self.scalar_map.inverse_and_log_det
-        out, log_slope = run(value, jnp.broadcast_to(along(self.params), (self.params.shape[0], *value.shape)))
+        params = jnp.broadcast_to(along(self.params), (self.params.shape[0], *value.shape))
+        if forward:
+            out, log_slope = self.scalar_map.forward_and_log_det(value, params)
+        else:
+            out, log_slope = inverse_of_rows(self.scalar_map, value, params)
         return out, jnp.sum(log_slope, axis=tuple(range(log_slope.ndim - 1)))

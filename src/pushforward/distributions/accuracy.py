@@ -1,4 +1,4 @@
-"""How far a log-density may be off: the error of random probes, and that of solvers of differential equations."""
+"""The error of a log-density: that of random probes, and that of solvers of differential equations."""
 
 from __future__ import annotations
 

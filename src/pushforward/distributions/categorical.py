@@ -22,7 +22,7 @@ MAX_LOGIT = 30.0
 
 
 class AutoregressiveCategorical(AbstractDistribution):
-    r"""$P(s) = \prod_c P(s_c \mid s_1, \dots, s_{c-1})$ over vectors of states, numbered from 0: exact masses.
+    r"""Exact masses $P(s) = \prod_c P(s_c \mid s_1, \dots, s_{c-1})$ of vectors of states, numbered from 0.
 
     Each factor is a softmax, mixed with a little of the uniform distribution over the states,
     $(1 - \epsilon)\,\mathrm{softmax} + \epsilon / K$, so that nothing that can happen has the mass 0.

@@ -14,7 +14,7 @@ from pushforward.bijections.base import AbstractBijection, run_member
 
 
 class AbstractRows(Part):
-    """What a distribution says of `n` rows on the last axis; `AbstractDistribution` gives it its public methods.
+    """The contract of a distribution for `n` rows on the last axis; `AbstractDistribution` gives it its public methods.
 
     Attributes:
         event_shape: The shape of one event.

@@ -197,7 +197,7 @@ class Evolution(eqx.Module):
         return (self.base.log_prob_rows(rows, None, keys) + total).reshape(batch)
 
     def states(self, z: Any, times: Iterable[float]) -> Array:
-        """Where latents are at each time; at the last it is `flow.decode(z)`.
+        """The states of latents at each time; at the last time these are `flow.decode(z)`.
 
         Args:
             z: Latents `(*batch, *base.event_shape)`.

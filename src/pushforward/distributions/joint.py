@@ -23,7 +23,7 @@ from pushforward.distributions.compound import AbstractCompound, Step, own
 
 
 class Joint(AbstractCompound, AbstractClosedForm):
-    r"""$p(x) = \prod_k p_k(x_{I_k})$: parts of a vector that are independent of each other, given the condition.
+    r"""The product $p(x) = \prod_k p_k(x_{I_k})$ of distributions over independent parts of a vector.
 
     Args:
         parts: One distribution or more: normals, flows, mixtures, discrete ones. An event that is no vector is

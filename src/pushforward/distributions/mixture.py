@@ -22,7 +22,7 @@ from pushforward.distributions.compound import AbstractCompound, Step, own
 
 
 class Mixture(AbstractCompound, AbstractClosedForm):
-    r"""$p(x) = \sum_k w_k\, p_k(x)$, in logs throughout; weights and components are trained.
+    r"""The mixture $p(x) = \sum_k w_k\, p_k(x)$, in logs throughout, with trained weights and components.
 
     Args:
         components: One distribution or more over events of the same shape: normals, flows, mixtures.

@@ -24,9 +24,10 @@ ASYMMETRY = 1e-5
 
 
 class MultivariateNormal(AbstractClosedForm):
-    r"""$\log p(x) = -\tfrac12 |L^{-1} (x - m)|^2 - \sum_i \log L_{ii} - \tfrac D2 \log 2\pi$, with $\Sigma = L L^T$.
+    r"""The normal with mean $m$ and covariance $\Sigma = L L^T$, both trained.
 
-    What is trained is the mean and, of the lower triangular $L$, the numbers below the diagonal and the logs on it.
+    $\log p(x) = -\tfrac12 |L^{-1} (x - m)|^2 - \sum_i \log L_{ii} - \tfrac D2 \log 2\pi$. The parameters are the mean
+    and, of the lower triangular $L$, the numbers below the diagonal and the logs of those on it.
 
     Args:
         loc: The mean $m$, `(D,)`, or one number for all.

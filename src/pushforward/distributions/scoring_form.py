@@ -77,7 +77,7 @@ def evaluation_form(model: Tree) -> Tree:
 
 
 def log_det_error(model: Any) -> float:
-    r"""How far the log-determinants of a model may be off, in nats: the bounds of its layers, added up.
+    r"""The largest error of the log-determinants of a model in nats: the sum of the bounds of its layers.
 
     0 if all are exact, infinite if one depends on chance. For series with fixed probes it bounds what the series
     leaves out; the error of the probes comes on top, about $\sqrt{2/m}\,\|\log(I+J)\|_F$ for $m$ of them.

@@ -23,7 +23,7 @@ NORMAL_ENTROPY = 0.5 * (1 + math.log(2 * math.pi))
 
 
 class StandardNormal(AbstractClosedForm):
-    r"""$\log p(x) = -\tfrac12 \sum_i (x_i^2 + \log 2\pi)$.
+    r"""The standard normal, $\log p(x) = -\tfrac12 \sum_i (x_i^2 + \log 2\pi)$.
 
     Args:
         shape: Event shape.
@@ -239,7 +239,7 @@ class StudentT(AbstractClosedForm):
         return over_event(half * (digamma(half) - digamma(df / 2)) - constant)
 
     def cdf_rows(self, x: Array, condition: Array | None) -> Array:
-        # Not jnp.abs, whose derivative at 0 is 0.
+        # This is not jnp.abs, whose derivative at 0 is 0.
         tail = jnp.exp(log_tail(jnp.where(x < 0, -x, x), student_tail(self._df())))
         return jnp.where(x < 0, tail, 1 - tail)
 

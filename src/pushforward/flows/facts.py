@@ -28,7 +28,7 @@ class FlowFacts:
             solver that runs to its tolerance, `"absent"` not available.
         sampling: Cost of a sample, in the same words.
         log_det: `"exact"`, `"unbiased"` (random, right on average) or `"biased"`.
-        conditional: Whether it takes conditions.
+        conditional: Whether the model takes conditions.
         source: Authors, year and place of the publication.
     """
 

@@ -19,7 +19,7 @@ from pushforward.paths.pairings import AbstractPairing
 
 
 class BridgeMatching(AbstractObjective):
-    r"""$\mathbb{E}\,|u_\theta(t, x_t) - (x_1 - x_0)|^2 + |\lambda_t h_\theta(t, x_t) + z|^2$.
+    r"""Regression on bridges, $\mathbb{E}\,|u_\theta(t, x_t) - (x_1 - x_0)|^2 + |\lambda_t h_\theta(t, x_t) + z|^2$.
 
     Here $x_t = t x_1 + (1-t) x_0 + \sigma_t z$ with $\sigma_t = \sigma\sqrt{t(1-t)}$, and $\lambda_t = 2 \sigma_t /
     \sigma^2$. The minimum is the pair of networks of `BridgeField`: $u$ the mean velocity of the lines and $h$ half of

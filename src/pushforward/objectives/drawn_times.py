@@ -1,4 +1,4 @@
-"""How the times of a batch are drawn."""
+"""Laws by which the times of a batch are drawn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stratified(key: PRNGKeyArray, n: int, dtype: jnp.dtype | type) -> Array:
 
 
 class AbstractTimes(eqx.Module):
-    """How the times of a batch are drawn, from uniform numbers."""
+    """A law of the times of a batch, which are made from uniform numbers."""
 
     @abstractmethod
     def __call__(self, uniform: Array) -> Array:
@@ -171,7 +171,7 @@ class ImportanceTimes(AbstractTimes):
 
 
 def _where(function: Callable[[Array], Array], values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Where a rising function takes the values, by halving; on the host, in double precision."""
+    """The arguments at which a rising function takes the values, by halving; on the host, in double precision."""
     below, above = np.full(values.shape, low), np.full(values.shape, high)
     for _ in range(60):  # 2^-60 of the way is below the rounding of a number
         middle = 0.5 * (below + above)

@@ -15,7 +15,7 @@ from pushforward.distributions import AbstractDistribution
 
 
 class UnnormalisedDensity(AbstractDistribution):
-    r"""$p(x \mid c) = e^{-E(x, c)} / Z(c)$ by its energy alone: `log_prob` is $-E$, without the term $-\log Z$.
+    r"""The density $p(x \mid c) = e^{-E(x, c)} / Z(c)$ by its energy alone: `log_prob` is $-E$, without $-\log Z$.
 
     Everything that asks for gradients of the log-density by $x$ has what it needs: score matching trains it, Langevin
     dynamics draws from it. What `log_prob` gives may be compared between rows (of the same condition), never between

@@ -1,4 +1,4 @@
-"""What objectives of continuous time see of a model: its velocity field, and the rows where the field has its data."""
+"""A model as objectives of continuous time see it: its velocity field, and the rows at the end of the field."""
 
 from __future__ import annotations
 

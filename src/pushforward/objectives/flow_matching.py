@@ -21,7 +21,7 @@ from pushforward.paths.pairings import AbstractPairing, Independent
 
 
 class FlowMatching(AbstractObjective):
-    r"""$\mathbb{E}\,|v_\theta(t, x_t) - \dot x_t|^2$ with $x_t = \alpha(t) x_1 + \sigma(t) x_0$.
+    r"""Regression on velocity, $\mathbb{E}\,|v_\theta(t, x_t) - \dot x_t|^2$ at $x_t = \alpha(t) x_1 + \sigma(t) x_0$.
 
     Here $x_1$ are rows of data and $x_0$ noise. The minimum is the velocity that carries the noise to the data; the
     loss itself is no density, and `fit` computes log-densities of the held-out rows when training is done. A field

@@ -10,7 +10,7 @@ from pushforward.objectives.base import AbstractObjective, Rows
 
 
 class MaximumLikelihood(AbstractObjective):
-    r"""$\mathcal{L} = -\sum_i w_i \log p(x_i \mid c_i) / \sum_i w_i$, in nats per row.
+    r"""The mean negative log-density $-\sum_i w_i \log p(x_i \mid c_i) / \sum_i w_i$, in nats per row.
 
     Its minimum over all densities is the entropy of the data; the excess is $\mathrm{KL}(p_\text{data} \| p)$. A
     weight of 2 is the same as the row twice.

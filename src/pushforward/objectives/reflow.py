@@ -22,7 +22,7 @@ from pushforward.objectives.field_view import layer_and_noise, view
 
 
 class Reflow(AbstractObjective):
-    r"""$\mathbb{E}\,|v_\theta(t, t x_1 + (1-t) x_0) - (x_1 - x_0)|^2$ on pairs of a teacher.
+    r"""Regression on a teacher, $\mathbb{E}\,|v_\theta(t, t x_1 + (1-t) x_0) - (x_1 - x_0)|^2$, by its pairs.
 
     The teacher's equation carries noise $x_0$ to $x_1$. Such pairs do not cross as independent ones do, so that the
     trained flow has the same distribution and straighter paths: few steps of a solver are enough
@@ -155,7 +155,7 @@ def reflow_pairs(
 def straightness(
     flow: Flow, key: PRNGKeyArray, n: int, condition: Any = None, solver: AbstractSolver | None = None
 ) -> float:
-    r"""$\mathbb{E}\int_0^1 |x_1 - x_0 - v(t, x_t)|^2\,dt$ along the flow's own paths: 0 if they are straight.
+    r"""The integral $\mathbb{E}\int_0^1 |x_1 - x_0 - v(t, x_t)|^2\,dt$ along the flow's paths: 0 if they are straight.
 
     If it is 0, one Euler step samples exactly. It equals $\int |v|^2 dt - |x_1 - x_0|^2$, so that one solve gives both
     terms; a result below the solver's error cannot be told from 0.

@@ -15,7 +15,7 @@ from pushforward.objectives.base import AbstractObjective, Rows
 
 
 class ReverseKL(AbstractObjective):
-    r"""$\mathbb{E}_{x \sim q}[\log q(x) - \log \tilde p(x)] = \mathrm{KL}(q \| p) - \log Z$, trained without data.
+    r"""The loss $\mathbb{E}_{x \sim q}[\log q(x) - \log \tilde p(x)] = \mathrm{KL}(q \| p) - \log Z$, without data.
 
     Here $q$ is the flow and $\tilde p = Z p$ a target that is known up to its constant $Z$. Minus the loss is a lower
     bound of $\log Z$. This divergence seeks modes: a flow that misses a mode of the target is not penalised for it.

@@ -22,7 +22,7 @@ from pushforward.objectives.base import AbstractObjective, Rows
 
 
 class ScoreMatching(AbstractObjective):
-    r"""$\mathbb{E}\,[\frac12 |s|^2 + \operatorname{tr} \partial_x s]$ with the score $s = \nabla_x \log p_\theta$.
+    r"""The mean $\mathbb{E}\,[\frac12 |s|^2 + \operatorname{tr} \partial_x s]$, where $s = \nabla_x \log p_\theta$.
 
     Integration by parts shows that this is half the Fisher divergence
     $\mathbb{E}\,|s - \nabla \log p_\text{data}|^2$, up to a number that depends on the data alone. The model is
@@ -77,7 +77,7 @@ class ScoreMatching(AbstractObjective):
 
 
 class SlicedScoreMatching(AbstractObjective):
-    r"""$\mathbb{E}\,[\frac12 |s|^2 + \frac1m \sum_p v_p^T (\partial_x s) v_p]$ with random $v_p$.
+    r"""The mean $\mathbb{E}\,[\frac12 |s|^2 + \frac1m \sum_p v_p^T (\partial_x s) v_p]$ with random $v_p$.
 
     It is `ScoreMatching` with the trace estimated from $m$ projections, $\mathbb{E}\,v v^T = I$: unbiased, at a cost
     that does not grow with the number of dimensions. In the first derivation the norm too is estimated from the

@@ -132,8 +132,8 @@ class Trial:
         special_y: The same for `inverse`.
         domain_x: Open interval of the numbers that `forward` is tried with; None for all, an end may be infinite.
         domain_y: The same for `inverse`; the density of `law_integrates` lives there.
-        reach: Which outputs depend on which inputs, booleans `(out_size, in_size)`; None leaves it unchecked.
-        condition_reach: Which outputs the condition reaches, booleans `(out_size,)`; None means every one.
+        reach: Whether each output depends on each input, booleans `(out_size, in_size)`; None leaves it unchecked.
+        condition_reach: Whether the condition reaches each output, booleans `(out_size,)`; None means every one.
         unreached: Paths of the trainable leaves that no gradient can reach, by design and for a reason.
         n_draws: Number of noisy parameter draws.
         scale: Standard deviation of that noise.

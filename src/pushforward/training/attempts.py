@@ -23,7 +23,7 @@ MAX_ATTEMPTS = 32
 
 
 class Search(NamedTuple):
-    """Where the search for bad rows is; places in the batch.
+    """The state of the search for bad rows, as places in the batch.
 
     Attributes:
         tries: Number of attempts before this one.
@@ -43,7 +43,7 @@ class Attempt(eqx.Module):
 
     Attributes:
         out: Flags `(size,)` of the rows that are left out.
-        search: Where the search for other bad rows is.
+        search: State of the search for other bad rows.
     """
 
     out: Array
@@ -62,7 +62,7 @@ class Attempt(eqx.Module):
 
         Args:
             rows: Places of the batch's rows in the table.
-            counts: Which of them are no filling.
+            counts: Flags of the rows that are no filling.
         """
         search = self.search.named
         active = counts & ~self.out & (jnp.arange(rows.shape[0]) < search.probe)
@@ -73,7 +73,7 @@ class Attempt(eqx.Module):
         """The next attempt, whether this one made the step, and whether the step is over, made or not.
 
         Args:
-            counts: Which rows are no filling.
+            counts: Flags of the rows that are no filling.
             losses: The loss of each row.
             ok: Whether the loss and the gradient of this attempt are finite.
         """

@@ -1,4 +1,4 @@
-"""Which rows make up which batch: a function of the key and of the step's number alone, so nothing is stored."""
+"""The rows of each batch: a function of the key and of the step's number alone, so nothing is stored."""
 
 from __future__ import annotations
 

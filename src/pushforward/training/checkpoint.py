@@ -310,7 +310,7 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], template: FitState, max_rows:
         got = arrays[name]
         if got.shape != shape or got.dtype != dtype:
             raise UntrustedModelError(f"{path}: {name}: expected {shape} {dtype}, got {got.shape} {got.dtype}.")
-    names = [name for name in wanted if name.startswith("state.")]  # in the order of the leaves
+    names = [name for name in wanted if name.startswith("state.")]  # the order is that of the leaves
     state = jax.tree.unflatten(jax.tree.structure(template), [np.array(arrays[name]) for name in names])
     columns = [arrays[f"history.{name}"].tolist() for name in COLUMNS]
     rows: tuple[dict[str, Any], ...] = tuple(
@@ -332,7 +332,7 @@ def _parse(data: bytes, path: Path) -> dict[str, np.ndarray]:
 
 
 def _fault(reached: Reached, plan: Plan) -> str | None:
-    """What is impossible in a state whose shapes are right; the compiled loop looks up rows by these numbers."""
+    """A fault in a state whose shapes are right, or None; the compiled loop looks up rows by these numbers."""
     counters, order = reached.state.counters.named, np.asarray(reached.state.order)
     steps = np.array([row["step"] for row in reached.rows], np.int64)
     if not 0 <= reached.step <= int(plan.total_steps) or not 0 <= reached.status <= DIVERGED:

@@ -293,7 +293,7 @@ class Loop:
             self.checkpoints.commit(self.reached)
 
     def next_call(self) -> Call:
-        """How many steps the next call should take, and whether the time is up after it.
+        """The orders for the next call: its number of steps, and whether the time is up after it.
 
         The first call compiles, the second measures a few steps, and from then on calls aim at `CALL_SECONDS`.
         """
@@ -337,7 +337,7 @@ class Loop:
             self.show()
         self.track()
         if self.callback is not None:
-            for row in rows:  # after the history, for it may raise
+            for row in rows:  # the history is complete by now, for the callback may raise
                 self.callback(dict(row))
 
     def track(self) -> None:

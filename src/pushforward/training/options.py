@@ -119,7 +119,7 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a fit writes what a later process needs in order to go on with it.
+    """A folder to which a fit writes what a later process needs in order to go on with it.
 
     Args:
         folder: Folder of safetensors and JSON files, which is made if there is none. The last two commits are kept; the

@@ -1,4 +1,4 @@
-"""How long a fit may run and how it steps: the choices of the user, and the defaults where there are none."""
+"""The length and the steps of a fit: the choices of the user, and the defaults where there are none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIN_STEPS, MAX_STEPS, EPOCHS = 3_000, 60_000, 60  # steps of a whole schedule: `
 REGRESSION = 6
 PATIENCE_STEPS = 400  # fewer steps than this without progress never stop a fit, however small the table
 ROUND_STEPS = (10, 500)  # steps between two validations: an epoch, within these bounds
-WARMUP_SHARE, WARMUP_STEPS = 0.03, 500  # of the schedule, and no more steps than these
+WARMUP_SHARE, WARMUP_STEPS = 0.03, 500  # a share of the schedule, and the most steps
 
 
 class Plan(eqx.Module):

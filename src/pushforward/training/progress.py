@@ -12,7 +12,7 @@ LINE_SECONDS = 10.0  # seconds between two lines where there is no terminal
 
 
 class AbstractProgress(Protocol):
-    """What `fit` calls: after each device call, and once at the end."""
+    """The methods that `fit` calls after each device call, and once at the end."""
 
     def update(self, step: int, total: int, nats: float, rows_per_second: float, seconds_left: float) -> None:
         """Show where the fit is."""

@@ -1,4 +1,4 @@
-"""What a fit returns: the flow, its history as data, and a verdict in plain language."""
+"""The result of a fit: the flow, its history as data, and a verdict in plain language."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FitError(ConvergenceError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a fit ended.
+    """The verdict on how a fit ended.
 
     Args:
         status: `"converged"` (early stop), `"stopped: epochs"`, `"stopped: budget"` or `"interrupted"`.
@@ -129,7 +129,7 @@ def judge(
     standard_error: float | None,
     n_rewinds: int,
 ) -> Judgement:
-    """What a learning curve and the counters say about a fit, the gravest first.
+    """The judgement of a learning curve and the counters, the gravest first.
 
     Args:
         status: How the fit ended.
@@ -159,7 +159,7 @@ def fall(
     best_nats: float | None,
     standard_error: float | None,
 ) -> float | None:
-    r"""How far the held-out log-density fell after its best, in nats per row, if that is overfitting.
+    r"""The fall of the held-out log-density after its best, in nats per row, if that is overfitting.
 
     It is overfitting if the fall exceeds $\max(2 s, 0.01)$, with $s$ the standard error of the best, and the
     log-density of the training rows is higher in the end than it was at the best step.
@@ -189,7 +189,7 @@ def described(verdict: Verdict, fallen: float | None, words: str = "Held-out log
     """The verdict with the text that its numbers call for: a sentence or two.
 
     Args:
-        verdict: How the fit ended; its text is replaced.
+        verdict: Verdict whose text is replaced.
         fallen: The fall of the held-out log-density after its best, if that is overfitting.
         words: Name of the held-out score.
     """

@@ -227,7 +227,7 @@ class FitState(eqx.Module):
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a fit has come, as the host knows it; replaced as a whole, so that an interrupt finds no half of it.
+    """The progress of a fit as the host knows it; it is replaced as a whole, so that an interrupt finds no half of it.
 
     Args:
         state: The state after the last call whose report was read; on the device, or on the host.

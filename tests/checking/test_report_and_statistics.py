@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pushforward.checking import CheckLine, CheckReport
+from pushforward.checking.comparison_density import NormalMixture
 from pushforward.checking.latent import holm
-from pushforward.checking.normal_mixture import NormalMixture
 
 
 @pytest.mark.parametrize(

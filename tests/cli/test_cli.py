@@ -20,7 +20,7 @@ import pytest
 
 from pushforward.cli import main
 from pushforward.cli.flags import names_in
-from pushforward.cli.trajectories import condition_of, subject_of
+from pushforward.cli.noise_to_data import condition_of, subject_of
 from pushforward.data import read_cells, read_table, write_table
 from pushforward.distributions import Evolution
 from pushforward.estimators import FlowDensity

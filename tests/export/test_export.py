@@ -22,7 +22,7 @@ from pushforward.dynamics import FixedSteps
 from pushforward.export import export_stablehlo
 from pushforward.export import stablehlo as stablehlo_module
 from pushforward.export.comparison import expected_of
-from pushforward.export.functions import functions_of
+from pushforward.export.exported_functions import functions_of
 from pushforward.export.stablehlo import custom_calls
 from pushforward.testing import randomise
 

@@ -18,7 +18,7 @@ from scipy.special import erfinv
 import pushforward as pf
 from cases import small
 from pushforward.export import export_onnx
-from pushforward.export.functions import functions_of
+from pushforward.export.exported_functions import functions_of
 from pushforward.export.onnx import _Program
 from pushforward.export.plain_operations import inverse_erf
 from pushforward.testing import randomise

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pushforward.checking.comparison_density import NormalMixture
 from pushforward.checking.context import Context, flat, robust_spread
-from pushforward.checking.normal_mixture import NormalMixture
 from pushforward.checking.programs import GRID_CHUNK
 from pushforward.checking.report import CheckLine
 

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import typer
 
+from pushforward.cli.noise_to_data import NOISE_TO_DATA, condition_of, draw_trajectories
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.trajectories import NOISE_TO_DATA, condition_of, draw_trajectories
 from pushforward.data.cells import Cells, read_cells
 from pushforward.data.encoding import Encoded, turned
 from pushforward.distributions import StandardNormal

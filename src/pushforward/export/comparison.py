@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pushforward._checks import check_int, message
-from pushforward.export.functions import Functions, model_log_prob, model_sample
+from pushforward.export.exported_functions import Functions, model_log_prob, model_sample
 
 # Number of rows that are compared when the caller gives none.
 N_ROWS = 1000

@@ -23,7 +23,7 @@ from pushforward._types import Array
 from pushforward._vectorize import in_chunks
 from pushforward.distributions import AbstractDistribution
 from pushforward.export.comparison import Comparison, Expected, ExportReport, expected_of, path_of
-from pushforward.export.functions import Functions, Precision, functions_of
+from pushforward.export.exported_functions import Functions, Precision, functions_of
 from pushforward.io.files import MANIFEST, check_folder_target, write_folder
 
 PLATFORMS = ("cpu", "cuda")

@@ -19,6 +19,7 @@ from pushforward.nets import MLP, TimeMLP
 from pushforward.numerics.trace_estimators import Hutchinson
 from pushforward.objectives import MaximumLikelihood, ScoreMatching, SlicedScoreMatching, UnnormalisedDensity
 from pushforward.objectives import is_normalised as normalised
+from pushforward.testing import randomise
 
 KEY = jax.random.key(5)
 
@@ -258,9 +259,7 @@ def test_what_has_no_constant_is_told_from_what_has() -> None:
 def test_refusals() -> None:
     x = jnp.zeros((2, 2))
     field = NetworkField(TimeMLP(KEY, 2, width=4))
-    with pytest.raises(TypeError, match="gradient='direct'"):
-        ScoreMatching()(pf.Flow(pf.StandardNormal((2,)), Continuous(field)), x)
-    noisy = Continuous(field, Hutchinson(), FixedSteps("rk4", 4, gradient="direct"))
+    noisy = Continuous(field, Hutchinson(), FixedSteps("rk4", 4))
     with pytest.raises(ValueError, match="not random"):
         ScoreMatching()(pf.Flow(pf.StandardNormal((2,)), noisy), x)
     with pytest.raises(TypeError, match="JAX key"):
@@ -271,3 +270,21 @@ def test_refusals() -> None:
         UnnormalisedDensity(lambda x: x, (2,)).log_prob(x)
     with pytest.raises(TypeError, match="a function"):
         UnnormalisedDensity(3, (2,))  # type: ignore[arg-type]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("gradient", ["adjoint", "checkpointed"])
+def test_velocity_fields_are_matched_with_any_gradient_of_the_solve(gradient: Any) -> None:
+    """The loss and its gradients are those of a solve whose steps are all stored."""
+    x = jnp.linspace(-1, 1, 6).reshape(3, 2)
+    field = randomise(NetworkField(TimeMLP(KEY, 2, width=4)), KEY, 0.3)
+
+    @eqx.filter_jit
+    def run(gradient: Any) -> Any:
+        def loss(field: Any) -> Any:
+            layer = Continuous(field, solver=FixedSteps("rk4", 32, gradient=gradient))
+            return jnp.mean(ScoreMatching()(pf.Flow(pf.StandardNormal((2,)), layer), x))
+
+        return eqx.filter_value_and_grad(loss)(field)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), run(gradient), run("direct"))

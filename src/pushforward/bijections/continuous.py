@@ -143,10 +143,22 @@ class Continuous(AbstractSolvedBijection):
     def _solve(
         self, moved: Moved, value: Array, shared: Any, own: Any, forward: bool, integrals: tuple[int, ...] = ()
     ) -> OdeSolution:
-        """Solve with `solve_rows`, for rows on the last axis of the value and of the arrays of each row."""
+        """Solve with `solve_rows`, for rows on the last axis of the value and of the arrays of each row.
+
+        Arrays of half precision are solved in float32: the errors that set the steps lie below the rounding of a half.
+        """
         t0, t1 = (self.field.start, self.field.end) if forward else (self.field.end, self.field.start)
-        value, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))
-        return solve_rows(self.solver, moved, value, t0, t1, shared, own, integrals)
+        rows, own = jax.tree.map(lambda rows: jnp.moveaxis(rows, -1, 0), (value, own))
+        rows, shared, own = jax.tree.map(_at_least_single, (rows, shared, own))
+        found = solve_rows(self.solver, moved, rows, t0, t1, shared, own, integrals)
+        return found._replace(y=jax.tree.map(lambda y: y.astype(value.dtype), found.y))
+
+
+def _at_least_single(array: Array) -> Array:
+    """The array in float32 if its numbers are of half precision."""
+    dtype = jnp.result_type(array)
+    half = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+    return array.astype(jnp.float32) if half else array
 
 
 # Beyond this many dimensions an exact divergence by products is too expensive for scoring.

@@ -11,10 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_int, message
-from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import split_batch
-from pushforward.bijections import Continuous
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.trace_estimators import Hutchinson, Noise
@@ -43,7 +41,7 @@ class ScoreMatching(AbstractObjective):
     Cost: one gradient of the log-density and one product with its Hessian per dimension.
 
     Raises:
-        TypeError: The model is a table, or a `Continuous` flow whose solver has no derivatives in forward mode.
+        TypeError: The model is a table.
         ValueError: The log-density is random.
 
     Source: Hyvarinen, 2005, theorem 1, Estimation of non-normalized statistical models by score matching.
@@ -147,13 +145,6 @@ def _linear_score(
     if model.needs_key:
         fix = "The square of a noisy score is too large on average: take an exact log-determinant (ExactTrace())."
         raise ValueError(message(name, "a model whose log-density is not random", "one that needs a key", fix))
-    if any(layer.solver.gradient != "direct" for layer in _continuous(model)):
-        fix = "Take DenoisingScoreMatching or FlowMatching, which solve nothing, or a solver with gradient='direct'."
-        raise TypeError(message(name, "a log-density with second derivatives", "a solve without them", fix))
     rows = jnp.moveaxis(split_batch(name, "x", x, model.event_shape)[0], 0, -1)
     given = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
     return jax.linearize(jax.grad(lambda rows: jnp.sum(model.log_prob_rows(rows, given, None))), rows)
-
-
-def _continuous(model: AbstractDistribution) -> list[Continuous]:
-    return [part for part in parts(model) if isinstance(part, Continuous)]

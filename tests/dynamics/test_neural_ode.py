@@ -200,3 +200,21 @@ def test_errors() -> None:
         NeuralODE(lambda t, y, condition: jnp.zeros(3))(np.ones(2), TIMES)
     with pytest.raises(ValueError, match="condition with 2 rows, as y0 has, got shape"):
         layer.batch(np.ones((2, 3)), TIMES, np.ones((5, 3)))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("gradient", ["checkpointed", "adjoint"])
+def test_every_mode_of_differentiation(gradient: Any) -> None:
+    """Against a solve whose steps are all stored, of what the network closes over and of the start."""
+    times = jnp.array([0.0, 0.3, 1.0])
+
+    def run(gradient: Any) -> Any:
+        def total(w: Array) -> Array:
+            model = NeuralODE(lambda t, y, c: jnp.tanh(w[:2] * y) + w[2], fixed(gradient))
+            return jnp.sum(jnp.sin(model(w[:2], times)))
+
+        return lambda w: (jax.grad(total)(w), jax.jacfwd(total)(w), jax.hessian(total)(w))
+
+    w = jnp.array([0.5, -1.0, 0.3])
+    got, wanted = jax.jit(run(gradient))(w), jax.jit(run("direct"))(w)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8), got, wanted)

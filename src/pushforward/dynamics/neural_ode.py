@@ -15,7 +15,7 @@ from jax.core import Tracer
 from pushforward._checks import message
 from pushforward._types import Array
 from pushforward.dynamics.fields import AbstractField
-from pushforward.dynamics.solvers import AbstractSolver, Adaptive, root_mean_square, solvers
+from pushforward.dynamics.solvers import AbstractSolver, Adaptive, in_every_mode, root_mean_square, solvers
 
 Bounds = tuple[float, float]
 # Equal steps of a segment end where it ends: rounding and the remainder may each take one more.
@@ -146,7 +146,6 @@ class NeuralODE(eqx.Module):
         end = jnp.where(jnp.abs(last - first) > least, last, first + jnp.where(descends, -least, least))
 
         method = solvers()[self.solver.method]()
-        controller, step, max_steps = self.solver.control(first, end)
         arrays, static = eqx.partition(self.net, eqx.is_array)
         # A list of arrays: diffrax's adjoint stumbles over empty containers.
         leaves, structure = jax.tree.flatten((arrays, condition))
@@ -155,28 +154,47 @@ class NeuralODE(eqx.Module):
             arrays, condition = jax.tree.unflatten(structure, leaves)
             return (eqx.combine(arrays, static)(t, y[0], condition),)
 
-        found: Any = diffrax.diffeqsolve(
-            diffrax.ODETerm(moved),
-            method,
-            t0=first,
-            t1=end,
-            dt0=step,
-            y0=(y,),
-            args=leaves,
-            saveat=diffrax.SaveAt(ts=times),
-            stepsize_controller=controller,
-            adjoint=_adjoint(self.solver, method, controller, jnp.abs(end - first), max_steps),
-            max_steps=max_steps,
-            throw=False,
-        )
+        # What a function closes over is differentiated too.
+        pure, closed = jax.closure_convert(moved, first, (y,), leaves)
+
+        def field(t: Any, y: Any, arguments: list) -> tuple:
+            return pure(t, y, arguments[: len(leaves)], *arguments[len(leaves) :])
+
+        def ends(
+            direct: bool, y: Array, first: Array, end: Array, times: Array, arguments: list
+        ) -> tuple[Array, Array]:
+            if self.solver.gradient == "adjoint":
+                first, end, times = jax.lax.stop_gradient((first, end, times))
+            controller, step, max_steps = self.solver.control(first, end)
+            span = jnp.abs(end - first)
+            own = diffrax.DirectAdjoint() if direct else _adjoint(self.solver, method, controller, span, max_steps)
+            found: Any = diffrax.diffeqsolve(
+                diffrax.ODETerm(field),
+                method,
+                t0=first,
+                t1=end,
+                dt0=step,
+                y0=(y,),
+                args=arguments,
+                saveat=diffrax.SaveAt(ts=times),
+                stepsize_controller=controller,
+                adjoint=own,
+                max_steps=max_steps,
+                throw=False,
+            )
+            return found.ys[0], found.stats["num_steps"]
+
+        direct = self.solver.gradient == "direct"
+        solve = functools.partial(ends, True) if direct else in_every_mode(ends)
+        kept, n_steps = solve(y, first, end, times, [*leaves, *closed])
         wide = (-1, *[1] * y.ndim)
         # Where diffrax did not come it leaves infinity; the start is known though no step succeeds.
-        states = jnp.where((times == first).reshape(wide), y, found.ys[0])
+        states = jnp.where((times == first).reshape(wide), y, kept)
         finite = jnp.all(jnp.isfinite(states), axis=tuple(range(1, states.ndim)))
         reached = jnp.cumprod(finite & known) == 1
         per_step = getattr(getattr(method, "tableau", None), "num_stages", 1)
         states = jnp.where(reached.reshape(wide), states, jnp.nan)
-        return Trajectory(states, found.stats["num_steps"] * per_step, ~jnp.all(reached))
+        return Trajectory(states, n_steps * per_step, ~jnp.all(reached))
 
 
 def _adjoint(solver: AbstractSolver, method: Any, controller: Any, span: Array, max_steps: int) -> Any:
@@ -185,8 +203,6 @@ def _adjoint(solver: AbstractSolver, method: Any, controller: Any, span: Array, 
 
     if solver.gradient == "checkpointed":
         return diffrax.RecursiveCheckpointAdjoint()
-    if solver.gradient == "direct":
-        return diffrax.DirectAdjoint()
     if isinstance(controller, diffrax.PIDController):
         back = diffrax.PIDController(rtol=controller.rtol, atol=controller.atol, norm=_state_and_cotangent)
         return diffrax.BacksolveAdjoint(solver=method, stepsize_controller=back)

@@ -185,27 +185,38 @@ def _solved(
 def _checkpointed(
     solver: AbstractSolver, field: Callable, t0: Any, t1: Any, times: Any
 ) -> Callable[[tuple, Any], OdeSolution]:
-    """A solve of start and arguments: reverse mode by checkpoints, all else by a solve whose steps are all stored.
+    """A solve of start and arguments in every mode: reverse mode by checkpoints."""
+
+    def ends(direct: bool, y0: tuple, arguments: Any) -> tuple:
+        found = _solved(solver, field, y0, t0, t1, arguments, times, direct)
+        return (found.y, found.along), (found.n_evaluations, found.failed)
+
+    def solve(y0: tuple, arguments: Any) -> OdeSolution:
+        (y, along), (n_evaluations, failed) = in_every_mode(ends)(y0, arguments)
+        return OdeSolution(y, n_evaluations, failed, along)
+
+    return solve
+
+
+def in_every_mode(ends: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """A solve whose first reverse mode is its own, and all else is that of a solve whose steps are all stored.
 
     What reverse mode keeps has no derivative of its own: `begin` and `pull_back` hide it from outer ones.
+
+    Args:
+        ends: `ends(direct, *arguments)` gives what has derivatives, and counts that have none. With `direct` it can be
+            differentiated in every mode, else in reverse mode alone.
+
+    Returns:
+        A function of the arguments.
     """
     made: dict[str, Any] = {}  # structure of the pull-back, the same in each trace
 
-    def run(y0: tuple, arguments: Any, direct: bool = False) -> OdeSolution:
-        return _solved(solver, field, y0, t0, t1, arguments, times, direct)
-
-    def of_ends(direct: bool) -> Callable[[tuple, Any], tuple]:
-        def ends(y0: tuple, arguments: Any) -> tuple:
-            found = run(y0, arguments, direct)
-            return (found.y, found.along), (found.n_evaluations, found.failed)
-
-        return ends
-
     @jax.custom_jvp
-    def begin(y0: tuple, arguments: Any) -> tuple[OdeSolution, list]:
-        (y, along), back, (n, failed) = jax.vjp(of_ends(False), y0, arguments, has_aux=True)
+    def begin(*arguments: Any) -> tuple[tuple, list]:
+        out, back, counts = jax.vjp(functools.partial(ends, False), *arguments, has_aux=True)
         kept, made["back"] = jax.tree.flatten(back)
-        return OdeSolution(y, n, failed, along), kept
+        return (out, counts), kept
 
     @begin.defjvp
     def _begin_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
@@ -213,28 +224,28 @@ def _checkpointed(
         return (out, kept), (jax.jvp(solve, primals, tangents)[1], [still(leaf) for leaf in kept])
 
     @jax.custom_jvp
-    def pull_back(start: tuple, kept: list, bars: tuple) -> tuple:
+    def pull_back(start: tuple, kept: list, bars: Any) -> tuple:
         return tuple(made["back"].unflatten(kept)(bars))
 
     @pull_back.defjvp
     def _pull_back_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
-        def direct(start: tuple, bars: tuple) -> tuple:
-            return tuple(jax.vjp(lambda *start: of_ends(True)(*start)[0], *start)[1](bars))
+        def direct(start: tuple, bars: Any) -> tuple:
+            return tuple(jax.vjp(lambda *start: ends(True, *start)[0], *start)[1](bars))
 
         start, kept, bars = primals
         return pull_back(start, kept, bars), jax.jvp(direct, (start, bars), (tangents[0], tangents[2]))[1]
 
-    def keep(y0: tuple, arguments: Any) -> tuple[OdeSolution, tuple]:
-        out, kept = begin(y0, arguments)
-        return out, ((y0, arguments), kept)
+    def keep(*arguments: Any) -> tuple[tuple, tuple]:
+        out, kept = begin(*arguments)
+        return out, (arguments, kept)
 
-    def pull(kept: tuple, bars: OdeSolution) -> tuple:
-        return pull_back(*kept, (bars.y, bars.along))
+    def pull(kept: tuple, bars: tuple) -> tuple:
+        return pull_back(*kept, bars[0])
 
-    def push(kept: tuple, tangents: tuple) -> OdeSolution:
-        return jax.jvp(functools.partial(run, direct=True), kept[0], tangents)[1]
+    def push(kept: tuple, tangents: tuple) -> tuple:
+        return jax.jvp(functools.partial(ends, True), kept[0], tangents)[1]
 
-    solve = own_derivatives(run, keep, pull, push)
+    solve = own_derivatives(functools.partial(ends, False), keep, pull, push)
     return solve
 
 

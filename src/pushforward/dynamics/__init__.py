@@ -1,4 +1,4 @@
-"""Dynamics: velocity fields, their divergence, and the adapter to diffrax, which solves every equation."""
+"""Velocity fields, their divergence, samplers, and the adapter to diffrax, which solves every equation."""
 
 from pushforward.dynamics.bridge_field import BridgeField
 from pushforward.dynamics.fields import AbstractField, NetworkField, PredictionField

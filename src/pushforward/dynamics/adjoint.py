@@ -1,4 +1,4 @@
-"""Gradients of a solve by the adjoint equation, with those of the weights as an integral of their own."""
+"""Gradients of a solve by the adjoint equation, with the gradients of the weights as a separate integral."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pushforward._types import Array
 from pushforward.dynamics.solvers import AbstractSolver, Gradient, OdeSolution
 from pushforward.numerics.derivatives import own_derivatives
 
-# Nodes of the integral over time that gives the gradients of the weights. Against exact gradients of the steps, of a
-# network of weights 0.4 and on VP and VE paths, 16 are off by 2e-4 to 4e-4, 24 by 1e-5 to 1e-4, 32 by 4e-7 to 3e-5.
+# Nodes of the integral over time that gives the gradients of the weights. The relative errors against exact gradients
+# of the steps (weights of 0.4, and VP and VE paths): 2e-4 to 4e-4 with 16, 1e-5 to 1e-4 with 24, 4e-7 to 3e-5 with 32.
 N_NODES = 32
-# The cotangent, of size 1, counts as this much of the event in the error that sets the steps back. Networks with a bend
-# (ELU) make its equation jump, and steps follow the jumps: of one in 8 dimensions a row took 434 evaluations at 1 and
-# 84 at 0.01, and its gradient was off by 6e-4 and 2e-3; of a smooth network neither changes.
+# Weight of the cotangent, scaled to size 1, in the error that sets the steps of the backward solve. Activations with a
+# kink (ELU) make its equation jump, and small steps follow the jumps: in 8 dimensions a row took 434 evaluations with 1
+# and 84 with 0.01, with gradient errors of 6e-4 and 2e-3. For a smooth network neither changes.
 SHARE = 0.01
 
-# Velocity and what is integrated along it: time, event, arrays that all rows share, arrays of the row.
+# From time, event, arrays that all rows share and arrays of the row to the velocity and the integrand along it.
 Moved = Callable[[Array, Array, Any, Any], tuple[Array, Array]]
 
 
@@ -39,27 +39,26 @@ def solve_rows(
 ) -> OdeSolution:
     r"""Solve $\dot x = v$ and $\dot\ell = q$ for each row, where $q$ is the divergence and whatever else is integrated.
 
-    With the gradient `"adjoint"` the way back solves, for each row, $\dot a = -(\partial_x v)^T a - (\partial_x q)^T b$
-    beside the event, where $b$ is the cotangent of $\ell$, and keeps both at the nodes of Gauss and Legendre. The
-    gradient of the weights, $\int ((\partial_\theta v)^T a + (\partial_\theta q)^T b)\,dt$, is a sum over these nodes,
-    taken of all rows at once: no row carries a gradient of its own of every weight, and memory does not grow with the
-    steps.
+    With the gradient `"adjoint"` the backward pass solves $\dot a = -(\partial_x v)^T a - (\partial_x q)^T b$ for each
+    row together with the event, where $b$ is the cotangent of $\ell$, and keeps both at Gauss-Legendre nodes. The
+    gradient of the weights, $\int ((\partial_\theta v)^T a + (\partial_\theta q)^T b)\,dt$, is a sum over these nodes
+    for all rows at once: no row needs its own gradient of every weight, and memory does not grow with the steps.
 
     Args:
-        solver: method, step control, and how to differentiate.
-        moved: velocity and integrand.
-        x: rows at `t0`, `(n, *shape)`.
+        solver: Method, step control, and kind of gradient.
+        moved: Function that gives velocity and integrand.
+        x: Rows at `t0`, `(n, *shape)`.
         t0: Time at which the solve begins.
         t1: Time at which the solve ends.
-        shared: a pytree of arrays.
-        own: a pytree of arrays, with rows on the first axis.
-        integrals: shape of the integrand; `()` is one number.
+        shared: Pytree of arrays that all rows share.
+        own: Pytree of arrays with rows on the first axis.
+        integrals: Shape of the integrand; `()` is one number.
 
     Returns:
-        the ends of events and integrals as `OdeSolution.y`, of rows on the first axis.
+        The final events and integrals as `OdeSolution.y`, with rows on the first axis.
 
-    Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, appendix C, arXiv 1806.07366; the integral at Gauss-Legendre
-        nodes: Norcliffe, Deisenroth, 2023, arXiv 2308.10644.
+    Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, appendix C, arXiv 1806.07366; Norcliffe, Deisenroth,
+        2023, arXiv 2308.10644 (integral at Gauss-Legendre nodes).
     """
     if solver.gradient == "adjoint":
         return _by_adjoint(solver, moved, t0, t1, integrals)(x, shared, own)
@@ -78,7 +77,7 @@ def _rows(
     gradient: Gradient,
 ) -> OdeSolution:
     def one(x: Array, own: Any) -> OdeSolution:
-        # A list of arrays: diffrax's adjoint stumbles over empty containers.
+        # Arguments are a list of arrays, because diffrax's adjoint fails on empty containers.
         leaves, structure = jax.tree.flatten((shared, own))
 
         def both(t: Array, y: tuple, arguments: list) -> tuple:
@@ -92,7 +91,7 @@ def _rows(
 def _by_adjoint(
     solver: AbstractSolver, moved: Moved, t0: float, t1: float, integrals: tuple[int, ...]
 ) -> Callable[[Array, Any, Any], OdeSolution]:
-    """The solve as a function of what it is differentiated by. Forward mode pushes tangents through the steps."""
+    """The solve as a function of its differentiable arguments; forward mode pushes tangents through the steps."""
 
     def value(x: Array, shared: Any, own: Any, gradient: Gradient = "checkpointed") -> OdeSolution:
         return _rows(solver, moved, x, t0, t1, shared, own, integrals, gradient)
@@ -121,17 +120,18 @@ def _pull_back(
     t0: float,
     t1: float,
 ) -> tuple:
-    """The cotangents of the start, of what rows share and of what is their own; None for what has none."""
+    """The cotangents of the start, of shared arrays and of the rows' own arrays; None where there is none."""
     (shared, own), rest = eqx.partition(differentiated[1:], eqx.is_inexact_array)
     by_x, by_ell = bars
     nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
-    times = t1 + (t0 - t1) * (nodes + 1) / 2  # in the order of the way back
+    times = t1 + (t0 - t1) * (nodes + 1) / 2  # in the order of the backward solve
     shares = jnp.asarray((t1 - t0) * weights / 2, by_x.dtype)
-    # The equation is linear in the cotangents: brought to size 1, the solver's tolerance means the same for every loss.
+    # The equation is linear in the cotangents, which are scaled to size 1: the tolerance then means the same for every
+    # loss.
     event = tuple(range(1, by_x.ndim))
     size = jnp.sqrt(jnp.mean(by_x**2, axis=event) + jnp.sum(by_ell**2, axis=tuple(range(1, by_ell.ndim))))
     size = jnp.where(size > 0, size, 1)
-    # A row whose solve failed starts back from 0, which is quick, and its gradient is NaN.
+    # A row whose solve failed is solved back from 0, which is quick, and its gradient is NaN.
     failed = jnp.any(jnp.isnan(end[1]), axis=tuple(range(1, by_ell.ndim)))
     start = jnp.where(_wide(failed, by_x), 0, end[0])
     a, b = by_x / _wide(size, by_x), by_ell / _wide(size, by_ell)
@@ -149,11 +149,11 @@ def _pull_back(
             (velocity, _), pull = jax.vjp(lambda x: parts(t, x, shared, own, rest), x)
             return (jnp.stack([velocity, -SHARE * pull((a, b))[0]]),)
 
-        # One array of both: the steps keep the error of the event and that of its cotangent.
+        # Event and cotangent form one array, so that the steps control the errors of both.
         start = (jnp.stack([x, SHARE * a]),)
         return solver.solve(both, start, t1, t0, leaves, times=times, gradient="checkpointed")
 
-    in_rows = (None, 0)  # what is not differentiated, of all rows and of each
+    in_rows = (None, 0)  # axes of the rest: shared by all rows, and one per row
     found = jax.vmap(back, in_axes=(0, 0, 0, 0, in_rows))(start, a, b, own, rest)
     along = jnp.swapaxes(found.along[0], 0, 1)  # (nodes, n, 2, *shape)
 
@@ -174,5 +174,5 @@ def _pull_back(
 
 
 def _wide(numbers: Array, rows: Array) -> Array:
-    """A number per row, to go with rows on the first axis."""
+    """One number per row, shaped to broadcast with rows on the first axis."""
     return numbers.reshape(-1, *[1] * (rows.ndim - 1))

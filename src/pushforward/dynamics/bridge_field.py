@@ -1,4 +1,4 @@
-r"""The field of a bridge: one network for its lines, one for its score, and both equations that follow from them."""
+r"""The field of a bridge, with one network for its lines and one for its score, and the two equations they give."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pushforward.paths.brownian_bridge import BridgePath
 
 
 class BridgeField(AbstractField):
-    r"""$v = u - (1 - 2t)\,h$ with $u = \mathbb{E}[x_1 - x_0 \mid x_t]$ and $h = \frac12\sigma^2 \nabla \log p_t$.
+    r"""The velocity $v = u - (1 - 2t)\,h$, $u = \mathbb{E}[x_1 - x_0 \mid x_t]$, $h = \frac12\sigma^2 \nabla \log p_t$.
 
     This is the probability-flow velocity of `BridgePath`, so that `Continuous` samples and scores by it. The SDE with
     the same marginals is $dx = (v + h)\,dt + \sigma\,dw$; `draw(field, key, n, ReverseSDE(...))` solves it.
 
-    The velocity of a pair, $x_1 - x_0 + \dot\sigma_t z$, is infinite at both ends and its variance not integrable; its
-    conditional mean is finite, and is put together here from two means with finite losses.
+    The velocity of a pair, $x_1 - x_0 + \dot\sigma_t z$, is infinite at both ends and its variance is not integrable.
+    Its conditional mean is finite, and is combined here from two means with finite losses.
 
     Args:
-        velocity_net: $u$, of time, event and condition, such as `TimeMLP`.
-        score_net: $h$, of the same.
+        velocity_net: Network for $u$, of time, event and condition, such as `TimeMLP`.
+        score_net: Network for $h$, of the same arguments.
         sigma: Noise level of the path.
 
     Raises:
@@ -65,11 +65,11 @@ class BridgeField(AbstractField):
         return self.velocity_net(t, x, condition) - share * self.score_net(t, x, condition)
 
     def score(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        r"""$\nabla_x \log p_t(x)$, as far as the network knows it."""
+        r"""The score $\nabla_x \log p_t(x)$ as the network estimates it."""
         return (2 / self.path.sigma**2) * self.score_net(t, x, condition)
 
     def sde_drift(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        r"""$v + \frac12 \sigma^2 \nabla \log p_t$, the drift of the SDE from noise to data."""
+        r"""The drift $v + \frac12 \sigma^2 \nabla \log p_t$ of the SDE from noise to data."""
         return self.velocity_net(t, x, condition) + 2 * jnp.asarray(t, x.dtype) * self.score_net(t, x, condition)
 
     def closed_form(self) -> Any:

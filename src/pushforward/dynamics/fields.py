@@ -1,4 +1,4 @@
-"""Velocity fields: what moves noise to data, and the divergence that moves its density."""
+"""Velocity fields that move noise to data, and their divergence, which changes the density."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, conver
 
 
 class AbstractField(Module):
-    r"""A velocity $v(t, x; c)$ of one event.
+    r"""A velocity field $v(t, x; c)$ of one event.
 
     Attributes:
         shape: Shape of an event.
         cond_shape: Shape of the condition, None if unconditional.
-        start, end: the times between which it is solved; 0 and 1 but where its path is cut.
+        start, end: Times between which the equation is solved, 0 and 1 unless the path is cut.
     """
 
     shape: eqx.AbstractVar[Shape]
@@ -40,11 +40,11 @@ class AbstractField(Module):
 
     @abstractmethod
     def closed_form(self) -> Any:
-        """What the divergence in closed form needs of the weights, as arrays, made once per solve; None without one."""
+        """Arrays for the divergence in closed form, made from weights once per solve; None without a closed form."""
 
     @abstractmethod
     def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> tuple[Array, Array]:
-        """Velocity and divergence, for a field whose `closed_form()` is `closed`."""
+        """Velocity and divergence of a field whose `closed_form()` is `closed`."""
 
 
 def value_and_divergence(
@@ -60,8 +60,8 @@ def value_and_divergence(
 
     Args:
         field: Velocity field.
-        trace: `ExactTrace()`, or an estimator.
-        closed: `field.closed_form()`; not None is taken where the trace is exact.
+        trace: The exact trace `ExactTrace()`, or an estimator.
+        closed: The result of `field.closed_form()`, which is used for an exact trace unless it is None.
         probes: Array of shape `(n_probes, *shape)`, drawn once per solve; None for an exact trace.
         t: Time.
         x: Event.
@@ -110,7 +110,7 @@ def value_divergence_and_energies(
 
 
 def _by_products(function: Callable[[Array], Array], x: Array, chunk: int) -> tuple[Array, Array]:
-    """The value and the trace of the Jacobian, by forward products with the unit vectors, `chunk` at a time."""
+    """The value, and the trace of the Jacobian by forward products with the unit vectors, `chunk` at a time."""
     value, push = jax.linearize(function, x)
     size = math.prod(x.shape)
 
@@ -122,12 +122,12 @@ def _by_products(function: Callable[[Array], Array], x: Array, chunk: int) -> tu
 
 
 def closed_form(net: Any) -> Any:
-    """`net.coupling()`, the matrix of the trace in closed form, of a network that has one; None of others."""
+    """The matrix of the trace in closed form, `net.coupling()`, or None for a network without one."""
     return net.coupling() if isinstance(net, TimeMLP | NullableCondition | GuidedNet) and net.has_trace else None
 
 
 class NetworkField(AbstractField):
-    r"""A network as the velocity: the neural ODE flow, FFJORD, flow matching.
+    r"""A network as the velocity field, as in the neural ODE flow, FFJORD and flow matching.
 
     Args:
         net: A network of time, event and condition, such as `TimeMLP`.
@@ -156,17 +156,17 @@ class NetworkField(AbstractField):
 
 
 class PredictionField(AbstractField):
-    r"""A network of a diffusion as a velocity: its probability-flow equation.
+    r"""The velocity of a diffusion's probability-flow equation, from a network.
 
-    What the network predicts (noise, data, score or velocity) becomes a velocity by the path's table. For a score that
-    is $v = \frac{\dot\alpha}{\alpha} x + \sigma\,(\frac{\dot\alpha}{\alpha}\sigma - \dot\sigma)\,s$, which in the
-    diffusion's own time is $f x - \frac12 g^2 s$.
+    The prediction of the network (noise, data, score or velocity) is converted to a velocity by `paths.convert`. For a
+    score this is $v = \frac{\dot\alpha}{\alpha} x + \sigma\,(\frac{\dot\alpha}{\alpha}\sigma - \dot\sigma)\,s$, which
+    in the diffusion's own time is $f x - \frac12 g^2 s$.
 
     Args:
-        net: A network of time, event and condition, such as `TimeMLP`. For a path whose data have not variance 1 its
-            input is scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
-        path: what it was trained on.
-        predicts: `"noise"`, `"data"`, `"score"` or `"velocity"`.
+        net: A network of time, event and condition, such as `TimeMLP`. On a path that changes the variance of the data
+            its input is scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
+        path: The path on which the network was trained.
+        predicts: The quantity that the network predicts, `"noise"`, `"data"`, `"score"` or `"velocity"`.
 
     Raises:
         ValueError: `predicts` is unknown.
@@ -195,18 +195,18 @@ class PredictionField(AbstractField):
         return jax.lax.rsqrt(c.alpha**2 + c.sigma**2)
 
     def predict(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        """What the network says, in its own terms."""
+        """The prediction of the network, before conversion."""
         return self.net(t, self._scale(t) * x, condition)
 
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
         return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "velocity")
 
     def score(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        r"""$\nabla_x \log p_t(x)$, as far as the network knows it."""
+        r"""The score $\nabla_x \log p_t(x)$ as the network estimates it."""
         return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "score")
 
     def predicted_data(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        r"""$\mathbb{E}[x_1 \mid x_t = x]$, the denoised event."""
+        r"""The denoised event $\mathbb{E}[x_1 \mid x_t = x]$."""
         return convert(self.path, t, x, self.predict(t, x, condition), self.predicts, "data")
 
     def closed_form(self) -> Any:
@@ -215,7 +215,7 @@ class PredictionField(AbstractField):
     def value_and_divergence(self, t: Array, x: Array, condition: Array | None, closed: Any) -> tuple[Array, Array]:
         scale = self._scale(t)
         value, trace = self.net.value_and_trace(t, scale * x, condition, closed)
-        # The table is linear in x and in the prediction, each with a number of time alone.
+        # The conversion is linear in x and in the prediction, with coefficients that depend on time alone.
         one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
         by_x = convert(self.path, t, one, zero, self.predicts, "velocity")
         by_value = convert(self.path, t, zero, one, self.predicts, "velocity")

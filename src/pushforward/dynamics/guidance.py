@@ -1,4 +1,4 @@
-"""Classifier-free guidance: one network with and without its condition, and what lies beyond the one and the other."""
+"""Classifier-free guidance: one network with and without its condition, and extrapolations between the two."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tree = TypeVar("Tree")
 
 
 class MaskedCondition(NamedTuple):
-    """Conditions some of which are left out, in the place of a condition of a `NullableCondition`.
+    """Conditions of rows, some of which are left out, as the argument of a `NullableCondition`.
 
     Attributes:
         value: Conditions of all rows, `(*cond_shape, n)`.
@@ -29,16 +29,16 @@ class MaskedCondition(NamedTuple):
 
 
 class NullableCondition(eqx.Module):
-    r"""A network that may be asked without its condition: $f(t, x, [m c, m])$ with $m = 1$, or 0 for "none".
+    r"""A network that can be called without its condition: $f(t, x, [m c, m])$ with $m = 1$, or 0 for "none".
 
-    The weights of $m$ are what the network learns for a condition that is there; without one it sees zeros.
-    `FlowMatching(drop_condition=0.1)` trains both, and `guided` goes beyond them.
+    Without a condition the network sees zeros. `FlowMatching(drop_condition=0.1)` trains it with and without
+    conditions, and `guided` extrapolates.
 
     Args:
         net: A network of time, event and a condition of one more entry than that of the data: `(k + 1,)`.
 
     Raises:
-        ValueError: the network's condition is no vector of 2 entries or more.
+        ValueError: the network's condition is not a vector of 2 entries or more.
 
     Source: Ho, Salimans, 2022, algorithm 1, arXiv 2207.12598.
 
@@ -58,7 +58,7 @@ class NullableCondition(eqx.Module):
 
     def __init__(self, net: Any):
         if net.cond_shape is None or len(net.cond_shape) != 1 or net.cond_shape[0] < 2:
-            fix = "Build it with cond_shape=(k + 1,) for conditions of k numbers: one entry says whether there is one."
+            fix = "Build it with cond_shape=(k + 1,) for conditions of k numbers: one entry tells whether there is one."
             expected = "a network with a condition of shape (k + 1,), k >= 1"
             raise ValueError(message("NullableCondition", expected, f"{net.cond_shape}", fix))
         self.net, self.dim, self.cond_shape = net, net.dim, (net.cond_shape[0] - 1,)
@@ -81,7 +81,7 @@ class NullableCondition(eqx.Module):
         return isinstance(self.net, TimeMLP) and self.net.has_trace
 
     def coupling(self) -> Array:
-        """The matrix of the trace, which no condition changes."""
+        """The matrix of the trace, which does not depend on the condition."""
         return self.net.coupling()
 
     def value_and_trace(
@@ -92,18 +92,18 @@ class NullableCondition(eqx.Module):
 
 
 class GuidedNet(eqx.Module):
-    r"""$(1 + w)\,f(t, x, c) - w\,f(t, x, \varnothing)$.
+    r"""The guided network $(1 + w)\,f(t, x, c) - w\,f(t, x, \varnothing)$.
 
-    What a network predicts (velocity, noise, data, score) makes no difference: the conversions are affine in it.
+    It may predict velocity, noise, data or score, because the conversions between them are affine.
 
     Args:
-        net: that may be asked without its condition.
-        weight: $w$; 0 is the conditional network, -1 the one without a condition.
+        net: A network that can be called without its condition.
+        weight: Weight $w$; 0 is the conditional network, -1 the unconditional one.
 
-    Cost: two evaluations, one where $w$ is 0 or -1.
+    Cost: two evaluations, or one if $w$ is 0 or -1.
 
     Raises:
-        TypeError: the network is of another kind.
+        TypeError: the network is not a `NullableCondition`.
         ValueError: the weight is not finite.
 
     Source: Ho, Salimans, 2022, eq. 6, arXiv 2207.12598.
@@ -124,7 +124,7 @@ class GuidedNet(eqx.Module):
         self.dim, self.cond_shape = net.dim, net.cond_shape
 
     def _mixed(self, given: Any, none: Any) -> Any:
-        if self.weight in (0.0, -1.0):  # what has no share is not computed either
+        if self.weight in (0.0, -1.0):  # a term of weight 0 is not computed
             return given() if self.weight == 0.0 else none()
         return jax.tree.map(lambda a, b: a + self.weight * (a - b), given(), none())
 
@@ -149,18 +149,18 @@ class GuidedNet(eqx.Module):
 
 
 def guided(model: Tree, weight: float) -> Tree:
-    r"""The model with $(1 + w) f(c) - w f(\varnothing)$ in the place of its networks; its weights are the same.
+    r"""The same model with guided networks, $(1 + w) f(c) - w f(\varnothing)$.
 
-    With $w > 0$ samples move away from what they would be without the condition. What a guided flow scores is the
-    density of its own samples; that is not $p(x \mid c)^{1+w} p(x)^{-w}$ up to a constant, since the guided score of a
-    time is not the score of that density with noise.
+    With $w > 0$ samples move away from those without the condition. The density of a guided flow is that of its own
+    samples. It is not $p(x \mid c)^{1+w} p(x)^{-w}$ up to a constant, because the guided score at a time is not the
+    score of that density with noise.
 
     Args:
-        model: a field, bijection or flow whose networks are `NullableCondition`, guided already or not.
-        weight: $w$; 0 is the conditional model, -1 the one without a condition (which then is ignored).
+        model: A field, bijection or flow whose networks are `NullableCondition`, already guided or not.
+        weight: Weight $w$; 0 is the conditional model, -1 the unconditional one, which ignores the condition.
 
     Raises:
-        TypeError: there is no such network in it.
+        TypeError: the model contains no such network.
         ValueError: the weight is not finite.
 
     Source: Ho, Salimans, 2022, arXiv 2207.12598; for flow matching Zheng et al., 2023, arXiv 2311.13443.

@@ -1,4 +1,4 @@
-"""The velocity that is minus the gradient of a potential: no rotation, and a cheap exact divergence."""
+"""The velocity field of a potential, which is free of rotation and has a cheap exact divergence."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pushforward.nets.potential_net import PotentialNet
 
 
 class PotentialField(AbstractField):
-    r"""$v(t, x; c) = -\nabla_x \Phi(t, x; c)$, of divergence $-\Delta_x \Phi$, both in closed form.
+    r"""The velocity $v(t, x; c) = -\nabla_x \Phi(t, x; c)$ with divergence $-\Delta_x \Phi$, both in closed form.
 
-    The flow of least kinetic energy between two densities is of this kind, so that nothing is lost where a flow is
-    trained for short and straight ways. The potential itself is `field.net.value`: where its equation
-    $-\partial_t \Phi + \frac12 |\nabla_x \Phi|^2 = 0$ holds, ways are straight.
+    The flow of least kinetic energy between two densities has this form, so that nothing is lost for a flow that is
+    trained for short and straight paths. The potential is `field.net.value`; where
+    $-\partial_t \Phi + \frac12 |\nabla_x \Phi|^2 = 0$ holds, paths are straight.
 
     Args:
-        net: the potential.
+        net: The potential.
 
-    Cost: that of the gradient and Laplacian of `PotentialNet`.
+    Cost: the gradient and Laplacian of `PotentialNet`.
 
     Raises:
-        TypeError: `net` is another network.
+        TypeError: `net` is not a `PotentialNet`.
 
     Source: Onken, Wu Fung, Li, Ruthotto, 2021, sections 2 and 3, arXiv 2006.00104.
 
@@ -46,7 +46,7 @@ class PotentialField(AbstractField):
 
     def __init__(self, net: PotentialNet):
         if not isinstance(net, PotentialNet):
-            fix = "Build one, or make a velocity of another network by NetworkField."
+            fix = "Build a PotentialNet, or use NetworkField for another network."
             raise TypeError(message("PotentialField", "a PotentialNet", type(net).__name__, fix))
         self.net, self.shape, self.cond_shape = net, (net.dim,), net.cond_shape
         self.start, self.end = 0.0, 1.0

@@ -18,20 +18,20 @@ from pushforward._vectorize import batch_keys
 from pushforward.dynamics.bridge_field import BridgeField
 from pushforward.dynamics.fields import PredictionField
 
-# Of published settings of predictor-corrector samplers; for data of other kinds it is the first thing to tune.
+# A published setting of predictor-corrector samplers; for other kinds of data it is the first thing to tune.
 SIGNAL_TO_NOISE = 0.16
 
 
 class AbstractSampler(eqx.Module):
-    """How noise becomes data by a diffusion; row `i` depends on its own key alone."""
+    """A sampler that turns noise into data by a diffusion; row `i` depends on its own key alone."""
 
     @abstractmethod
     def run(self, field: PredictionField, x: Array, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        """The data of noise `x`.
+        """The data that the sampler makes of noise `x`.
 
         Args:
             field: The field of the diffusion.
-            x: the noise at `field.start`, `(*shape, n)`.
+            x: Noise at `field.start`, `(*shape, n)`.
             keys: JAX keys, one per row, `(n,)`.
             condition: Conditions of the rows, `(*cond_shape, n)`, or None.
         """
@@ -52,28 +52,28 @@ def draw(
     samplers correct errors of the score on the way.
 
     Args:
-        field: what predicts noise, data, score or velocity, and on which path; or a bridge.
-        key: a JAX key; row `i` depends on it and `i` alone.
-        n: how many.
-        sampler: `ReverseSDE(...)`, and for diffusions also `Ancestral(...)`, `PredictorCorrector(...)` or
+        field: The field of a diffusion, or of a bridge.
+        key: JAX key; row `i` depends on it and `i` alone.
+        n: Number of rows.
+        sampler: The sampler: `ReverseSDE(...)`, and for diffusions also `Ancestral(...)`, `PredictorCorrector(...)` or
             `AnnealedLangevin(...)`.
-        condition: Conditions of the rows, `(*cond_shape)` for all or `(n, *cond_shape)`.
-        start: the noise, `(n, *shape)`, such as draws of a bridge's base. None is $N(0, \sigma(\text{start})^2)$ of a
-            diffusion's path, $N(0, I)$ of a bridge.
+        condition: Condition of all rows, `cond_shape`, or one per row, `(n, *cond_shape)`.
+        start: Noise `(n, *shape)`, such as draws from a bridge's base. None draws from $N(0, \sigma(\text{start})^2)$
+            of a diffusion's path, or $N(0, I)$ for a bridge.
 
     Shapes:
         `(n, *shape)`
 
     Raises:
-        TypeError: the sampler needs more than a bridge has.
-        ValueError: a shape does not fit, or the condition is missing or too much.
+        TypeError: the sampler does not work for a bridge.
+        ValueError: a shape does not fit, or the condition is missing or not expected.
 
     Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, arXiv 2011.13456.
     """
     n = check_int("draw", "n", n, 0)
     key = as_key("draw", key)
     if isinstance(field, BridgeField) and not isinstance(sampler, ReverseSDE):
-        fix = "The others step along Gaussian paths alone."
+        fix = "The other samplers need a Gaussian path."
         raise TypeError(message("draw", "ReverseSDE(...) for a bridge", type(sampler).__name__, fix))
     if (condition is None) != (field.cond_shape is None):
         got, fix = ("none", "Pass condition=...") if condition is None else ("one", "Leave it out.")
@@ -84,7 +84,7 @@ def draw(
     if start is not None:
         start = jnp.asarray(start, float)
         if start.shape != (n, *field.shape):
-            fix = "One row of noise for each draw, such as flow.base.sample(key, n)."
+            fix = "Pass one row of noise for each draw, such as flow.base.sample(key, n)."
             raise ValueError(message("draw", f"start of shape {(n, *field.shape)}", f"{start.shape}", fix))
     return _draw(field, key, n, sampler, condition, start)
 
@@ -104,7 +104,7 @@ def _noise_scale(field: PredictionField | BridgeField) -> Any:
 
 
 def _normal(keys: PRNGKeyArray, step: Any, shape: tuple[int, ...]) -> Array:
-    """Noise of a step, `(*shape, n)`, each row from its own key."""
+    """Draw the noise of a step, `(*shape, n)`, each row from its own key."""
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, step), shape), out_axes=-1)(keys)
 
 
@@ -113,16 +113,16 @@ def _times(field: PredictionField | BridgeField, n_steps: int) -> Array:
 
 
 class ReverseSDE(AbstractSampler):
-    r"""$dx = [v + \frac12 g^2 s]\,dt + g\,dw$ from noise to data, by diffrax with equal steps.
+    r"""The SDE $dx = [v + \frac12 g^2 s]\,dt + g\,dw$ from noise to data, solved by diffrax with equal steps.
 
     Here $v$ is the probability-flow velocity, $s$ the score and $g$ the diffusion of the path. In the diffusion's own
-    time this is Anderson's reverse equation, $dx = [f - g^2 s]\,ds + g\,d\bar w$; of a bridge it is the SDE whose drift
-    is `BridgeField.sde_drift`.
+    time this is Anderson's reverse equation, $dx = [f - g^2 s]\,ds + g\,d\bar w$; for a bridge it is the SDE with the
+    drift `BridgeField.sde_drift`.
 
     Args:
         n_steps: Number of steps.
-        method: `"euler"` (Euler-Maruyama, strong order 1 for this additive noise) or `"shark"` (a stochastic
-            Runge-Kutta method of strong order 1.5).
+        method: Method of the solver, `"euler"` (Euler-Maruyama, strong order 1 for this additive noise) or `"shark"`
+            (a stochastic Runge-Kutta method of strong order 1.5).
 
     Raises:
         ValueError: `method` is unknown.
@@ -155,7 +155,7 @@ class ReverseSDE(AbstractSampler):
                 size = jnp.sqrt(jnp.maximum(field.path.diffusion_squared(t), 0))
                 return lineax.DiagonalLinearOperator(jnp.broadcast_to(size.astype(x.dtype), x.shape))
 
-            # Increments drawn as they are asked for: right for steps that are never refused or taken twice.
+            # Increments are drawn when they are needed, which is right as long as no step is rejected or repeated.
             noise = diffrax.UnsafeBrownianPath(x.shape, key, levy_area=area)
             found = diffrax.diffeqsolve(
                 diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, noise)),
@@ -177,7 +177,7 @@ class ReverseSDE(AbstractSampler):
 def _ancestral(
     field: PredictionField, x: Array, now: Array, then: Array, condition: Array | None
 ) -> tuple[Array, Array]:
-    r"""Mean and standard deviation of $x_{s}$ given $x_t$ and the data that the field predicts, for $s$ after $t$."""
+    r"""Mean and standard deviation of $x_{s}$ given $x_t$ and the predicted data, for $s$ after $t$."""
     here, there = field.path.at(now), field.path.at(then)
     data = field.predicted_data(now, x, condition)
     shrink = here.alpha / there.alpha
@@ -188,9 +188,9 @@ def _ancestral(
 
 
 class Ancestral(AbstractSampler):
-    r"""Steps of $q(x_s \mid x_t, \hat x_1)$, the path's own posterior with the predicted data in place of the data.
+    r"""Ancestral steps from $q(x_s \mid x_t, \hat x_1)$, the posterior of the path at the predicted data $\hat x_1$.
 
-    For VP this is the sampler of DDPM. The last step has no noise.
+    For the VP path this is the sampler of DDPM. The last step has no noise.
 
     Args:
         n_steps: Number of steps.
@@ -208,17 +208,17 @@ class Ancestral(AbstractSampler):
 
 
 class PredictorCorrector(AbstractSampler):
-    r"""An ancestral step, then Langevin steps at the new time, over and over.
+    r"""Alternating ancestral steps and Langevin steps at the new time.
 
     A correction is $x + \epsilon s + \sqrt{2 \epsilon}\,z$ with $\epsilon = 2\,(r\,\sigma_t)^2$. The published size is
-    $2\,(r\,|z|/|s|)^2$ with norms averaged over the batch, about the same, since $|s|$ is about $|z|/\sigma_t$; but
-    there rows depend on one another, and with the norms of each row alone the samples spread too far (standard
-    deviations of 2.14 instead of 1.5 in two dimensions). The last step has neither noise nor correction.
+    $2\,(r\,|z|/|s|)^2$ with norms averaged over the batch. This is about the same, since $|s|$ is about $|z|/\sigma_t$,
+    but makes rows depend on one another; with the norms of each row the samples spread too far (standard deviations of
+    2.14 instead of 1.5 in two dimensions). The last step has neither noise nor correction.
 
     Args:
-        n_steps: predictions.
-        n_corrections: Langevin steps after each.
-        signal_to_noise: $r$.
+        n_steps: Number of predictions.
+        n_corrections: Number of Langevin steps after each prediction.
+        signal_to_noise: Ratio $r$ of signal to noise.
 
     Cost: `n_steps * (1 + n_corrections)` evaluations.
 
@@ -257,15 +257,15 @@ class PredictorCorrector(AbstractSampler):
 
 
 class AnnealedLangevin(AbstractSampler):
-    r"""Langevin steps at one noise level after the other: $x + \frac12 a_i s + \sqrt{a_i}\,z$, $a_i = a\,\sigma_i^2$.
+    r"""Langevin steps $x + \frac12 a_i s + \sqrt{a_i}\,z$ at one noise level after another, $a_i = a\,\sigma_i^2$.
 
-    Levels are equally spaced in the path's time, its start and end among them; on `VarianceExplodingPath` that is a
-    geometric sequence, the one that `objectives.LevelTimes(n_levels)` trains.
+    Levels are equally spaced in the path's time, including its start and end. On a `VarianceExplodingPath` this is the
+    geometric sequence that `objectives.LevelTimes(n_levels)` trains.
 
     Args:
         n_levels: Number of noise levels.
         n_steps: Number of steps at each level.
-        step: $a$, relative to the square of the level's noise.
+        step: Step size $a$, relative to the square of the level's noise.
 
     Source: Song, Ermon, 2019, algorithm 1, arXiv 1907.05600.
     """
@@ -303,20 +303,20 @@ def _langevin(
 
 
 def langevin(score: Callable[[Array], Array], key: PRNGKeyArray, start: Array, *, step: float, n_steps: int) -> Array:
-    r"""Unadjusted Langevin dynamics, $x \leftarrow x + \frac{a}{2} s(x) + \sqrt{a}\,z$, of any score.
+    r"""Run unadjusted Langevin dynamics, $x \leftarrow x + \frac{a}{2} s(x) + \sqrt{a}\,z$, for any score.
 
     A score $\nabla \log p$ needs no normalising constant, so that `jax.grad` of an unnormalised log-density will do.
-    The distribution is that of $p$ up to an error of the order of the step.
+    The distribution of the samples is $p$ up to an error of the order of the step.
 
     Args:
         score: The score of one event, as a function of it.
-        key: a JAX key; chain `i` depends on it and `i` alone.
+        key: JAX key; chain `i` depends on it and `i` alone.
         start: Array of shape `(n, *shape)`, where `n` chains begin.
-        step: $a > 0$.
+        step: Step size $a > 0$.
         n_steps: Number of steps.
 
     Shapes:
-        `(n, *shape)`, the ends of the chains
+        `(n, *shape)`, the final states of the chains
 
     Source: Roberts, Tweedie, 1996; Welling, Teh, 2011.
 

@@ -15,13 +15,13 @@ from pushforward._types import Array
 
 Prediction = Literal["velocity", "score", "noise", "data"]
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
-# Divisors of conversions are kept away from 0 by this: at the ends of a path, where noise or data alone is left, the
-# other cannot be told from what is seen.
+# Least size of a divisor in conversions: at the ends of a path only noise or only data is left, from which the other
+# cannot be computed.
 SMALLEST = 1e-5
 
 
 class Coefficients(NamedTuple):
-    r"""$\alpha, \sigma$ and their derivatives by time."""
+    r"""The coefficients $\alpha, \sigma$ and their derivatives in time."""
 
     alpha: Array
     sigma: Array
@@ -30,13 +30,13 @@ class Coefficients(NamedTuple):
 
 
 class AbstractPath(Module):
-    r"""$x_t = \alpha(t)\,x_1 + \sigma(t)\,x_0$ with $x_0 \sim N(0, I)$: noise at $t = 0$, data at $t = 1$.
+    r"""A Gaussian path $x_t = \alpha(t)\,x_1 + \sigma(t)\,x_0$ from noise $x_0 \sim N(0, I)$ at 0 to data $x_1$ at 1.
 
-    The literature on diffusions counts time the other way, $s = 1 - t$; it is turned here and nowhere else.
+    The literature on diffusions counts time the other way, $s = 1 - t$; only these classes convert it.
 
     Attributes:
-        start, end: between these times the path is used; training and solving keep off the ends where $\sigma$ or
-            $\alpha$ vanish and a score or a velocity is infinite.
+        start, end: Times between which the path is used; training and solving avoid ends where $\sigma$ or $\alpha$
+            vanish and a score or a velocity is infinite.
     """
 
     start: eqx.AbstractVar[float]
@@ -44,14 +44,14 @@ class AbstractPath(Module):
 
     @abstractmethod
     def alpha(self, t: Array) -> Array:
-        r"""$\alpha(t)$, the share of the data."""
+        r"""The coefficient $\alpha(t)$ of the data."""
 
     @abstractmethod
     def sigma(self, t: Array) -> Array:
-        r"""$\sigma(t)$, the share of the noise."""
+        r"""The coefficient $\sigma(t)$ of the noise."""
 
     def at(self, t: Array) -> Coefficients:
-        """All four coefficients; the derivatives by forward mode, which for these formulas is exact."""
+        """All four coefficients, with derivatives by forward mode, which are exact for these formulas."""
         t = jnp.asarray(t)
         t = t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(jnp.result_type(float))
         alpha, alpha_dot = jax.jvp(self.alpha, (t,), (jnp.ones_like(t),))
@@ -59,12 +59,12 @@ class AbstractPath(Module):
         return Coefficients(alpha, sigma, alpha_dot, sigma_dot)
 
     def between(self, t: Array, noise: Array, data: Array) -> tuple[Array, Array]:
-        r"""$x_t$ and the velocity $\dot\alpha x_1 + \dot\sigma x_0$ of the pair; times broadcast over the last axis."""
+        r"""The state $x_t$ and the velocity $\dot\alpha x_1 + \dot\sigma x_0$; times broadcast over the last axis."""
         c = self.at(t)
         return c.alpha * data + c.sigma * noise, c.alpha_dot * data + c.sigma_dot * noise
 
     def diffusion_squared(self, t: Array) -> Array:
-        r"""$g^2 = 2 \sigma (\dot\alpha \sigma/\alpha - \dot\sigma)$ of the SDE that has these marginals.
+        r"""The squared diffusion $g^2 = 2 \sigma (\dot\alpha \sigma/\alpha - \dot\sigma)$ of the SDE of the path.
 
         In the diffusion's time $s = 1 - t$ that SDE is $dx = f x\,ds + g\,dw$ with $f = -\dot\alpha/\alpha$.
         """
@@ -73,23 +73,23 @@ class AbstractPath(Module):
 
 
 def _away(x: Array) -> Array:
-    """The number itself, or `SMALLEST` with its sign if it is smaller."""
+    """The number, or `SMALLEST` with the sign of the number if its size is smaller."""
     return jnp.where(jnp.abs(x) < SMALLEST, jnp.where(x < 0, -SMALLEST, SMALLEST), x)
 
 
 def convert(path: AbstractPath, t: Array, x: Array, value: Array, have: Prediction, want: Prediction) -> Array:
-    r"""What a network predicts, as something else: one table for every path.
+    r"""Convert one prediction of a network into another, for any path.
 
     With $x = \alpha x_1 + \sigma x_0$ and $u = \dot\alpha x_1 + \dot\sigma x_0$, any one of velocity $u$, score
     $s = -x_0/\sigma$, noise $x_0$ and data $x_1$ gives the others; each is a conditional mean given $x_t = x$.
 
     Args:
-        path: gives the coefficients.
-        t: time, `()` or `(n,)`; before the path's start or after its end it counts as these.
-        x: where, `(..., n)`.
-        value: what is known there, of the same shape.
-        have: what it is.
-        want: what it shall be.
+        path: The path that gives the coefficients.
+        t: Time, `()` or `(n,)`, clipped to the path's start and end.
+        x: States, `(..., n)`.
+        value: The known quantity at these states, of the same shape.
+        have: Name of the known quantity.
+        want: Name of the wanted quantity.
 
     Raises:
         ValueError: a name is unknown.
@@ -104,7 +104,7 @@ def convert(path: AbstractPath, t: Array, x: Array, value: Array, have: Predicti
         return value
     c = path.at(jnp.clip(t, path.start, path.end))
     turn = _away(c.alpha * c.sigma_dot - c.alpha_dot * c.sigma)
-    if want == "velocity":  # without the detour over what may be infinite
+    if want == "velocity":  # directly, because intermediate quantities may be infinite
         if have == "data":
             rate = c.sigma_dot / _away(c.sigma)
             return rate * x + (c.alpha_dot - rate * c.alpha) * value

@@ -10,14 +10,14 @@ from pushforward._types import Array
 
 
 class BridgePath(eqx.Module):
-    r"""$x_t = t\,x_1 + (1-t)\,x_0 + \sigma\sqrt{t(1-t)}\,z$ with $z \sim N(0, I)$: a bridge of $\sigma\,dw$.
+    r"""The path $x_t = t\,x_1 + (1-t)\,x_0 + \sigma\sqrt{t(1-t)}\,z$ with $z \sim N(0, I)$, a bridge of $\sigma\,dw$.
 
     Unlike the Gaussian paths it takes noise $x_0$ of any distribution, and any pairing of it with the data. With pairs
-    of the entropic plan, `Sinkhorn(2 * sigma**2)`, it is the Schrodinger bridge: of all processes with these ends the
-    nearest to $\sigma\,dw$.
+    from the entropic plan, `Sinkhorn(2 * sigma**2)`, it is the Schrodinger bridge: the process nearest to $\sigma\,dw$
+    among all processes with these ends.
 
     Args:
-        sigma: $\sigma$, in units of the data.
+        sigma: Noise level $\sigma$, in units of the data.
 
     Raises:
         ValueError: `sigma` is not positive.
@@ -31,12 +31,12 @@ class BridgePath(eqx.Module):
 
     def __init__(self, sigma: float):
         if not 0 < sigma < float("inf"):
-            fix = "For 0 take FlowMatching() on a LinearPath."
+            fix = "For 0 use FlowMatching() on a LinearPath."
             raise ValueError(message("BridgePath", "a finite sigma > 0", repr(sigma), fix))
         self.sigma, self.start, self.end = float(sigma), 0.0, 1.0
 
     def spread(self, t: Array) -> Array:
-        r"""$\sigma\sqrt{t(1-t)}$, the standard deviation between the two ends."""
+        r"""The standard deviation $\sigma\sqrt{t(1-t)}$ between the two ends."""
         return self.sigma * jnp.sqrt(t * (1 - t))
 
     def between(self, t: Array, noise: Array, data: Array, z: Array) -> Array:
@@ -44,5 +44,5 @@ class BridgePath(eqx.Module):
         return t * data + (1 - t) * noise + self.spread(t) * z
 
     def diffusion_squared(self, t: Array) -> Array:
-        r"""$\sigma^2$, at every time."""
+        r"""The squared diffusion, which is $\sigma^2$ at every time."""
         return jnp.full_like(t, self.sigma**2)

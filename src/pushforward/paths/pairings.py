@@ -1,4 +1,4 @@
-"""Which noise goes with which row of a batch: independent draws, or a transport between the two, exact or entropic."""
+"""Pairings of the noise and the rows of a batch: independent, or by exact or entropic transport."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scipy.optimize import linear_sum_assignment
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray
 
-# Of the mean squared distance of rows and noise: the entropic plan is near the assignment and converges in some tens of
-# iterations; at a hundredth of it, 2000 are not enough.
+# Default of epsilon, relative to the mean squared distance of rows and noise: the entropic plan is near the assignment
+# and converges in some tens of iterations; at a hundredth of it, 2000 iterations are not enough.
 DEFAULT_EPSILON = 0.05
 
 
 class AbstractPairing(eqx.Module):
-    """A choice among a batch's noise for each row."""
+    """A choice of one noise of the batch for each row."""
 
     @abstractmethod
     def __call__(self, noise: Array, data: Array, condition: Array | None, key: PRNGKeyArray) -> Array:
-        """The noise in the order of the rows.
+        """The noise of each row.
 
         Args:
             noise: Array of shape `(*event, n)`.
@@ -35,22 +35,23 @@ class AbstractPairing(eqx.Module):
 
 
 class Independent(AbstractPairing):
-    """Noise as it was drawn: flow matching of independent pairs."""
+    """The pairing that leaves the noise as it was drawn, independent of the rows."""
 
     def __call__(self, noise: Array, data: Array, condition: Array | None, key: PRNGKeyArray) -> Array:
         return noise
 
 
 class OptimalTransport(AbstractPairing):
-    r"""The permutation with the least $\sum_i |x_i - z_{\pi(i)}|^2$ within the batch: straighter paths.
+    r"""The permutation with the least $\sum_i |x_i - z_{\pi(i)}|^2$ within the batch, which makes paths straighter.
 
-    Conditions enter the cost. Pairing by the rows alone makes noise depend on the condition in training, which
-    it does not when sampling: the conditional density comes out wrong. So each pair of row and noise also pays
-    $w\,|c_i - c_{j}|^2$, where $c_j$ is the condition of the row that the noise was drawn beside; the larger $w$, the
+    Conditions enter the cost. Pairing by the rows alone would make noise depend on the condition in training, but not
+    in sampling, and the conditional density would be wrong. So each pair of row and noise also costs
+    $w\,|c_i - c_{j}|^2$, where $c_j$ is the condition of the row with which the noise was drawn; the larger $w$, the
     less noise moves between conditions.
 
     Args:
-        condition_weight: $w$; None is 100 times the ratio of the mean squared distances of rows and of conditions.
+        condition_weight: Weight $w$; None takes 100 times the ratio of the mean squared distances of rows and of
+            conditions.
 
     Cost: an assignment problem on the host per batch, $O(n^3)$ at worst, some milliseconds for 256 rows.
 
@@ -70,19 +71,21 @@ class OptimalTransport(AbstractPairing):
 
 
 class Sinkhorn(AbstractPairing):
-    r"""Noise of each row drawn from $\pi_{ij} \propto \exp((f_i + g_j - C_{ij})/\varepsilon)$, the entropic plan.
+    r"""A random pairing by the entropic plan, $\pi_{ij} \propto \exp((f_i + g_j - C_{ij})/\varepsilon)$.
 
     $\pi$ has the least $\sum_{ij} \pi_{ij} C_{ij} + \varepsilon \pi_{ij} \log \pi_{ij}$ among all plans that use each
-    row and each noise of the batch alike, with $C_{ij} = |x_i - z_j|^2$ and conditions in it as for `OptimalTransport`.
-    As $\varepsilon \to 0$ it is that assignment, as $\varepsilon \to \infty$ pairs are independent. Row $i$ draws its
-    noise with the probabilities $n \pi_{ij}$, with replacement.
+    row and each noise of the batch equally, with $C_{ij} = |x_i - z_j|^2$ and a cost of conditions as for
+    `OptimalTransport`. As $\varepsilon \to 0$ it becomes the assignment of `OptimalTransport`, as
+    $\varepsilon \to \infty$ pairs become independent. Row $i$ draws its noise with the probabilities $n \pi_{ij}$, with
+    replacement.
 
     Args:
-        epsilon: $\varepsilon$, in squared units of the data; None is 0.05 times the mean of $|x_i - z_j|^2$.
-        condition_weight: $w$, as for `OptimalTransport`.
-        max_iterations: Most iterations of Sinkhorn's algorithm. A plan that has not converged by then is taken as it
-            is: each row still has its noise, but some of the noise is used more often than other. A small $\varepsilon$
-            needs many.
+        epsilon: Strength $\varepsilon$ of the entropy, in squared units of the data; None takes 0.05 times the mean of
+            $|x_i - z_j|^2$.
+        condition_weight: Weight $w$ of conditions, as for `OptimalTransport`.
+        max_iterations: Most iterations of Sinkhorn's algorithm. A plan that has not converged by then is used
+            nevertheless: each row has its noise, but some noise is used more often than other. A small $\varepsilon$
+            needs many iterations.
 
     Cost: $O(n^2)$ per iteration on the device, some tens of iterations for the default $\varepsilon$.
 
@@ -100,15 +103,15 @@ class Sinkhorn(AbstractPairing):
 
     def __init__(self, epsilon: float | None = None, condition_weight: float | None = None, max_iterations: int = 2000):
         if epsilon is not None and not 0 < epsilon < float("inf"):
-            fix = "None chooses it; for 0 take OptimalTransport(), for infinity Independent()."
+            fix = "None chooses it; for 0 use OptimalTransport(), for infinity Independent()."
             raise ValueError(message("Sinkhorn", "a finite epsilon > 0", repr(epsilon), fix))
         self.epsilon = None if epsilon is None else float(epsilon)
         self.condition_weight = _weight("Sinkhorn", condition_weight)
         self.max_iterations = check_int("Sinkhorn", "max_iterations", max_iterations, 1)
-        _ott()  # what is missing is said here, and not in the midst of a fit
+        _ott()  # a missing package is reported now, and not during a fit
 
     def log_plan(self, noise: Array, data: Array, condition: Array | None = None) -> Array:
-        r"""$\log \pi_{ij}$ of row $i$ and noise $j$, `(n, n)`; arguments as in the call."""
+        r"""The log-plan $\log \pi_{ij}$ of row $i$ and noise $j$, `(n, n)`; arguments as in the call."""
         geometry, problem, solver = _ott()
         apart, cost = _cost(noise, data, condition, self.condition_weight)
         apart, cost = jax.lax.stop_gradient((apart, cost))
@@ -120,7 +123,7 @@ class Sinkhorn(AbstractPairing):
     def __call__(self, noise: Array, data: Array, condition: Array | None, key: PRNGKeyArray) -> Array:
         plan = self.log_plan(noise, data, condition)
         drawn = jax.random.categorical(key, plan, axis=1)
-        # As they are where a cost is not finite: then the loss is not either, and `fit` counts the step as skipped.
+        # Noise stays in order if a cost is not finite; then the loss is not finite either, and `fit` skips the step.
         return noise[..., jnp.where(jnp.isfinite(plan).all(), drawn, jnp.arange(len(plan)))]
 
 
@@ -131,19 +134,19 @@ def _weight(name: str, weight: float | None) -> float | None:
 
 
 def _ott() -> tuple[Any, Any, Any]:
-    """Modules of ott-jax, imported here: they are an extra, and take a second."""
+    """The modules of ott-jax, imported here because they are optional and take a second."""
     try:
         from ott.geometry import geometry
         from ott.problems.linear import linear_problem
         from ott.solvers.linear import sinkhorn
     except ImportError as error:
-        fix = "Install it: pip install 'pushforward[ott]'. Without it there is OptimalTransport()."
+        fix = "Install it: pip install 'pushforward[ott]'. Without it use OptimalTransport()."
         raise ImportError(message("Sinkhorn", "the package ott-jax", "none", fix), name="ott") from error
     return geometry, linear_problem, sinkhorn
 
 
 def _cost(noise: Array, data: Array, condition: Array | None, weight: float | None) -> tuple[Array, Array]:
-    """The squared distances of rows and noise, `(n, n)`, and with what a change of condition costs on top."""
+    """The squared distances of rows and noise, `(n, n)`, without and with the cost of conditions."""
     distances = _squared_distances(data, noise)
     if condition is None:
         return distances, distances
@@ -158,7 +161,7 @@ def _cost(noise: Array, data: Array, condition: Array | None, weight: float | No
 
 def _squared_distances(a: Array, b: Array) -> Array:
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    # About the mean, where least is lost to rounding; by way of one row, so that equal rows are at exactly 0.
+    # Distances are taken about the mean, to lose least to rounding, and by one row, so that equal rows have exactly 0.
     origin = b[:, :1] + jnp.mean(b - b[:, :1], axis=1, keepdims=True)
     a, b = a - origin, b - origin
     product = jnp.matmul(a.T, b, precision="highest")
@@ -166,7 +169,7 @@ def _squared_distances(a: Array, b: Array) -> Array:
 
 
 def _assign(cost: Array) -> np.ndarray:
-    """For each row the column that the assignment gives it; as they are where a cost is not finite."""
+    """The column that the assignment gives each row, or the row's own number if a cost is not finite."""
     table = np.asarray(cost, np.float64)
     if not np.isfinite(table).all():
         return np.arange(len(table), dtype=np.int32)

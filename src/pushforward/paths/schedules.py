@@ -1,4 +1,4 @@
-"""The paths of the literature, as data: two functions of time each."""
+"""The Gaussian paths of the literature, each given by two functions of time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pushforward._checks import check_int, message
 from pushforward._types import Array
 from pushforward.paths.base import AbstractPath
 
-# Where a path whose noise or data vanishes at an end is cut: the density is that of data with this much noise.
+# Time before an end at which a path is cut if its noise or data vanishes there; the data then have that much noise.
 CUT = 1e-3
 
 
@@ -21,13 +21,13 @@ def _positive(name: str, what: str, value: float, below: float = float("inf")) -
 
 
 class LinearPath(AbstractPath):
-    r"""$\alpha = t$, $\sigma = 1 - (1 - \sigma_{\min}) t$: straight lines, the conditional optimal-transport path.
+    r"""The conditional optimal-transport path of straight lines, $\alpha = t$, $\sigma = 1 - (1 - \sigma_{\min}) t$.
 
     Args:
-        sigma_min: noise that is left at the data, 0 for none.
+        sigma_min: Noise that remains at the data, 0 for none.
 
-    Source: Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, eq. 20, arXiv 2210.02747; with 0 Liu, Gong, Liu, 2023, arXiv
-        2209.03003.
+    Source: Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, eq. 20, arXiv 2210.02747; Liu, Gong, Liu, 2023, arXiv 2209.03003
+        (without noise).
     """
 
     sigma_min: float = eqx.field(static=True)
@@ -47,10 +47,10 @@ class LinearPath(AbstractPath):
 
 
 class PolynomialPath(AbstractPath):
-    r"""$\alpha = t^p$, $\sigma = 1 - t^p$.
+    r"""The polynomial path, $\alpha = t^p$, $\sigma = 1 - t^p$.
 
     Args:
-        power: $p$; 1 is `LinearPath()`.
+        power: Power $p$; 1 gives `LinearPath()`.
     """
 
     power: float = eqx.field(static=True)
@@ -69,9 +69,9 @@ class PolynomialPath(AbstractPath):
 
 
 class TrigonometricPath(AbstractPath):
-    r"""$\alpha = \sin(\pi t/2)$, $\sigma = \cos(\pi t/2)$: the variance of standardised data is kept.
+    r"""The trigonometric path $\alpha = \sin(\pi t/2)$, $\sigma = \cos(\pi t/2)$, which keeps a variance of 1.
 
-    Source: Albergo, Vanden-Eijnden, 2023, eq. 2.6, arXiv 2209.15571; the cosine schedule of Nichol, Dhariwal, 2021.
+    Source: Albergo, Vanden-Eijnden, 2023, eq. 2.6, arXiv 2209.15571; Nichol, Dhariwal, 2021 (cosine schedule).
     """
 
     start: float = eqx.field(static=True)
@@ -93,7 +93,8 @@ def _log_alpha(t: Array, beta_min: float, beta_max: float) -> Array:
 
 
 class VariancePreservingPath(AbstractPath):
-    r"""The VP diffusion, $dx = -\frac12\beta(s) x\,ds + \sqrt{\beta(s)}\,dw$ with $\beta$ linear and $s = 1 - t$.
+    r"""The path of the VP diffusion, $dx = -\frac12\beta(s) x\,ds + \sqrt{\beta(s)}\,dw$ with linear $\beta$, $s = 1 -
+    t$.
 
     $\log\alpha = -\frac14 s^2 (\beta_{\max} - \beta_{\min}) - \frac12 s\,\beta_{\min}$ and $\sigma^2 = 1 - \alpha^2$.
 
@@ -122,7 +123,7 @@ class VariancePreservingPath(AbstractPath):
 
 
 class SubVariancePreservingPath(AbstractPath):
-    r"""The sub-VP diffusion: $\alpha$ of VP, $\sigma = 1 - \alpha^2$.
+    r"""The path of the sub-VP diffusion, with the $\alpha$ of VP and $\sigma = 1 - \alpha^2$.
 
     Args:
         beta_min: $\beta$ at the data.
@@ -149,14 +150,14 @@ class SubVariancePreservingPath(AbstractPath):
 
 
 class VarianceExplodingPath(AbstractPath):
-    r"""The VE diffusion: $\alpha = 1$, $\sigma = \sigma_{\min} (\sigma_{\max}/\sigma_{\min})^{1 - t}$.
+    r"""The path of the VE diffusion, $\alpha = 1$, $\sigma = \sigma_{\min} (\sigma_{\max}/\sigma_{\min})^{1 - t}$.
 
-    Its latent is $N(0, \sigma_{\max}^2 I)$, up to the data that are still in it.
+    Its latent distribution is $N(0, \sigma_{\max}^2 I)$, apart from the data that remain in it.
 
     Args:
-        sigma_min: noise at the data.
-        sigma_max: noise at the latent; about the largest distance between two rows.
-        n_levels: Number of noise levels, in geometric sequence, at which a score is to be learnt; None is all of them.
+        sigma_min: Noise at the data.
+        sigma_max: Noise at the latent, about the largest distance between two rows.
+        n_levels: Number of noise levels in geometric sequence at which a score is learnt; None takes all levels.
 
     Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, eq. 30-31, arXiv 2011.13456.
     """

@@ -1,4 +1,4 @@
-"""Checks of shapes, keys and kinds, and the one wording of their messages: object, expected, got, fix."""
+"""Checks of shapes, keys and types, and the common wording of their messages: object, expected, got, fix."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ConvergenceError(RuntimeError):
 
 
 class OptionError(ValueError):
-    """An option of a flow is not what it should be: a mistake of the call, not of the data."""
+    """An option of a flow is invalid, which is a mistake in the call and not in the data."""
 
 
 def message(name: str, expected: str, got: str, fix: str) -> str:
-    """One sentence in the house's wording."""
+    """The text of an error: the object, what it expected, what it got, and the usual fix."""
     return f"{name}: expected {expected}, got {got}. {fix}"
 
 
@@ -34,22 +34,22 @@ def is_traced(values: Any) -> bool:
 
 
 def as_floats(values: Any) -> Array:
-    """Numbers, traced ones among them, as an array of JAX's default floating type."""
+    """Numbers, traced or not, as an array of JAX's default floating type."""
     return jnp.asarray(values, jnp.result_type(float))
 
 
 def check_values(name: str, expected: str, holds: Callable[..., Any], fix: str, *values: Any) -> None:
-    """Raise if numbers are not what they should be. Numbers that are being traced have no values yet, and pass.
+    """Raise if numbers do not satisfy a condition; traced numbers, whose values are not known, are not checked.
 
     Args:
-        name: the object that takes them.
-        expected: what they should be.
-        holds: whether it is so, of the values as NumPy arrays; True for all, or for each of them.
-        fix: what to do about it.
-        values: numbers, arrays or nested lists, as many as `holds` takes.
+        name: Name of the object that takes the numbers.
+        expected: The condition in words.
+        holds: Function of the values as NumPy arrays that tells whether the condition holds, for all or for each.
+        fix: The usual fix, in words.
+        values: Numbers, arrays or nested lists, as many as `holds` takes.
 
     Raises:
-        ValueError: it does not hold.
+        ValueError: the condition does not hold.
     """
     if is_traced(values):
         return
@@ -64,20 +64,20 @@ def _few(values: np.ndarray) -> str:
 
 
 def positive(values: np.ndarray) -> np.ndarray:
-    """Whether numbers are finite and above 0: what `check_values` asks of scales, weights and degrees of freedom."""
+    """Whether numbers are finite and above 0, which `check_values` requires of scales, weights and the like."""
     return np.isfinite(values) & (values > 0)
 
 
 def _floating(x: Array) -> Array:
-    """An array of floating numbers: integers are converted."""
+    """The array as floating numbers; integers are converted."""
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
 
 
 def check_event(name: str, x: Any, shape: Shape, what: str = "x") -> Array:
-    """One event as a floating array.
+    """One event as a floating array of the given shape.
 
     Raises:
-        ValueError: its shape is not the bijection's.
+        ValueError: the event has another shape.
     """
     x = jnp.asarray(x)
     if x.shape != shape:
@@ -98,11 +98,11 @@ def check_shape(name: str, shape: Any) -> Shape:
 
 
 def check_sample_shape(name: str, sample_shape: Any) -> Shape:
-    """How many draws, a number or a shape of any kind of integers, as a tuple.
+    """A number of draws, or a shape of draws, as a tuple of integers.
 
     Raises:
-        TypeError: it is not made of integers, or it is being traced.
-        ValueError: one of them is negative.
+        TypeError: `sample_shape` is not made of integers, or is being traced.
+        ValueError: an integer is negative.
     """
     fix = "Under jax.jit make it static: jax.jit(flow.sample, static_argnums=1)." if is_traced(sample_shape) else ""
     try:
@@ -120,7 +120,7 @@ def check_condition(name: str, condition: Any, cond_shape: Shape | None) -> Arra
     """One condition as a floating array, None for an unconditional bijection.
 
     Raises:
-        ValueError: it is missing or does not fit `cond_shape`.
+        ValueError: the condition is missing or does not fit `cond_shape`.
     """
     if cond_shape is None:
         return None
@@ -135,7 +135,7 @@ def check_condition(name: str, condition: Any, cond_shape: Shape | None) -> Arra
 
 
 def check_key(name: str, key: PRNGKeyArray | None, needed: bool) -> None:
-    """Raise if a random log-determinant is asked for without a key.
+    """Raise if a random log-determinant is computed without a key.
 
     Raises:
         ValueError: the key is missing.
@@ -161,11 +161,11 @@ def as_key(name: str, key: Any) -> PRNGKeyArray:
 
 
 def check_int(name: str, what: str, value: Any, low: int, high: int | None = None) -> int:
-    """An integer within bounds, or an error that names them.
+    """Check that a value is an integer within bounds, and return it.
 
     Raises:
         TypeError: `value` is not an integer.
-        ValueError: it lies outside the bounds.
+        ValueError: `value` is out of bounds.
     """
     bounds = f"{what} an integer >= {low}" + ("" if high is None else f" and <= {high}")
     if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -177,11 +177,11 @@ def check_int(name: str, what: str, value: Any, low: int, high: int | None = Non
 
 
 def check_number(name: str, what: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> float:
-    """A number in `[low, high)`, or in `(low, high)` with `open_low`, or an error that names the bounds.
+    """Check that a value is a number in `[low, high)`, or in `(low, high)` with `open_low`, and return it.
 
     Raises:
         TypeError: `value` is not a number.
-        ValueError: it lies outside the bounds.
+        ValueError: `value` is out of bounds.
     """
     bounds = f"{what} {'>' if open_low else '>='} {low:g}" + ("" if high == math.inf else f" and < {high:g}")
     if isinstance(value, bool | str) or np.ndim(value) != 0:

@@ -1,4 +1,4 @@
-"""Files that are read without trust and written without loss: no links, no size unchecked, a manifest of hashes."""
+"""Safe reading and writing of files: no links, limited sizes, and a manifest of hashes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MAX_MANIFEST = 2**12
 
 
 class UntrustedModelError(ValueError):
-    """A model is damaged, altered, or of a kind this version does not know; nothing of it was used."""
+    """A model is damaged, altered, or of a kind that this version does not know; nothing of it was used."""
 
 
 def read_regular(path: Path, cap: int, most: int | None = None) -> bytes:
-    """The bytes of a regular file, or its first `most`.
+    """The bytes of a regular file, or its first `most` bytes.
 
     Raises:
-        UntrustedModelError: there is none, it is a link or a device, or it is larger than `cap`.
+        UntrustedModelError: the file is missing, a link or a device, or larger than `cap`.
     """
-    # Opened without following links or waiting for a pipe's other end, and only then looked at.
+    # The file is opened without following links or waiting for a pipe's other end, and only then inspected.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         if path.is_symlink():
@@ -44,10 +44,10 @@ def read_regular(path: Path, cap: int, most: int | None = None) -> bytes:
 
 
 def parse_json(data: bytes, path: Path) -> Any:
-    """JSON as the standard has it: no repeated keys, no NaN, no numbers beyond float64, no deep nesting.
+    """Parse strict JSON, without repeated keys, NaN, numbers beyond float64, or deep nesting.
 
     Raises:
-        UntrustedModelError: it is something else.
+        UntrustedModelError: the data are not strict JSON.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,14 +73,14 @@ def read_manifested(
     needed: Iterable[str] | None = None,
     leave: Collection[str] = (),
 ) -> dict[str, bytes]:
-    """The files of a folder, each held against its manifest. Other files in the folder are never opened.
+    """Read the files of a folder and compare each with the manifest; other files in the folder are never opened.
 
     Args:
-        folder: the folder.
-        caps: the names of the files, and how many bytes each may have.
-        wanted: those to read; None reads all that the manifest lists.
-        needed: those that the manifest must list; None is all.
-        leave: those not to read, though the manifest lists them.
+        folder: The folder.
+        caps: Names of the files, and the largest number of bytes of each.
+        wanted: Names of the files to read; None reads all files that the manifest lists.
+        needed: Names that the manifest must list; None requires all.
+        leave: Names of files that are not read, although the manifest lists them.
 
     Raises:
         UntrustedModelError: a file is missing, a link, too large, or not what the manifest says.
@@ -116,9 +116,9 @@ def write_manifested(folder: Path, files: Mapping[str, bytes], unlisted: Collect
     """Write the files of an empty folder with their manifest, and flush them and the folder to disk.
 
     Args:
-        folder: the folder.
-        files: contents by name.
-        unlisted: names that the manifest leaves out, for people may edit those files.
+        folder: The folder.
+        files: Contents of the files by name.
+        unlisted: Names that the manifest leaves out, because people may edit these files.
     """
     listed = {name: data for name, data in files.items() if name not in unlisted}
     lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in listed.items()]
@@ -132,7 +132,7 @@ def write_manifested(folder: Path, files: Mapping[str, bytes], unlisted: Collect
 
 
 def share(path: Path, mode: int) -> None:
-    """Give a temporary file or folder, which is private, the permissions that a new one has."""
+    """Give a private temporary file or folder the permissions of a new one."""
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(mode & ~umask)
@@ -140,7 +140,7 @@ def share(path: Path, mode: int) -> None:
 
 def sync(folder: Path) -> None:
     """Flush a folder's list of names to disk."""
-    if os.name == "posix":  # elsewhere folders cannot be opened
+    if os.name == "posix":  # other systems cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Modules whose methods are functions to JAX: they can be compiled, rematerialised and differentiated by name."""
+"""Modules whose methods JAX takes as functions, for `jax.jit`, `jax.checkpoint` and `jax.grad`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import jax
 
 
 class Method:
-    """A method of a module: a pytree like the module itself, and the same function exactly if of the same module.
+    """A method of a module, which is a pytree like the module, and equal only to the same method of the same module.
 
-    Equinox's own bound method is hashed by its arrays, which have no hash, so that `jax.jit(flow.log_prob)` fails; and
-    compared by their values, which is not possible while they are traced. A module never changes, so that its
-    identity serves: the method keeps it alive as long as a compiled function is kept under its name.
+    Equinox's own bound method is hashed by its arrays, which have no hash, so that `jax.jit(flow.log_prob)` fails, and
+    compared by their values, which is not possible while they are traced. A module never changes, so that its identity
+    can be compared instead: the method keeps the module alive as long as a compiled function refers to it.
     """
 
     __slots__ = ("__dict__", "__func__", "__self__", "__weakref__")

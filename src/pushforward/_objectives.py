@@ -1,4 +1,4 @@
-"""The names of objectives without JAX, which the command line's help can do without."""
+"""The names of objectives, read without importing JAX, for the help of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def objective_names() -> tuple[str, ...]:
-    """The names that the classes of `pushforward.objectives` declare, read from their text."""
+    """The names that the classes of `pushforward.objectives` declare, read from their source text."""
     spec = find_spec("pushforward")
     folders = [] if spec is None else [Path(place) / "objectives" for place in spec.submodule_search_locations or ()]
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""What models are built from: parts that show the parts they are made of, and are built again from others."""
+"""The parts of models: each shows the parts it is made of, and can be rebuilt from other parts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Tree = TypeVar("Tree")
 
 
 class Part(Module):
-    """What a model is built from: every bijection and every distribution is one."""
+    """The base class of the parts of a model, which are bijections and distributions."""
 
 
 class AbstractWhole(Part):
-    """A part that is made of parts: it shows them, and it is built again from others.
+    """A part that is made of other parts, which it shows, and from which it can be rebuilt.
 
-    A part stands in a field of its own or in a tuple, so that none is hidden.
+    Each part is in a field or in a tuple in a field, so that none is hidden.
     """
 
     @property
@@ -32,10 +32,10 @@ class AbstractWhole(Part):
 
     @abstractmethod
     def with_members(self, members: tuple[Any, ...]) -> Any:
-        """The same whole of other members, with the facts that follow from them.
+        """The same whole made of other members, with the facts that follow from them.
 
         Args:
-            members: as many as `members`, in the same order.
+            members: New parts, as many as in the property `members`, in the same order.
         """
 
 
@@ -45,7 +45,7 @@ def _held(value: Any) -> tuple[Any, ...]:
 
 def replaced(module: Tree, **fields: Any) -> Tree:
     """A copy of a module with other values in some of its fields, for one whose constructor draws weights."""
-    # As Equinox itself rebuilds a module from its leaves.
+    # Equinox rebuilds a module from its leaves in the same way.
     copy = object.__new__(type(module))
     for field in dataclasses.fields(module):  # pyright: ignore[reportArgumentType] - modules are dataclasses
         object.__setattr__(copy, field.name, fields.get(field.name, getattr(module, field.name)))
@@ -53,11 +53,11 @@ def replaced(module: Tree, **fields: Any) -> Tree:
 
 
 def rewritten(model: Tree, change: Callable[[Any], Any]) -> Tree:
-    """The model with every part in it changed, the innermost first; a part that is left alone is the same object.
+    """The model with every part in it changed, the innermost first; an unchanged part is the same object.
 
     Args:
-        model: a part, or any tree of parts.
-        change: of a part; gives another one, or the same.
+        model: A part, or any tree of parts.
+        change: Function from a part to another part, or to the same one.
     """
 
     def one(node: Any) -> Any:
@@ -71,7 +71,7 @@ def rewritten(model: Tree, change: Callable[[Any], Any]) -> Tree:
 
 
 def parts(model: Any) -> list[Any]:
-    """Every part of a model, wholes before what they are made of; layers of a scan are one, with stacked arrays."""
+    """All parts of a model, each whole before its parts; the layers of a scan are one part with stacked arrays."""
     found: list[Any] = []
 
     def one(node: Any) -> None:

@@ -29,19 +29,19 @@ Cost = Literal["parallel", "sequential", "iterative", "absent"]
 Exactness = Literal["exact", "unbiased", "biased"]
 Tree = TypeVar("Tree")
 
-# From best to worst: a chain is as slow, and as inexact, as its worst member.
+# Costs and kinds of exactness from best to worst: a chain is as slow, and as inexact, as its worst member.
 COST_ORDER: tuple[Cost, ...] = ("parallel", "sequential", "iterative", "absent")
 EXACTNESS_ORDER: tuple[Exactness, ...] = ("exact", "unbiased", "biased")
 
 
 @dataclass(frozen=True)
 class Traits:
-    """Static facts about a bijection, which the laws of `pushforward.testing` hold it to.
+    """Static facts about a bijection, which the laws of `pushforward.testing` check.
 
     Args:
         forward: cost of `forward`: `"parallel"` is one pass, `"sequential"` one step per dimension, `"iterative"` a
             solver that runs to its tolerance, `"absent"` raises `NotImplementedError`.
-        inverse: cost of `inverse`, in the same words.
+        inverse: Cost of `inverse`, with the same values.
         log_det: `"exact"`, `"unbiased"` (random, right on average) or `"biased"`.
         needs_key: True iff the log-determinant is random, so that `key` must be given.
     """
@@ -67,9 +67,9 @@ class Traits:
 
 
 class Fixed(eqx.Module):
-    """An array that belongs to the model but is not trained: a standardisation, a buffer, a bound.
+    """An array that belongs to the model but is not trained, such as a standardisation, a buffer or a bound.
 
-    `trainable` leaves it out, so neither gradients nor weight decay reach it; it is saved and loaded with the rest.
+    `trainable` leaves it out, so that it has no gradient and no weight decay; it is saved and loaded with the rest.
     """
 
     value: Array
@@ -79,7 +79,7 @@ class Fixed(eqx.Module):
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an array, JAX's or NumPy's (which keeps float64 where JAX would not)."""
+    """Whether a leaf is an array of JAX or of NumPy (which keeps float64 where JAX would not)."""
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
@@ -88,9 +88,9 @@ def _is_fixed(node: Any) -> bool:
 
 
 def trainable(tree: Tree) -> tuple[Tree, Tree]:
-    """Split a model into what an optimiser may change and the rest; `combine` puts the two together again.
+    """Split a model into the trainable part and the rest; `combine` puts the two together again.
 
-    Trainable are the inexact arrays outside `Fixed`.
+    The trainable part has the inexact arrays outside `Fixed`.
 
     Example:
         >>> import pushforward as pf, jax

@@ -1,4 +1,4 @@
-"""The only batching code: rows on the last axis inside, any leading batch dimensions outside."""
+"""Batching: the library's code has rows on the last axis, and users have any leading batch dimensions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 
 
 def split_batch(name: str, what: str, x: Any, event_shape: Shape, dtype: Any = None) -> tuple[Array, Shape]:
-    """`x` as a floating array, and the batch dimensions that stand before `event_shape`.
+    """The array `x` in floating type, and the batch dimensions before `event_shape`.
 
     Raises:
         ValueError: the trailing axes of `x` are not `event_shape`.
@@ -34,7 +34,7 @@ def common_batch(name: str, batch: Shape, cond_batch: Shape) -> Shape:
     """The batch dimensions of events and of conditions, broadcast together.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: the dimensions do not broadcast.
     """
     try:
         return jnp.broadcast_shapes(batch, cond_batch)
@@ -45,7 +45,7 @@ def common_batch(name: str, batch: Shape, cond_batch: Shape) -> Shape:
 
 
 def batch_keys(key: PRNGKeyArray, n: int, start: int | Array = 0) -> PRNGKeyArray:
-    """One key per row, a function of the row's number alone: however the rows are chunked, row i gets the same key."""
+    """One key per row, which depends on the row's number alone and so does not change if rows are chunked."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, start + jnp.arange(n, dtype=jnp.uint32))
 
 
@@ -56,9 +56,9 @@ def rows_last(function: Callable, batches: tuple[Shape, ...], *arguments: Array 
     With the batch last, `W @ x` is one matrix product and each parameter of a spline is contiguous over the batch.
 
     Args:
-        function: of arrays `(*event, n)` and keys `(n,)`, returning arrays with `n` on the last axis.
-        batches: the batch dimensions of each argument, `()` where it is None.
-        arguments: arrays `(*batch, *event)`, keys `(*batch,)`, or None.
+        function: Function of arrays `(*event, n)` and keys `(n,)` that returns arrays with `n` on the last axis.
+        batches: The batch dimensions of each argument, `()` for an argument of None.
+        arguments: Arrays `(*batch, *event)`, keys `(*batch,)`, or None.
     """
     batch = jnp.broadcast_shapes(*batches)
     size = math.prod(batch)
@@ -75,7 +75,7 @@ def rows_last(function: Callable, batches: tuple[Shape, ...], *arguments: Array 
 
 
 def pad_rows(array: Any, n: int) -> Any:
-    """`array` with its first row repeated until it has `n` rows: real values, so that filling is never non-finite.
+    """The array with its first row repeated until it has `n` rows, so that the filling is finite if the data are.
 
     An array without rows is filled with zeros.
     """
@@ -89,15 +89,15 @@ def pad_rows(array: Any, n: int) -> Any:
 
 
 def in_chunks(function: Callable, size: int, *rows: Any) -> Any:
-    """`function(*rows)`, `size` rows after the other: one compiled program for any number of them.
+    """Run `function(*rows)` on chunks of `size` rows, with one compiled program for any number of rows.
 
-    The last rows are filled up to that size, and what the filling gives is dropped. All chunks are on their way before
-    the first result is fetched.
+    The last chunk is padded to the same size, and the results of the padding are dropped. All chunks are dispatched
+    before the first result is fetched.
 
     Args:
-        function: of arrays of `size` rows, rows first; gives a tree of such arrays.
-        size: rows at a time.
-        rows: NumPy arrays or JAX keys of one length, rows first, the first of them not None; None is handed on.
+        function: Function of arrays of `size` rows, rows first, that returns a tree of such arrays.
+        size: Number of rows per chunk.
+        rows: NumPy arrays or JAX keys of one length, rows first, or None, which is passed on; the first is not None.
 
     Returns:
         The tree with NumPy arrays of all rows.

@@ -93,8 +93,9 @@ def _log_alpha(t: Array, beta_min: float, beta_max: float) -> Array:
 
 
 class VariancePreservingPath(AbstractPath):
-    r"""The path of the VP diffusion, $dx = -\frac12\beta(s) x\,ds + \sqrt{\beta(s)}\,dw$ with linear $\beta$, $s = 1 -
-    t$.
+    r"""The path of the VP diffusion, $dx = -\frac12\beta(s) x\,ds + \sqrt{\beta(s)}\,dw$ with $s = 1 - t$.
+
+    The rate $\beta$ is linear in $s$.
 
     $\log\alpha = -\frac14 s^2 (\beta_{\max} - \beta_{\min}) - \frac12 s\,\beta_{\min}$ and $\sigma^2 = 1 - \alpha^2$.
 

@@ -50,18 +50,7 @@ KEY = jax.random.key(2024)
 FEW = FixedSteps("dopri8", 4, "direct")
 # What has not every mode of differentiation yet. At the first float of a spline's interval, forward mode of the inverse
 # halves the slope twice; contractive residuals and reversible stacks have a `jax.custom_vjp`.
-NOT_IN_ALL_MODES = {
-    "Autoregressive, spline",
-    "Autoregressive, spline, a number, conditional",
-    "GraphAutoregressive, pair, spline",
-    "Partial",
-    "Elementwise, repeated",
-    "nsf, autoregressive",
-    "nsf, lu",
-    "Scan, reversible",
-    *(name for name in CASES if name.startswith("Residual")),
-    *(name for name in ZOO_CASES if name.startswith(("iresnet", "residual_flow"))),
-}
+NOT_IN_ALL_MODES: set[str] = set()
 SINGLE = Adaptive("tsit5", rtol=1e-6, atol=1e-6, max_steps=10_000)  # a tolerance that single precision can keep
 # The laws of value: what may go wrong in one floating type and not in another.
 OF_VALUE = (

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import typing
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -146,7 +147,7 @@ def public_names() -> list[tuple[str, str]]:
 def undocumented(module: str, name: str) -> list[str]:
     """The name itself and its public methods, as far as they have no docstring of their own or by inheritance."""
     item = getattr(importlib.import_module(module), name)
-    if not callable(item):
+    if not callable(item) or typing.get_origin(item) is not None:  # a constant, or the name of a type
         return []
     missing = [] if inspect.getdoc(item) else [name]
     if inspect.isclass(item):

@@ -47,7 +47,7 @@ from pushforward.testing import (
 KEY = jax.random.key(2024)
 # Of velocity fields whose programs shall be small: a round trip is only as good as the method, whose eighth order gives
 # the laws' 1e-6 on inputs that are no extremes.
-FEW = FixedSteps("dopri8", 4, "direct")
+FEW = FixedSteps("dopri8", 16, "direct")
 # What has not every mode of differentiation yet. At the first float of a spline's interval, forward mode of the inverse
 # halves the slope twice; contractive residuals and reversible stacks have a `jax.custom_vjp`.
 NOT_IN_ALL_MODES: set[str] = set()

@@ -88,7 +88,7 @@ def scalar_map_of(name: str, options: Mapping[str, Any]) -> Callable[[PRNGKeyArr
         name: Name of the map in `MAPS`.
         options: Values of at least the options that the map has.
     """
-    from pushforward import bijections
+    import pushforward.bijections as bijections
     from pushforward.numerics.quadrature import ClenshawCurtis
 
     entry = MAPS[name]

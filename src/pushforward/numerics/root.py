@@ -92,15 +92,24 @@ def solve_increasing(function: Increasing, y: Array, guess: Array | float = 0.0,
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _root(function: Callable, width: float, y: Array, start: Array, parameters: tuple) -> Root:
+    # Where JAX linearises a scan it drops the rule below from what it differentiates once more. So the root is written
+    # with derivatives that are right to first order without the rule, too: the search is no part of them.
+    still_y, start, still = jax.lax.stop_gradient((y, start, parameters))
+
     def run(x: Array) -> tuple[Array, Array]:
-        value, log_slope = function(x, *parameters)
+        value, log_slope = function(x, *still)
         return value, jnp.exp(log_slope)
 
-    x, residual, slope, converged, steps = _search(run, y, start, width)
+    x, residual, slope, converged, steps = _search(run, still_y, start, width)
     # The search ended within rounding: a longer step would be noise (a flat piece, an overflow).
-    step = residual / jnp.maximum(slope, jnp.finfo(y.dtype).tiny)
+    tiny = jnp.finfo(y.dtype).tiny
+    step = residual / jnp.maximum(slope, tiny)
     far = jnp.abs(step) > LAST_STEP * jnp.finfo(y.dtype).eps * (1 + jnp.abs(x))
-    return Root(jnp.where(converged, jnp.where(far, x, x - step), jnp.nan), residual, converged, steps)
+    x = jnp.where(converged, jnp.where(far, x, x - step), jnp.nan)
+    value, log_slope = function(x, *parameters)
+    newton = (value - y) / jax.lax.stop_gradient(jnp.maximum(jnp.exp(log_slope), tiny))
+    zero = jnp.where(jnp.isfinite(newton), newton - jax.lax.stop_gradient(newton), 0.0)
+    return Root(x - zero, residual, converged, steps)
 
 
 @_root.defjvp

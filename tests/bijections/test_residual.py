@@ -138,7 +138,7 @@ def test_fit_returns_what_is_scored() -> None:
 def test_errors() -> None:
     with pytest.raises(TypeError, match="Residual: expected a contraction"):
         Residual(pf.nets.MLP(KEY, 2, (2,)))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-    with pytest.raises(ValueError, match="lipschitz in"):
+    with pytest.raises(ValueError, match="lipschitz to be a number"):
         pf.flows.iresnet(KEY, dim=2, lipschitz=1.2)
     with pytest.raises(ValueError, match="expected a key"):
         pf.flows.iresnet(KEY, dim=2, n_layers=1, width=4).log_prob(np.zeros((1, 2)))

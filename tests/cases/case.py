@@ -32,6 +32,7 @@ class Case:
     unreached: Sequence[str] = ()
     domain_x: tuple[float, float] | None = None
     domain_y: tuple[float, float] | None = None
+    accuracy: float = 0.0
     cost: Literal["low", "thorough"] = "thorough"
 
     def trial(self, name: str, key: PRNGKeyArray, dtype: type, inverted: bool = False) -> Trial:
@@ -51,6 +52,7 @@ class Case:
             domain_y=self.domain_x if inverted else self.domain_y,
             reach=None if inverted else self.reach,
             condition_reach=self.condition_reach,
+            accuracy=self.accuracy,
             unreached=tuple(f".bijection{path}" for path in self.unreached) if inverted else self.unreached,
             rebuild=make,
         )

@@ -59,5 +59,5 @@ def test_what_is_no_angle_is_refused(table: pd.DataFrame) -> None:
     other = TableSchema(columns=(SCHEMA.columns[0], Column(name="length", kind="positive", type="double", low=0.0)))
     with pytest.raises(DataError, match="'length' is positive"):
         FlowDensity(**SMALL, schema=other).fit(table.rename(columns={"bearing": "length"}))
-    with pytest.raises(ValueError, match="base 'torus' does not fit flow 'nsf'"):
+    with pytest.raises(ValueError, match="base of flow 'nsf' to be one of normal"):
         FlowDensity(**{**SMALL, "flow": "nsf"}, base="torus").fit(table)

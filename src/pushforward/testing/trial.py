@@ -138,6 +138,7 @@ class Trial:
         n_draws: Number of noisy parameter draws.
         scale: Standard deviation of that noise.
         rebuild: Constructor `key -> bijection`; the law of save and load builds its template with another key.
+        accuracy: Accuracy of a solver with fixed steps within the bijection, below which no law asks for more.
         few: Whether to try only a handful of inputs without extremes, as the core laws do in every run of a test-suite.
 
     Example:
@@ -160,6 +161,7 @@ class Trial:
     n_draws: int = 3
     scale: float = 0.3
     rebuild: Callable[[PRNGKeyArray], AbstractBijection] | None = None
+    accuracy: float = 0.0
     few: bool = False
 
     @property
@@ -172,7 +174,8 @@ class Trial:
 
     @cached_property
     def tolerance(self) -> Tolerance:
-        return Tolerance.of(self.traits, self.dtype)
+        own = Tolerance.of(self.traits, self.dtype)
+        return replace(own, round_trip=max(own.round_trip, self.accuracy), log_det=max(own.log_det, self.accuracy))
 
     @cached_property
     def core(self) -> Trial:

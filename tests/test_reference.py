@@ -28,3 +28,14 @@ def test_every_flow_says_where_it_comes_from() -> None:
         assert row.conditional, row.call
         assert "arXiv" in row.source or row.source.endswith(tuple("0123456789")), row.call
     assert str(described).splitlines()[0].split() == ["call", "density", "sampling", "log-det", "source"]
+
+
+def test_the_api_reference_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page for every public module, with every exported name."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "scripts"), *sys.path])
+    import api_reference  # type: ignore[import-not-found]
+
+    pages = api_reference.pages()
+    assert {path.stem for path in pages} == {"index", *pf._MODULES}
+    stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
+    assert stale == [], "Run .venv/bin/python scripts/api_reference.py"

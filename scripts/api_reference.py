@@ -69,11 +69,11 @@ def _entry(module: str, name: str, value: Any) -> list[str]:
         return [f"## `{name}`", "", *_prose(inspect.getdoc(value) or ""), ""]
     if not (inspect.isclass(value) or callable(value)):
         return [f"## `{name}`", "", f"A constant of type `{type(value).__name__}`.", ""]
-    lines = [f"## `{name}`", "", "```text", *_signature(f"{module}.{name}", value), "```", ""]
+    lines = [f"## `{name}`", "", "```py", *_signature(f"{module}.{name}", value), "```", ""]
     lines += [*_docstring(inspect.getdoc(value) or "")]
     if inspect.isclass(value):
         for method, function in _methods(value):
-            lines += [f"### `{name}.{method}`", "", "```text", *_signature(method, function), "```", ""]
+            lines += [f"### `{name}.{method}`", "", "```py", *_signature(method, function), "```", ""]
             lines += _docstring(inspect.getdoc(function) or "")
     return lines
 

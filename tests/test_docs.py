@@ -11,7 +11,8 @@ from documents import ROOT, blocks, check_document, unknown_names
 from marks import split
 
 DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
-RUNNABLE = [path for path in DOCUMENTS if path.parent != ROOT and blocks(path)]
+RUN = ("python", "bash")
+RUNNABLE = [path for path in DOCUMENTS if path.parent != ROOT and any(block.language in RUN for block in blocks(path))]
 # Their fits take most of a minute each.
 LONG = (
     "conditional_density",

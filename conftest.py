@@ -124,7 +124,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 NOT_REACHED = "The time was up before this test."
-TEST_SECONDS = 300  # that a test may take where there is an end; a minute later, if it hangs, its process is killed
+TEST_SECONDS = 900  # that a test may take where there is an end; a minute later, if it hangs, its process is killed
 
 
 @pytest.hookimpl(wrapper=True)

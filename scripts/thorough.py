@@ -12,7 +12,7 @@ import time
 
 from environment import BIN, ROOT, ready, run, say
 
-GRACE = 390  # seconds after which a run that does not end is killed; a test has 300 (see conftest.py)
+GRACE = 990  # seconds after which a run that does not end is killed; a test has 900 (see conftest.py)
 
 
 def commit() -> str:

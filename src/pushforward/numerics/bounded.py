@@ -18,12 +18,17 @@ def soft_clamp(x: Array, bound: float) -> Array:
     return x / (1 + jnp.abs(x) / bound)
 
 
+def zero_moving_as(value: Array) -> Array:
+    """The number 0 with the derivative of `value`; without one where `value` is not finite."""
+    finite = jnp.where(jnp.isfinite(value), value, 0.0)
+    return finite - jax.lax.stop_gradient(finite)
+
+
 def hold(value: Array, low: Array | float, high: Array | float) -> Array:
     """`value` clipped to bounds that only rounding can exceed; the derivative stays that of `value`.
 
     No `jax.custom_jvp` says so, because JAX drops such a rule where it linearises a scan.
     """
     low, high = jax.lax.stop_gradient((jnp.asarray(low, value.dtype), jnp.asarray(high, value.dtype)))
-    finite = jnp.where(jnp.isfinite(value), value, 0.0)
-    zero = finite - jax.lax.stop_gradient(finite)  # the number 0 with the derivative of `value`
+    zero = zero_moving_as(value)
     return jnp.where(value < low, low + zero, jnp.where(value > high, high + zero, value))

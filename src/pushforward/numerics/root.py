@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._types import Array
+from pushforward.numerics.bounded import zero_moving_as
 
 # How much wider each bracket is than the one before: few steps to the end of the floats, few bisections within it.
 GROWTH = 4.0
@@ -108,8 +109,7 @@ def _root(function: Callable, width: float, y: Array, start: Array, parameters: 
     x = jnp.where(converged, jnp.where(far, x, x - step), jnp.nan)
     value, log_slope = function(x, *parameters)
     newton = (value - y) / jax.lax.stop_gradient(jnp.maximum(jnp.exp(log_slope), tiny))
-    zero = jnp.where(jnp.isfinite(newton), newton - jax.lax.stop_gradient(newton), 0.0)
-    return Root(x - zero, residual, converged, steps)
+    return Root(x - zero_moving_as(newton), residual, converged, steps)
 
 
 @_root.defjvp

@@ -35,12 +35,12 @@ class TableModel:
 
     @cached_property
     def layout(self) -> Layout:
-        """Of the modelled columns."""
+        """The layout of the modelled columns."""
         return Layout(tuple(column for column in self.schema.modelled if column.name not in self.given))
 
     @cached_property
     def given_layout(self) -> Layout | None:
-        """Of the conditions, None without any."""
+        """The layout of the conditions, None without any."""
         columns = tuple(self.schema.column(name) for name in self.given)
         return Layout(columns) if columns else None
 

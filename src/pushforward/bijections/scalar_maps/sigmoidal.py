@@ -80,7 +80,7 @@ class SigmoidalMap(AbstractScalarMap):
         self.traits = Traits(inverse="iterative")
 
     def _layers(self, params: Array) -> Iterator[tuple[Array, Array, Array, Array]]:
-        """Of each composition the log-slopes, the shifts, and the log-weights of the upper and of the lower sum."""
+        """The log-slopes, shifts, and log-weights of the upper and of the lower sum, one tuple a composition."""
         for own in params.reshape(self.depth, -1, self.n_sigmoids, *params.shape[1:]):
             log_rate, shift = soft_clamp(own[0], self.max_log_scale), own[1]
             if self.conic:
@@ -146,7 +146,7 @@ class DenseSigmoidalMap(AbstractScalarMap):
         self.traits = Traits(inverse="iterative")
 
     def _sizes(self) -> list[tuple[int, int, int]]:
-        """Of each layer the inputs, the sigmoids and the outputs."""
+        """The numbers of inputs, sigmoids and outputs, one tuple a layer."""
         sizes = [1, *self.widths[:-1]]
         return list(zip(sizes, self.widths, [*self.widths[:-1], 1], strict=True))
 

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 import pushforward as pf
-from pushforward.data.cells import read_cells
-from pushforward.data.encoding import encode
-from pushforward.estimators.verify import compare_with_simple
 from pushforward.metrics import compare, marginal_tests
+from pushforward.tables.encoding import encode
+from pushforward.tables.estimators.verify import compare_with_simple
+from pushforward.tables.reading.cells import read_cells
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("PUSHFORWARD_DATA", HERE.parent.parent / "shared/data")) / "uci_small"

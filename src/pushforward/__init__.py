@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         data,
         distributions,
         dynamics,
-        estimators,
         export,
         flows,
         io,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         objectives,
         paths,
         plotting,
+        tables,
         testing,
         training,
     )
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
         initialise,
     )
     from pushforward.checking import CheckLine, CheckReport, check, row_status, summary
-    from pushforward.data.errors import DataError
     from pushforward.distributions import (
         AbstractDistribution,
         ConditionalNormal,
@@ -69,10 +68,11 @@ if TYPE_CHECKING:
         StudentT,
         UniformBox,
     )
-    from pushforward.estimators.density import FlowDensity
     from pushforward.io.errors import UntrustedModelError
     from pushforward.nets import MADE, MLP, AbstractConditioner, ResidualMLP, ResMADE
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
+    from pushforward.tables.errors import DataError
+    from pushforward.tables.estimators.density import FlowDensity
     from pushforward.training import FitError, FitResult, Verdict, fit
 
 __version__ = "0.1.0"
@@ -83,7 +83,6 @@ _MODULES = (
     "data",
     "distributions",
     "dynamics",
-    "estimators",
     "export",
     "flows",
     "io",
@@ -93,6 +92,7 @@ _MODULES = (
     "objectives",
     "paths",
     "plotting",
+    "tables",
     "testing",
     "training",
 )
@@ -137,8 +137,8 @@ _NAMES = {
         "UniformBox",
     ),
     "checking": ("CheckLine", "CheckReport", "check", "row_status", "summary"),
-    "data.errors": ("DataError",),
-    "estimators.density": ("FlowDensity",),
+    "tables.errors": ("DataError",),
+    "tables.estimators.density": ("FlowDensity",),
     "io.errors": ("UntrustedModelError",),
     "nets": ("MADE", "MLP", "AbstractConditioner", "ResMADE", "ResidualMLP"),
     "objectives": ("AbstractObjective", "MaximumLikelihood"),

@@ -21,12 +21,12 @@ import pytest
 from pushforward.cli import main
 from pushforward.cli.flags import names_in
 from pushforward.cli.noise_to_data import condition_of, subject_of
-from pushforward.data import read_cells, read_table, write_table
 from pushforward.distributions import Evolution
-from pushforward.estimators import FlowDensity
 from pushforward.flows import ZOO
 from pushforward.io.fit_options import FitOptions
 from pushforward.io.flow_options import FlowName
+from pushforward.tables import read_cells, read_table, write_table
+from pushforward.tables.estimators import FlowDensity
 from pushforward.training import FitError
 from pushforward.training.tracking import JsonLines
 

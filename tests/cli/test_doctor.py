@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pushforward.estimators
+import pushforward.tables.estimators
 from pushforward.cli import main
 from pushforward.cli.verbs import doctor
 
@@ -48,7 +48,7 @@ class Exact:
 def exact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Exact]:
     monkeypatch.chdir(tmp_path)
     twin = type("Twin", (Exact,), {})
-    monkeypatch.setattr(pushforward.estimators, "FlowDensity", twin)
+    monkeypatch.setattr(pushforward.tables.estimators, "FlowDensity", twin)
     return twin
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from pushforward._types import trainable
 from pushforward.cli import dry_run, main
-from pushforward.data.assemble import assemble, state_frequencies
-from pushforward.data.cells import read_cells
-from pushforward.estimators.build import make_recipe
-from pushforward.estimators.train import layouts, prepare
+from pushforward.tables.modelling.assemble import assemble, state_frequencies
+from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.train import layouts, prepare
+from pushforward.tables.reading.cells import read_cells
 from pushforward.training.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.float32

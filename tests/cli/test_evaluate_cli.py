@@ -14,14 +14,14 @@ import pyarrow as pa
 import pytest
 
 from pushforward.cli import main
-from pushforward.data.writing import write_arrow
-from pushforward.estimators import FlowDensity
-from pushforward.estimators import tune as tuning
 from pushforward.io.fit_options import FitOptions
+from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.estimators import tune as tuning
+from pushforward.tables.reading.writing import write_arrow
 
 pytestmark = pytest.mark.float32
 SMALL = {"flow": "realnvp", "n_layers": 1, "width": 8, "max_epochs": 3, "verify": False, "random_state": 0}
-EVALUATION: Any = sys.modules["pushforward.estimators.evaluate"]
+EVALUATION: Any = sys.modules["pushforward.tables.estimators.evaluate"]
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -17,11 +17,11 @@ from scipy import stats
 
 import pushforward as pf
 from pushforward.bijections.elementwise import ColumnUnits, Unit
-from pushforward.data.assemble import Recipe, assemble
-from pushforward.data.encoding import Layout
-from pushforward.data.schema import Column
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.table import Cells, TableDistribution
+from pushforward.tables.encoding import Layout
+from pushforward.tables.modelling.assemble import Recipe, assemble
+from pushforward.tables.schema import Column
 from pushforward.testing.trial import randomise
 
 KEY = jax.random.key(21)

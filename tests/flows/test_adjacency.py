@@ -14,9 +14,9 @@ import pushforward as pf
 from cases.graph import CHAIN, edges
 from pushforward._types import Array
 from pushforward.cli.flags import _plain
-from pushforward.estimators.build import make_recipe
 from pushforward.io.fit_options import FitOptions, options_of
-from pushforward.io.model_records import FlowArguments
+from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.records import FlowArguments
 from pushforward.testing import randomise
 
 KEY = jax.random.key(3)

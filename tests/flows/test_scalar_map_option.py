@@ -14,8 +14,8 @@ import pytest
 import pushforward as pf
 from pushforward.bijections import CubicSplineMap
 from pushforward.cli import main
-from pushforward.data import read_table, write_table
 from pushforward.flows.maps import MAPS, maps_on
+from pushforward.tables import read_table, write_table
 from pushforward.testing import randomise
 
 KEY = jax.random.key(8)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pushforward.data.schema import Column, TableSchema
-from pushforward.estimators import FlowDensity
+from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.schema import Column, TableSchema
 
 SCHEMA = TableSchema(
     columns=(

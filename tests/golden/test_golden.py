@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pushforward.estimators import FlowDensity
-from pushforward.io import UntrustedModelError, load_model
-from pushforward.io.model_folder import inspect_model
-from pushforward.io.model_records import FORMAT_VERSION
+from pushforward.io import UntrustedModelError
+from pushforward.tables import load_model
+from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.modelling.folder import inspect_model
+from pushforward.tables.modelling.records import FORMAT_VERSION
 
 pytestmark = pytest.mark.float32
 HERE = Path(__file__).parent

@@ -14,14 +14,14 @@ from pushforward._types import Cost
 from pushforward.checking import summary
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.table_input import read_weighted, show_columns
-from pushforward.data.assemble import Recipe, assemble
-from pushforward.data.encoding import Layout
-from pushforward.data.errors import DataError
-from pushforward.estimators.build import make_recipe
-from pushforward.estimators.train import Prepared, layouts, prepare, untrained
 from pushforward.io.fit_options import FitOptions
 from pushforward.objectives import objective_named
 from pushforward.objectives.field_view import has_field
+from pushforward.tables.encoding import Layout
+from pushforward.tables.errors import DataError
+from pushforward.tables.modelling.assemble import Recipe, assemble
+from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.train import Prepared, layouts, prepare, untrained
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
 

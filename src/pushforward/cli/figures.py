@@ -13,13 +13,13 @@ import typer
 
 from pushforward.cli.noise_to_data import NOISE_TO_DATA, condition_of, draw_trajectories
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.data.cells import Cells, read_cells
-from pushforward.data.encoding import Encoded, turned
 from pushforward.distributions import StandardNormal
-from pushforward.estimators import FlowDensity
-from pushforward.estimators.model import TableModel
 from pushforward.io.files import check_file_target, write_file
 from pushforward.plotting import plot_curve, plot_overview, plot_pair, plot_qq
+from pushforward.tables.encoding import Encoded, turned
+from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.modelling.table_model import TableModel
+from pushforward.tables.reading.cells import Cells, read_cells
 
 FORMATS = (".png", ".pdf", ".svg")
 # Largest number of rows that are drawn or encoded: more rows change nothing that can be seen in a figure.

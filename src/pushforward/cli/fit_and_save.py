@@ -12,15 +12,15 @@ from typing import Any
 import typer
 
 from pushforward._checks import OptionError
+from pushforward._words import nearest
 from pushforward.checking import CheckReport
 from pushforward.cli.reporter import CHECK_FAILED, INTERRUPT, OK, Reporter
 from pushforward.cli.table_input import read_weighted, show_columns
-from pushforward.data.errors import DataError
-from pushforward.data.schema import nearest
-from pushforward.estimators import FlowDensity
-from pushforward.estimators.train import Prepared
 from pushforward.io.files import check_folder_target
 from pushforward.io.fit_options import FitOptions
+from pushforward.tables.errors import DataError
+from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.modelling.train import Prepared
 from pushforward.training import remove_checkpoint
 from pushforward.training.tracking import AbstractTracker, JsonLines
 

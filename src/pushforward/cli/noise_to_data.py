@@ -13,14 +13,14 @@ import typer
 from pushforward._precision import widened
 from pushforward.bijections import Chain
 from pushforward.bijections.base import run_batch
-from pushforward.data.cells import Cells
-from pushforward.data.encoding import decode
-from pushforward.data.schema import LEVELLED
 from pushforward.distributions import Evolution, Flow
 from pushforward.distributions.table import TableDistribution
-from pushforward.estimators.model import TableModel
-from pushforward.estimators.rows import standard_rows
 from pushforward.plotting import plot_field, plot_layers, plot_trajectories
+from pushforward.tables.encoding import decode
+from pushforward.tables.modelling.rows import standard_rows
+from pushforward.tables.modelling.table_model import TableModel
+from pushforward.tables.reading.cells import Cells
+from pushforward.tables.schema import LEVELLED
 
 NOISE_TO_DATA = ("trajectories", "field", "layers")
 # Number of samples that stand for data where there are none, or none with the condition.

@@ -108,8 +108,8 @@ def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
         context = getattr(error, "ctx", None)
         where = f" Try '{context.command_path} --help'." if context is not None else ""
         return USAGE, words + where, {}
-    from pushforward.data.errors import DataError
     from pushforward.io.errors import UntrustedModelError
+    from pushforward.tables.errors import DataError
 
     if isinstance(error, DataError):
         return DATA, words, {"code": error.code}

@@ -8,9 +8,9 @@ import numpy as np
 import typer
 
 from pushforward.cli.reporter import Reporter
-from pushforward.data.cells import Cells, read_cells
-from pushforward.data.errors import DataError
-from pushforward.data.schema import MEANING, Column, TableSchema
+from pushforward.tables.errors import DataError
+from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.schema import MEANING, Column, TableSchema
 
 # Largest number of columns that are described one by one; the others are counted.
 SHOWN = 40
@@ -38,7 +38,7 @@ def read_weighted(
         raise typer.BadParameter("--given names every column: leave at least one to model.")
     if weights is None:
         return table, None
-    from pushforward.data.tables import read_table
+    from pushforward.tables.reading.tables import read_table
 
     row_weights = read_table(whole.select([weights]).table).values[:, 0]
     if (row_weights < 0).any() or (row_weights > 0).sum() < 2:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import typer
 
 from pushforward.cli.reporter import OK, silence
-from pushforward.data.writing import check_target, write_arrow
+from pushforward.tables.reading.writing import check_target, write_arrow
 
 
 def check_out(out: Path, force: bool) -> None:

@@ -1,20 +1,11 @@
-"""Tables in and out, toy distributions, and oracles with exact densities. Nothing is imported before it is used."""
+"""Toy distributions, and oracles with exact densities. Nothing is imported before it is used."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from pushforward.data.errors import DataError
-
 _HOME = {
-    "Cells": "cells",
-    "Table": "tables",
-    "TableSchema": "schema",
-    "detect_schema": "detect",
-    "read_cells": "cells",
-    "read_table": "tables",
-    "write_table": "writing",
     "Toy2D": "toy2d",
     "TOYS": "toy2d",
     "Banana": "oracles",
@@ -24,7 +15,7 @@ _HOME = {
     "MultivariateT": "oracles",
 }
 
-__all__ = ["DataError", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

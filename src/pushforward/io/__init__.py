@@ -1,4 +1,4 @@
-"""Models and weights on disk: JSON and safetensors, checked before anything is built. No reader here runs code."""
+"""Weights and folders on disk: JSON and safetensors, checked before anything is built. No reader here runs code."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Any
 from pushforward.io.errors import UntrustedModelError
 
 _HOME = {
-    "ModelParts": "model_folder",
-    "load_model": "model_folder",
     "load_weights": "weights",
-    "save_model": "model_folder",
     "save_weights": "weights",
 }
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from pushforward.data.schema import nearest
+from pushforward._words import nearest
 from pushforward.flows.registry import ENTRIES
 from pushforward.io.flow_options import OPTIONS, BaseName, FlowName, ObjectiveName
 

@@ -27,8 +27,8 @@ def check(
     The checks ask whether it is invertible, whether its log-determinant is that of its Jacobian, whether its density
     integrates to 1, and whether float32 is enough. The exit code is 6 if a check fails.
     """
-    from pushforward.data.cells import read_cells
-    from pushforward.estimators import FlowDensity
+    from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.reading.cells import read_cells
 
     reporter = Reporter(as_json, quiet)
     density = FlowDensity.load(model)

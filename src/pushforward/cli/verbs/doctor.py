@@ -169,7 +169,7 @@ def self_test() -> list[Line]:
     import numpy as np
     from scipy.stats import multivariate_normal
 
-    from pushforward.estimators import FlowDensity
+    from pushforward.tables.estimators import FlowDensity
 
     start = time.perf_counter()
     covariance: Any = [[1.0, CORRELATION], [CORRELATION, 1.0]]

@@ -49,10 +49,10 @@ def evaluate(
     The report holds their likelihood beside that of simple densities, a test of each column, a classifier that tries to
     tell samples from data, and how often the tails are exceeded, with a sentence for each.
     """
-    from pushforward.data.cells import read_cells
-    from pushforward.estimators import FlowDensity
-    from pushforward.estimators import evaluate as evaluate_density
     from pushforward.io.files import check_file_target, write_file
+    from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.estimators import evaluate as evaluate_density
+    from pushforward.tables.reading.cells import read_cells
 
     reporter = Reporter(as_json, quiet)
     if out is not None:

@@ -14,8 +14,8 @@ from pushforward.cli.verb import DATA, Debug, Force, Json, Model, Quiet, verb
 if TYPE_CHECKING:
     import numpy as np
 
-    from pushforward.estimators import FlowDensity
-    from pushforward.estimators.model import TableModel
+    from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.modelling.table_model import TableModel
 
 # Number of rows on which an export is verified.
 VERIFIED_ROWS = 1000
@@ -64,8 +64,8 @@ def export(
     """
     import jax
 
-    from pushforward.estimators import FlowDensity
     from pushforward.export import export_onnx, export_stablehlo
+    from pushforward.tables.estimators import FlowDensity
 
     reporter = Reporter(as_json, quiet)
     density = FlowDensity.load(model)
@@ -114,7 +114,7 @@ def _rows(density: FlowDensity, data: str | None) -> tuple[np.ndarray | None, np
     """Up to `VERIFIED_ROWS` encoded rows of the table and their conditions."""
     import numpy as np
 
-    from pushforward.data.cells import read_cells
+    from pushforward.tables.reading.cells import read_cells
 
     if data is None:
         return None, None

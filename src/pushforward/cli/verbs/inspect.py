@@ -9,7 +9,7 @@ from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import Debug, Json, Model, verb
 
 if TYPE_CHECKING:
-    from pushforward.io.model_folder import ModelFacts
+    from pushforward.tables.modelling.folder import ModelFacts
 
 
 @verb("pushforward inspect model")
@@ -20,7 +20,7 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
     """
     from pushforward.checking import CheckReport, summary
     from pushforward.cli.table_input import show_columns
-    from pushforward.io.model_folder import inspect_model
+    from pushforward.tables.modelling.folder import inspect_model
 
     reporter = Reporter(as_json)
     facts = inspect_model(model)

@@ -40,9 +40,9 @@ def sample(
 ) -> int:
     """Draw new rows from a model."""
     from pushforward.cli.table_output import check_out, write_out
-    from pushforward.data.cells import read_cells
-    from pushforward.data.formats import GIB, MAX_BYTES
-    from pushforward.estimators import FlowDensity
+    from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.reading.cells import read_cells
+    from pushforward.tables.reading.formats import GIB, MAX_BYTES
 
     reporter = reporter_for(out, as_json, quiet)
     check_out(out, force)

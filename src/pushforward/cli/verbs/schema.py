@@ -29,9 +29,9 @@ def schema(
 
     The JSON can be edited before it is passed to `fit`.
     """
-    from pushforward.data.cells import read_cells
-    from pushforward.data.detect import detect_schema
     from pushforward.io.files import write_file
+    from pushforward.tables.detect import detect_schema
+    from pushforward.tables.reading.cells import read_cells
 
     reporter = Reporter(table_on_stdout=True)
     found, _, notes = detect_schema(read_cells(data, names_in(columns)), missing=missing)

@@ -42,10 +42,10 @@ def score(
     import pyarrow as pa
 
     from pushforward.cli.table_output import check_out, write_out
-    from pushforward.data.cells import read_cells
-    from pushforward.estimators import FlowDensity
-    from pushforward.estimators.verify import status_of
     from pushforward.numerics.mean_error import mean_and_error
+    from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.estimators.verify import status_of
+    from pushforward.tables.reading.cells import read_cells
 
     reporter = reporter_for(out, as_json, quiet)
     if out is not None:

@@ -74,9 +74,9 @@ def tune(
     Flow, sizes, learning rate and batch size are varied; the best options are written as a TOML file.
     """
     from pushforward.cli.table_input import read_weighted
-    from pushforward.data.errors import DataError
-    from pushforward.estimators.tune import tune as search
     from pushforward.io.files import check_file_target, write_file
+    from pushforward.tables.errors import DataError
+    from pushforward.tables.estimators.tune import tune as search
 
     chosen = {
         "data.columns": names_in(columns),

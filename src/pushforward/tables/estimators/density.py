@@ -1,0 +1,485 @@
+"""`FlowDensity`: a normalizing flow as a scikit-learn density estimator."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+
+from pushforward._checks import message
+from pushforward.checking import CheckReport
+from pushforward.metrics import compare
+from pushforward.objectives import AbstractObjective
+from pushforward.tables.encoding import decode, encode
+from pushforward.tables.estimators.frames import frame_kind, given_cells, is_source, to_frame, wanted_kind
+from pushforward.tables.estimators.verify import check_model, compare_with_simple, status_of
+from pushforward.tables.estimators.words import baseline_of, card, meaning
+from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.folder import ModelParts, load_model, save_model
+from pushforward.tables.modelling.rows import Scores
+from pushforward.tables.modelling.table_model import TableModel
+from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
+from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.schema import TableSchema
+from pushforward.training import Adam, Checkpoint, FitResult, Reporting, Steps, Stopping, Verdict
+from pushforward.training.options import Option
+from pushforward.training.tracking import AbstractTracker
+
+# Frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
+STRICT = ("pandas", "polars")
+
+
+class FlowDensity(DensityMixin, BaseEstimator):
+    r"""The density of the rows of a table, by a normalizing flow: exact log-densities and new rows.
+
+    Columns are standardised by the first bijection on the data's side, so that every density is in the units of the
+    data. With `given`, it is the density of the other columns given these. Training runs in float32; scoring and
+    sampling in float64.
+
+    Args:
+        flow: name in `pushforward.flows.ZOO`, such as `"nsf"` or `"maf"`; `pushforward.flows.describe()` lists them.
+        given: columns that are conditions, by name or position; None models all.
+        n_layers: layers of the flow; None takes the default of `flow`, here and below, which measurement over real
+            tables chose (`docs/explanation/flow_defaults.md`).
+        width: units per hidden layer.
+        depth: hidden layers of each network.
+        bins: bins per spline, for `"nsf"`.
+        autoregressive: autoregressive (the default) or coupling splines, for `"nsf"`.
+        flow_options: further arguments of the zoo's function, such as `{"linear": "lu"}`.
+        base: Distribution of the latent: `"normal"`, `"student_t"` (for heavy tails), `"diagonal_normal"` or
+            `"multivariate_normal"` (a trained normal of full covariance).
+        objective: what is minimised, as an `AbstractObjective` or its name in `objectives.OBJECTIVES`; None is what the
+            flow is made for: maximum likelihood, `"flow_matching"` or `"denoising"`.
+        schema: what the columns are: a `TableSchema`, its JSON as a dict, or the path of such a file; None detects it
+            in tables, and takes every column of an array as real numbers.
+        missing: `"error"`; `"drop"` leaves out rows with missing values; `"model"` fits a model in which cells may be
+            missing.
+        verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
+            that out, for grid searches.
+        max_epochs: passes over the rows at most; None chooses by the number of rows.
+        max_seconds: time budget of a fit; it shortens the schedule.
+        batch_size: rows per step; None chooses.
+        learning_rate: of Adam, at the top of its schedule; None takes what measurement chose, 8e-3 (4e-3 for
+            flow matching and denoising).
+        weight_decay: decoupled weight decay; None takes what measurement chose, 0.3 (0 for these).
+        validation_fraction: share of the rows held out to stop early by; 0 holds out none.
+        progress: shows progress: `"auto"` a bar on a terminal, False nothing.
+        random_state: seed, `RandomState` or None, of the initial weights, the held-out rows and the batches.
+
+    Attributes:
+        flow_: the trained `Flow`, in the data's units; its condition, if any, is in the units of the given columns.
+        result_: the `FitResult`; its flow is `flow_`.
+        config_: name, arguments and base of the flow, as JSON would have them.
+        columns_: names of all columns; `x0`, `x1`, ... for a table without names.
+        given_: names of those that are conditions.
+        n_features_in_: number of columns.
+        feature_names_in_: names of the columns, if the table had any.
+
+    Example:
+        >>> import numpy as np, pushforward as pf
+        >>> x = np.random.default_rng(0).normal(size=(200, 2))
+        >>> density = pf.FlowDensity(n_layers=2, width=8, max_epochs=5, verify=False, random_state=0).fit(x)
+        >>> density.score_samples(x).shape, density.sample(3, random_state=0).shape
+        ((200,), (3, 2))
+    """
+
+    def __init__(
+        self,
+        flow: str = "nsf",
+        *,
+        given: Sequence[str | int] | None = None,
+        n_layers: int | None = None,
+        width: int | None = None,
+        depth: int | None = None,
+        bins: int | None = None,
+        autoregressive: bool | None = None,
+        flow_options: Mapping[str, Any] | None = None,
+        base: str = "normal",
+        objective: str | AbstractObjective | None = None,
+        schema: TableSchema | Mapping[str, Any] | str | os.PathLike | None = None,
+        missing: Literal["error", "drop", "model"] = "error",
+        verify: bool = True,
+        max_epochs: int | None = None,
+        max_seconds: float | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        validation_fraction: float = 0.1,
+        progress: Any = False,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.flow = flow
+        self.given = given
+        self.n_layers = n_layers
+        self.width = width
+        self.depth = depth
+        self.bins = bins
+        self.autoregressive = autoregressive
+        self.flow_options = flow_options
+        self.base = base
+        self.objective = objective
+        self.schema = schema
+        self.missing = missing
+        self.verify = verify
+        self.max_epochs = max_epochs
+        self.max_seconds = max_seconds
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_fraction = validation_fraction
+        self.progress = progress
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | os.PathLike | None = None,
+        resume: bool = False,
+        tracker: AbstractTracker | Sequence[AbstractTracker] | None = None,
+        on_prepared: Callable[[Prepared], None] | None = None,
+    ) -> FlowDensity:
+        """Fit the model to a table.
+
+        Args:
+            X: an array `(n, d)`, or a table of any kind that `pushforward.tables.read_cells` reads: a data frame, a
+                PyArrow table, a dict of columns, a path; two rows or more.
+            y: ignored.
+            sample_weight: `(n,)`, not negative; a weight of 2 counts as the row twice.
+            checkpoint: folder for checkpoints, from which a fit that was killed goes on; see `pushforward.fit`.
+            resume: go on from there.
+            tracker: gets the learning curve as it grows.
+            on_prepared: called with what the table was taken for, before training begins.
+
+        Raises:
+            ValueError: an array is not numeric and finite, or holds a column that never varies; a `DataError`, which is
+                one, for a table that cannot be modelled: missing values where `missing` is `"error"`, no column left.
+            FitError: training diverged and could not be repaired.
+        """
+        kind, cells, weights = self._read(X, sample_weight)
+        if cells is None:
+            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            weights = self._weights(sample_weight, X)
+        prepared = prepare(
+            X if cells is None else cells,
+            weights,
+            names=self._columns(X) if cells is None else None,
+            schema=self.schema,
+            given=self.given,
+            missing=self.missing,
+        )
+        if on_prepared is not None:
+            on_prepared(prepared)
+        seeds = check_random_state(self.random_state).randint(0, 2**32, size=(2, 2), dtype=np.uint32)
+        options = {"n_layers": self.n_layers, "width": self.width, "depth": self.depth, "bins": self.bins}
+        options = {**options, "autoregressive": self.autoregressive, **(self.flow_options or {})}
+        how: list[Option] = [Stopping(self.max_seconds), Steps(self.batch_size), Reporting(tracker=tracker)]
+        if checkpoint is not None:
+            how.append(Checkpoint(checkpoint, resume=resume))
+        elif resume:
+            raise ValueError(
+                "FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=."
+            )
+        trained = train(
+            prepared,
+            make_recipe(self.flow, self.base, options, len(prepared.rows)),
+            seeds,
+            validation=self.validation_fraction,
+            objective=self.objective,
+            optimizer=Adam(self.learning_rate, self.weight_decay),
+            max_epochs=self.max_epochs,
+            progress=self.progress,
+            options=how,
+        )
+        self._keep(trained.model, trained.result)
+        self.notes_, self.held_out_ = prepared.notes, trained.held_out
+        self._kind, self._n_rows = kind, len(prepared.rows)
+        self.baselines_, self.gains_, self.checks_ = (), (), None
+        if self.verify:
+            self._verify(prepared, trained)
+        return self
+
+    def _verify(self, prepared: Prepared, trained: Trained) -> None:
+        """Check the model and compare it, on the held-out rows; without any, check it on its samples."""
+        held_out, condition = trained.held_out, prepared.condition
+        if len(held_out) == 0:
+            self.checks_ = None if self.given_ else check_model(self.model_, None)
+            return
+        kept = np.delete(np.arange(len(prepared.rows)), held_out)
+        own = None if condition is None else condition[held_out]
+        self.checks_ = check_model(self.model_, prepared.encoded.take(held_out), own)
+        compared = compare_with_simple(
+            self.model_,
+            prepared.encoded.take(kept),
+            prepared.encoded.take(held_out),
+            None if condition is None else condition[kept],
+            own,
+        )
+        self.baselines_, self.gains_ = compared.baselines, tuple(compare(compared.model, compared.baselines))
+
+    def _read(self, X: Any, sample_weight: Any) -> tuple[str | None, Cells | None, np.ndarray | None]:
+        """The kind of table, its cells if columns are to be looked at one by one, and the weights of its rows."""
+        kind = frame_kind(X)
+        if kind is None and self.schema is None and not is_source(X):
+            return None, None, None
+        cells = read_cells(X)
+        self.n_features_in_ = len(cells.names)
+        if kind in STRICT:
+            validate_data(self, X, reset=True, skip_check_array=True)
+        elif kind is not None or is_source(X):
+            self.feature_names_in_ = np.asarray(cells.names, dtype=object)
+        weights = None
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight, np.float64)
+            if weights.shape != (len(cells),) or not np.all(np.isfinite(weights) & (weights >= 0)):
+                got = f"shape {weights.shape}"
+                raise ValueError(
+                    f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}."
+                )
+        array = kind is None and isinstance(X, np.ndarray | list | tuple)
+        return kind or (None if array else "pyarrow"), cells, weights
+
+    def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        weights = check_array(sample_weight, dtype="float64", ensure_2d=False, input_name="sample_weight")
+        check_consistent_length(X, weights)
+        if weights.ndim != 1 or weights.min() < 0 or weights.max() == 0:
+            got = f"shape {weights.shape}, from {weights.min()} to {weights.max()}"
+            expected = f"sample_weight ({len(X)},), >= 0 and not all zero"
+            raise ValueError(message("FlowDensity.fit", expected, got, "Leave out rows that do not count."))
+        return weights
+
+    def _columns(self, X: np.ndarray) -> tuple[str, ...]:
+        names = getattr(self, "feature_names_in_", None)
+        return tuple(map(str, names)) if names is not None else tuple(f"x{i}" for i in range(X.shape[1]))
+
+    def _keep(self, model: TableModel, result: FitResult) -> None:
+        self.model_, self.schema_ = model, model.schema
+        self.flow_ = model.distribution.as_flow() or model.distribution
+        self.result_ = dataclasses.replace(result, flow=self.flow_)
+        self.config_ = {"flow": model.recipe.flow, "arguments": dict(model.recipe.arguments), "base": model.recipe.base}
+        self.columns_, self.given_ = model.schema.names, model.given
+
+    def table_of(self, X: Any) -> Cells | np.ndarray:
+        """A table as the model takes it, checked as scikit-learn has it.
+
+        Args:
+            X: an array with the columns of the fit, or a table with at least the modelled ones, in any order.
+        """
+        check_is_fitted(self)
+        if frame_kind(X) is None and not is_source(X):
+            X = validate_data(self, X, dtype=np.float64 if self.model_.plain else None, reset=False)
+            if self.model_.plain:
+                places = [self.columns_.index(name) for name in self.model_.needed]
+                return X[:, places]
+            return read_cells(X, columns=self.columns_)
+        cells, needed = read_cells(X), self.model_.needed
+        # Columns set aside may be left out, as they are in samples.
+        names = tuple(name for name in self.columns_ if name in needed or name in cells.names)
+        if frame_kind(X) in STRICT and not (hasattr(self, "feature_names_in_") and cells.names == names):
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return cells.select(needed)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """The log-density of each row, `(n,)`, in nats and in the units of the data.
+
+        With `given`, that of the other columns given these. It is a density: it may be positive, and multiplying a
+        column by `a` lowers it by `log(a)`; of columns with levels it is a log-mass. A row's value does not depend on
+        the other rows. `score_parts` gives the parts apart.
+
+        Args:
+            X: `(n, d)`, all columns of the fit, the given ones among them.
+        """
+        return self.score_parts(X).log_prob
+
+    def row_status(self, X: Any) -> np.ndarray:
+        """How far the score of each row can be trusted: `ok`, `tail`, `extrapolated` or `unconverged`.
+
+        Args:
+            X: as in `score_samples`.
+        """
+        encoded, condition = self.model_.encode(self.table_of(X))
+        log_prob = self.model_.score_encoded(encoded, condition).log_prob
+        return status_of(self.model_, encoded, condition, log_prob)
+
+    def check(self, X: Any = None, *, random_state: int = 0) -> CheckReport:
+        """Check the trained model: round trip, log-determinants, normalisation, latents, precision and more.
+
+        Args:
+            X: rows, best ones that the fit has not seen; None checks the model on its samples.
+            random_state: seed of all draws.
+
+        Raises:
+            ValueError: a model with conditions is checked without rows.
+        """
+        check_is_fitted(self)
+        if X is None and self.given_:
+            raise ValueError(f"FlowDensity.check: expected rows, for the model is given {list(self.given_)}. Pass X.")
+        encoded, condition = (None, None) if X is None else self.model_.encode(self.table_of(X))
+        return check_model(self.model_, encoded, condition, seed=random_state)
+
+    def compared(self) -> list[str]:
+        """How simple densities do on the held-out rows, and what the model gains over each, a sentence each."""
+        check_is_fitted(self)
+        gains = {gain.name: gain.sentence for gain in self.gains_}
+        return [gains.get(baseline.name, baseline.sentence) for baseline in self.baselines_]
+
+    def meaning(self) -> list[str]:
+        """What `score_samples` is for this model, a sentence for each of its parts."""
+        check_is_fitted(self)
+        return meaning(self.model_)
+
+    def score_parts(self, X: Any) -> Scores:
+        """The log-probability of each row in its parts, each `(n,)` in nats.
+
+        `mass` is the log-probability of the states: levels, atoms, missing or not. `density` is the log-density of the
+        numbers given the states, whole numbers counting by their mass; where numbers are rounded or absent it is a
+        lower bound, averaged over draws, with the standard error `error`. `log_prob` is their sum.
+
+        Args:
+            X: as in `score_samples`.
+        """
+        return self.model_.score(self.table_of(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The mean log-density per row, in nats: the (weighted) mean of `score_samples`.
+
+        The mean, as in `GaussianMixture`; `KernelDensity.score` is the sum.
+
+        Args:
+            X: `(n, d)`.
+            y: ignored.
+            sample_weight: `(n,)`, not negative.
+        """
+        return float(np.average(self.score_samples(X), weights=sample_weight))
+
+    def bits_per_dim(self, X: Any) -> float:
+        r"""$-\text{score} / (D \ln 2)$, with $D$ the number of modelled columns: lower is better.
+
+        Args:
+            X: `(n, d)`.
+        """
+        score = self.score(X)
+        return -score / ((len(self.columns_) - len(self.given_)) * math.log(2))
+
+    def sample(self, n_samples: int = 1, *, given: Any = None, random_state: Any = None) -> Any:
+        """Draw rows.
+
+        Args:
+            n_samples: how many, for each row of `given` if there are conditions.
+            given: for a model with `given`: the conditions `(m, k)`, or one of them `(k,)`; the columns of a data
+                frame are found by name, others may be there too.
+            random_state: seed, `RandomState`, or None for other rows each time. The same seed gives the same rows,
+                and a longer sample begins with the shorter one.
+
+        Returns:
+            Rows with the columns of the fit: a data frame if the model was fitted on one (or as `set_output` says),
+            else an array `(n_samples, d)`. With `given`, `(m * n_samples, d)`, those of the first condition first,
+            each with its condition in the given columns.
+
+        Raises:
+            ValueError: `given` is missing, superfluous, or of another shape.
+        """
+        check_is_fitted(self)
+        if isinstance(n_samples, bool) or not hasattr(n_samples, "__index__") or n_samples.__index__() < 1:
+            raise ValueError(f"FlowDensity.sample: expected n_samples an integer >= 1, got {n_samples!r}.")
+        n = n_samples.__index__()
+        seed = check_random_state(random_state).randint(0, 2**32, size=2, dtype=np.uint32)
+        if (given is not None) != bool(self.given_):
+            expected = f"given, rows of {list(self.given_)}" if self.given_ else "no given (the model is unconditional)"
+            raise ValueError(f"FlowDensity.sample: expected {expected}, got {'one' if given is not None else 'none'}.")
+        condition = None
+        if given is not None and self.model_.given_layout is not None:
+            condition = encode(self.model_.given_layout, given_cells(given, self.given_)).rows
+        drawn = self.model_.decode(self.model_.draw(n, seed, condition), seed)
+        if condition is not None and self.model_.given_layout is not None:
+            drawn |= decode(self.model_.given_layout, np.repeat(condition, n, axis=0))
+        names = [name for name in self.model_.names_out() if name in drawn]
+        table = pa.table({name: drawn[name] for name in names})
+        return to_frame(table, wanted_kind(getattr(self, "_output", None), self._kind))
+
+    def set_output(self, *, transform: Literal["default", "pandas", "polars", "pyarrow"] | None = None) -> FlowDensity:
+        """The kind of table that `sample` returns.
+
+        Args:
+            transform: `"pandas"`, `"polars"`, `"pyarrow"`, or `"default"`: as the table of the fit was. None changes
+                nothing. (The argument has scikit-learn's name, so that a `Pipeline` can pass it on.)
+        """
+        if transform not in (None, "default", "pandas", "polars", "pyarrow"):
+            expected = "'default', 'pandas', 'polars', 'pyarrow' or None"
+            raise ValueError(f"FlowDensity.set_output: expected transform {expected}, got {transform!r}.")
+        if transform is not None:
+            self._output = transform
+        return self
+
+    def save(self, folder: str | os.PathLike, *, force: bool = False) -> None:
+        """Write the fitted model as a folder of JSON and safetensors: complete, or not at all.
+
+        Args:
+            folder: the target.
+            force: replace an existing model folder.
+
+        Raises:
+            FileExistsError: the folder exists and `force` is False.
+        """
+        check_is_fitted(self)
+        parts = ModelParts(
+            schema=self.schema_,
+            given=self.given_,
+            recipe=self.model_.recipe,
+            distribution=self.model_.distribution,
+            named=hasattr(self, "feature_names_in_"),
+            frame=self._kind,
+            rows=self._n_rows,
+            history=self.result_.history,
+            verdict=dataclasses.asdict(self.result_.verdict),
+            baselines=[
+                {"name": b.name, "nats": b.nats, "standard_error": b.standard_error, "detail": b.detail}
+                for b in self.baselines_
+            ],
+            notes=self.notes_,
+            checks=None if self.checks_ is None else self.checks_.to_json(),
+        )
+        parts = dataclasses.replace(parts, card=card(parts, self.meaning()))
+        save_model(parts, folder, force=force)
+
+    @staticmethod
+    def load(folder: str | os.PathLike) -> FlowDensity:
+        """Read a model that `save` or the command line wrote; nothing in the folder is trusted or run.
+
+        Args:
+            folder: the model folder.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            UntrustedModelError: it is not what `pushforward` wrote.
+        """
+        parts = load_model(folder)
+        recipe = parts.recipe
+        density = FlowDensity(
+            recipe.flow, given=list(parts.given) or None, flow_options=dict(recipe.arguments), base=recipe.base
+        )
+        model = TableModel(parts.schema, parts.given, recipe, parts.distribution)
+        distribution: Any = parts.distribution
+        density._keep(model, FitResult(distribution, dict(parts.history), Verdict(**parts.verdict)))
+        names = parts.schema.names
+        named = {"feature_names_in_": np.asarray(names, dtype=object)} if parts.named else {}
+        density.notes_, density.gains_ = tuple(parts.notes), ()
+        density.baselines_ = tuple(baseline_of(record) for record in parts.baselines)
+        density.checks_ = None if parts.checks is None else CheckReport.from_json(dict(parts.checks))
+        vars(density).update(named, n_features_in_=len(names), _kind=parts.frame, _n_rows=parts.rows)
+        return density
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "flow_")

@@ -1,0 +1,81 @@
+"""Data frames in and out: which kind came, and a table of the same kind back."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import sklearn
+from scipy.sparse import issparse
+
+from pushforward.tables.reading.cells import Cells, read_cells
+
+KINDS = ("pandas", "polars", "pyarrow")
+
+
+def frame_kind(table: Any) -> str | None:
+    """`"pandas"`, `"polars"` or `"pyarrow"` for such a data frame (`"pyarrow"` for any other kind), else None."""
+    frame = nw.from_native(table, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return None
+    kind = frame.implementation.value
+    return kind if kind in KINDS else "pyarrow"
+
+
+def is_source(table: Any) -> bool:
+    """Whether it is a dict of columns, a path, or cells. A sparse matrix may be a dict too, but not of columns."""
+    return isinstance(table, dict | str | os.PathLike | Cells) and not issparse(table)
+
+
+def wanted_kind(configured: str | None, fitted: str | None) -> str | None:
+    """The kind of table to return, None for an array.
+
+    Args:
+        configured: what `set_output` said; None if it was not called, `"default"` for the kind of the fit.
+        fitted: the kind of the table of the fit.
+    """
+    kind = configured or sklearn.get_config()["transform_output"]
+    return fitted if kind == "default" else kind
+
+
+def to_frame(table: pa.Table, kind: Any) -> Any:
+    """The table as a data frame of this kind; for None as an array `(n, d)`."""
+    if kind is None:
+        return np.stack([np.asarray(column) for column in table.columns], axis=1)
+    if kind == "pyarrow" or importlib.util.find_spec(kind) is None:  # a model may have been fitted elsewhere
+        return table
+    if kind == "pandas":
+        return table.to_pandas()
+    return importlib.import_module(kind).from_arrow(table)
+
+
+def given_cells(given: Any, names: Sequence[str]) -> Cells:
+    """The conditions as cells with these columns; columns are found by name, a single row is one row.
+
+    Raises:
+        ValueError: a column is missing, the number of columns does not fit, or a number is not finite.
+    """
+    if frame_kind(given) is not None or isinstance(given, dict | Cells):
+        cells = read_cells(given)
+        missing = [name for name in names if name not in cells.names]
+        if missing:
+            raise ValueError(
+                f"FlowDensity.sample: expected given with the columns {list(names)}, got {list(cells.names)}. "
+                f"Add {missing}."
+            )
+        return cells.select(names)
+    rows = np.atleast_2d(np.asarray(given))
+    if rows.ndim != 2 or rows.shape[1] != len(names):
+        raise ValueError(
+            f"FlowDensity.sample: expected given of shape (m, {len(names)}), got {np.shape(given)}. "
+            f"Its columns are {list(names)}."
+        )
+    if rows.dtype.kind in "iufb" and not np.isfinite(rows).all():
+        raise ValueError("FlowDensity.sample: expected finite numbers in given, got NaN or infinity. Drop those rows.")
+    return read_cells(rows, columns=names)

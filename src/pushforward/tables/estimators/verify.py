@@ -1,0 +1,305 @@
+"""What is said of every fitted model: checks of its exactness, simple densities to compare it with, row status."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward._precision import widened
+from pushforward.bijections.elementwise import ColumnUnits
+from pushforward.checking import CheckLine, CheckReport, Part, check, row_status
+from pushforward.checking.run_checks import LIBRARIES
+from pushforward.checking.status import MARGIN, STATUSES
+from pushforward.distributions.categorical import AutoregressiveCategorical
+from pushforward.metrics import Baseline, baselines
+from pushforward.numerics.mean_error import mean_and_error
+from pushforward.tables.encoding import Encoded, Layout, within_bounds
+from pushforward.tables.modelling.rows import standard_rows
+from pushforward.tables.modelling.table_model import TableModel
+
+# Rows that simple densities are compared on, and draws for each of what is rounded or absent.
+COMPARED_ROWS, COMPARED_DRAWS = 2000, 4
+# Rows of samples that are held against the schema.
+SAMPLED_ROWS = 1000
+# Rows whose masses are summed over all states, and by how much the sum may miss 1 in float64.
+SUMMED_ROWS, SUM_TOLERANCE = 16, 1e-10
+# Nats by which a slope of the units may miss its derivative, and relative error of the way back.
+UNITS_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Simple densities on held-out rows, and the model on the same.
+
+    Attributes:
+        baselines: as `pushforward.metrics.baselines` gives them.
+        model: log-probability of each of these rows under the model, nats.
+        rows: places of these rows among those compared.
+    """
+
+    baselines: tuple[Baseline, ...]
+    model: np.ndarray
+    rows: np.ndarray
+
+
+def compare_with_simple(
+    model: TableModel,
+    train: Encoded,
+    held_out: Encoded,
+    train_condition: np.ndarray | None = None,
+    condition: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """Fit a Gaussian, a Gaussian mixture and a kernel density to the same rows; score all on the same held-out rows.
+
+    They see what the model sees, as numbers: states by their codes and rounded values, each spread evenly over its
+    step, so that their densities average to the mass of the cell; where a value is absent, a normal that is divided
+    out again. Given conditions, they are fitted to what a linear regression on the conditions leaves.
+
+    Args:
+        model: fitted.
+        train: rows to fit them to.
+        held_out: rows to score, at most `COMPARED_ROWS` of which are.
+        train_condition: `(n, k)` or None.
+        condition: `(m, k)` or None.
+        seed: of all draws.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.arange(len(held_out.rows))
+    if len(chosen) > COMPARED_ROWS:
+        chosen = np.sort(rng.choice(len(chosen), COMPARED_ROWS, replace=False))
+    own = Encoded(held_out.rows[chosen], held_out.within[chosen], {})
+    own_condition = None if condition is None else condition[chosen]
+    scores = model.score_encoded(own, own_condition).log_prob
+    numbers = Numbers(model.layout, train.rows)
+    x, _ = numbers.spread(train.rows, rng)
+    drawn = [numbers.spread(own.rows, rng) for _ in range(numbers.draws)]
+    y = np.concatenate([rows for rows, _ in drawn])
+    if train_condition is not None and own_condition is not None:
+        line = _regression(train_condition, x)
+        x = x - line(train_condition)
+        y = y - np.tile(line(own_condition), (numbers.draws, 1))
+    try:
+        found = baselines(x, y, seed=seed)
+    except ValueError:  # a column is constant among the few rows that are left
+        found = ()
+    made = []
+    for baseline in found:
+        per_row = baseline.per_row.reshape(numbers.draws, -1) + np.stack([extra for _, extra in drawn])
+        per_row = np.logaddexp.reduce(per_row, axis=0) - np.log(numbers.draws) + own.within
+        nats, error = map(float, mean_and_error(per_row))
+        made.append(Baseline(baseline.name, nats, error, baseline.detail, per_row))
+    return Comparison(tuple(made), scores, chosen)
+
+
+class Numbers:
+    """Rows as numbers without ties, for densities that know no states.
+
+    Args:
+        layout: of the rows.
+        rows: `(n, dim)`, to measure the scale of the columns by.
+    """
+
+    def __init__(self, layout: Layout, rows: np.ndarray):
+        n_states = len(layout.stated)
+        columns = [layout.columns[i] for i in layout.valued]
+        self.n_states, self.state_of_value = n_states, layout.state_of_value
+        self.steps = np.array([column.step or 0.0 for column in columns])
+        self.counted = np.array([column.kind in ("integer", "count") for column in columns], bool)
+        self.filling = []
+        for j, state in enumerate(self.state_of_value):
+            values = rows[:, n_states + j]
+            values = values if state < 0 else values[rows[:, state] == 0]
+            scale = float(values.std()) if len(values) > 1 else 1.0
+            self.filling.append((float(values.mean()) if len(values) else 0.0, scale if scale > 0 else 1.0))
+        absent = any(state >= 0 for state in self.state_of_value)
+        self.draws = COMPARED_DRAWS if n_states or absent or (self.steps > 0).any() else 1
+
+    def spread(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The rows as numbers `(n, dim)`, and what each row's log-density has to gain, `(n,)` nats."""
+        out, extra = rows.astype(float).copy(), np.zeros(len(rows))
+        out[:, : self.n_states] += rng.uniform(size=(len(rows), self.n_states))
+        for j, state in enumerate(self.state_of_value):
+            column = out[:, self.n_states + j]
+            there = np.ones(len(rows), bool) if state < 0 else rows[:, state] == 0
+            if self.steps[j] > 0:
+                column = column + self.steps[j] * rng.uniform(size=len(rows))
+                extra += np.where(there & self.counted[j], np.log(self.steps[j]), 0.0)
+            if not there.all():
+                loc, scale = self.filling[j]
+                normal = rng.standard_normal(len(rows))
+                column = np.where(there, column, loc + scale * normal)
+                extra += np.where(there, 0.0, 0.5 * normal**2 + 0.5 * np.log(2 * np.pi) + np.log(scale))
+            out[:, self.n_states + j] = column
+        return out, extra
+
+
+def _regression(condition: np.ndarray, x: np.ndarray) -> Any:
+    """The linear function of the condition that comes closest to `x`."""
+    centre, scale = condition.mean(axis=0), condition.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+
+    def design(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.ones((len(rows), 1)), (rows - centre) / scale], axis=1)
+
+    solution = np.linalg.lstsq(design(condition), x, rcond=None)[0]
+    return lambda rows: design(rows) @ solution
+
+
+def check_model(
+    model: TableModel, encoded: Encoded | None, condition: np.ndarray | None = None, *, seed: int = 0
+) -> CheckReport:
+    """Every check of a fitted model, on held-out rows, or without rows on its own samples.
+
+    Args:
+        model: fitted.
+        encoded: rows, best ones that the fit has not seen; None for none.
+        condition: `(n, k)` or None; a conditional model needs rows.
+        seed: of all draws.
+    """
+    start = time.perf_counter()
+    distribution, key = model.distribution, jax.random.key(seed)
+    flow = distribution.as_flow()
+    with jax.enable_x64(False):
+        if flow is not None:
+            return check(flow, None if encoded is None else encoded.rows, key=key, condition=condition)
+        rows = encoded.rows if encoded is not None else model.draw(SAMPLED_ROWS, np.array([seed, 0], np.uint32), None)
+        lines: list[CheckLine] = [check_samples(model, condition, seed)]
+        if distribution.masses is not None:
+            lines.append(check_masses(distribution.masses, rows, _features(model, condition, len(rows))))
+        if distribution.units is not None:
+            lines.append(check_units(distribution.units, model.layout, rows))
+        if distribution.values is not None:
+            standard = standard_rows(distribution, rows, condition)
+            part = Part(distribution.values, standard.values, standard.condition)
+            report = check(part.model, part.data, key=key, condition=part.condition)
+            lines += report.lines
+    return CheckReport(tuple(lines), time.perf_counter() - start, _versions())
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+def _features(model: TableModel, condition: np.ndarray | None, n: int) -> np.ndarray | None:
+    given = model.distribution.given
+    if given is None or condition is None:
+        return None
+    with jax.enable_x64(True):
+        return np.asarray(widened(given)(jnp.asarray(condition[:SUMMED_ROWS].T)))
+
+
+def check_masses(masses: AutoregressiveCategorical, rows: np.ndarray, features: np.ndarray | None) -> CheckLine:
+    """Whether the masses of each variable's states sum to 1, whatever the variables before it are."""
+    states = np.asarray(rows[:SUMMED_ROWS, : len(masses.sizes)], np.float64)
+    wide, worst = widened(masses), 0.0
+    with jax.enable_x64(True):
+        for c, size in enumerate(masses.sizes):
+            every = np.repeat(states, size, axis=0)
+            every[:, c] = np.tile(np.arange(size), len(states))
+            own = None if features is None else jnp.asarray(np.repeat(features, size, axis=1))
+            log_mass = np.asarray(wide.each_log_prob(jnp.asarray(every.T), own))[c]
+            total = np.exp(log_mass).reshape(len(states), size).sum(axis=1)
+            worst = float(np.fmax(worst, np.abs(total - 1).max())) if np.isfinite(total).all() else np.nan
+    bad = not worst <= SUM_TOLERANCE
+    text = f"The probabilities of the states of each of {len(masses.sizes)} columns sum to 1 within {worst:.1e}."
+    if bad:
+        text += " They are no probabilities: every log-probability is wrong by as much."
+    return CheckLine("masses of states", worst, SUM_TOLERANCE, "fail" if bad else "pass", text)
+
+
+def check_units(units: ColumnUnits, layout: Layout, rows: np.ndarray) -> CheckLine:
+    """Whether the map to the columns' units comes back, and whether its slopes are its derivatives."""
+    n_states, wide = len(layout.stated), widened(units)
+    columns = [layout.columns[i] for i in layout.valued]
+    steps = np.array([column.step or 0.0 for column in columns])
+    values = rows[:256, n_states:].astype(np.float64)
+    for j, state in enumerate(layout.state_of_value):
+        if state >= 0:  # where a value is absent, any that is there may stand for it
+            there = rows[:256, state] == 0
+            fill = values[there, j][:1] if there.any() else np.array([columns[j].seen or (1.0, 1.0)])[:, 0]
+            values[~there, j] = fill[0] if len(fill) else 1.0
+    values = values + 0.5 * steps
+    with jax.enable_x64(True):
+        y = jnp.asarray(values.T)
+        x, back = wide.each_inverse(y)
+        again, there = wide.each_forward(x)
+        # The map is elementwise: one direction of ones gives all its derivatives.
+        derivative = jax.jvp(lambda v: wide.each_inverse(v)[0], (y,), (jnp.ones_like(y),))[1]
+        back, again, there, derivative = (np.asarray(part) for part in (back, again, there, derivative))
+    scale = np.maximum(np.abs(values.T), np.asarray(units.scale.value)[:, None])
+    trip = float(np.max(np.abs(again - values.T) / scale))
+    gap = float(np.max(np.abs(np.log(np.abs(derivative)) - back)))
+    cancel = float(np.max(np.abs(back + there)))
+    figure = float(np.max([trip, gap, cancel]))
+    bad = not figure <= UNITS_TOLERANCE
+    text = (
+        f"From the columns' units and back values return within {trip:.1e} of their size; slopes differ from the "
+        f"derivative by {gap:.1e} nats at most."
+    )
+    return CheckLine("units of columns", figure, UNITS_TOLERANCE, "fail" if bad else "pass", text)
+
+
+def check_samples(model: TableModel, condition: np.ndarray | None, seed: int) -> CheckLine:
+    """Whether samples stay within bounds, on steps, and among known levels, also before they are written as cells."""
+    own = None if condition is None else condition[:SAMPLED_ROWS]
+    rows = model.draw(SAMPLED_ROWS if own is None else 1, np.array([seed, 1], np.uint32), own)
+    layout, outside = model.layout, 0
+    n_states = len(layout.stated)
+    for j, i in enumerate(layout.valued):
+        column, state = layout.columns[i], layout.state_of_value[j]
+        values = rows[:, n_states + j]
+        values = values if state < 0 else values[rows[:, state] == 0]
+        low, high = column.support
+        slack = 1e-6 * (column.step or 0.0)
+        outside += int((~np.isfinite(values) | (values < low - slack) | (values > high)).sum())
+        cells = within_bounds(values.copy(), column)
+        if column.kind != "circular":
+            outside += int((cells < low).sum()) + int((cells > (high if column.high is None else column.high)).sum())
+    drawable, start = layout.drawable, 0
+    for c, size in enumerate(layout.sizes):
+        known = np.flatnonzero(drawable[start : start + size])
+        outside += int((~np.isin(rows[:, c], known)).sum())
+        start += size
+    text = f"Of {len(rows):,} samples {outside:,} cells lie outside the bounds or levels of their column."
+    return CheckLine("samples within the schema", float(outside), 0.0, "fail" if outside else "pass", text)
+
+
+def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None, log_prob: np.ndarray) -> np.ndarray:
+    """The status of each row: `ok`, `tail`, `extrapolated` or `unconverged`; see `pushforward.checking.row_status`.
+
+    Args:
+        model: fitted.
+        encoded: rows.
+        condition: `(n, k)` or None.
+        log_prob: their scores.
+    """
+    code = np.zeros(len(encoded.rows), int)
+    if model.distribution.values is not None:
+        standard = standard_rows(model.distribution, encoded.rows, condition, drawn=False)
+        words = row_status(model.distribution.values, standard.values, standard.condition)
+        code = np.array([STATUSES.index(word) for word in words])
+    outside = log_prob == -np.inf
+    layout = model.layout
+    for j, i in enumerate(layout.valued):
+        seen, state = layout.columns[i].seen, layout.state_of_value[j]
+        if seen is None:
+            continue
+        values, margin = encoded.rows[:, len(layout.stated) + j], MARGIN * (seen[1] - seen[0])
+        there = np.ones(len(values), bool) if state < 0 else encoded.rows[:, state] == 0
+        outside |= there & ((values < seen[0] - margin) | (values > seen[1] + margin))
+    for c, i in enumerate(layout.stated):
+        column = layout.columns[i]
+        if not column.valued and not column.rare:  # the state of levels never seen
+            outside |= encoded.rows[:, c] == len(column.levels)
+    code = np.maximum(code, np.where(outside, STATUSES.index("extrapolated"), 0))
+    lost = np.isnan(log_prob) | (log_prob == np.inf)
+    return np.array(STATUSES)[np.where(lost, STATUSES.index("unconverged"), code)]

@@ -1,0 +1,92 @@
+"""The estimator's flow: the zoo by name, with the defaults that measurement chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from pushforward._checks import OptionError, message
+from pushforward.bijections.elementwise import ColumnUnits
+from pushforward.distributions.table import TableDistribution
+from pushforward.flows import ENTRIES
+from pushforward.tables.encoding import Layout
+from pushforward.tables.modelling.assemble import Recipe, assemble, with_units
+
+
+def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -> Recipe:
+    """What a table's model is to be built of, every argument written out.
+
+    Args:
+        name: in `pushforward.flows.ZOO`.
+        base: one of those that the flow may have; flows over angles take the torus by themselves.
+        options: arguments of the zoo's function; those that are None are left to the zoo's defaults.
+        n_rows: of the table: a mass is at least about one in as many.
+
+    Raises:
+        OptionError: a name is unknown, a base is not the flow's, or an option is not one of the flow's.
+    """
+    if name not in ENTRIES:
+        raise OptionError(
+            f"FlowDensity: expected flow to be one of {', '.join(ENTRIES)}, got {name!r}. Choose one of them."
+        )
+    entry = ENTRIES[name]
+    if entry.space == "circle" and base == "normal":  # which is the default
+        base = entry.bases[0]
+    if base not in entry.bases:
+        fix = "Flows over angles have the torus, and no other flow has."
+        allowed = f"base of flow {name!r} to be one of {', '.join(entry.bases)}"
+        raise OptionError(message("FlowDensity", allowed, repr(base), fix))
+    chosen = {key: value for key, value in options.items() if value is not None}
+    try:  # all arguments, so that what is written down means the same when a default changes
+        arguments = entry.arguments(chosen)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"FlowDensity: {error}") from error
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
+    return Recipe(name, plain, base, smoothing=1.0 / (n_rows + 1))
+
+
+def build(
+    layout: Layout,
+    given: Layout | None,
+    recipe: Recipe,
+    seed: np.ndarray,
+    units: ColumnUnits | None,
+    given_units: ColumnUnits | None,
+    frequencies: np.ndarray,
+) -> TableDistribution:
+    """The untrained model, compiled once per architecture, so that the second fit of one builds its flow at once.
+
+    Arguments as in `assemble`; `seed` is two words, for the initial weights.
+    """
+    model = _initial(seed, _Static(layout, given, recipe), frequencies if len(frequencies) else None)
+    return with_units(model, layout, units, given_units)
+
+
+class _Static:
+    """Layouts and a recipe as one static argument: equal if they lead to the same program."""
+
+    def __init__(self, layout: Layout, given: Layout | None, recipe: Recipe):
+        self.parts = (layout, given, recipe)
+        self.text = repr((_shape(layout), None if given is None else _shape(given), recipe))
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.text == other.text
+
+
+def _shape(layout: Layout) -> tuple:
+    kinds = tuple((c.kind, c.scale, c.tail_index, c.step is None) for c in layout.columns)
+    return layout.sizes, layout.state_of_value, tuple(layout.drawable.tolist()), kinds
+
+
+@eqx.filter_jit
+def _initial(seed: Any, static: _Static, frequencies: Any) -> TableDistribution:
+    layout, given, recipe = static.parts
+    key = jax.random.wrap_key_data(seed, impl="threefry2x32")
+    return assemble(layout, given, recipe, key, frequencies=frequencies)

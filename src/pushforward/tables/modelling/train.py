@@ -1,0 +1,346 @@
+"""From a table to a trained model of it: what is set aside, encoded, measured, fitted and held out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.distributions.table import TableDistribution
+from pushforward.flows import ENTRIES
+from pushforward.objectives import AbstractObjective, objective_named
+from pushforward.tables.checks import remarks
+from pushforward.tables.detect import detect_schema
+from pushforward.tables.encoding import Encoded, Layout, encode, has_blanks, missing_values
+from pushforward.tables.errors import DataError
+from pushforward.tables.given import check_rows, check_schema, with_levels
+from pushforward.tables.modelling.assemble import Recipe, angle_units, fit_units, state_frequencies
+from pushforward.tables.modelling.build import build
+from pushforward.tables.modelling.calibrate import calibrate
+from pushforward.tables.modelling.conditions import check_varies, conditions_of
+from pushforward.tables.modelling.table_model import TableModel, real_schema
+from pushforward.tables.reading.cells import Cells
+from pushforward.tables.reading.columns import listed
+from pushforward.tables.schema import ASIDE, TableSchema, parse_json
+from pushforward.training import Adam, FitResult, fit
+from pushforward.training.options import Option
+from pushforward.training.rows import held_out_rows
+
+# Of 16384 columns with 256 levels of 16 letters each.
+MAX_SCHEMA_BYTES = 2**27
+MISSING = ("error", "drop", "model")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table ready to be fitted.
+
+    Attributes:
+        schema: of all columns.
+        given: the columns that are conditions.
+        encoded: the modelled columns.
+        condition: the conditions `(n, k)`, or None.
+        weights: `(n,)` or None.
+        notes: remarks for the user, a sentence each.
+    """
+
+    schema: TableSchema
+    given: tuple[str, ...]
+    encoded: Encoded
+    condition: np.ndarray | None
+    weights: np.ndarray | None
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The encoded rows `(n, dim)`."""
+        return self.encoded.rows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, how it went, and the places of the held-out rows."""
+
+    model: TableModel
+    result: FitResult
+    held_out: np.ndarray
+
+
+def prepare(
+    table: Cells | np.ndarray,
+    weights: np.ndarray | None,
+    *,
+    names: Sequence[str] | None,
+    schema: Any,
+    given: Sequence[str | int] | None,
+    missing: str,
+) -> Prepared:
+    """Look at a table, or take it as its schema says, and encode it.
+
+    Args:
+        table: cells; or an array of real numbers with `names`.
+        weights: `(n,)` or None; rows of weight 0 are left out.
+        names: of the columns of an array.
+        schema: None to detect it; or a `TableSchema`, its JSON as a dict, or a path.
+        given: conditions, by name or position.
+        missing: `"error"`, `"drop"` or `"model"`.
+
+    Raises:
+        ValueError: an option is wrong, or too few rows are left; `DataError` for a table that cannot be modelled.
+    """
+    if missing not in MISSING:
+        raise ValueError(f"FlowDensity: expected missing one of {', '.join(MISSING)}, got {missing!r}.")
+    if weights is not None:
+        table = table[weights > 0] if isinstance(table, np.ndarray) else table.take(weights > 0)
+        weights = weights[weights > 0]
+        if len(table) < 2:
+            got = f"{len(table)} sample(s) of positive weight"
+            raise ValueError(f"FlowDensity.fit: expected 2 rows of positive weight or more, got {got}.")
+    if isinstance(table, np.ndarray):
+        return _prepare_array(table, weights, list(names or ()), given)
+    if len(table) < 2:
+        raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {len(table)}.")
+    found, table, notes = schema_of(table, schema, missing == "model")
+    conditions = [table.names[i] for i in conditions_of(given, table.names)]
+    aside = [column.name for column in found.columns if column.kind in ASIDE]
+    notes += _aside_notes(table.source, found, conditions)
+    conditions = [name for name in conditions if name not in aside]
+    layout = Layout(tuple(column for column in found.modelled if column.name not in conditions))
+    given_layout = Layout(tuple(found.column(name) for name in conditions)) if conditions else None
+    if not layout.columns:
+        why = f"columns {listed(aside)} are constant or look like identifiers" if aside else "all columns are given"
+        fix = 'Name the kind of those to keep in a schema ("kind": "real").'
+        raise DataError("nothing", f"{table.source}: there is nothing to model: {why}. {fix}")
+    both = Layout(found.modelled)
+    blank = has_blanks(Layout(tuple(c for c in both.columns if not c.missing)), table)
+    if blank.any():
+        if missing != "drop":
+            raise missing_values(table, _blank_counts(both, table))
+        notes.append(
+            f"{table.source}: {int(blank.sum()):,} of {len(table):,} rows have missing values and are left out."
+        )
+        table, weights = table.take(~blank), None if weights is None else weights[~blank]
+        if len(table) < 2:
+            raise DataError("missing", f"{table.source}: fewer than 2 rows are left without missing values.")
+    condition = None if given_layout is None else encode(given_layout, table).rows
+    encoded = encode(layout, table)
+    check_rows(layout, encoded.rows, table.source)
+    if given_layout is not None and condition is not None:
+        check_rows(given_layout, condition, table.source, modelled=False)
+    for name, words in encoded.unseen.items():
+        notes.append(
+            f"{table.source}: '{name}' holds {listed(words, 4)}, not among its levels in the schema: other levels."
+        )
+    notes += remarks(table.source, layout, encoded.rows, condition)
+    return Prepared(found, tuple(conditions), encoded, condition, weights, (*table.notes, *notes))
+
+
+def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Cells, list[str]]:
+    """The schema of a table, detected or as the user gives it, the cells in its words, and remarks.
+
+    Raises:
+        DataError: the schema is not one, or not of this table.
+    """
+    if schema is None:
+        return detect_schema(table, missing=missing)
+    if isinstance(schema, str | os.PathLike):
+        label, schema = os.fspath(schema), read_schema(schema)
+        schema = TableSchema.from_value(with_levels(schema, table), label)
+    elif isinstance(schema, Mapping):
+        schema = TableSchema.from_value(with_levels(dict(schema), table))
+    if not isinstance(schema, TableSchema):
+        raise TypeError(f"FlowDensity: expected schema a TableSchema, a dict or a path, got {type(schema).__name__}.")
+    check_schema(schema)
+    there = set(table.names)
+    lacking = [name for name in schema.names if name not in there]
+    if lacking:
+        raise DataError("schema", f"{table.source}: the schema has columns {listed(lacking)}, which the table lacks.")
+    known = set(schema.names)
+    extra = [name for name in table.names if name not in known]
+    notes = [f"{table.source}: {listed(extra)} not in the schema: left out."] if extra else []
+    table = table.select(schema.names)
+    if missing:  # where nothing is missing, as in a detected schema, samples should have no gaps either
+        gaps = {c.name for c in schema.modelled if c.missing or has_blanks(Layout((c,)), table).any()}
+        columns = tuple(c.model_copy(update={"missing": c.name in gaps}) for c in schema.columns)
+        schema = schema.model_copy(update={"columns": columns})
+    return schema, table, notes
+
+
+def read_schema(path: str | os.PathLike) -> Any:
+    """The JSON value of a schema file.
+
+    Raises:
+        DataError: there is no such file, it is too large, or no JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_SCHEMA_BYTES + 1)
+    except OSError as error:
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise DataError(code, f"{os.fspath(path)}: {error.strerror}. Name a schema file.") from error
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise DataError("too-large", f"{os.fspath(path)}: a schema takes at most {MAX_SCHEMA_BYTES // 2**20} MiB.")
+    return parse_json(text, os.fspath(path))
+
+
+def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) -> Prepared:
+    places = conditions_of(given, names)
+    others = [i for i in range(x.shape[1]) if i not in places]
+    check_varies(x[:, others], weights, [names[i] for i in others])
+    condition = x[:, places] if places else None
+    if condition is not None:
+        check_varies(condition, weights, [names[i] for i in places], constant=True)
+    encoded = Encoded(x[:, others], np.zeros(len(x)), {})
+    return Prepared(real_schema(names, len(x)), tuple(names[i] for i in places), encoded, condition, weights, ())
+
+
+def _aside_notes(source: str, schema: TableSchema, conditions: Sequence[str]) -> list[str]:
+    constant = [column.name for column in schema.columns if column.kind == "constant"]
+    notes = []
+    if constant:
+        verb = "are" if len(constant) > 1 else "is"
+        notes.append(f"{source}: {listed(constant)} {verb} constant and set aside; samples carry the value again.")
+    lost = [name for name in conditions if schema.column(name).kind in ASIDE]
+    if lost:
+        notes.append(f"{source}: {listed(lost)} cannot be a condition, being constant or an identifier.")
+    return notes
+
+
+def _blank_counts(layout: Layout, table: Cells) -> list[tuple[str, int]]:
+    counts = [(c.name, int(has_blanks(Layout((c,)), table).sum())) for c in layout.columns if not c.missing]
+    return [(name, count) for name, count in counts if count]
+
+
+def train(
+    prepared: Prepared,
+    recipe: Recipe,
+    seeds: np.ndarray,
+    *,
+    validation: float,
+    objective: str | AbstractObjective | None = None,
+    optimizer: Adam,
+    max_epochs: int | None = None,
+    progress: bool | Literal["auto"] = "auto",
+    options: Sequence[Option] = (),
+) -> Trained:
+    """Fit the model of a prepared table.
+
+    Args:
+        prepared: the table.
+        recipe: what the model is built of.
+        seeds: two times two words, for the initial weights and for the fit.
+        validation: share of the rows to hold out.
+        objective: what to minimise, or its name; None is what the flow is made for.
+        optimizer: as of `pushforward.fit`.
+        max_epochs: passes over the rows; None chooses by their number.
+        progress: as of `pushforward.fit`.
+        options: as of `pushforward.fit`.
+
+    Raises:
+        FitError: training diverged and could not be repaired.
+    """
+    layout, _ = layouts(prepared)
+    key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
+    # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
+    with jax.enable_x64(False):
+        model, condition = untrained(prepared, recipe, seeds[0])
+        chosen = objective_named(objective, model) if isinstance(objective, str) else objective
+        result = fit(
+            model.standardised(),  # pyright: ignore[reportArgumentType]
+            model.standardise(prepared.rows),
+            condition=condition,
+            weights=prepared.weights,
+            key=key,
+            validation=validation,
+            objective=chosen,
+            optimizer=optimizer,
+            max_epochs=max_epochs,
+            progress=progress,
+            options=options,
+        )
+        held_out = held_out_rows(len(prepared.rows), validation, key)
+        final = _calibrated(result.flow, prepared, condition, held_out)
+        trained = final.in_units_of(model)
+    table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
+    return Trained(table, _honest(table, prepared, result, held_out), held_out)
+
+
+def _calibrated(
+    model: Any, prepared: Prepared, condition: np.ndarray | None, held_out: np.ndarray
+) -> TableDistribution:
+    """The fitted model with the frequencies of its states set to those of the rows that it was trained on."""
+    if model.masses is None:
+        return model
+    kept = np.delete(np.arange(len(prepared.rows)), held_out)
+    states = prepared.rows[kept, : len(model.masses.sizes)]
+    features = None
+    if model.given is not None and condition is not None:
+        features = model.given(jnp.asarray(condition[kept].T, jnp.float32))
+    weights = None if prepared.weights is None else prepared.weights[kept]
+    return eqx.tree_at(lambda m: m.masses, model, calibrate(model.masses, states, features, weights))
+
+
+def layouts(prepared: Prepared) -> tuple[Layout, Layout | None]:
+    """The layouts of the modelled columns and of the conditions, None without any."""
+    given = set(prepared.given)
+    columns = tuple(prepared.schema.column(name) for name in prepared.given)
+    own = tuple(column for column in prepared.schema.modelled if column.name not in given)
+    return Layout(own), Layout(columns) if columns else None
+
+
+def untrained(prepared: Prepared, recipe: Recipe, seed: np.ndarray) -> tuple[TableDistribution, np.ndarray | None]:
+    """The model before its first step, in the data's units, and the conditions in standard units.
+
+    Args:
+        prepared: the table.
+        recipe: what the model is built of.
+        seed: two words, for the initial weights.
+    """
+    layout, given_layout = layouts(prepared)
+    if ENTRIES[recipe.flow].space == "circle":
+        units = angle_units(layout, prepared.rows)
+    else:
+        units = fit_units(layout, prepared.rows, prepared.weights)
+    condition, given_units = prepared.condition, None
+    if given_layout is not None and condition is not None:
+        given_units = fit_units(given_layout, condition, prepared.weights)
+    frequencies = state_frequencies(layout, prepared.rows, prepared.weights)
+    model = build(layout, given_layout, recipe, seed, units, given_units, frequencies)
+    if condition is not None and model.given is not None:
+        condition = model.given.standardise(condition)
+    return model, condition
+
+
+def with_ranges(schema: TableSchema, layout: Layout, rows: np.ndarray) -> TableSchema:
+    """The schema with the smallest and largest number that each column's rows hold."""
+    ranges = {}
+    for j, i in enumerate(layout.valued):
+        state = layout.state_of_value[j]
+        values = rows[:, len(layout.stated) + j]
+        values = values if state < 0 else values[rows[:, state] == 0]
+        if len(values):
+            ranges[layout.columns[i].name] = (float(values.min()), float(values.max()))
+    columns = tuple(
+        column.model_copy(update={"seen": ranges[column.name]}) if column.name in ranges else column
+        for column in schema.columns
+    )
+    return schema.model_copy(update={"columns": columns})
+
+
+def _honest(model: TableModel, prepared: Prepared, result: FitResult, held_out: np.ndarray) -> FitResult:
+    """The result with the held-out score of the finished model: calibrated, and of many draws where it is a bound."""
+    if not len(held_out) or not (model.distribution.needs_key or model.distribution.masses is not None):
+        return result
+    own = Encoded(prepared.rows[held_out], prepared.encoded.within[held_out], {})
+    condition = None if prepared.condition is None else prepared.condition[held_out]
+    scores = model.score_encoded(own, condition).log_prob
+    weights = np.ones(len(scores)) if prepared.weights is None else prepared.weights[held_out]
+    nats = float(np.average(scores, weights=weights))
+    error = float(np.sqrt(np.sum((weights * (scores - nats)) ** 2)) / weights.sum())
+    return result.with_score(nats, error)

@@ -1,0 +1,1 @@
+"""Tables from files and objects to cells, and back to files."""

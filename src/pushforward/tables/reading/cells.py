@@ -1,0 +1,165 @@
+"""A table of columns of any type: what reading gives before anything is made of it."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pushforward.tables.errors import DataError
+from pushforward.tables.reading.columns import listed
+from pushforward.tables.reading.formats import MAX_BYTES, Raw, read_file, too_large
+from pushforward.tables.reading.names import MAX_COLUMNS, check_names, find_columns, names_for
+from pushforward.tables.reading.objects import as_arrow, from_fields, from_object
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table with columns of any type.
+
+    Attributes:
+        table: the columns as Arrow; names are all different.
+        source: where it came from, for messages.
+        notes: remarks for the user, such as a missing header line.
+    """
+
+    table: pa.Table
+    source: str = "the table"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, in order."""
+        return tuple(self.table.column_names)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def select(self, columns: Sequence[str]) -> Cells:
+        """The columns of these names, in this order.
+
+        Raises:
+            DataError: a name is unknown, or given twice.
+        """
+        return replace(self, table=self.table.select(find_columns(self.names, columns, self.source)))
+
+    def take(self, rows: np.ndarray) -> Cells:
+        """The rows at these positions, or where a mask is True."""
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return replace(self, table=self.table.take(pa.array(positions)))
+
+
+def read_cells(source: Any, columns: Sequence[str] | None = None, *, max_bytes: int = MAX_BYTES) -> Cells:
+    """Read a table whose columns may be of any type.
+
+    Args:
+        source: a path (CSV, TSV, also gzipped; Parquet; Arrow or Feather; NPY or NPZ), a glob of shards such as
+            `"part-*.parquet"`, `"archive.npz::name"`, `"-"` for CSV on standard input; or an object: a NumPy array, a
+            pandas or polars or PyArrow or any other eager data frame, or a dict of columns.
+        columns: the names to keep, in this order; None keeps all. A table without names (an array, a CSV file without a
+            header line) of as many columns takes these as its names.
+        max_bytes: limit for the table in memory; a larger one is refused before it is unpacked.
+
+    Raises:
+        DataError: with a stable `code`, and the column or line at fault.
+
+    Example:
+        >>> read_cells({"size": [1.5, 2.5], "colour": ["red", "blue"]}).names
+        ('size', 'colour')
+    """
+    if isinstance(source, Cells):
+        return source if columns is None else source.select(columns)
+    wanted = None if columns is None else [str(name) for name in columns]
+    shards, total = [], 0
+    for raw in read_raw(source, wanted, max_bytes):
+        shards.append(_cells(raw, wanted))
+        total += shards[-1].table.nbytes
+        if total > max_bytes:
+            raise too_large(f"{source}", total, max_bytes)
+    return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
+
+
+def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[Raw]:
+    """What a source holds before any check of its content, shard by shard.
+
+    Args:
+        source: as for `read_cells`.
+        wanted: columns; readers that can will read only these.
+        max_bytes: limit for each shard.
+    """
+    if isinstance(source, bytes | bytearray) or (
+        isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)
+    ):
+        raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
+    if isinstance(source, (str, os.PathLike)):
+        for path in _expand(os.fspath(source)):
+            yield read_file(path, wanted, max_bytes)
+    else:
+        yield from_object(source)
+
+
+def _expand(path: str) -> list[str]:
+    if path == "-" or not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True))
+    if not found:
+        raise DataError("not-found", f"{path}: no file matches (working folder {os.getcwd()}).")
+    return found
+
+
+def _cells(raw: Raw, wanted: list[str] | None) -> Cells:
+    table = raw.arrow if raw.arrow is not None else _from_array(raw, wanted)
+    names = list(map(str, table.column_names)) if raw.named else list(names_for(table.num_columns, wanted))
+    if wanted is not None:
+        positions = find_columns(names, wanted, raw.label)
+        repeated = [name for name, times in Counter(names).items() if times > 1 and name in set(wanted)]
+        if repeated:
+            raise DataError("names", f"{raw.label}: several columns are called {listed(repeated)}. Rename them.")
+        table, names = table.select(positions), wanted
+    check_names(names, raw.label)
+    if not names:
+        raise DataError("empty", f"{raw.label}: there are no columns.")
+    if table.num_rows == 0:
+        raise DataError("empty", f"{raw.label}: there are no rows under the header {listed(names)}.")
+    return Cells(pa.Table.from_arrays(table.columns, names=names), raw.label, raw.notes)
+
+
+def _from_array(raw: Raw, wanted: list[str] | None) -> pa.Table:
+    array = raw.array if raw.array is not None else np.empty((0, 0))
+    if array.ndim == 1:
+        if array.dtype.names is not None:
+            return from_fields(array, raw.label)
+        array = array[:, None]
+    if array.ndim != 2:
+        raise DataError("format", f"{raw.label}: expected rows and columns, got an array of shape {array.shape}.")
+    if 0 in array.shape:
+        raise DataError("empty", f"{raw.label}: there are no {'rows' if array.shape[0] == 0 else 'columns'}.")
+    if array.dtype.kind not in "fiubUOM":
+        kinds = {"S": "bytes", "c": "complex numbers", "m": "durations"}
+        what = kinds.get(array.dtype.kind, str(array.dtype)[:60])
+        raise DataError("non-numeric", f"{raw.label}: the array holds {what}. Convert it to numbers or text first.")
+    names = raw.names or names_for(array.shape[1], wanted)
+    if len(names) > MAX_COLUMNS:  # before a column is made of each
+        check_names(names, raw.label)
+    return pa.Table.from_arrays([as_arrow(array[:, i], names[i]) for i in range(array.shape[1])], names=list(names))
+
+
+def _concatenate(shards: list[Cells], source: str) -> Cells:
+    first = shards[0]
+    for shard in shards[1:]:
+        if set(shard.names) != set(first.names):
+            lacking = sorted(set(first.names) ^ set(shard.names))
+            raise DataError("columns", f"{shard.source} and {first.source} differ in columns {listed(lacking)}.")
+    tables = [shard.select(first.names).table for shard in shards]
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError("columns", f"{source}: a column has different types in different files: {reason}.") from error
+    return Cells(table, source, tuple(note for shard in shards for note in shard.notes))

@@ -1,0 +1,299 @@
+"""What the columns of a table are: detected, written as JSON for people to edit, and held to bounds when read.
+
+A column is `states`, `values`, or both. A state is a discrete fact with a probability mass: a category, a whole number
+of few levels, "the value is exactly 0", "the value is missing". A value is a number with a density.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pushforward._words import nearest
+from pushforward.tables.errors import DataError
+
+Kind = Literal[
+    "real",
+    "positive",
+    "bounded",
+    "integer",
+    "count",
+    "ordinal",
+    "boolean",
+    "category",
+    "datetime",
+    "circular",
+    "constant",
+    "identifier",
+]
+VALUED: tuple[Kind, ...] = ("real", "positive", "bounded", "integer", "count", "datetime", "circular")
+LEVELLED: tuple[Kind, ...] = ("ordinal", "boolean", "category")
+ASIDE: tuple[Kind, ...] = ("constant", "identifier")
+MEANING: dict[str, str] = {
+    "real": "any number",
+    "positive": "numbers above 0",
+    "bounded": "numbers between two bounds",
+    "integer": "whole numbers",
+    "count": "whole numbers from 0",
+    "ordinal": "few distinct numbers, each with a probability",
+    "boolean": "yes or no",
+    "category": "words, each with a probability",
+    "datetime": "dates or times",
+    "circular": "angles or hours, which come round",
+    "constant": "set aside: always the same",
+    "identifier": "set aside: names each row",
+}
+# Levels that have a state of their own; rarer ones share one. A file may not ask for more.
+MAX_LEVELS = 256
+MAX_RARE = 4096
+MAX_ATOMS = 16
+MAX_COLUMNS = 16384
+MAX_LENGTH = 256
+# Longer words make a column one of free text.
+MAX_WORD = 4096
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable() or not name.strip():
+        raise ValueError("a name must be printable and not blank")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_printable)]
+Level = Annotated[str, Field(max_length=MAX_WORD)] | bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Counted = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Column(BaseModel):
+    """One column.
+
+    Attributes:
+        name: as in the table.
+        kind: one of `Kind`; `MEANING` says what each is.
+        type: the Arrow type that samples come back in, such as `double`, `int64`, `string`, `timestamp[us]`.
+        format: for dates written as text, their format in the words of `datetime.strftime`; None for ISO 8601.
+        low: smallest value possible, included for whole and rounded numbers. Samples never fall below it.
+        high: largest value possible.
+        step: values are multiples of this, as rounding or counting leaves them: each stands for `[x, x + step)`.
+        scale: `"log"` if a positive column is modelled on the scale of its logarithm, else `"linear"`.
+        period: of a circular column.
+        cut: where the circle is cut open, at its emptiest place.
+        levels: of a column of levels, the commonest first; each has a probability.
+        rare: further levels that share one state, with `rare_counts`; they follow their frequencies.
+        rare_counts: how often each of `rare` was seen.
+        atoms: numbers that have a probability of their own, such as 0 for a rain gauge.
+        missing: missing values are a state of their own.
+        tail_index: if the tails are heavy, the exponent of their power law, so that a Student-t map carries them.
+        seen: the smallest and the largest number that the rows held; numbers far beyond are extrapolation.
+        value: what a constant column always is.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Name
+    kind: Kind
+    type: Annotated[str, Field(max_length=128)] = "double"
+    format: Annotated[str, Field(max_length=64)] | None = None
+    low: Number | None = None
+    high: Number | None = None
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    scale: Literal["linear", "log"] = "linear"
+    period: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    cut: Number | None = None
+    levels: Annotated[tuple[Level, ...], Field(max_length=MAX_LEVELS, strict=False)] = ()
+    rare: Annotated[tuple[Level, ...], Field(max_length=MAX_RARE, strict=False)] = ()
+    rare_counts: Annotated[tuple[Counted, ...], Field(max_length=MAX_RARE, strict=False)] = ()
+    atoms: Annotated[tuple[Number, ...], Field(max_length=MAX_ATOMS, strict=False)] = ()
+    missing: bool = False
+    tail_index: Annotated[float, Field(ge=0.5, le=30)] | None = None
+    seen: Annotated[tuple[Number, Number] | None, Field(strict=False)] = None
+    value: Level | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Column:
+        kind = self.kind
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if kind in ("real", "integer") and (self.low is not None or self.high is not None):
+            raise ValueError(
+                f"a column of kind {kind} has no bounds: bounded has two, positive and count have a low one"
+            )
+        if kind in ("positive", "count", "datetime") and self.high is not None:
+            raise ValueError(f"a column of kind {kind} has no high bound: bounded has two")
+        if kind == "bounded" and (self.low is None or self.high is None):
+            raise ValueError("a bounded column needs low and high")
+        if kind == "circular" and (self.period is None or self.low is None):
+            raise ValueError("a circular column needs low and period")
+        if kind in ("integer", "count") and self.step is None:
+            raise ValueError(f"a column of kind {kind} needs a step (1 for whole numbers)")
+        if kind in LEVELLED and not self.levels:
+            raise ValueError(f"a column of kind {kind} needs levels")
+        if kind not in LEVELLED and (self.levels or self.rare):
+            raise ValueError(f"a column of kind {kind} has no levels")
+        if kind not in VALUED and self.atoms:
+            raise ValueError(f"a column of kind {kind} has no atoms")
+        if len(self.rare) != len(self.rare_counts):
+            raise ValueError("rare and rare_counts differ in length")
+        everything = [*map(level_key, self.levels), *map(level_key, self.rare)]
+        if len(set(everything)) < len(everything) or len(set(self.atoms)) < len(self.atoms):
+            raise ValueError("a level or an atom is listed twice")
+        return self
+
+    @property
+    def modelled(self) -> bool:
+        """Whether the column is part of the model."""
+        return self.kind not in ASIDE
+
+    @property
+    def valued(self) -> bool:
+        """Whether it has numbers with a density."""
+        return self.kind in VALUED
+
+    @property
+    def n_states(self) -> int:
+        """The number of its states: 0 where every cell is a number."""
+        if self.valued:
+            extra = len(self.atoms) + self.missing
+            return 1 + extra if extra else 0
+        # The state after the levels stands for all others, rare and never seen.
+        return len(self.levels) + 1 + self.missing if self.kind in LEVELLED else 0
+
+    @property
+    def missing_state(self) -> int:
+        """The number of the state "missing", the last one."""
+        return self.n_states - 1
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """The open interval that the numbers behind the cells fill: a rounded `x` stands for `[x, x + step)`."""
+        if self.kind == "circular":
+            return 0.0, self.period or math.inf
+        low = 0.0 if self.kind in ("positive", "count") and self.low is None else self.low
+        high = None if self.high is None else self.high + (self.step or 0.0)
+        return -math.inf if low is None else low, math.inf if high is None else high
+
+
+class TableSchema(BaseModel):
+    """The columns of a table, in its order.
+
+    Attributes:
+        format: always `"pushforward-schema"`.
+        format_version: of this file format.
+        rows: rows that were looked at.
+        columns: all of them, also those set aside.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: Literal["pushforward-schema"] = "pushforward-schema"
+    format_version: Literal[1] = 1
+    rows: Counted = 0
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MAX_COLUMNS, strict=False)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TableSchema:
+        names = [column.name for column in self.columns]
+        if len(set(names)) < len(names):
+            raise ValueError("a column is listed twice")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def modelled(self) -> tuple[Column, ...]:
+        """The columns that are not set aside."""
+        return tuple(column for column in self.columns if column.modelled)
+
+    def column(self, name: str) -> Column:
+        """The column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+    def select(self, names: Sequence[str]) -> TableSchema:
+        """These columns, in this order."""
+        known = {column.name: column for column in self.columns}
+        return self.model_copy(update={"columns": tuple(known[name] for name in names)})
+
+    def to_json(self) -> str:
+        """For people to read and edit: what says nothing is left out."""
+        columns = [column.model_dump(exclude_defaults=True) for column in self.columns]
+        body = ",\n  ".join(json.dumps(_short(column), ensure_ascii=False, allow_nan=False) for column in columns)
+        head = f'"format": "{self.format}", "format_version": {self.format_version}, "rows": {self.rows}'
+        return f'{{{head},\n "columns": [\n  {body}\n ]}}\n'
+
+    @staticmethod
+    def from_json(text: str | bytes, label: str = "the schema") -> TableSchema:
+        """Read what `to_json` wrote, perhaps edited.
+
+        Raises:
+            DataError: it is not such a schema; the message names the column and, for an unknown key or kind, the
+                nearest one that exists.
+        """
+        return TableSchema.from_value(parse_json(text, label), label)
+
+    @staticmethod
+    def from_value(value: Any, label: str = "the schema") -> TableSchema:
+        """The same from parsed JSON."""
+        try:
+            return TableSchema.model_validate(value)
+        except ValidationError as error:
+            raise DataError("schema", _explain(error, value, label)) from error
+
+
+def parse_json(text: str | bytes, label: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError("schema", f"{label}: not valid JSON: {str(error)[:200]}.") from error
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _short(column: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in column.items()}
+
+
+def _explain(error: ValidationError, value: Any, label: str) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place, where = list(first["loc"]), label
+    if len(place) > 1 and place[0] == "columns" and isinstance(place[1], int):
+        column = value["columns"][place[1]]
+        name = column.get("name", place[1]) if isinstance(column, dict) else place[1]
+        where, place = f"{label}: column {str(name)[:80]!r}", place[2:]
+    key = str(place[0])[:80] if place else ""
+    if first["type"] == "extra_forbidden":
+        known = Column.model_fields if "column" in where[len(label) :] else TableSchema.model_fields
+        return f"{where}: unknown key {key!r}.{nearest(key, list(known))}"
+    if key == "kind" and first["type"] == "literal_error":
+        kinds = get_args(Kind)
+        return f"{where}: expected kind one of {', '.join(kinds)}." + _nearest_kind(value, error, kinds)
+    text = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {key + ': ' if key else ''}{text}."
+
+
+def _nearest_kind(value: Any, error: ValidationError, kinds: Sequence[str]) -> str:
+    place = error.errors()[0]["loc"]
+    return nearest(str(value["columns"][place[1]].get("kind"))[:80], kinds)
+
+
+def level_key(level: Any) -> tuple[str, Any]:
+    """A key under which equal levels meet whatever their Python type: 1 and 1.0 are one level, True and "1" others."""
+    if isinstance(level, bool):
+        return "bool", level
+    if isinstance(level, int | float):
+        return "number", float(level) if abs(level) <= 2**53 else level
+    return "text", str(level)

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pushforward._compile_cache import JAX_FOLDER, JAX_SETTINGS, caches, prune
+
 ROOT = Path(__file__).parent.resolve()
 CACHE = ROOT / ".cache"
-USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 # Before JAX and matplotlib are imported. One thread for each xdist worker: two workers fill the two cores of CI, and
 # more threads than cores cost more than they gain at these sizes.
@@ -34,10 +35,11 @@ os.environ["XLA_FLAGS"] = " ".join(
 # Inherited by the subprocesses of the tests (the command line, the snippets of the README), and shared by the workers.
 # In the user's folder, so that a fresh clone finds it warm, and so may several checkouts at once: a hash of the program
 # names its entry, and an entry that is half written counts as missing (a warning that pyproject.toml ignores).
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(USER_CACHE / "pushforward" / "jax"))
-# Small programs too: compiling `x * 2` takes 30 ms, reading it 12 ms, and every process needs the same hundreds.
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# JAX's own bound needs another package, and reads the whole folder at each entry: `_prune` looks once a run.
+# Apart from what the command line keeps there, which the many small programs of the tests would push out.
+os.environ.setdefault(JAX_FOLDER, str(caches() / "pushforward" / "jax"))
+for name, value in JAX_SETTINGS.items():
+    os.environ.setdefault(name, value)
+# JAX's own bound needs another package, and reads the whole folder at each entry: `prune` looks once a run.
 CACHE_BYTES = 2 * 2**30
 
 import hypothesis
@@ -176,23 +178,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _prune(folder: Path, most: int) -> None:
-    """Delete the oldest entries of the compilation cache until what is left has at most half of `most` bytes."""
-    entries = [(entry.stat(), entry.path) for entry in os.scandir(folder)] if folder.is_dir() else []
-    size = sum(stat.st_size for stat, _ in entries)
-    if size <= most:
-        return
-    for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime):
-        if size <= most // 2:
-            return
-        Path(path).unlink(missing_ok=True)
-        size -= stat.st_size
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and the guard once per process."""
     config.addinivalue_line("markers", "float32: run with JAX's default precision instead of float64")
     config.addinivalue_line("markers", "thorough: left out but for --thorough")
     sys.addaudithook(_refuse_write)
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        _prune(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), CACHE_BYTES)
+        prune(Path(os.environ[JAX_FOLDER]), CACHE_BYTES)

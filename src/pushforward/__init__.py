@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         training,
     )
     from pushforward._checks import ConvergenceError
+    from pushforward._compile_cache import use_cache
     from pushforward._types import Fixed, Traits, combine, trainable
     from pushforward.bijections import (
         AbstractBatchedBijection,
@@ -98,6 +99,7 @@ _MODULES = (
 )
 _NAMES = {
     "_checks": ("ConvergenceError",),
+    "_compile_cache": ("use_cache",),
     "_types": ("Fixed", "Traits", "combine", "trainable"),
     "bijections": (
         "AbstractBatchedBijection",

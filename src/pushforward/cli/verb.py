@@ -6,6 +6,7 @@ Nothing here needs JAX or NumPy, so that the command line shows its help at once
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pushforward._compile_cache import VARIABLE, use_cache
 from pushforward.cli.flags import Chosen, with_flags
 from pushforward.cli.reporter import Interrupted, Reporter
 
@@ -63,7 +65,7 @@ class Verb:
         if self.fit_options:
             chosen = Chosen.of(arguments)
             command, epilog = with_flags(command, chosen), f"{chosen.sentence} {epilog}"
-        app.command(name, epilog=epilog)(interruptible(command))
+        app.command(name, epilog=epilog)(interruptible(cached(command)))
 
 
 def verb(example: str, *, fit_options: bool = False) -> Callable[[Callable[..., int]], Verb]:
@@ -83,6 +85,21 @@ def interruptible(command: Callable[..., int]) -> Callable[..., int]:
             return command(*arguments, **options)
         except KeyboardInterrupt as error:
             raise Interrupted from error
+
+    return wrapped
+
+
+def cached(command: Callable[..., int]) -> Callable[..., int]:
+    """Let a command find the programs that earlier ones compiled; a folder that cannot serve is left alone."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> int:
+        try:
+            use_cache()
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) or os.environ.get(VARIABLE):  # else a home that cannot be written to
+                typer.echo(f"warning: compiled programs are not kept: {error}", err=True)
+        return command(*arguments, **options)
 
     return wrapped
 

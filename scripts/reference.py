@@ -20,7 +20,8 @@ import pushforward as pf
 from pushforward.bijections.base import AbstractBijection
 from pushforward.flows import ENTRIES
 from pushforward.flows.maps import MAPS
-from pushforward.flows.options import Map, options_of
+from pushforward.flows.option import options_of
+from pushforward.flows.options import Map
 from pushforward.flows.registry import plain
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,7 @@
 """The zoo: functions that assemble the models of the literature from bijections.
 
-Each is declared by an entry in `entries.py`. Importing this package loads no JAX, so that the command line can show its
-help without it.
+Each is declared by an entry in `entries.py` or `velocity_entries.py`. Importing this package loads no JAX, so that the
+command line can show its help without it.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pushforward.flows import entries as _entries
 from pushforward.flows.entries import *  # noqa: F403 - the functions of the zoo
 from pushforward.flows.registry import ENTRIES, Entry
+from pushforward.flows.velocity_entries import *  # noqa: F403
 
 if TYPE_CHECKING:
     from pushforward.distributions import Flow
     from pushforward.flows.facts import Description
 
 # The closed registry: a model file names its flow by one of these, and nothing else is ever looked up.
-ZOO: dict[str, Callable[..., Flow]] = {name: getattr(_entries, name) for name in ENTRIES}
+ZOO: dict[str, Callable[..., Flow]] = {name: globals()[name] for name in ENTRIES}
 
 
 def describe() -> Description:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pushforward.flows.maps import MAPS, maps_on
-from pushforward.flows.options import BASES_ON, LINEAR_ON, MAP_OPTIONS, Option, Space, options_of
+from pushforward.flows.option import Option, options_of
+from pushforward.flows.options import BASES_ON, LINEAR_ON, MAP_OPTIONS, Space
 
 if TYPE_CHECKING:
     from pushforward.distributions import Flow

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pushforward._objectives import objective_names
-from pushforward.flows.options import MAX_DIM, BaseName, Option
+from pushforward.flows.option import Option
+from pushforward.flows.options import MAX_DIM, BaseName
 from pushforward.flows.registry import ENTRIES
 
 __all__ = ["MAX_DIM", "OPTIONS", "BaseName", "FlowName", "FlowOption", "ObjectiveName"]

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         UniformBox,
     )
     from pushforward.io.errors import UntrustedModelError
-    from pushforward.nets import MADE, MLP, AbstractConditioner, ResidualMLP, ResMADE
+    from pushforward.nets import MADE, MLP, AbstractConditioner
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
     from pushforward.tables.errors import DataError
     from pushforward.tables.estimators.density import FlowDensity
@@ -142,7 +142,7 @@ _NAMES = {
     "tables.errors": ("DataError",),
     "tables.estimators.density": ("FlowDensity",),
     "io.errors": ("UntrustedModelError",),
-    "nets": ("MADE", "MLP", "AbstractConditioner", "ResMADE", "ResidualMLP"),
+    "nets": ("MADE", "MLP", "AbstractConditioner"),
     "objectives": ("AbstractObjective", "MaximumLikelihood"),
     "training": ("FitError", "FitResult", "Verdict", "fit"),
 }

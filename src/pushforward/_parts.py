@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 
 from pushforward._module import Module
+from pushforward._types import is_array
 
 Tree = TypeVar("Tree")
 
@@ -50,6 +53,12 @@ def replaced(module: Tree, **fields: Any) -> Tree:
     for field in dataclasses.fields(module):  # pyright: ignore[reportArgumentType] - modules are dataclasses
         object.__setattr__(copy, field.name, fields.get(field.name, getattr(module, field.name)))
     return copy
+
+
+def unstacked(module: Tree, n: int) -> list[Tree]:
+    """The modules that one module with stacked arrays stands for."""
+    arrays, static = eqx.partition(module, is_array)
+    return [eqx.combine(jax.tree.map(operator.itemgetter(i), arrays), static) for i in range(n)]
 
 
 def rewritten(model: Tree, change: Callable[[Any], Any]) -> Tree:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward._parts import unstacked
 from pushforward.bijections import WithCondition
 from pushforward.bijections.base import run_batch
-from pushforward.bijections.combinators import unstacked
 from pushforward.checking.programs import quickly
 from pushforward.checking.spline_walk import Probe, has_splines, spline_knots, walk_splines
 

@@ -1,4 +1,4 @@
-"""MADE and ResMADE: the two ways of evaluation agree, and the dependences are those of the order, all of them."""
+"""MADE: both ways of evaluation agree, and the dependences are those of the order, all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pushforward.numerics.product import dense
 from pushforward.testing import cast, randomise
 
 KEY = jax.random.key(5)
-MAKERS: dict[str, Callable[..., pf.MADE]] = {"MADE": pf.MADE, "ResMADE": pf.ResMADE}
+KINDS = ("layers", "blocks")
 # (dim, width, conditional): wide, as many units as degrees, narrow, a single unit, a number.
 SIZES = [(5, 16, True), (4, 4, True), (7, 3, False), (7, 3, True), (6, 1, True), (1, 4, False), (1, 4, True)]
 N = 24
@@ -27,9 +27,9 @@ N = 24
 
 def build(kind: str, dim: int, width: int, conditional: bool, **options: Any) -> pf.MADE:
     # Smooth, so that no unit is dead and the pattern of dependences is that of the masks.
-    options = {"activation": "softplus", "depth": 1 if kind == "ResMADE" else 2, **options}
+    options = {"activation": "softplus", "depth": 1 if kind == "blocks" else 2, **options}
     options["cond_shape"] = (2,) if conditional else None
-    return randomise(MAKERS[kind](KEY, dim, 3, width=width, **options), KEY, 0.5)
+    return randomise(pf.MADE(KEY, dim, 3, width=width, residual=kind == "blocks", **options), KEY, 0.5)
 
 
 def points(dim: int, conditional: bool) -> tuple[Array, Array | None]:
@@ -72,7 +72,7 @@ def examine(net: pf.AbstractConditioner, x: Array, condition: Array | None) -> t
 
 
 @pytest.mark.parametrize(("dim", "width", "conditional"), SIZES)
-@pytest.mark.parametrize("kind", split(MAKERS, lambda kind: "Res" not in kind))
+@pytest.mark.parametrize("kind", split(KINDS, lambda kind: "Res" not in kind))
 def test_steps_agree_with_the_call_and_each_output_sees_all_earlier_inputs(
     kind: str, dim: int, width: int, conditional: bool
 ) -> None:
@@ -88,20 +88,20 @@ def test_steps_agree_with_the_call_and_each_output_sees_all_earlier_inputs(
 @pytest.mark.parametrize(("dim", "width", "conditional"), [(5, 16, True), (7, 3, False), (6, 1, True), (1, 4, False)])
 def test_angles_enter_as_points_of_the_circle(dim: int, width: int, conditional: bool) -> None:
     """Both evaluations agree, also through the window of a narrow network, and a turn makes no difference to either."""
-    net, (x, condition) = build("MADE", dim, width, conditional, features="circular"), points(dim, conditional)
+    net, (x, condition) = build("layers", dim, width, conditional, features="circular"), points(dim, conditional)
     called, stepped, by_x, _ = examine(net, x, condition)
     np.testing.assert_allclose(stepped, called, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(by_x, np.broadcast_to(np.tril(np.ones((dim, dim), bool), -1), (3, dim, dim)))
     turned = eqx.filter_jit(lambda net: net(x + 2 * np.pi, condition))
     np.testing.assert_allclose(turned(net), called, atol=1e-12)
     if dim > 1:  # the broken twin: a network that sees the angles themselves
-        raw = build("MADE", dim, width, conditional)
+        raw = build("layers", dim, width, conditional)
         assert not np.allclose(turned(raw), raw(x, condition), atol=1e-3)
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu", "gelu", "silu", "tanh"])
 def test_steps_agree_with_the_call_for_each_activation(activation: str) -> None:
-    net = build("ResMADE", 5, 3, True, activation=activation)
+    net = build("blocks", 5, 3, True, activation=activation)
     x, condition = points(5, True)
     called, stepped = eqx.filter_jit(lambda n: (n(x, condition), scanned(n, x, condition)))(net)
     np.testing.assert_allclose(stepped, called, rtol=1e-12, atol=1e-12)
@@ -109,7 +109,7 @@ def test_steps_agree_with_the_call_for_each_activation(activation: str) -> None:
 
 def test_a_leaking_mask_is_found() -> None:
     """The broken twin: the output mask compares with >= where it should with >, as an old MADE in the wild does."""
-    net = build("MADE", 5, 16, False)
+    net = build("layers", 5, 16, False)
     hidden = jnp.asarray(degrees_of(5, 16, False).hidden)
 
     def patterns(net: pf.MADE, x: Array) -> list:
@@ -138,7 +138,7 @@ def test_one_unit_per_step_is_computed_once() -> None:
 
 
 def test_float32_stays_float32() -> None:
-    net = cast(build("MADE", 4, 8, True), jnp.float32)
+    net = cast(build("layers", 4, 8, True), jnp.float32)
     x, condition = jnp.ones((4, 2), jnp.float32), jnp.ones((2, 2), jnp.float32)
     assert jax.eval_shape(net, x, condition).dtype == jnp.float32
     assert jax.eval_shape(lambda x, c: scanned(net, x, c), x, condition).dtype == jnp.float32
@@ -163,4 +163,4 @@ def test_errors(options: dict, match: str) -> None:
 
 def test_missing_condition() -> None:
     with pytest.raises(ValueError, match="expected a condition"):
-        build("MADE", 3, 4, True)(jnp.zeros((3, 1)))
+        build("layers", 3, 4, True)(jnp.zeros((3, 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar, get_args, overload
 
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
-from pushforward._parts import replaced, rewritten
+from pushforward._parts import replaced, rewritten, unstacked
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step, fold_keys, run_member
 from pushforward.bijections.reversible import run_reversibly
@@ -236,12 +235,6 @@ class Scan(AbstractComposite):
         start = (value.astype(dtype), jnp.zeros(value.shape[-1:], dtype))
         (out, total), extra = jax.lax.scan(layer, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
         return out, total, (extra,)
-
-
-def unstacked(layer: AbstractBijection, n: int) -> list[AbstractBijection]:
-    """The bijections that one bijection with stacked arrays stands for."""
-    arrays, static = eqx.partition(layer, is_array)
-    return [eqx.combine(jax.tree.map(operator.itemgetter(i), arrays), static) for i in range(n)]
 
 
 def with_memory(model: Tree, memory: Memory) -> Tree:

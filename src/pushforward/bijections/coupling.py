@@ -33,9 +33,8 @@ class Coupling(AbstractTwoWayBijection):
         split: Booleans that are True where a coordinate is transformed, such as `half_split(dim)` or
             `alternating_split(dim)`.
         conditioner: Network from the passing coordinates `(n_passing, n)` (and the condition `(*cond_shape, n)`) to
-            parameters `(n_params, n_transformed, n)`, with the batch on the last axis, such as an `MLP` or
-            `ResidualMLP`. A network for one event, such as `eqx.nn.MLP(n_passing, n_params * n_transformed, ...)`, is
-            mapped over the rows.
+            parameters `(n_params, n_transformed, n)`, with the batch on the last axis, such as an `MLP`. A network for
+            one event, such as `eqx.nn.MLP(n_passing, n_params * n_transformed, ...)`, is mapped over the rows.
         scalar_map: The map of each transformed coordinate.
         cond_shape: Shape of the condition that the conditioner takes, None if unconditional.
 

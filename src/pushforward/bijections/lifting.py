@@ -202,8 +202,8 @@ class EmbedCondition(AbstractComposite):
 
     Args:
         bijection: A conditional bijection.
-        net: A callable from **one** raw condition to one embedded condition, such as an `MLP` or `ResidualMLP` for
-            vectors. If it is an `eqx.Module`, it is trained with the bijection.
+        net: A callable from **one** raw condition to one embedded condition, such as an `MLP` for vectors. If it is
+            an `eqx.Module`, it is trained with the bijection.
         cond_shape: Shape of the raw condition.
 
     Raises:

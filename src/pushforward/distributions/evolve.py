@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import message
-from pushforward._parts import rewritten
+from pushforward._parts import rewritten, unstacked
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, split_batch
 from pushforward.bijections import Continuous, Standardize
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, needed, run_batch
-from pushforward.bijections.combinators import unstacked
 from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.flow import Flow

@@ -13,9 +13,8 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import Flow
 from pushforward.flows.build_plan import Plan
 from pushforward.flows.stack import stack
-from pushforward.nets import MLP, ResidualMLP, WithFeatures
+from pushforward.nets import MLP, WithFeatures
 from pushforward.nets.base import features_of
-from pushforward.nets.gated import GatedMLP
 
 SPLITS = {"half": half_split, "alternating": alternating_split}
 
@@ -55,16 +54,13 @@ def coupling(plan: Plan) -> Flow:
     mask, map_of = split_mask(plan), plan.scalar_map()
     o, n_mapped = plan.options, int(mask.sum())
     n_passing = features_of(plan.features).count * (plan.dim - n_mapped)
-    if "residual" in plan.entry.options:
-        kind: Any = ResidualMLP if o.residual else MLP
-    else:
-        kind = GatedMLP
+    blocks = "gated" if "residual" not in plan.entry.options else "residual" if o.residual else "plain"
 
     def make(key: PRNGKeyArray) -> AbstractBijection:
         scalar_map = map_of(key)
         out_shape = (scalar_map.n_params, n_mapped)
-        sizes = {"width": o.width, "depth": o.depth, "cond_shape": plan.cond_shape, "activation": o.activation}
-        net = kind(key, n_passing, out_shape, **sizes)
+        sizes: Any = {"width": o.width, "depth": o.depth, "cond_shape": plan.cond_shape, "activation": o.activation}
+        net: Any = MLP(key, n_passing, out_shape, blocks=blocks, **sizes)
         if plan.features != "identity":
             net = WithFeatures(net, plan.features, out_shape)
         layer = Coupling(mask, net, scalar_map, cond_shape=plan.cond_shape)

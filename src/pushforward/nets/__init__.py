@@ -2,17 +2,10 @@
 
 from pushforward.nets.base import AbstractConditioner, WithFeatures
 from pushforward.nets.graph_made import GraphMADE
-from pushforward.nets.lipschitz import (
-    AbstractContraction,
-    LipschitzConv,
-    LipschitzConvNet,
-    LipschitzMLP,
-    converge_spectral,
-    lip_swish,
-    update_spectral,
-)
-from pushforward.nets.masked import MADE, ResMADE
-from pushforward.nets.mlp import MLP, ResidualMLP
+from pushforward.nets.lipschitz import AbstractContraction, LipschitzMLP, lip_swish
+from pushforward.nets.lipschitz_conv import LipschitzConv, LipschitzConvNet, converge_spectral, update_spectral
+from pushforward.nets.masked import MADE
+from pushforward.nets.mlp import MLP
 from pushforward.nets.per_event import PerEvent
 from pushforward.nets.potential_net import PotentialNet
 from pushforward.nets.time_mlp import TimeMLP
@@ -29,8 +22,6 @@ __all__ = [
     "LipschitzMLP",
     "PerEvent",
     "PotentialNet",
-    "ResMADE",
-    "ResidualMLP",
     "TimeMLP",
     "TimeResidualMLP",
     "WithFeatures",

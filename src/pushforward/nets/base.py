@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import message
+from pushforward._checks import check_int, message
 from pushforward._module import Module
 from pushforward._types import Array, PRNGKeyArray, Shape
 
@@ -112,6 +112,44 @@ class AbstractConditioner(Module):
 def limit_input(x: Array) -> Array:
     """The input clipped to `INPUT_LIMIT`."""
     return jnp.clip(x, -INPUT_LIMIT, INPUT_LIMIT)
+
+
+def check_sizes(name: str, **sizes: int) -> tuple[int, ...]:
+    """The sizes of a network as integers of 1 or more.
+
+    Raises:
+        TypeError: A size is no integer.
+        ValueError: A size is out of bounds.
+    """
+    return tuple(check_int(name, size, value, 1) for size, value in sizes.items())
+
+
+def size_of(shape: Shape | None) -> int:
+    """The number of entries of a condition, 0 without a condition."""
+    return 0 if shape is None else math.prod(shape)
+
+
+def flat_condition(name: str, condition: Array | None, cond_shape: Shape | None) -> Array:
+    """The conditions as vectors, `(size, n)` or `(size,)`.
+
+    Raises:
+        ValueError: The condition is missing.
+    """
+    if condition is None or cond_shape is None:
+        raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", "Pass condition=..."))
+    condition = jnp.asarray(condition)
+    return condition.reshape(math.prod(cond_shape), *condition.shape[len(cond_shape) :])
+
+
+def join_condition(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:
+    """Event and condition as one vector, `(dim + size of a condition, n)`.
+
+    Raises:
+        ValueError: The condition is missing.
+    """
+    if cond_shape is None:
+        return x
+    return jnp.concatenate([x, flat_condition(name, condition, cond_shape).astype(x.dtype)])
 
 
 FEATURES = {

@@ -9,7 +9,6 @@ parent also enters its output directly: no dependence is lost when rectifiers di
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,18 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_int, message
+from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
+from pushforward.nets.base import (
+    activation_of,
+    check_sizes,
+    flat_condition,
+    hidden_layer,
+    limit_input,
+    output_layer,
+    size_of,
+    uniforms,
+)
 from pushforward.nets.masked import through_hidden
 from pushforward.numerics.product import dense, dense_output
 
@@ -181,11 +189,9 @@ class GraphMADE(eqx.Module):
         residual: bool = False,
         activation: str = "relu",
     ):
-        n_cond = 0 if cond_shape is None else math.prod(cond_shape)
+        n_cond = size_of(cond_shape)
         self.graph = graph = Graph.of("GraphMADE", adjacency, n_cond)
-        self.n_params = check_int("GraphMADE", "n_params", n_params, 1)
-        width = check_int("GraphMADE", "width", width, 1)
-        depth = check_int("GraphMADE", "depth", depth, 1)
+        self.n_params, width, depth = check_sizes("GraphMADE", n_params=n_params, width=width, depth=depth)
         activation_of(activation)
         self.cond_shape, self.residual, self.activation = cond_shape, bool(residual), activation
         n_sets = len(graph.sets())
@@ -220,11 +226,7 @@ class GraphMADE(eqx.Module):
         out = out.reshape(-1, out.shape[-1])
         known = None
         if self.cond_shape is not None:
-            if condition is None:
-                raise ValueError(
-                    message("GraphMADE", f"a condition of shape {self.cond_shape}", "none", "Pass condition=...")
-                )
-            known = limit_input(condition.reshape(self.graph.n_cond, condition.shape[-1]))
+            known = limit_input(flat_condition("GraphMADE", condition, self.cond_shape))
 
         def run(x: Array) -> Array:
             inputs = limit_input(x) if known is None else jnp.concatenate([limit_input(x), known])

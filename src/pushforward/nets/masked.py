@@ -1,4 +1,4 @@
-r"""MADE and ResMADE: masked networks, evaluated in parallel or one dimension after the other.
+r"""MADE: a masked network of layers or residual blocks, evaluated in parallel or one dimension after the other.
 
 Hidden unit $j$ has a degree $m_j$ and sees the inputs $1..m_j$; output $i$ sees the units with $m_j < i$, strictly.
 Degrees ascend and are spread evenly, so that the units that become computable with input $i$ are neighbours, and each
@@ -12,7 +12,6 @@ weights, so that no dependence is lost (other implementations silently drop such
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,15 +20,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.nets.base import (
     AbstractConditioner,
     activation_of,
+    check_sizes,
     features_of,
+    flat_condition,
     hidden_layer,
     limit_input,
     output_layer,
+    size_of,
     uniforms,
 )
 from pushforward.numerics.product import dense, dense_output
@@ -139,15 +140,13 @@ class MADE(AbstractConditioner):
         activation: str = "relu",
         features: str = "identity",
     ):
-        self.n_steps = check_int("MADE", "dim", dim, 1)
-        self.n_params = check_int("MADE", "n_params", n_params, 1)
-        width = check_int("MADE", "width", width, 1)
-        depth = check_int("MADE", "depth", depth, 1)
+        sizes = check_sizes("MADE", dim=dim, n_params=n_params, width=width, depth=depth)
+        self.n_steps, self.n_params, width, depth = sizes
         activation_of(activation)
         self.cond_shape, self.residual, self.activation = cond_shape, bool(residual), activation
         self.features, n_features = features, features_of(features).count
         degrees = degrees_of(dim, width, cond_shape is not None)
-        n_cond = 0 if cond_shape is None else math.prod(cond_shape)
+        n_cond = size_of(cond_shape)
         n_hidden = 2 * depth if residual else depth - 1
         shapes = [
             (width, n_features * dim + 1),
@@ -187,9 +186,7 @@ class MADE(AbstractConditioner):
         """The condition's terms in the first layer, `(width, n)`, and in the output, `(n_params, dim, n)`."""
         if self.cond_weight is None or self.cond_out_weight is None:
             return None
-        if condition is None:
-            raise ValueError(message("MADE", f"a condition of shape {self.cond_shape}", "none", "Pass condition=..."))
-        c = limit_input(condition.reshape(self.cond_weight.shape[1], condition.shape[-1]))
+        c = limit_input(flat_condition("MADE", condition, self.cond_shape))
         out = self.cond_out_weight.reshape(-1, c.shape[0]) @ c
         return self.cond_weight @ c, out.reshape(self.n_params, self.n_steps, -1)
 
@@ -262,28 +259,3 @@ class MADE(AbstractConditioner):
             recent = jnp.concatenate([a for new, old in pairs for a in (new[None].astype(recent.dtype), old)])
             params = params + self.window_weight[:, i] @ recent
         return params, State(state.tables, first, tuple(activations), recent)
-
-
-def ResMADE(
-    key: PRNGKeyArray,
-    dim: int,
-    n_params: int,
-    *,
-    width: int = 64,
-    depth: int = 2,
-    cond_shape: Shape | None = None,
-    activation: str = "relu",
-    features: str = "identity",
-) -> MADE:
-    """A `MADE` with `depth` residual blocks of two masked layers; the arguments are those of `MADE`."""
-    return MADE(
-        key,
-        dim,
-        n_params,
-        width=width,
-        depth=depth,
-        cond_shape=cond_shape,
-        residual=True,
-        activation=activation,
-        features=features,
-    )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import equinox as eqx
 import jax.numpy as jnp
 
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import OUTPUT_SCALE, hidden_layer, output_layer, uniforms
-from pushforward.nets.time_mlp import join_condition
+from pushforward.nets.base import (
+    OUTPUT_SCALE,
+    check_sizes,
+    hidden_layer,
+    join_condition,
+    output_layer,
+    size_of,
+    uniforms,
+)
 from pushforward.numerics.product import dense, matrix_product
 
 # Most rows of A: the quadratic part follows the few directions along which the data as a whole move.
@@ -76,11 +81,10 @@ class PotentialNet(eqx.Module):
         cond_shape: Shape | None = None,
         rank: int | None = None,
     ):
-        self.dim, width = check_int("PotentialNet", "dim", dim, 1), check_int("PotentialNet", "width", width, 1)
-        depth = check_int("PotentialNet", "depth", depth, 1)
+        self.dim, width, depth = check_sizes("PotentialNet", dim=dim, width=width, depth=depth)
         rank = min(MAX_RANK, dim + 1) if rank is None else check_int("PotentialNet", "rank", rank, 1)
         self.cond_shape = cond_shape
-        sizes = [dim + 1 + (0 if cond_shape is None else math.prod(cond_shape))] + [width] * (depth - 1)
+        sizes = [dim + 1 + size_of(cond_shape)] + [width] * (depth - 1)
         hidden = [(width, before + 1) for before in sizes]
         *layers, weights, root = uniforms(key, [*hidden, (1, width + 1), (rank, dim + 1)])
         self.layers = tuple(hidden_layer(w, n) for w, n in zip(layers, sizes, strict=True))

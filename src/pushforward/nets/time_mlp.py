@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import equinox as eqx
@@ -12,7 +13,16 @@ import jax.numpy as jnp
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import activation_of, hidden_layer, limit_input, output_layer, uniforms
+from pushforward.nets.base import (
+    activation_of,
+    check_sizes,
+    hidden_layer,
+    join_condition,
+    limit_input,
+    output_layer,
+    size_of,
+    uniforms,
+)
 from pushforward.numerics.product import dense, matrix_product
 
 Mixing = Literal["concat", "concatsquash", "film"]
@@ -27,52 +37,73 @@ def embed_time(t: Array, n_frequencies: int) -> Array:
     return jnp.concatenate([t[None], jnp.cos(angles), jnp.sin(angles)])
 
 
-def gate_of(mixing: Mixing, weight: Array, embedded: Array) -> Array:
-    """The gate of a layer, for a `mixing` that has one."""
-    gate = weight @ embedded
-    return jax.nn.sigmoid(gate) if mixing == "concatsquash" else 1 + gate
+@dataclass(frozen=True)
+class Timed:
+    r"""The inputs of a network of time and state, and how time enters its layers, by $e(t)$ of `embed_time`.
 
-
-def check_mixing(name: str, mixing: str) -> None:
-    """Raise if the name of a mixing is unknown.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
-    if mixing not in MIXINGS:
-        expected = f"mixing to be one of {', '.join(MIXINGS)}"
-        raise ValueError(message(name, expected, repr(mixing), "Choose one of them."))
-
-
-def embed_inputs(
-    name: str, t: Array, x: Array, condition: Array | None, cond_shape: Shape | None, n_frequencies: int
-) -> tuple[Array, Array]:
-    """The embedding of time, `(1 + 2 n_frequencies,)` or with rows, and event and condition as one vector.
-
-    The condition is clipped. The event is not, because the trace in closed form does not account for a clip.
+    Args:
+        name: Name of the network, for messages.
+        dim: Length of the state.
+        cond_shape: Shape of the condition, None if there is none.
+        mixing: How time enters, `"concat"`, `"concatsquash"` or `"film"`.
+        n_frequencies: Number of frequencies in the time embedding.
+        activation: Name of the activation.
 
     Raises:
-        ValueError: the condition is missing.
+        ValueError: A size is out of bounds, or a name unknown.
     """
-    t = jnp.asarray(t, x.dtype)
-    embedded = embed_time(t, n_frequencies)
-    embedded = embedded[:, None] if t.ndim == 0 and x.ndim == 2 else embedded
-    limited = None if condition is None else limit_input(jnp.asarray(condition))
-    return embedded, join_condition(name, x, limited, cond_shape)
 
+    name: str
+    dim: int
+    cond_shape: Shape | None
+    mixing: Mixing
+    n_frequencies: int
+    activation: str
 
-def join_condition(name: str, x: Array, condition: Array | None, cond_shape: Shape | None) -> Array:
-    """Event and condition as one vector, `(dim + size of a condition, n)`.
+    def __post_init__(self):
+        check_sizes(self.name, dim=self.dim)
+        check_int(self.name, "n_frequencies", self.n_frequencies, 0)
+        if self.mixing not in MIXINGS:
+            expected = f"mixing to be one of {', '.join(MIXINGS)}"
+            raise ValueError(message(self.name, expected, repr(self.mixing), "Choose one of them."))
+        activation_of(self.activation)
 
-    Raises:
-        ValueError: the condition is missing.
-    """
-    if cond_shape is None:
-        return x
-    if condition is None:
-        raise ValueError(message(name, f"a condition of shape {cond_shape}", "none", "Pass condition=..."))
-    flat = jnp.asarray(condition).reshape(math.prod(cond_shape), *x.shape[1:]).astype(x.dtype)
-    return jnp.concatenate([x, flat])
+    @property
+    def n_in(self) -> int:
+        """The length of state and condition."""
+        return self.dim + size_of(self.cond_shape)
+
+    @property
+    def n_time(self) -> int:
+        """The length of the embedding of time."""
+        return 1 + 2 * self.n_frequencies
+
+    def inputs(self, t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
+        """The embedding of time, `(n_time,)` or with rows, and event and condition as one vector.
+
+        The condition is clipped. The event is not, because the trace in closed form does not account for a clip.
+
+        Raises:
+            ValueError: The condition is missing.
+        """
+        t = jnp.asarray(t, x.dtype)
+        embedded = embed_time(t, self.n_frequencies)
+        embedded = embedded[:, None] if t.ndim == 0 and x.ndim == 2 else embedded
+        limited = None if condition is None else limit_input(jnp.asarray(condition))
+        return embedded, join_condition(self.name, x, limited, self.cond_shape)
+
+    def weights(self, shifts: Sequence[Array], gates: Sequence[Array]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """The first weights of shifts, of which the last is that of the output, and of gates, from uniform numbers."""
+        scale = self.n_time**-0.5
+        scaled = () if self.mixing == "concat" else tuple(w * scale for w in gates)
+        return (*(w * scale for w in shifts[:-1]), output_layer(shifts[-1])), scaled
+
+    def gate(self, gates: Sequence[Array], layer: int, embedded: Array) -> Array | None:
+        """The gate of a layer, None if there are no gates."""
+        if not gates:
+            return None
+        gate = gates[layer] @ embedded
+        return jax.nn.sigmoid(gate) if self.mixing == "concatsquash" else 1 + gate
 
 
 class TimeMLP(eqx.Module):
@@ -125,9 +156,7 @@ class TimeMLP(eqx.Module):
     gates: tuple[Array, ...]
     dim: int = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
-    mixing: Mixing = eqx.field(static=True)
-    n_frequencies: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    timed: Timed = eqx.field(static=True)
     frequency: float = eqx.field(static=True)
 
     def __init__(
@@ -143,43 +172,29 @@ class TimeMLP(eqx.Module):
         activation: str = "silu",
         frequency: float = 0.0,
     ):
-        self.dim, width = check_int("TimeMLP", "dim", dim, 1), check_int("TimeMLP", "width", width, 1)
-        depth = check_int("TimeMLP", "depth", depth, 1)
-        self.n_frequencies = check_int("TimeMLP", "n_frequencies", n_frequencies, 0)
-        check_mixing("TimeMLP", mixing)
-        activation_of(activation)
+        width, depth = check_sizes("TimeMLP", width=width, depth=depth)
         if not frequency >= 0:
             raise ValueError(message("TimeMLP", "frequency >= 0", repr(frequency), "0 is a layer like the others."))
-        self.cond_shape, self.mixing, self.activation = cond_shape, mixing, activation
-        self.frequency = float(frequency)
-        size = 1 + 2 * self.n_frequencies
-        first = dim + (0 if cond_shape is None else math.prod(cond_shape))
-        sizes = [first] + [width] * depth
+        self.timed = Timed("TimeMLP", dim, cond_shape, mixing, n_frequencies, activation)
+        self.dim, self.cond_shape, self.frequency = dim, cond_shape, float(frequency)
+        size, sizes = self.timed.n_time, [self.timed.n_in] + [width] * depth
         hidden = [(width, before + 1) for before in sizes[:-1]]
         timed = [(width, size)] * depth
         draws = uniforms(key, [*hidden, (dim, width + 1), *timed, (dim, size), *timed])
         layers, out = draws[:depth], draws[depth]
-        shifts, gates = draws[depth + 1 : 2 * depth + 2], draws[2 * depth + 2 :]
         hidden = [hidden_layer(w, n) for w, n in zip(layers, sizes, strict=False)]
         if frequency > 0:  # the last column is the bias: any phase
-            hidden[0] = layers[0] * jnp.array([self.frequency] * first + [math.pi])
+            hidden[0] = layers[0] * jnp.array([self.frequency] * sizes[0] + [math.pi])
         self.weights = (*hidden, output_layer(out))
-        self.shifts = (*(w * size**-0.5 for w in shifts[:-1]), output_layer(shifts[-1]))
-        self.gates = () if mixing == "concat" else tuple(w * size**-0.5 for w in gates)
+        self.shifts, self.gates = self.timed.weights(draws[depth + 1 : 2 * depth + 2], draws[2 * depth + 2 :])
 
     def _activation(self, layer: int) -> Callable[[Array], Array]:
-        return jnp.sin if layer == 0 and self.frequency > 0 else activation_of(self.activation)
-
-    def _gate(self, layer: int, embedded: Array) -> Array | None:
-        return gate_of(self.mixing, self.gates[layer], embedded) if self.gates else None
-
-    def _inputs(self, t: Array, x: Array, condition: Array | None) -> tuple[Array, Array]:
-        return embed_inputs("TimeMLP", t, x, condition, self.cond_shape, self.n_frequencies)
+        return jnp.sin if layer == 0 and self.frequency > 0 else activation_of(self.timed.activation)
 
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        embedded, h = self._inputs(t, x, condition)
+        embedded, h = self.timed.inputs(t, x, condition)
         for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):
-            pre, gate = dense(weight, h), self._gate(layer, embedded)
+            pre, gate = dense(weight, h), self.timed.gate(self.gates, layer, embedded)
             h = self._activation(layer)((pre if gate is None else gate * pre) + shift @ embedded)
         return dense(self.weights[-1], h) + self.shifts[-1] @ embedded
 
@@ -197,10 +212,10 @@ class TimeMLP(eqx.Module):
 
     def value_and_trace(self, t: Array, x: Array, condition: Array | None, coupling: Array) -> tuple[Array, Array]:
         """The output, and the trace of its Jacobian in `x`, `(n,)`; arguments as in the call, and `coupling()`."""
-        embedded, h = self._inputs(t, x, condition)
+        embedded, h = self.timed.inputs(t, x, condition)
         slopes = []
         for layer, (weight, shift) in enumerate(zip(self.weights[:-1], self.shifts[:-1], strict=True)):
-            pre, gate = dense(weight, h), self._gate(layer, embedded)
+            pre, gate = dense(weight, h), self.timed.gate(self.gates, layer, embedded)
             h, slope = jax.jvp(
                 self._activation(layer),
                 ((pre if gate is None else gate * pre) + shift @ embedded,),

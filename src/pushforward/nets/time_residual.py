@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import equinox as eqx
 
-from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
-from pushforward.nets.base import activation_of, hidden_layer, output_layer, uniforms
-from pushforward.nets.time_mlp import Mixing, check_mixing, embed_inputs, gate_of
+from pushforward.nets.base import activation_of, check_sizes, hidden_layer, output_layer, uniforms
+from pushforward.nets.time_mlp import Mixing, Timed
 from pushforward.numerics.product import dense
 
 
@@ -57,9 +54,7 @@ class TimeResidualMLP(eqx.Module):
     gates: tuple[Array, ...]
     dim: int = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
-    mixing: Mixing = eqx.field(static=True)
-    n_frequencies: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    timed: Timed = eqx.field(static=True)
 
     def __init__(
         self,
@@ -73,28 +68,24 @@ class TimeResidualMLP(eqx.Module):
         n_frequencies: int = 3,
         activation: str = "silu",
     ):
-        self.dim, width = check_int("TimeResidualMLP", "dim", dim, 1), check_int("TimeResidualMLP", "width", width, 1)
-        depth = check_int("TimeResidualMLP", "depth", depth, 1)
-        self.n_frequencies = check_int("TimeResidualMLP", "n_frequencies", n_frequencies, 0)
-        check_mixing("TimeResidualMLP", mixing)
-        activation_of(activation)
-        self.cond_shape, self.mixing, self.activation = cond_shape, mixing, activation
-        size, n_in = 1 + 2 * self.n_frequencies, dim + (0 if cond_shape is None else math.prod(cond_shape))
+        width, depth = check_sizes("TimeResidualMLP", width=width, depth=depth)
+        self.timed = Timed("TimeResidualMLP", dim, cond_shape, mixing, n_frequencies, activation)
+        self.dim, self.cond_shape = dim, cond_shape
+        size, n_in = self.timed.n_time, self.timed.n_in
         square, timed = [(width, width + 1)] * depth, [(width, size)] * depth
         ends = [(width, n_in + 1), (dim, width + 1), (dim, size)]
         first, last, shift, *draws = uniforms(key, [*ends, *square, *square, *timed, *timed])
         inner, outer, shifts, gates = (draws[i * depth : (i + 1) * depth] for i in range(4))
         self.first, self.last = hidden_layer(first, n_in), output_layer(last)
         self.inner, self.outer = (tuple(hidden_layer(w, width) for w in layers) for layers in (inner, outer))
-        self.shifts = (*(w * size**-0.5 for w in shifts), output_layer(shift))
-        self.gates = () if mixing == "concat" else tuple(w * size**-0.5 for w in gates)
+        self.shifts, self.gates = self.timed.weights([*shifts, shift], gates)
 
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
-        activation = activation_of(self.activation)
-        embedded, h = embed_inputs("TimeResidualMLP", t, x, condition, self.cond_shape, self.n_frequencies)
+        activation = activation_of(self.timed.activation)
+        embedded, h = self.timed.inputs(t, x, condition)
         h = dense(self.first, h)
         for block, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
-            pre = dense(inner, h)
-            pre = gate_of(self.mixing, self.gates[block], embedded) * pre if self.gates else pre
+            pre, gate = dense(inner, h), self.timed.gate(self.gates, block, embedded)
+            pre = pre if gate is None else gate * pre
             h = h + dense(outer, activation(pre + self.shifts[block] @ embedded))
         return dense(self.last, h) + self.shifts[-1] @ embedded

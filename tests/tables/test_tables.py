@@ -319,7 +319,7 @@ BAD_OBJECTS: dict[str, tuple[Callable[[], object], str, str]] = {
     "null flags": (lambda: pa.table({"a": [True, None]}), "missing", "'a' (1)"),
     "long integers": (lambda: np.array([[2**63 - 1, 1]]), "precision", "'x0'"),
     "long unsigned": (lambda: np.array([[1, 2**64 - 1]], np.uint64), "precision", "'x1'"),
-    "long Python integers": (lambda: np.array([[1, 2**70]], object), "non-numeric", "'x1'"),
+    "long Python integers": (lambda: np.array([[1, 2**70]], object), "precision", "'x1'"),
     "long in frame": (lambda: pd.DataFrame({"id": [2**60, 1]}), "precision", "'id'"),
     "no rows": (lambda: np.ones((0, 3)), "empty", "no rows"),
     "no columns": (lambda: pd.DataFrame(index=[1, 2]), "empty", "no columns"),

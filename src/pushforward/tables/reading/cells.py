@@ -98,13 +98,18 @@ def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[
     ):
         raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
     if isinstance(source, (str, os.PathLike)):
-        for path in _expand(os.fspath(source)):
+        for path in expand(os.fspath(source)):
             yield read_file(path, wanted, max_bytes)
     else:
         yield from_object(source)
 
 
-def _expand(path: str) -> list[str]:
+def expand(path: str) -> list[str]:
+    """The files that a path with wildcards stands for, in order.
+
+    Raises:
+        DataError: none matches.
+    """
     if path == "-" or not glob.has_magic(path) or os.path.exists(path):
         return [path]
     found = sorted(glob.glob(path, recursive=True))
@@ -117,17 +122,35 @@ def _cells(raw: Raw, wanted: list[str] | None) -> Cells:
     table = raw.arrow if raw.arrow is not None else _from_array(raw, wanted)
     names = list(map(str, table.column_names)) if raw.named else list(names_for(table.num_columns, wanted))
     if wanted is not None:
-        positions = find_columns(names, wanted, raw.label)
-        repeated = [name for name, times in Counter(names).items() if times > 1 and name in set(wanted)]
-        if repeated:
-            raise DataError("names", f"{raw.label}: several columns are called {listed(repeated)}. Rename them.")
-        table, names = table.select(positions), wanted
-    check_names(names, raw.label)
-    if not names:
-        raise DataError("empty", f"{raw.label}: there are no columns.")
+        table, names = table.select(find_wanted(names, wanted, raw.label)), wanted
+    check_columns(names, raw.label)
     if table.num_rows == 0:
         raise DataError("empty", f"{raw.label}: there are no rows under the header {listed(names)}.")
     return Cells(pa.Table.from_arrays(table.columns, names=names), raw.label, raw.notes)
+
+
+def find_wanted(names: Sequence[str], wanted: Sequence[str], source: str) -> list[int]:
+    """Positions of the wanted columns.
+
+    Raises:
+        DataError: one is unknown, wanted twice, or there more than once.
+    """
+    positions = find_columns(names, wanted, source)
+    repeated = [name for name, times in Counter(names).items() if times > 1 and name in set(wanted)]
+    if repeated:
+        raise DataError("names", f"{source}: several columns are called {listed(repeated)}. Rename them.")
+    return positions
+
+
+def check_columns(names: Sequence[str], source: str) -> None:
+    """Refuse a table without columns, or with names that no model could hold.
+
+    Raises:
+        DataError: with the names at fault.
+    """
+    check_names(names, source)
+    if not names:
+        raise DataError("empty", f"{source}: there are no columns.")
 
 
 def _from_array(raw: Raw, wanted: list[str] | None) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow.compute
 pc: Any = pyarrow.compute
 # Beyond this, neighbouring integers are the same float64.
 EXACT = 2**53
+LONG_INTEGER = r"^\s*[+-]?\d{16,}\s*$"
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
@@ -20,7 +21,7 @@ def arrow_column(column: pa.ChunkedArray) -> np.ndarray | str | None:
     """A column as float64 with NaN for missing values.
 
     Returns:
-        The numbers; or a phrase on what the column holds instead; or None for integers beyond 2**53.
+        The numbers; or a phrase on what the column holds instead; or None for integers beyond 2**53, also in text.
     """
     kind = column.type
     if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
@@ -39,13 +40,15 @@ def arrow_column(column: pa.ChunkedArray) -> np.ndarray | str | None:
     return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _describe(column: pa.ChunkedArray, kind: pa.DataType) -> str:
+def _describe(column: pa.ChunkedArray, kind: pa.DataType) -> str | None:
     """What a column that is not numeric holds, with an example and, for text among numbers, the place."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         odd = pc.invert(pc.match_substring_regex(column.cast(pa.large_string()), NUMBER))
         count = pc.sum(odd).as_py() or 0
         first = pc.index(odd, True).as_py()
         if first < 0:
+            if pc.any(pc.match_substring_regex(column, LONG_INTEGER)).as_py():
+                return None
             return "numbers written as text (convert them)"
         example = repr(str(column[first].as_py())[:40])
         if count < len(column) / 2:

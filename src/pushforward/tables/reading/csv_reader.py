@@ -5,30 +5,87 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv as pacsv
 
 from pushforward.tables.errors import DataError
+from pushforward.tables.reading.codes import code_columns, largest, with_gaps
 
-# Its functions are made at import, so type checkers do not see them.
-pc: Any = pyarrow.compute
 # The header line must end within this many bytes: 16384 names of 256 characters fit.
 HEAD_BYTES = 2**22
 # No line is longer than this; and what Arrow says of longer ones than it expects, or of cells with line ends.
 LINE_BYTES = 2**26
 LONG_LINES = ("straddl", "out of sync", "Empty CSV", "newlines_in_values")
-# Whole numbers beyond 2**53 are not all representable as float64; those beyond int64 Arrow silently reads as float64.
-EXACT = 2**53
-LONG_INTEGER = r"^\s*[+-]?\d{16,}\s*$"
+# A file that is read as a stream is parsed in pieces of so many bytes. The first one decides about types, and a type
+# that a later one contradicts is found from the whole column: in more columns than this, the file is read as a whole.
+STREAM_BYTES = 2**22
+MOST_RETYPED = 8
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How one CSV text is to be parsed.
+
+    Args:
+        data: the text, or the path of an uncompressed file.
+        label: the name for messages.
+        read: arguments of Arrow's `ReadOptions`.
+        parse: delimiter and line ends.
+        types: columns whose types are given and not found.
+    """
+
+    data: bytes | Path
+    label: str
+    read: dict[str, Any]
+    parse: pacsv.ParseOptions
+    types: dict[str, pa.DataType]
+
+    def whole(self, only: list[str] | None = None) -> pa.Table:
+        """All rows at once, of all columns or of these."""
+        read = pacsv.ReadOptions(**self.read)
+        return pacsv.read_csv(_open(self.data), read, self.parse, self._convert(only))
+
+    def stream(self, only: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows in pieces."""
+        read = pacsv.ReadOptions(**{"block_size": STREAM_BYTES, **self.read})
+        with pacsv.open_csv(_open(self.data), read, self.parse, self._convert(only)) as reader:
+            yield pa.RecordBatch.from_pylist([], reader.schema)  # before a cell is at fault, the names are known
+            yield from reader
+
+    def _convert(self, only: list[str] | None) -> pacsv.ConvertOptions:
+        return pacsv.ConvertOptions(column_types=self.types, include_columns=only)
+
+    def typed(self, types: dict[str, pa.DataType]) -> _Form:
+        """The same with these types given."""
+        return replace(self, types={**self.types, **types})
+
+    def as_text(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        """The cells of these columns as they stand in the text, in pieces."""
+        return self.typed(dict.fromkeys(names, pa.string())).stream(names)
+
+
+@dataclass(frozen=True)
+class OpenedCsv:
+    """A CSV file whose rows are read in pieces.
+
+    Args:
+        schema: of every piece.
+        batches: reads them, each time from the first one.
+        notes: remarks for the user.
+    """
+
+    schema: pa.Schema
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+    notes: tuple[str, ...]
 
 
 def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.Table, tuple[str, ...]]:
-    """Parse CSV, inferring the type of each column.
+    """Parse CSV, finding the type of each column. Digits that are codes, such as 02134, stay text.
 
     Args:
         data: the text as bytes, or the path of an uncompressed file.
@@ -41,29 +98,97 @@ def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.
     Raises:
         DataError: not UTF-8, no rows, rows of different length.
     """
-    header, delimiter = _header(_head(data, label), label, tabs)
-    read: dict[str, Any] = {"column_names": header} if header is not None else {}
-    parse = pacsv.ParseOptions(delimiter=delimiter)
+    form, notes = _form_of(data, label, tabs)
     try:
         try:
-            table = pacsv.read_csv(_open(data), pacsv.ReadOptions(**read), parse)
+            table = form.whole()
         except pa.ArrowInvalid as error:
             if not any(phrase in str(error) for phrase in LONG_LINES):
                 raise
             # Cells over several lines, or a line beyond a megabyte: read in large pieces, which is slower.
-            read["block_size"] = LINE_BYTES
-            parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-            table = pacsv.read_csv(_open(data), pacsv.ReadOptions(**read), parse)
+            parse = pacsv.ParseOptions(delimiter=form.parse.delimiter, newlines_in_values=True)
+            form = replace(form, read={**form.read, "block_size": LINE_BYTES}, parse=parse)
+            table = form.whole()
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise _explain(data, label, read, parse, error) from error
+        raise _explain(form, error) from error
     _refuse_open_quote(data, label, table)
+    codes = code_columns(data, table.schema, {name: largest(table[i]) for i, name in _once(table.schema)}, form.as_text)
+    if codes:
+        # Arrow finds no type of a column that has one, so that the codes are read once more beside the others.
+        again = form.typed(dict.fromkeys(codes, pa.string())).whole(codes)
+        for name in codes:
+            table = table.set_column(table.column_names.index(name), name, with_gaps(again[name]))
+    return table.rename_columns([name.strip() for name in table.column_names]), notes
+
+
+def open_csv(path: Path, label: str, *, tabs: bool = False) -> OpenedCsv | None:
+    """Find the types of a CSV file's columns in one pass in pieces, so that it can then be read in pieces.
+
+    Args:
+        path: an uncompressed file.
+        label: the name for messages.
+        tabs: as for `read_csv`.
+
+    Returns:
+        The file; None if it has to be read as a whole: its cells hold line ends, or it is at fault, which `read_csv`
+        explains.
+    """
+    form, notes = _form_of(path, label, tabs)
+    sizes: dict[str, float] = {}
+    while True:
+        try:
+            schema = None
+            for batch in form.stream():
+                schema = batch.schema
+                if len(set(schema.names)) < len(schema.names):
+                    return None
+                for i, name in enumerate(schema.names):
+                    sizes[name] = max(sizes.get(name, 0.0), largest(batch.column(i)))
+            break
+        except pa.ArrowInvalid as error:
+            found = re.search(r"In CSV column #(\d+)", str(error))
+            if found is None or schema is None or len(form.types) >= MOST_RETYPED:
+                return None
+            name = schema.names[int(found[1])]
+            if name in form.types:
+                return None
+            form = form.typed({name: form.whole([name]).schema.types[0]})
+    if schema is None:
+        return None
+    codes = code_columns(path, schema, sizes, form.as_text)
+    form = form.typed(dict.fromkeys(codes, pa.string()))
+    names = [name.strip() for name in schema.names]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        last = None
+        try:
+            for batch in form.stream():
+                columns = [with_gaps(c) if n in codes else c for n, c in zip(schema.names, batch.columns, strict=True)]
+                last = pa.RecordBatch.from_arrays(columns, names=names)
+                yield last
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            raise _explain(form, error) from error
+        if last is not None:
+            _refuse_open_quote(path, label, pa.Table.from_batches([last]))
+
+    types = [pa.string() if name in codes else schema.field(name).type for name in schema.names]
+    return OpenedCsv(pa.schema(list(zip(names, types, strict=True))), batches, notes)
+
+
+def _form_of(data: bytes | Path, label: str, tabs: bool) -> tuple[_Form, tuple[str, ...]]:
+    header, delimiter = _header(_head(data, label), label, tabs)
+    read: dict[str, Any] = {"column_names": header} if header is not None else {}
     notes = ()
     if header is not None:
         notes = (
             f"{label} has no header line (the first is all numbers): columns are called {header[0]} to {header[-1]}.",
         )
-    _refuse_long_integers(data, label, table, pacsv.ReadOptions(**read), parse)
-    return table.rename_columns([name.strip() for name in table.column_names]), notes
+    return _Form(data, label, read, pacsv.ParseOptions(delimiter=delimiter), {}), notes
+
+
+def _once(schema: pa.Schema) -> list[tuple[int, str]]:
+    """The positions and names of the columns whose names no other column has."""
+    return [(i, name) for i, name in enumerate(schema.names) if schema.names.count(name) == 1]
 
 
 def _open(data: bytes | Path) -> pa.NativeFile:
@@ -111,13 +236,14 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _explain(data: bytes | Path, label: str, read: dict, parse: pacsv.ParseOptions, error: Exception) -> DataError:
+def _explain(form: _Form, error: Exception) -> DataError:
+    label = form.label
     if isinstance(error, UnicodeDecodeError):
         return DataError("encoding", f"{label}: the text is not UTF-8. Save the file as UTF-8.")
     reason = str(error)
     if "Expected" in reason and "columns" in reason:
         try:  # a second, single-threaded pass knows the number of the row
-            pacsv.read_csv(_open(data), pacsv.ReadOptions(use_threads=False, **read), parse)
+            replace(form, read={**form.read, "use_threads": False}).whole()
         except pa.ArrowInvalid as again:
             reason = str(again)
         found = re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason)
@@ -150,24 +276,6 @@ def _refuse_open_quote(data: bytes | Path, label: str, table: pa.Table) -> None:
         raise DataError(
             "ragged", f"{label}: a quote is opened and never closed, so that lines became one cell. Mend it."
         )
-
-
-def _refuse_long_integers(
-    data: bytes | Path, label: str, table: pa.Table, read: pacsv.ReadOptions, parse: pacsv.ParseOptions
-) -> None:
-    """Integers too long for int64 arrive as float64, already rounded: look at the text of such columns."""
-    suspects = []
-    times = Counter(table.column_names)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_floating(column.type) and times[name] == 1:
-            largest = pc.max(pc.abs(column)).as_py()
-            if largest is not None and largest > EXACT:
-                suspects.append(name)
-    for name in suspects:
-        convert = pacsv.ConvertOptions(include_columns=[name], column_types={name: pa.string()})
-        text = pacsv.read_csv(_open(data), read, parse, convert)[name]
-        if pc.any(pc.match_substring_regex(text, LONG_INTEGER)).as_py():
-            raise long_integers(label, [name.strip()])
 
 
 def long_integers(label: str, names: list[str]) -> DataError:

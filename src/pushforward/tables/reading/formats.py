@@ -113,19 +113,24 @@ def read_file(path: str, columns: list[str] | None, max_bytes: int = MAX_BYTES) 
     except DataError:
         raise
     except DAMAGE as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DataError("unreadable", f"{label}: the file is damaged or not what it seems: {reason}") from error
+        raise damaged(label, error) from error
+
+
+def damaged(label: str, error: BaseException) -> DataError:
+    """The one wording for bytes that no reader of their format takes."""
+    reason = " ".join(str(error).split())[:300]
+    return DataError("unreadable", f"{label}: the file is damaged or not what it seems: {reason}")
 
 
 def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: int) -> Raw:
-    kind = _kind(path, label)
+    kind = kind_of(path, label)
     if member and kind != "npz":
         raise DataError("format", f"{label}: '::{member}' picks an array of an .npz archive, but this is {kind}.")
     if kind == "csv":
         size = path.stat().st_size
         if size > cap:
             raise too_large(label, size, cap)
-        compressed = _head(path, label)[:2] == b"\x1f\x8b"
+        compressed = is_gzipped(path, label)
         data = _unzip(path, label, cap) if compressed else path
         return _csv(data, label, path.with_suffix("").suffix if compressed else path.suffix)
     if kind == "parquet":
@@ -145,6 +150,11 @@ def _csv(data: bytes | Path, label: str, suffix: str) -> Raw:
     return Raw(label, table, notes=notes, named=not notes)
 
 
+def is_gzipped(path: Path, label: str) -> bool:
+    """Whether a file is packed as a whole."""
+    return _head(path, label)[:2] == b"\x1f\x8b"
+
+
 def _head(path: Path, label: str) -> bytes:
     try:
         info = path.stat()
@@ -160,7 +170,12 @@ def _head(path: Path, label: str) -> bytes:
         raise DataError("unreadable", f"{path}: permission denied. Make the file readable.") from error
 
 
-def _kind(path: Path, label: str) -> str:
+def kind_of(path: Path, label: str) -> str:
+    """The format of a file by its first bytes: `"csv"`, `"parquet"`, `"arrow"`, `"npy"` or `"npz"`.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or has another format than its suffix says.
+    """
     head, suffix = _head(path, label), path.suffix.lower()
     if suffix in REFUSED:
         raise DataError("format", f"{label}: {REFUSED[suffix]}. Save the table as {KNOWN}.")
@@ -207,7 +222,7 @@ def _parquet(path: Path, label: str, columns: list[str] | None, cap: int) -> pa.
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, thrift_string_size_limit=2**27, thrift_container_size_limit=2**24) as file:
-        names = [name for name in file.schema_arrow.names if not _is_pandas_index(name)]
+        names = [name for name in file.schema_arrow.names if not is_pandas_index(name)]
         if columns is not None and set(columns) <= set(names):
             names = [name for name in names if name in set(columns)]
         rows, chunks = file.metadata.num_rows, 0
@@ -224,7 +239,8 @@ def _parquet(path: Path, label: str, columns: list[str] | None, cap: int) -> pa.
         return file.read(columns=None if whole else names)
 
 
-def _is_pandas_index(name: str) -> bool:
+def is_pandas_index(name: str) -> bool:
+    """Whether a column is the index that pandas writes along."""
     return name.startswith("__index_level_") and name.endswith("__")
 
 
@@ -249,7 +265,7 @@ def _arrow(path: Path, label: str, cap: int) -> pa.Table:
                 raise too_large(label, size, cap)
             kept.append(batch)
         table = pa.Table.from_batches(kept, schema)
-        return table.select([i for i, name in enumerate(table.column_names) if not _is_pandas_index(name)])
+        return table.select([i for i, name in enumerate(table.column_names) if not is_pandas_index(name)])
 
 
 def _check_npy(file: BinaryIO, label: str, available: int, cap: int) -> None:

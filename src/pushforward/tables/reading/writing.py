@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,22 +58,72 @@ def write_arrow(path: str | os.PathLike, table: pa.Table, *, force: bool = False
         FileExistsError: the file exists and `force` is False.
         OSError: the folder does not exist or cannot be written.
     """
+    write_batches(path, [table], force=force)
+
+
+def write_batches(path: str | os.PathLike, tables: Iterable[pa.Table], *, force: bool = False) -> int:
+    """Write a table that comes in pieces, each as it comes; the file appears when the last one is written.
+
+    CSV, Parquet and Arrow hold one piece in memory at a time; NPZ and NPY gather all.
+
+    Args:
+        path: as for `write_arrow`; standard output gets each piece at once.
+        tables: the pieces, with the same columns of the same types; one at least, which may be empty.
+        force: replace an existing file.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ValueError: as for `write_arrow`, or there is no piece at all.
+        FileExistsError: the file exists and `force` is False.
+        OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from pushforward.tables.reading.writing import write_batches
+        >>> write_batches("-", (pa.table({"a": [i, i + 1]}) for i in (0, 2)))
+        "a"
+        0
+        1
+        2
+        3
+        4
+    """
     write = check_target(path, force)
+    pieces = _Pieces(tables)
     if os.fspath(path) == "-":
         sys.stdout.flush()
         stream = getattr(sys.stdout, "buffer", None)
         if stream is None:  # a replaced standard output, as in a doctest or a notebook
             sink = pa.BufferOutputStream()
-            _csv(sink, table, ",")
+            write(sink, pieces)
             sys.stdout.write(sink.getvalue().to_pybytes().decode())
         else:
-            write(stream, table)
+            write(stream, pieces)
             stream.flush()
-        return
-    write_file(Path(path), lambda file: write(file, table), force)
+    else:
+        write_file(Path(path), lambda file: write(file, pieces), force)
+    return pieces.rows
 
 
-def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any, pa.Table], None]:
+class _Pieces:
+    """The pieces of a table, of which the first is known, and the rows that have been written."""
+
+    def __init__(self, tables: Iterable[pa.Table]):
+        self._rest = iter(tables)
+        first = next(self._rest, None)
+        if first is None:
+            raise ValueError("write_batches: expected one table at least, got none. Pass an empty one.")
+        self.first, self.rows = first, 0
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for table in chain([self.first], self._rest):
+            self.rows += table.num_rows
+            yield table
+
+
+def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any, _Pieces], None]:
     """Whether a table can be written there, asked before the work starts.
 
     Returns:
@@ -93,10 +144,13 @@ def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any,
     return WRITERS[suffix]
 
 
-def _csv(file: Any, table: pa.Table, delimiter: str) -> None:
+def _csv(file: Any, pieces: _Pieces, delimiter: str) -> None:
     import pyarrow.csv as pacsv
 
-    pacsv.write_csv(_plain(table), file, pacsv.WriteOptions(delimiter=delimiter))
+    schema = _plain(pieces.first).schema
+    with pacsv.CSVWriter(file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter)) as writer:
+        for table in pieces:
+            writer.write_table(_plain(table))
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -105,23 +159,26 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
-def _comma(file: BinaryIO, table: pa.Table) -> None:
-    _csv(file, table, ",")
+def _comma(file: BinaryIO, pieces: _Pieces) -> None:
+    _csv(file, pieces, ",")
 
 
-def _tabs(file: BinaryIO, table: pa.Table) -> None:
-    _csv(file, table, "\t")
+def _tabs(file: BinaryIO, pieces: _Pieces) -> None:
+    _csv(file, pieces, "\t")
 
 
-def _parquet(file: BinaryIO, table: pa.Table) -> None:
+def _parquet(file: BinaryIO, pieces: _Pieces) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(table, file)
+    with pq.ParquetWriter(file, pieces.first.schema) as writer:
+        for table in pieces:
+            writer.write_table(table)
 
 
-def _arrow(file: BinaryIO, table: pa.Table) -> None:
-    with pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+def _arrow(file: BinaryIO, pieces: _Pieces) -> None:
+    with pa.ipc.new_file(file, pieces.first.schema) as writer:
+        for table in pieces:
+            writer.write_table(table)
 
 
 def _numbers(table: pa.Table) -> bool:
@@ -129,7 +186,8 @@ def _numbers(table: pa.Table) -> bool:
     return all(pa.types.is_floating(kind) or pa.types.is_integer(kind) for kind in kinds)
 
 
-def _npz(file: BinaryIO, table: pa.Table) -> None:
+def _npz(file: BinaryIO, pieces: _Pieces) -> None:
+    table = pa.concat_tables(pieces)
     if _numbers(table):
         names = np.array(table.column_names, dtype=np.str_)
         np.savez(file, values=_values(table), names=names)
@@ -141,7 +199,8 @@ def _npz(file: BinaryIO, table: pa.Table) -> None:
     np.savez(file, **columns)
 
 
-def _npy(file: BinaryIO, table: pa.Table) -> None:
+def _npy(file: BinaryIO, pieces: _Pieces) -> None:
+    table = pa.concat_tables(pieces)
     if not _numbers(table):
         raise ValueError("an NPY file holds numbers alone. Write .npz, .csv or .parquet.")
     np.save(file, _values(table), allow_pickle=False)
@@ -151,7 +210,7 @@ def _values(table: pa.Table) -> np.ndarray:
     return np.stack([np.asarray(column.to_numpy(), np.float64) for column in table.columns], axis=1)
 
 
-WRITERS: dict[str, Callable[[Any, pa.Table], None]] = {
+WRITERS: dict[str, Callable[[Any, _Pieces], None]] = {
     ".csv": _comma,
     ".txt": _comma,
     ".tsv": _tabs,

@@ -6,16 +6,41 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.sha256"
 MAX_MANIFEST = 2**12
 
+# What may stand at a path beside a regular file, in words, with the test of its mode.
+FOLDER, LINK = "a folder", "a symbolic link"
+IRREGULAR: tuple[tuple[str, Callable[[int], bool]], ...] = (
+    (FOLDER, stat.S_ISDIR),
+    (LINK, stat.S_ISLNK),
+    ("a named pipe", stat.S_ISFIFO),
+    ("a socket", stat.S_ISSOCK),
+    ("a device", stat.S_ISCHR),
+    ("a device", stat.S_ISBLK),
+)
+
 
 class UntrustedModelError(ValueError):
     """A model is damaged, altered, or of a kind that this version does not know; nothing of it was used."""
+
+
+def irregular(path: Path) -> str | None:
+    """What stands at a path if it is no regular file, in words; None for a regular file, or where nothing stands.
+
+    Links are not followed.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return next((words for words, holds in IRREGULAR if holds(mode)), "something that is no file")
 
 
 def read_regular(path: Path, cap: int, most: int | None = None) -> bytes:
@@ -110,6 +135,15 @@ def _parse_manifest(data: bytes, path: Path, names: tuple[str, ...], needed: tup
     if lacking:
         raise UntrustedModelError(f"{path}: does not list {', '.join(lacking)}.")
     return expected
+
+
+def listed_by_manifest(folder: Path, names: Collection[str]) -> bool:
+    """Whether a manifest lies in a folder, and lists no other files than these."""
+    try:
+        data = read_regular(folder / MANIFEST, MAX_MANIFEST)
+        return bool(_parse_manifest(data, folder / MANIFEST, tuple(names), ()))
+    except UntrustedModelError:
+        return False
 
 
 def write_manifested(folder: Path, files: Mapping[str, bytes], unlisted: Collection[str] = ()) -> None:

@@ -140,6 +140,31 @@ def test_a_fit_without_one_finite_step_is_an_error(validation: float | None):
         )
 
 
+class Lossy(AbstractObjective):
+    """Maximum likelihood that is NaN in about half of the steps, whatever the weights are."""
+
+    in_nats: bool = eqx.field(static=True, default=True)
+
+    def per_row(self, flow: Any, x: Any, condition: Any = None, key: Any = None):
+        lost = jax.random.uniform(jax.random.key(0) if key is None else key) < 0.5
+        return jnp.where(lost, jnp.nan, MaximumLikelihood().per_row(flow, x, condition, key))
+
+
+def test_a_fit_in_which_no_round_went_well_is_an_error():
+    """Too few rounds for five rewinds, and some finite steps: each rewind went back to the untrained weights."""
+    with pytest.raises(FitError, match="non-finite steps"):
+        fit(affine(), rows(200), key=KEY, objective=Lossy(), validation=None, max_epochs=20, progress=False)
+
+
+def test_an_interrupted_fit_without_one_finite_step_is_an_error():
+    def interrupt(row: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    how = {"objective": Bounded(limit=-1.0), "max_epochs": 40, "progress": False}
+    with pytest.raises(FitError, match="non-finite steps"):
+        fit(affine(), rows(200), key=KEY, options=pf.training.Reporting(callback=interrupt), **how)
+
+
 def test_too_many_skipped_steps_rewind_with_a_smaller_rate():
     result = fit(
         affine(),

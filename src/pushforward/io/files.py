@@ -9,7 +9,18 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pushforward._files import MANIFEST, MAX_MANIFEST, read_manifested, share, sync, write_manifested
+from pushforward._files import (
+    FOLDER,
+    LINK,
+    MANIFEST,
+    MAX_MANIFEST,
+    irregular,
+    listed_by_manifest,
+    read_manifested,
+    share,
+    sync,
+    write_manifested,
+)
 
 # The card is for people, is never read, and may be edited.
 CARD = "README.md"
@@ -25,6 +36,7 @@ MAX_BYTES: dict[str, int] = {
 }
 # Files without which the format of a folder cannot be read; they are looked for first.
 ALWAYS = ("config.json", "metrics.json", "model.safetensors")
+OTHER = "Name another path."  # the fix in errors of targets
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 
 
@@ -50,33 +62,46 @@ def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
 def check_folder_target(folder: Path, force: bool = False, known: Collection[str] = tuple(MAX_BYTES)) -> None:
     """Raise an error before the work starts if a folder cannot be written there.
 
-    A folder is replaced only if all files in it are among the names `known`, by default those of a model.
+    A folder is replaced only if it is empty, or if a manifest of files with names among `known` lies in it, by default
+    those of a model, and it holds nothing but such files.
 
     Raises:
-        FileExistsError: The folder exists, and either `force` is False or it holds other files.
+        FileExistsError: The folder exists, and either `force` is False or it is no folder that may be replaced.
     """
-    if not (folder.exists() or folder.is_symlink()):
+    what = irregular(folder)
+    if what is None and os.path.lexists(folder):
+        what = "a file"
+    if what is None:
         return
+    if what != FOLDER:
+        raise FileExistsError(f"{folder}: not a folder but {what}, which is not replaced. {OTHER}")
     if not force:
         raise FileExistsError(f"{folder}: exists already. Pass --force (force=True) to replace it, or name another.")
-    if folder.is_symlink() or not folder.is_dir():
-        raise FileExistsError(f"{folder}: not a folder, so it is not replaced. Name another.")
-    foreign = sorted(item.name for item in folder.iterdir() if item.name not in known)
+    parts = sorted(folder.iterdir())
+    foreign = [part.name for part in parts if part.name not in known or irregular(part) is not None]
     if foreign:
         held = ", ".join(repr(name) for name in foreign[:5])
-        raise FileExistsError(f"{folder}: holds files that are no part of a model ({held}), so it is not replaced.")
+        raise FileExistsError(
+            f"{folder}: holds files that are no part of a model ({held}), so it is not replaced. {OTHER}"
+        )
+    if parts and not listed_by_manifest(folder, known):
+        raise FileExistsError(f"{folder}: no model folder, for it has no manifest, so it is not replaced. {OTHER}")
 
 
 def check_file_target(path: Path, force: bool = False) -> None:
     """Raise an error before the work starts if a file cannot be written there.
 
     Raises:
-        FileExistsError: The file exists and `force` is False.
+        FileExistsError: The file exists and `force` is False; or what exists is no regular file but a link, a pipe, a
+            socket or a device, which is never replaced.
         OSError: The path is a folder, or lies in a folder that does not exist or cannot be written to.
     """
-    if path.is_dir():
+    what = irregular(path)
+    if what == FOLDER or (what == LINK and path.is_dir()):
         raise IsADirectoryError(f"{path}: this is a folder. Name a file in it.")
-    if (path.exists() or path.is_symlink()) and not force:
+    if what is not None:
+        raise FileExistsError(f"{path}: expected a regular file or nothing, got {what}, which is not replaced. {OTHER}")
+    if path.exists() and not force:
         raise FileExistsError(f"{path}: the file exists. Pass --force (force=True) to replace it, or name another.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}. Make it first.")

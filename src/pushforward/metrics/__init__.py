@@ -1,7 +1,8 @@
 """Judges a fitted density on plain arrays: what it must beat, and whether its samples are like the data."""
 
-from pushforward.metrics.baselines import Baseline, Gain, baselines, compare
+from pushforward.metrics.baselines import Baseline, baselines
 from pushforward.metrics.bits import bits_per_dim
+from pushforward.metrics.gains import Gain, compare
 from pushforward.metrics.marginal import MarginalTest, MarginalTests, marginal_test, marginal_tests
 from pushforward.metrics.neighbours import Memorisation, memorisation
 from pushforward.metrics.tails import TailExceedances, TailIndex, TailLine, tail_exceedances, tail_index

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from pushforward.metrics._arrays import choose, generator, matrix, one_thread, shares, vector
+from pushforward.metrics._arrays import choose, generator, matrix, one_thread, shares
 from pushforward.metrics.kernel_baseline import kernel_density
 from pushforward.metrics.mixture_baseline import gaussian_mixture
 from pushforward.numerics.mean_error import mean_and_error
@@ -47,22 +47,6 @@ class Baseline:
         if math.isnan(self.nats):
             return f"{self.name}: could not be fitted ({self.detail})."
         return f"{self.name}: {self.nats:.4f} +- {self.standard_error:.4f} nats per held-out row ({self.detail})."
-
-
-class Gain(NamedTuple):
-    """What a model gains over one baseline.
-
-    Args:
-        name: Name of the baseline.
-        gain: Mean difference of the log-densities, in nats per row; positive where the model is better.
-        standard_error: Standard error of the gain, from the paired differences.
-        sentence: The comparison as a sentence.
-    """
-
-    name: str
-    gain: float
-    standard_error: float
-    sentence: str
 
 
 def baselines(
@@ -206,61 +190,3 @@ def _best_ridge(a: np.ndarray, w: np.ndarray) -> float:
             spectrum = (1 - ridge) * np.maximum(values, 0) + ridge  # columns have variance one here
             totals[i] += w[left] @ (-0.5 * (squares / spectrum).sum(axis=1) - 0.5 * np.log(spectrum).sum())
     return float(RIDGES[int(np.argmax(totals))])
-
-
-def compare(model_per_row: Any, against: Sequence[Baseline], *, weights: Any = None) -> list[Gain]:
-    """Compute what a model gains over each baseline, per held-out row.
-
-    The standard error is that of the paired differences, so that rows that are hard for both do not inflate it.
-
-    Args:
-        model_per_row: Log-density of the held-out rows `(m,)` under the model, in nats and in the units of the
-            baselines.
-        against: Baselines that `baselines` returned for the same rows.
-        weights: Weights `(m,)` of the held-out rows.
-
-    Raises:
-        ValueError: Lengths differ, or weights are below zero.
-
-    Example:
-        >>> import numpy as np
-        >>> from pushforward.metrics import baselines, compare
-        >>> rows = np.random.default_rng(0).normal(size=(400, 1))
-        >>> exact = -0.5 * rows[300:, 0] ** 2 - 0.5 * np.log(2 * np.pi)
-        >>> len(compare(exact, baselines(rows[:300], rows[300:])))
-        3
-    """
-    model = vector("compare: model_per_row", model_per_row)
-    v = shares("compare: weights", weights, len(model))
-    found = []
-    for baseline in against:
-        with np.errstate(invalid="ignore"):
-            difference = model - vector(f"compare: {baseline.name}", baseline.per_row, len(model))
-        gain, error = map(float, mean_and_error(difference, v))
-        found.append(Gain(baseline.name, gain, error, _gain_sentence(baseline, gain, error, model)))
-    return found
-
-
-def _gain_sentence(baseline: Baseline, gain: float, error: float, model: np.ndarray) -> str:
-    name = f"the {baseline.name}" if baseline.name == "Gaussian" else f"a {baseline.name}"
-    if np.isnan(model).any():
-        bad = int(np.isnan(model).sum())
-        return f"The model's log-density is NaN for {bad:,} rows: it cannot be compared with {name}."
-    if math.isnan(baseline.nats):
-        return f"There is nothing to compare with: {name} could not be fitted ({baseline.detail})."
-    if not math.isfinite(gain):
-        which = "the model" if gain < 0 else name
-        return f"A held-out row has density zero under {which}: the mean difference to {name} is {gain} nats per row."
-    if math.isnan(error):
-        return f"One held-out row cannot compare the model with {name} ({gain:+.4f} nats): hold more rows out."
-    figures = f"{abs(gain):.4f} +- {error:.4f} nats per row"
-    if not abs(gain) > 2 * error:
-        close = f"{gain:+.4f} +- {error:.4f} nats per row"
-        return f"The model cannot be told apart from {name} ({close}): use the simpler one."
-    if gain > 0:
-        return f"The model beats {name} by {figures}: it gives a held-out row {_factor(gain)} the density on average."
-    return f"The model is worse than {name} by {figures}: do not use it before you know why."
-
-
-def _factor(gain: float) -> str:
-    return f"{math.exp(gain):.3g} times" if gain < 20 else f"e^{gain:.0f} times"

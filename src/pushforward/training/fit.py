@@ -179,7 +179,10 @@ def finish(loop: Loop, prepared: Prepared, preprocess: AbstractBijection | None)
     steps, n_rewinds, best_step = int(at.step), int(at.n_rewinds), int(at.best_step)
     n_skipped = int(at.n_skipped) + int(tally.skipped)
     validated = prepared.problem.held_out is not None
-    lost = steps > 0 and not loop.interrupted and (tally.updates == 0 or (validated and scores.best_nats == -math.inf))
+    # Without a round that went well there are no weights but the first ones: nothing was recovered.
+    never_well = at.n_rewinds > 0 and best_step == 0
+    lost = steps > 0 and (tally.updates == 0 or never_well)
+    lost |= steps > 0 and not loop.interrupted and validated and scores.best_nats == -math.inf
     if at.status == DIVERGED or lost:
         after = f", also after {MAX_REWINDS} rewinds" if at.status == DIVERGED else ""
         text = (

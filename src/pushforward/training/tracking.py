@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pushforward._checks import message
+from pushforward._files import FOLDER, irregular
 
 FAILED = ("diverged", "failed")  # the status of a fit that gave no weights
 
@@ -51,6 +52,7 @@ class JsonLines(AbstractTracker):
     Raises:
         FileNotFoundError: The folder of the file does not exist.
         IsADirectoryError: The path is a folder.
+        FileExistsError: The path is a link, a pipe, a socket or a device.
 
     Example:
         >>> import tempfile
@@ -63,8 +65,13 @@ class JsonLines(AbstractTracker):
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        if self.path.is_dir():
+        what = irregular(self.path)
+        if what == FOLDER:
             raise IsADirectoryError(f"JsonLines: {self.path} is a folder. Name a file in it.")
+        if what is not None:
+            raise FileExistsError(
+                f"JsonLines: expected a regular file or nothing at {self.path}, got {what}. Name another."
+            )
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"JsonLines: there is no folder {self.path.parent}. Make it first.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import operator
 from collections.abc import Callable
@@ -26,6 +27,24 @@ class OptionError(ValueError):
 def message(name: str, expected: str, got: str, fix: str) -> str:
     """The text of an error: the object, what it expected, what it got, and the usual fix."""
     return f"{name}: expected {expected}, got {got}. {fix}"
+
+
+def package_of(name: str, package: str, extra: str) -> Any:
+    """A package that only some uses need, imported.
+
+    Args:
+        name: Name of the object that needs it.
+        package: Name by which it is imported.
+        extra: The extra of pushforward that installs it.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        fix = f"Install it: pip install 'pushforward[{extra}]'."
+        raise ImportError(message(name, f"the package {package}", "none", fix), name=package) from error
 
 
 def is_traced(values: Any) -> bool:

@@ -50,7 +50,7 @@ KEY = jax.random.key(3)
         (
             lambda: pf.Autoregressive(pf.MADE(KEY, 3, 5), pf.AffineMap()),
             ValueError,
-            r"2 parameters per step \(AffineMap\), got 5",
+            r"2 parameters for each coordinate \(AffineMap\), got 5",
         ),
         (lambda: pf.AffineMap(max_log_scale=-1.0), ValueError, "max_log_scale > 0"),
         (lambda: pf.RationalQuadraticMap(bins=1), ValueError, "expected bins an integer >= 2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,18 +100,21 @@ def test_a_check_that_raises_is_a_finding(monkeypatch: Any, capsys: pytest.Captu
 
 
 def test_folders_that_cannot_be_written_to(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor._folder("temporary folder", str(tmp_path / "nothing"), "fail").verdict == "fail"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nothing"))
+    assert [found.verdict for found in doctor.folders()] == ["ok", "fail"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(doctor, "LITTLE_DISK", 10**30)
-    assert doctor._folder("temporary folder", str(tmp_path), "fail").verdict == "warn"
+    assert [found.verdict for found in doctor.folders()] == ["warn", "warn"]
 
 
 def test_what_is_missing_or_slow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "REQUIRED", ("numpy", "no-such-package"))
-    monkeypatch.setattr(doctor, "OPTIONAL", {"no-such-extra": "nothing"})
+    needed = ["numpy>=2", "no-such-package", "no-such-tool>=1; extra == 'tune'", "no-such-test; extra == 'test'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needed)
     first, second = doctor.versions()
-    assert (first.verdict, "no-such-package" in first.sentence) == ("fail", True)
-    assert (second.verdict, "not needed: no-such-extra" in second.sentence) == ("ok", True)
+    assert (first.verdict, "Missing: no-such-package. " in first.sentence) == ("fail", True)
+    assert (second.verdict, "not needed: no-such-tool (for the extra tune)" in second.sentence) == ("ok", True)
     monkeypatch.setattr(doctor, "SLOW_DOUBLES", 0.0)
-    assert doctor.speed()[0].verdict == "warn"
+    assert next(doctor.speed()).verdict == "warn"
     monkeypatch.setattr(doctor, "LITTLE_MEMORY", 2**60)
-    assert doctor.devices()[0].verdict == "warn"
+    assert next(doctor.devices()).verdict == "warn"

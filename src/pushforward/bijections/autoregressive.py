@@ -12,6 +12,19 @@ from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.bijections.scalar_maps.inversion import inverse_of_rows
 from pushforward.nets.base import AbstractConditioner
+from pushforward.nets.graph_made import GraphMADE
+
+
+def check_n_params(name: str, conditioner: AbstractConditioner | GraphMADE, scalar_map: AbstractScalarMap) -> None:
+    """Raise if a conditioner gives another number of parameters than the map takes.
+
+    Raises:
+        ValueError: It does.
+    """
+    if conditioner.n_params != scalar_map.n_params:
+        fix = f"Build the conditioner with n_params={scalar_map.n_params}."
+        expected = f"{scalar_map.n_params} parameters for each coordinate ({type(scalar_map).__name__})"
+        raise ValueError(message(name, expected, f"{conditioner.n_params}", fix))
 
 
 class Autoregressive(AbstractBatchedBijection):
@@ -41,10 +54,7 @@ class Autoregressive(AbstractBatchedBijection):
     traits: Traits = eqx.field(static=True)
 
     def __init__(self, conditioner: AbstractConditioner, scalar_map: AbstractScalarMap):
-        if conditioner.n_params != scalar_map.n_params:
-            fix = f"Build the conditioner with n_params={scalar_map.n_params}."
-            expected = f"{scalar_map.n_params} parameters per step ({type(scalar_map).__name__})"
-            raise ValueError(message("Autoregressive", expected, f"{conditioner.n_params}", fix))
+        check_n_params("Autoregressive", conditioner, scalar_map)
         self.conditioner, self.scalar_map = conditioner, scalar_map
         self.in_shape = self.out_shape = (conditioner.n_steps,)
         self.cond_shape = conditioner.cond_shape

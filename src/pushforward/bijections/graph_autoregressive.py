@@ -6,8 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
+from pushforward.bijections.autoregressive import check_n_params
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.scalar_maps import AbstractScalarMap
 from pushforward.bijections.scalar_maps.inversion import inverse_of_rows
@@ -51,10 +51,7 @@ class GraphAutoregressive(AbstractBatchedBijection):
     traits: Traits = eqx.field(static=True)
 
     def __init__(self, conditioner: GraphMADE, scalar_map: AbstractScalarMap):
-        if conditioner.n_params != scalar_map.n_params:
-            fix = f"Build the conditioner with n_params={scalar_map.n_params}."
-            expected = f"{scalar_map.n_params} parameters per variable ({type(scalar_map).__name__})"
-            raise ValueError(message("GraphAutoregressive", expected, f"{conditioner.n_params}", fix))
+        check_n_params("GraphAutoregressive", conditioner, scalar_map)
         self.conditioner, self.scalar_map = conditioner, scalar_map
         self.n_passes = conditioner.graph.depth
         self.in_shape = self.out_shape = (conditioner.graph.dim,)

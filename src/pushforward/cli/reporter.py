@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 import traceback
@@ -12,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import typer
+
+from pushforward._json import to_json
 
 OK, FAULT, USAGE, DATA, NUMERICAL, UNTRUSTED, CHECK_FAILED, INTERRUPT = 0, 1, 2, 3, 4, 5, 6, 130
 KINDS = {
@@ -63,24 +63,6 @@ class Reporter:
 def silence() -> None:
     """Stop writing to standard output, whose reader, such as `head`, has closed it; that is no error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def to_json(value: Any) -> str:
-    """Convert to standard JSON, in which numbers that are not finite become null."""
-    return json.dumps(_plain(value), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def fail(error: BaseException, *, as_json: bool, debug: bool) -> int:

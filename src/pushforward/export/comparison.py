@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from pushforward._checks import check_int, message
 from pushforward.export.exported_functions import Functions, model_log_prob, model_sample
+from pushforward.io.files import MANIFEST, write_folder
 
 # Number of rows that are compared when the caller gives none.
 N_ROWS = 1000
@@ -163,6 +167,78 @@ def _table(name: str, what: str, values: Any, width: int) -> np.ndarray:
         fix = "Pass some hundred rows, one column per name."
         raise ValueError(message(name, f"{what} (n, {width})", f"shape {table.shape}", fix))
     return table
+
+
+def columns_in_words(functions: Functions, n: Any = "n") -> str:
+    """The columns of the arguments, for the README of an export of `n` rows."""
+    d, k = len(functions.names), len(functions.condition_names)
+    columns = f"`x` is `({n}, {d})`: {', '.join(functions.names)}."
+    return columns + (f" `condition` is `({n}, {k})`: {', '.join(functions.condition_names)}." if k else "")
+
+
+README_END = """
+`export.json` has the names, shapes and types of the arguments, versions, the SHA-256 of each file, and how far the
+programs were from the model on {} rows. `manifest.sha256` can be checked with `sha256sum -c`.
+"""
+
+
+def write_export(
+    path: Path,
+    kind: str,
+    functions: Functions,
+    comparison: Comparison,
+    programs: Mapping[str, bytes],
+    readme: str,
+    facts: Mapping[str, Any],
+    *,
+    packages: Sequence[str],
+    force: bool,
+) -> ExportReport:
+    """Write the folder of an export: its programs, its README and `export.json`.
+
+    Args:
+        path: Folder to write.
+        kind: `"stablehlo"` or `"onnx"`.
+        functions: Functions that are exported.
+        comparison: Comparison of the programs with the model.
+        programs: Contents of the files of programs, by name.
+        readme: Beginning of the README.
+        facts: Further facts for `export.json`.
+        packages: Packages whose versions `export.json` has.
+        force: Whether an earlier export is replaced.
+    """
+
+    def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
+        return {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+
+    precision = str(functions.dtype)
+    record = {
+        "format": f"pushforward-{kind}",
+        "format_version": 1,
+        "versions": {package: version(package) for package in packages},
+        "names": list(functions.names),
+        "condition_names": list(functions.condition_names),
+        "units": "nats",
+        "precision": precision,
+        **facts,
+        "comparison": comparison.record(),
+        "sha256": hashes(programs),
+    }
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    files = {"export.json": text.encode(), **programs}
+    files["README.md"] = (readme + README_END.format(comparison.rows)).encode()
+    write_folder(path, files, force, (*files, MANIFEST))
+    return ExportReport(
+        format=kind,
+        path=path,
+        files={str(path / file): sha for file, sha in hashes(files).items()},
+        precision=precision,
+        rows=comparison.rows,
+        max_abs_error_log_prob=comparison.max_abs_error_log_prob,
+        max_abs_error_sample=comparison.max_abs_error_sample,
+        ok=comparison.ok,
+        custom_calls=facts.get("custom_calls", {}),
+    )
 
 
 def path_of(name: str, path: Any) -> Path:

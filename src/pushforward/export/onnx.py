@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,13 +14,21 @@ import numpy as np
 from jax import export
 from jax.extend.core import ClosedJaxpr
 
-from pushforward._checks import message
+from pushforward._checks import package_of
 from pushforward._types import Array
 from pushforward.distributions import AbstractDistribution
-from pushforward.export.comparison import Comparison, Expected, ExportReport, expected_of, path_of
+from pushforward.export.comparison import (
+    Comparison,
+    Expected,
+    ExportReport,
+    columns_in_words,
+    expected_of,
+    path_of,
+    write_export,
+)
 from pushforward.export.exported_functions import Functions, Precision, functions_of
 from pushforward.export.plain_operations import Draws, Seed, plain, refused, run
-from pushforward.io.files import MANIFEST, check_folder_target, write_folder
+from pushforward.io.files import MANIFEST, check_folder_target
 
 FILES = ("export.json", "log_prob.onnx", "sample.onnx", "README.md")
 
@@ -47,9 +52,6 @@ numbers = np.random.default_rng(0)
 {columns} The number of rows n is free. Log-densities are in nats.
 The programs draw nothing: each row of `uniform` holds independent random numbers from 0 to 1 (1 excluded), and gives
 one row of the sample.
-
-`export.json` has the names, shapes and types of the arguments, versions, the SHA-256 of each file, and how far the
-programs were from the model on {compared} rows. `manifest.sha256` can be checked with `sha256sum -c`.
 """
 
 
@@ -93,7 +95,7 @@ def export_onnx(
     name = "export_onnx"
     path = path_of(name, folder)
     functions = functions_of(name, distribution, names, condition_names, precision)
-    convert, runtime = (_package(name, package) for package in ("jax2onnx", "onnxruntime"))
+    convert, runtime = (package_of(name, package, "onnx") for package in ("jax2onnx", "onnxruntime"))
     check_folder_target(path, force, (*FILES, MANIFEST))
     expected = expected_of(name, functions, rows, conditions, key_seed)
     with functions.precision():
@@ -101,32 +103,16 @@ def export_onnx(
         blobs = {function: program.convert(convert) for function, program in programs.items()}
         sessions = {function: _session(runtime, blob) for function, blob in blobs.items()}
         comparison = _compare(expected, programs, sessions)
-    files = {f"{function}.onnx": blob for function, blob in blobs.items()}
-    versions = {package: version(package) for package in ("pushforward", "jax", "jax2onnx", "onnxruntime")}
-    record = {
-        "format": "pushforward-onnx",
-        "format_version": 1,
-        "versions": versions,
-        "names": list(functions.names),
-        "condition_names": list(functions.condition_names),
-        "units": "nats",
-        "precision": str(functions.dtype),
-        "programs": {function: program.record() for function, program in programs.items()},
-        "comparison": comparison.record(),
-        "sha256": {file: hashlib.sha256(data).hexdigest() for file, data in files.items()},
-    }
-    files["README.md"] = _readme(functions, programs, comparison).encode()
-    files["export.json"] = (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
-    write_folder(path, {file: files[file] for file in FILES}, force, (*FILES, MANIFEST))
-    return ExportReport(
-        format="onnx",
-        path=path,
-        files={str(path / file): hashlib.sha256(files[file]).hexdigest() for file in FILES},
-        precision=str(functions.dtype),
-        rows=comparison.rows,
-        max_abs_error_log_prob=comparison.max_abs_error_log_prob,
-        max_abs_error_sample=comparison.max_abs_error_sample,
-        ok=comparison.ok,
+    return write_export(
+        path,
+        "onnx",
+        functions,
+        comparison,
+        {f"{function}.onnx": blob for function, blob in blobs.items()},
+        _readme(functions, programs),
+        {"programs": {function: program.record() for function, program in programs.items()}},
+        packages=("pushforward", "jax", "jax2onnx", "onnxruntime"),
+        force=force,
     )
 
 
@@ -201,14 +187,6 @@ class _Program:
         return {"arguments": arguments, "result": {"shape": self.shape, "dtype": str(self.dtype)}}
 
 
-def _package(name: str, package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        fix = "Install it: pip install 'pushforward[onnx]'."
-        raise ImportError(message(name, f"the package {package}", "none", fix)) from error
-
-
 def _words(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
@@ -250,9 +228,8 @@ def _compare(expected: Expected, programs: dict[str, _Program], sessions: dict[s
     )
 
 
-def _readme(functions: Functions, programs: dict[str, _Program], comparison: Comparison) -> str:
-    d, k = len(functions.names), len(functions.condition_names)
-    lines = []
+def _readme(functions: Functions, programs: dict[str, _Program]) -> str:
+    d, lines = len(functions.names), []
     for function, program in programs.items():
         fed = ", ".join(f'"{name}": {name}' for name in program.arguments)
         if "uniform" in program.arguments:
@@ -260,12 +237,9 @@ def _readme(functions: Functions, programs: dict[str, _Program], comparison: Com
             cast = "" if functions.dtype == np.float64 else ', dtype="float32"'
             lines.append(f"uniform = numbers.random((n, {count}){cast})")
         lines.append(f"{function}.run(None, {{{fed}}})[0]  # (n,{f' {d}' if function == 'sample' else ''})")
-    columns = f"`x` is `(n, {d})`: {', '.join(functions.names)}."
-    columns += f" `condition` is `(n, {k})`: {', '.join(functions.condition_names)}." if k else ""
     return README.format(
         precision=functions.dtype,
         pushforward=version("pushforward"),
         calls="\n".join(lines),
-        columns=columns,
-        compared=comparison.rows,
+        columns=columns_in_words(functions),
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -18,13 +15,21 @@ from jax import export
 from jax.interpreters import mlir
 from jax.lax import linalg
 
-from pushforward._checks import check_int, message
+from pushforward._checks import check_int, package_of
 from pushforward._types import Array
 from pushforward._vectorize import in_chunks
 from pushforward.distributions import AbstractDistribution
-from pushforward.export.comparison import Comparison, Expected, ExportReport, expected_of, path_of
+from pushforward.export.comparison import (
+    Comparison,
+    Expected,
+    ExportReport,
+    columns_in_words,
+    expected_of,
+    path_of,
+    write_export,
+)
 from pushforward.export.exported_functions import Functions, Precision, functions_of
-from pushforward.io.files import MANIFEST, check_folder_target, write_folder
+from pushforward.io.files import MANIFEST, check_folder_target
 
 PLATFORMS = ("cpu", "cuda")
 FILES = ("export.json", "log_prob.stablehlo", "log_prob.mlirbc", "sample.stablehlo", "sample.mlirbc", "README.md")
@@ -55,9 +60,6 @@ shorter ones. {batch_text}
 
 `log_prob.mlirbc` and `sample.mlirbc` are the same programs as plain StableHLO (a portable artifact, MLIR bytecode) for
 other runtimes. Their first argument is the number of the platform, {integer}: {numbers}. {calls_text}
-
-`export.json` has the names, shapes and types of the arguments, versions, the SHA-256 of each file, and how far the
-programs were from the model on {compared} rows. `manifest.sha256` can be checked with `sha256sum -c`.
 """
 
 
@@ -113,9 +115,7 @@ def export_stablehlo(
     functions = functions_of(name, distribution, names, condition_names, precision)
     if batch is not None:
         batch = check_int(name, "batch", batch, 1)
-    if importlib.util.find_spec("flatbuffers") is None:
-        fix = "Install it: pip install 'pushforward[export]'."
-        raise ImportError(message(name, "the package flatbuffers, with which JAX writes programs", "none", fix))
+    package_of(name, "flatbuffers", "export")  # with which JAX writes programs
     check_folder_target(path, force, (*FILES, MANIFEST))
     exported = {function: _export(functions, function, batch) for function in functions.calls()}
     blobs = {function: bytes(program.serialize()) for function, program in exported.items()}
@@ -125,21 +125,15 @@ def export_stablehlo(
     files = {f"{function}.stablehlo": blob for function, blob in blobs.items()}
     files |= {f"{function}.mlirbc": bytes(program.mlir_module_serialized) for function, program in exported.items()}
     reasons = {call: REASONS.get(call, "an operation of the model that has no StableHLO of its own") for call in custom}
-    record = _record(functions, batch, reasons, comparison, files)
-    files["README.md"] = _readme(functions, batch, reasons, comparison).encode()
-    files["export.json"] = (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
-    write_folder(path, {file: files[file] for file in FILES}, force, (*FILES, MANIFEST))
-    return ExportReport(
-        format="stablehlo",
-        path=path,
-        files={str(path / file): hashlib.sha256(files[file]).hexdigest() for file in FILES},
-        precision=str(functions.dtype),
-        rows=comparison.rows,
-        max_abs_error_log_prob=comparison.max_abs_error_log_prob,
-        max_abs_error_sample=comparison.max_abs_error_sample,
-        ok=comparison.ok,
-        custom_calls=reasons,
-    )
+    facts = {
+        "batch": batch,
+        "platforms": list(PLATFORMS),
+        "key": "threefry2x32, the two words of jax.random.key_data",
+        "programs": _described(functions, batch),
+        "custom_calls": reasons,
+    }
+    readme, packages = _readme(functions, batch, reasons), ("pushforward", "jax", "jaxlib", "numpy")
+    return write_export(path, "stablehlo", functions, comparison, files, readme, facts, packages=packages, force=force)
 
 
 def _export(functions: Functions, function: str, batch: int | None) -> export.Exported:
@@ -218,14 +212,8 @@ def compare(expected: Expected, blobs: dict[str, bytes], batch: int | None) -> C
         )
 
 
-def _versions() -> dict[str, str]:
-    return {package: version(package) for package in ("pushforward", "jax", "jaxlib", "numpy")}
-
-
-def _record(
-    functions: Functions, batch: int | None, reasons: dict[str, str], comparison: Comparison, files: dict[str, bytes]
-) -> dict[str, Any]:
-    """The contents of `export.json`."""
+def _described(functions: Functions, batch: int | None) -> dict[str, Any]:
+    """The arguments and results of the programs, for `export.json`."""
 
     def described(argument: jax.ShapeDtypeStruct) -> dict[str, Any]:
         return {"shape": [n if n else "n" for n in argument.shape], "dtype": str(argument.dtype)}
@@ -238,46 +226,29 @@ def _record(
             "arguments": {argument: described(value) for argument, value in arguments.items()},
             "result": {"shape": results[function], "dtype": str(functions.dtype)},
         }
-    return {
-        "format": "pushforward-stablehlo",
-        "format_version": 1,
-        "versions": _versions(),
-        "names": list(functions.names),
-        "condition_names": list(functions.condition_names),
-        "units": "nats",
-        "precision": str(functions.dtype),
-        "batch": batch,
-        "platforms": list(PLATFORMS),
-        "key": "threefry2x32, the two words of jax.random.key_data",
-        "programs": programs,
-        "custom_calls": reasons,
-        "comparison": comparison.record(),
-        "sha256": {file: hashlib.sha256(data).hexdigest() for file, data in files.items()},
-    }
+    return programs
 
 
-def _readme(functions: Functions, batch: int | None, reasons: dict[str, str], comparison: Comparison) -> str:
+def _readme(functions: Functions, batch: int | None, reasons: dict[str, str]) -> str:
     n, d, k = batch or "n", len(functions.names), len(functions.condition_names)
     given = ", condition" if k else ""
     key = "np.array([0, seed], np.uint32)"
     keyed = ", key, rows" if functions.needs_key else ""
     calls = f"log_prob(x{given}{keyed})  # ({n},)\n"
     calls += f"sample(key, rows{given})  # ({n}, {d}); key = {key}, rows = np.arange({n}, dtype=np.uint32)"
-    columns = f"`x` is `({n}, {d})`: {', '.join(functions.names)}."
-    columns += f" `condition` is `({n}, {k})`: {', '.join(functions.condition_names)}." if k else ""
     fixed = f"The number of rows is fixed to {batch}: fill up shorter inputs, and cut the result."
     return README.format(
         precision=functions.dtype,
         platforms=" and ".join(PLATFORMS),
         x64=functions.dtype == np.float64,
         calls=calls,
-        x=columns,
+        x=columns_in_words(functions, n),
         rows_text="The key words and row numbers are uint32.",
         batch_text=fixed if batch else "The number of rows is free.",
         integer="an int64" if functions.dtype == np.float64 else "an int32",
         numbers=", ".join(f"{number} for {platform}" for number, platform in enumerate(PLATFORMS)),
         calls_text="".join(f"They call `{call}`, which {reason}." for call, reason in reasons.items())
         or "They hold no custom call.",
-        compared=comparison.rows,
-        **{package: value for package, value in _versions().items() if package in ("pushforward", "jax")},
+        pushforward=version("pushforward"),
+        jax=version("jax"),
     )

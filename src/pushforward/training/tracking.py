@@ -5,7 +5,6 @@ A tracker is any object with the three methods of `AbstractTracker`. None of the
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
@@ -15,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pushforward._checks import message
+from pushforward._checks import message, package_of
 from pushforward._files import FOLDER, irregular
+from pushforward._json import to_json
 
 FAILED = ("diverged", "failed")  # the status of a fit that gave no weights
 
@@ -76,16 +76,18 @@ class JsonLines(AbstractTracker):
             raise FileNotFoundError(f"JsonLines: there is no folder {self.path.parent}. Make it first.")
 
     def start(self, params: Mapping[str, Any]) -> None:
-        step = params.get("resumed_from")
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        records = [_parse(line) for line in lines]
-        # The lines of the last fit up to the checkpoint are kept.
-        starts = [i for i, record in enumerate(records) if record.get("event") == "start"]
-        if step is None or not starts:
+        step, end, at = params.get("resumed_from"), 0, 0
+        there = step is not None and self.path.exists()
+        for line in self.path.read_bytes().splitlines(keepends=True) if there else ():
+            at += len(line)
+            event = _event(line)
+            # The lines of the last fit up to the checkpoint are kept.
+            if event["event"] == "start" or (end and event["event"] == "row" and event["step"] <= step):
+                end = at
+        if end:
+            os.truncate(self.path, end)
+        else:
             self._write({"event": "start", **params})
-            return
-        rows = [i for i, r in enumerate(records) if r.get("event") == "row" and r.get("step", math.inf) <= step]
-        os.truncate(self.path, sum(map(len, lines[: max(starts + rows) + 1])))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._write({"event": "row", "step": step, **metrics})
@@ -94,7 +96,7 @@ class JsonLines(AbstractTracker):
         self._write({"event": "finish", **summary})
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        line = (_json(record) + "\n").encode("utf-8")
+        line = (to_json(record) + "\n").encode("utf-8")
         # Unbuffered: a line is one write, which a signal does not cut in two.
         with self.path.open("a+b", buffering=0) as file:
             if file.seek(0, os.SEEK_END):
@@ -114,7 +116,7 @@ class TensorBoard(AbstractTracker):
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder, self._package = Path(folder), _package("tensorboardX", "TensorBoard", "tensorboardX")
+        self.folder, self._package = Path(folder), package_of("TensorBoard", "tensorboardX", "tensorboard")
         self._writer: Any = None
 
     def start(self, params: Mapping[str, Any]) -> None:
@@ -123,7 +125,7 @@ class TensorBoard(AbstractTracker):
         again = {} if step is None else {"purge_step": int(step) + 1, "filename_suffix": f".{step}"}
         self._writer = self._package.SummaryWriter(str(self.folder), **again)
         if step is None:
-            self._writer.add_text("params", _json(params))
+            self._writer.add_text("params", to_json(params))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in _finite(metrics).items():
@@ -156,8 +158,8 @@ class MLflow(AbstractTracker):
         tracking_uri: str | None = None,
         run_id: str | None = None,
     ):
-        self._client = _package("mlflow", "MLflow", "mlflow-skinny").MlflowClient(tracking_uri=tracking_uri)
-        self._entities = importlib.import_module("mlflow.entities")
+        self._package = package_of("MLflow", "mlflow", "mlflow")
+        self._client = self._package.MlflowClient(tracking_uri=tracking_uri)
         self.experiment, self.run_name, self.run_id = experiment, run_name, run_id
 
     def start(self, params: Mapping[str, Any]) -> None:
@@ -172,7 +174,7 @@ class MLflow(AbstractTracker):
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         now = round(1000 * time.time())  # MLflow counts milliseconds
-        rows = [self._entities.Metric(name, value, now, step) for name, value in _finite(metrics).items()]
+        rows = [self._package.entities.Metric(name, value, now, step) for name, value in _finite(metrics).items()]
         self._client.log_batch(self.run_id, metrics=rows)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -199,7 +201,7 @@ class WandB(AbstractTracker):
     def __init__(
         self, project: str | None = None, name: str | None = None, run_id: str | None = None, mode: str | None = None
     ):
-        self._package, self.run_id = _package("wandb", "WandB", "wandb"), run_id
+        self._package, self.run_id = package_of("WandB", "wandb", "wandb"), run_id
         self._options = {"project": project, "name": name, "mode": mode}
         self._run: Any = None
 
@@ -244,38 +246,14 @@ class Trackers:
                 warnings.warn(f"{text} The fit goes on without it.", RuntimeWarning, stacklevel=2)
 
 
-def _package(name: str, tracker: str, distribution: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        text = f"{tracker}: needs the package {distribution}, which is not installed. pip install {distribution}"
-        raise ImportError(text, name=name) from error
-
-
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics that can be drawn."""
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _json(record: Mapping[str, Any]) -> str:
-    """A record in JSON: null for what is not finite, text for what is neither number nor text."""
-
-    def plain(value: Any) -> Any:
-        if value is None or isinstance(value, bool | str | int):
-            return value
-        if hasattr(value, "__index__"):
-            return int(value)
-        if hasattr(value, "__float__"):
-            return float(value) if math.isfinite(value) else None
-        return str(value)
-
-    return json.dumps({name: plain(value) for name, value in record.items()}, allow_nan=False)
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    """The record of a line, an empty one if it is none."""
+def _event(line: bytes) -> dict[str, Any]:
+    """The event of a line; a line that is none, as where a writer was killed, belongs to nothing."""
     try:
-        record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+        return {"event": None, "step": math.inf, **json.loads(line)}
+    except (ValueError, TypeError):
+        return {"event": None}

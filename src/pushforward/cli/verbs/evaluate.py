@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pushforward.cli.reporter import OK, Reporter, to_json
+from pushforward._json import to_json
+from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import Data, Debug, Force, Json, Model, Quiet, Seed, verb
 
 

@@ -275,6 +275,15 @@ def test_standard_units_change_no_probability(mixed) -> None:
     assert eqx.tree_equal(standard.in_units_of(mixed), mixed)
 
 
+def test_the_mass_of_a_whole_number_is_the_same_in_standard_units() -> None:
+    """It was off by the logarithm of the scale, so that the log of a fit and its verdict were 13 nats apart."""
+    table, _ = counted(2.0)
+    rows, keys = np.array([[2.0], [6.0], [40.0]]), jax.random.split(KEY, 3)
+    expected = parts(table, rows, None, keys).density
+    got = parts(table.standardised(), table.standardise(rows), None, keys).density
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
 def test_parts_that_do_not_fit() -> None:
     units = ColumnUnits([Unit()])
     with pytest.raises(ValueError, match="values throughout"):

@@ -23,7 +23,7 @@ HISTORY = {
     "train_nats": -3 - 5 * np.exp(-np.arange(30) / 4),
     "held_out_nats": -3.1 - 5 * np.exp(-np.arange(30) / 4),
 }
-VERDICT = {"best_step": 250, "held_out_nats": -3.11, "standard_error": 0.02}
+VERDICT = {"best_step": 250, "held_out_nats": float(HISTORY["held_out_nats"][24]), "standard_error": 0.02}
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +67,17 @@ def test_pair_plots_are_readable(dim: int, tmp_path: Path) -> None:
 
 def test_pair_plot_says_what_it_leaves_out() -> None:
     data = RNG.standard_normal((500, 12))
+    data[:, 11] = data[:, 3] ** 2  # no correlation, all the same strong
     samples = data.copy()
-    samples[:7, 0] = 1e6
+    samples[:7, 3] = 1e6
     figure, axes = plot_pair(data, samples=samples)
     assert axes.shape == (10, 10)
+    assert {"x3", "x11"} <= {axis.get_xlabel() for axis in axes[9]}, "the first ten columns were drawn instead"
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == [
         "data (500 rows)",
         "samples (500 rows)",
-        "first 10 of 12 columns",
+        "10 of 12 columns: those of the strongest dependence",
         "beyond the axes: 7 of the samples",
     ]
 
@@ -128,14 +130,25 @@ def test_numbers_on_axes_are_short() -> None:
 
 def test_curve() -> None:
     figure, axis = plot_curve(HISTORY, verdict=VERDICT)
-    assert "nats" in axis.get_ylabel()
+    assert "nats per row, units of the data" in axis.get_ylabel()
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert labels == ["training rows", "held-out rows", "kept: −3.11 ± 0.02 nats"]
+    assert labels == ["training rows", "held-out rows", "kept: −3.112 ± 0.02"]
     low, high = axis.get_ylim()
     assert low > -8
     assert high > -3
     kept = next(line for line in axis.get_lines() if line.get_label().startswith("kept"))
     assert list(kept.get_xdata()) == [25]
+    assert list(kept.get_ydata()) == [HISTORY["held_out_nats"][24]]
+    assert texts_overlap(figure) == []
+
+
+def test_the_mark_of_a_curve_lies_on_it() -> None:
+    """It lay where the finished model scored, 13 nats off the curve, and no word said why."""
+    figure, axis = plot_curve(HISTORY, verdict={**VERDICT, "held_out_nats": 10.0})
+    kept = next(line for line in axis.get_lines() if line.get_label().startswith("kept"))
+    assert list(kept.get_ydata()) == [HISTORY["held_out_nats"][24]]
+    assert kept.get_label() == "kept: −3.112 while training,\n10 ± 0.02 when finished"
+    assert axis.get_ylim()[1] < 0, "the axis reached up to a score that no curve has"
     assert texts_overlap(figure) == []
 
 

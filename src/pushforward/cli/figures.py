@@ -11,17 +11,21 @@ import jax
 import numpy as np
 import typer
 
+from pushforward._words import nearest
 from pushforward.cli.noise_to_data import NOISE_TO_DATA, condition_of, draw_trajectories
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.distributions import StandardNormal
 from pushforward.io.files import check_file_target, write_file
-from pushforward.plotting import plot_curve, plot_overview, plot_pair, plot_qq
-from pushforward.tables.encoding import Encoded, turned
+from pushforward.plotting import plot_curve, plot_overview, plot_qq
+from pushforward.plotting.columns import numbers_in, pictured
+from pushforward.plotting.pair import MOST_COLUMNS, draw_pairs
 from pushforward.tables.estimators import FlowDensity
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.reading.cells import Cells, read_cells
 
 FORMATS = (".png", ".pdf", ".svg")
+# Figures that take --columns.
+OF_COLUMNS = ("pair", "all", "trajectories", "layers")
 # Largest number of rows that are drawn or encoded: more rows change nothing that can be seen in a figure.
 MOST_ROWS = 20_000
 SAMPLES = 5_000
@@ -49,7 +53,8 @@ def run_plot(
         data: Path of the table, or None.
         out: File of the figure.
         kind: Figure to draw: `"pair"`, `"curve"`, `"qq"`, `"all"`, or one of `NOISE_TO_DATA`.
-        columns: Names of the columns to draw, for `"trajectories"` and `"layers"`; None draws the first two.
+        columns: Names of the columns to draw, for the kinds `OF_COLUMNS`; None draws all, or of many those that tell
+            most, and the first two for `NOISE_TO_DATA`.
         row: Row of the table, counted from 1, whose condition the kinds `NOISE_TO_DATA` take; None takes the first that
             has one.
         seed: Seed of everything that is drawn at random.
@@ -66,9 +71,11 @@ def run_plot(
     if out.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{out}: figures are written as {', '.join(FORMATS)}; got {out.suffix!r}.")
     check_file_target(out, force)
-    if columns is not None and kind not in ("trajectories", "layers"):
-        raise typer.BadParameter(f"--columns belongs to --kind trajectories and layers, not to {kind}.")
+    if columns is not None and kind not in OF_COLUMNS:
+        raise typer.BadParameter(f"--columns belongs to --kind {', '.join(OF_COLUMNS)}, not to {kind}.")
     density = FlowDensity.load(model)
+    if columns is not None and kind not in NOISE_TO_DATA:
+        _check_columns(density, columns)
     values = density.model_.distribution.values
     one_row = kind in NOISE_TO_DATA and values is not None and values.cond_shape is not None
     if row is not None and not one_row:
@@ -82,6 +89,8 @@ def run_plot(
     table = condition = None
     if data is not None and kind != "curve":
         whole = read_cells(data).select(density.model_.needed)
+        if kind in NOISE_TO_DATA and row is None:
+            whole = complete(density.model_, whole)
         condition = condition_of(density.model_, whole, row) if one_row else None
         table = _thinned(whole, seed)
     mpl.use("agg")  # a file is written and no window opened, whatever the machine has
@@ -89,9 +98,20 @@ def run_plot(
         figure = draw_trajectories(density.model_, table, condition, kind, columns, seed)(None)[0]
         return _written(figure, out, model, kind, force, reporter)
     title = f"{density.config_['flow']} fitted to {density._n_rows:,} rows, {len(density.columns_)} columns"
-    pages = _pages(density, table, kind, seed)
+    pages = _pages(density, table, kind, columns, seed, reporter)
     figure = pages[0][0](None)[0] if len(pages) == 1 else plot_overview(pages, title=title)
     return _written(figure, out, model, kind, force, reporter)
+
+
+def _check_columns(density: FlowDensity, columns: list[str]) -> None:
+    known = density.model_.needed
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        fix = nearest(unknown[0], known)
+        raise typer.BadParameter(f"--columns: expected columns of the model, got {', '.join(unknown)}.{fix}")
+    if len(columns) > MOST_COLUMNS or len(set(columns)) < len(columns):
+        expected = f"at most {MOST_COLUMNS} different columns"
+        raise typer.BadParameter(f"--columns: expected {expected}, got {', '.join(columns)}.")
 
 
 def _written(figure: Any, out: Path, model: Path, kind: str, force: bool, reporter: Reporter) -> int:
@@ -108,87 +128,41 @@ def _thinned(table: Cells, seed: int) -> Cells:
 
 
 def _pages(
-    density: FlowDensity, table: Cells | None, kind: str, seed: int
+    density: FlowDensity, table: Cells | None, kind: str, columns: list[str] | None, seed: int, reporter: Reporter
 ) -> list[tuple[Callable[[Any], Any], float, float]]:
     """The drawings of a kind as functions of the figure to draw into, with width and height."""
     model: TableModel = density.model_
     pages: list[tuple[Callable[[Any], Any], float, float]] = []
-    encoded, condition = (None, None) if table is None else model.encode(table)
     if kind in ("pair", "all"):
-        names, levels = axes_of(model)
-        data = None if encoded is None else numbers(model, encoded.rows, condition)
-        drawn, own = draw_samples(model, encoded, condition, seed)
-        samples = numbers(model, drawn, own)
-        side = max(4.6, 1.25 * min(len(names), 10) + 0.9)
-        pages.append(
-            (
-                lambda where: plot_pair(
-                    data, samples=samples, names=names, levels=levels, figure=where, random_state=seed
-                ),
-                side,
-                side,
-            )
-        )
+        samples = draw_samples(density, table, SAMPLES if table is None else min(SAMPLES, len(table)), seed)
+        shown = pictured("plot", table, samples, names=None, schema=density.schema_, columns=columns, most=MOST_COLUMNS)
+        if shown.chosen:
+            reporter.say(f"{shown.chosen}: {', '.join(shown.names)}. --columns chooses others.")
+        side = max(4.6, 1.25 * len(shown.names) + 0.9)
+        pages.append((lambda where: draw_pairs(shown, figure=where, random_state=seed), side, side))
     if kind in ("curve", "all"):
         result = density.result_
         verdict = dataclasses.asdict(result.verdict)
         pages.append((lambda where: plot_curve(result.history, verdict=verdict, figure=where), *ON_A_PAGE))
     if kind in ("qq", "all") and table is not None and model.distribution.values is not None:
-        latents, base = model.latents(table), model.distribution.values.base
+        latents, base = model.latents(complete(model, table)), model.distribution.values.base
         normal = isinstance(base, StandardNormal)
         reference = None if normal else np.asarray(base.sample(jax.random.key(seed), (MOST_ROWS,)))
         pages.append((lambda where: plot_qq(latents, reference=reference, figure=where), *ON_A_PAGE))
     return pages
 
 
-def draw_samples(
-    model: TableModel, encoded: Encoded | None, condition: np.ndarray | None, seed: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Samples to draw beside the data and their conditions: as many as there are data, one for each condition."""
-    key = np.random.default_rng(seed).integers(0, 2**32, size=2, dtype=np.uint32)
-    if condition is None:
-        n = SAMPLES if encoded is None else min(SAMPLES, len(encoded.rows))
-        return model.draw(n, key, None), None
-    return model.draw(1, key, condition[:SAMPLES]), condition[:SAMPLES]
+def complete(model: TableModel, table: Cells) -> Cells:
+    """The rows without a gap in a column whose gaps are not modelled: the others have no density."""
+    columns = [column for column in model.schema.modelled if not column.missing]
+    return table.take(np.flatnonzero(np.isfinite(numbers_in(columns, table)).all(axis=1))) if columns else table
 
 
-def axes_of(model: TableModel) -> tuple[list[str], dict[int, list[str]]]:
-    """The columns in the order of `numbers`, and the names of the levels of those that have levels."""
-    columns = [*model.layout.columns, *(() if model.given_layout is None else model.given_layout.columns)]
-    levels = {
-        i: [*map(str, column.levels), *(["other"] if column.rare else []), *(["missing"] if column.missing else [])]
-        for i, column in enumerate(columns)
-        if column.levels and isinstance(column.levels[0], str | bool)
-    }
-    return [column.name for column in columns], levels
-
-
-def numbers(model: TableModel, rows: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-    """Encoded rows as one number per column: values, atoms, numbers of levels; rows with missing values drop out."""
-    parts = [(model.layout, rows)]
-    if model.given_layout is not None and condition is not None:
-        parts.append((model.given_layout, condition))
-    made = []
-    for layout, own in parts:
-        for i, column in enumerate(layout.columns):
-            states = own[:, layout.stated.index(i)] if i in layout.stated else None
-            if column.valued:
-                values = own[:, len(layout.stated) + layout.valued.index(i)].astype(float)
-                if column.kind == "circular":
-                    values = (values + turned(column) - (column.low or 0.0)) % (column.period or 1.0) + (
-                        column.low or 0.0
-                    )
-                for number, atom in enumerate(column.atoms):
-                    values = np.where(states == 1 + number, atom, values)
-                if column.missing:
-                    values = np.where(states == column.missing_state, np.nan, values)
-            else:
-                values = np.asarray(states, float)
-                if isinstance(column.levels[0], int | float) and not isinstance(column.levels[0], bool):
-                    known = np.array([*map(float, column.levels), np.nan, np.nan])
-                    values = known[np.minimum(values.astype(int), len(column.levels))]
-                elif column.missing and not column.rare:
-                    values = np.where(states == column.missing_state, len(column.levels), values)
-            made.append(values)
-    whole = np.stack(made, axis=1)
-    return whole[np.isfinite(whole).all(axis=1)]
+def draw_samples(density: FlowDensity, table: Cells | None, n: int, seed: int) -> Any:
+    """Samples to draw beside the data: of a model with conditions one for each of the first rows that have them."""
+    density.set_output(transform="pyarrow")
+    if not density.given_ or table is None:
+        return density.sample(n, random_state=seed)
+    columns = [density.schema_.column(name) for name in density.given_]
+    there = np.isfinite(numbers_in(columns, table)).all(axis=1)
+    return density.sample(1, given=table.take(np.flatnonzero(there)[:n]), random_state=seed)

@@ -322,7 +322,10 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         standard = jnp.where(there, standard, normal)
         known = jnp.sum(jnp.where(there, log_slope, -norm.logpdf(normal)), axis=0)
         counted = jnp.asarray(self.counted)[:, None]
-        known = known + jnp.sum(jnp.where(there & counted, jnp.log(jnp.where(counted, along(steps), 1.0)), 0.0), 0)
+        # The mass of a whole number has the step in the data's units, also where rows are standardised.
+        unit = jnp.asarray(units.log_scale.value, x.dtype) - jnp.log(jnp.asarray(units.scale.value, x.dtype))
+        log_step = jnp.log(jnp.where(counted, along(steps), 1.0)) + along(unit)
+        known = known + jnp.sum(jnp.where(there & counted, log_step, 0.0), 0)
         known = jnp.where(inside, known, -jnp.inf)
         return Standard(standard, self._condition(states, features), there, known)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # The first evaluations lie far below the rest and would flatten it: this share of the points may fall off the axis.
 CUT_BELOW = 0.15
+# A score of the finished model that differs by more than this share from the curve is told beside it.
+SAME = 0.005
 
 
 def plot_curve(
@@ -23,6 +25,10 @@ def plot_curve(
     figure: Figure | SubFigure | None = None,
 ) -> tuple[Figure | SubFigure, Any]:
     """Draw mean nats per row against the epoch, of training and of held-out rows, and mark the weights kept.
+
+    The mark lies on the curve. A finished model may score otherwise than the same weights while training: its masses
+    are set to the frequencies of the rows, and a lower bound is averaged over many draws instead of one. Where the two
+    differ, the legend tells both.
 
     Args:
         history: `FitResult.history`: at least `epoch` and `train_nats`; `held_out_nats` may be NaN.
@@ -49,7 +55,7 @@ def plot_curve(
         if np.isfinite(held).any():
             axis.plot(epoch, held, color=ORANGE, label="held-out rows", marker=marker, markersize=4)
             shown.append(held)
-        best = _mark_best(axis, history, verdict, epoch)
+        best = _mark_best(axis, history, verdict, epoch, held)
         finite = np.concatenate(shown)[np.isfinite(np.concatenate(shown))]
         if len(finite):
             low, high = float(np.quantile(finite, CUT_BELOW)), float(finite.max())
@@ -58,7 +64,7 @@ def plot_curve(
             span = (high - low) or max(abs(high), 1.0) * 0.1
             axis.set_ylim(low - 0.06 * span, high + 0.1 * span)
         axis.set_xlabel("epoch")
-        axis.set_ylabel("mean log-density (nats per row)")
+        axis.set_ylabel("mean log-density\n(nats per row, units of the data)")
         axis.set_title("Learning curve", loc="left")
         axis.grid(axis="y", color="#E4E4E4", linewidth=0.6)
         axis.set_axisbelow(True)
@@ -67,16 +73,22 @@ def plot_curve(
 
 
 def _mark_best(
-    axis: Any, history: Mapping[str, Any], verdict: Mapping[str, Any] | None, epoch: np.ndarray
+    axis: Any, history: Mapping[str, Any], verdict: Mapping[str, Any] | None, epoch: np.ndarray, held: np.ndarray
 ) -> float | None:
+    """Mark the weights kept where they lie on the curve of held-out rows; the height of the mark."""
     if verdict is None or verdict.get("held_out_nats") is None or "step" not in history:
         return None
-    best, error = float(verdict["held_out_nats"]), verdict.get("standard_error")
-    where = epoch[int(np.argmin(np.abs(np.asarray(history["step"], dtype=np.float64) - verdict["best_step"])))]
+    place = int(np.argmin(np.abs(np.asarray(history["step"], dtype=np.float64) - verdict["best_step"])))
+    if not np.isfinite(held[place]):
+        return None
+    best, score, error = float(held[place]), float(verdict["held_out_nats"]), verdict.get("standard_error")
     spread = "" if error is None else f" ± {error:.2g}"
-    axis.axvline(where, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    words = f"kept: {score:.4g}{spread}"
+    if abs(score - best) > SAME * max(abs(score), 1.0):
+        words = f"kept: {best:.4g} while training,\n{score:.4g}{spread} when finished"
+    axis.axvline(epoch[place], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axis.plot(
-        [where], [best], linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=ORANGE,
-        markeredgewidth=1.4, label=f"kept: {best:.4g}{spread} nats".replace("-", "−"), zorder=5,
+        [epoch[place]], [best], linestyle="none", marker="o", markersize=5, markerfacecolor="white",
+        markeredgecolor=ORANGE, markeredgewidth=1.4, label=words.replace("-", "−"), zorder=5,
     )  # fmt: skip
     return best

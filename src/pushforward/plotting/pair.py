@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward._checks import message
-from pushforward.plotting.style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    in_units,
-    limits,
-    matrix,
-    new_figure,
-    short_ticks,
-    shortened,
-    styled,
-    units,
-)
+from pushforward.plotting.axes import Axis
+from pushforward.plotting.columns import Pictured, pictured
+from pushforward.plotting.panels import Sets, draw_marginal, draw_pair
+from pushforward.plotting.style import BLUE, GREY, ORANGE, new_figure, shortened, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
-# More columns than this cannot be read on one page; more points than this per panel only hide one another.
+# More columns than this cannot be read on one page.
 MOST_COLUMNS = 10
-MOST_POINTS = 2000
-# Levels named along an axis, and how far the points of a level are spread to each side.
-MOST_LEVELS = 8
-SPREAD = 0.3
+# Columns whose gaps are told one by one.
+MOST_GAPS = 3
 
 
 def plot_pair(
@@ -38,47 +26,49 @@ def plot_pair(
     *,
     samples: Any = None,
     names: Sequence[str] | None = None,
-    levels: Mapping[int, Sequence[str]] | None = None,
+    schema: Any = None,
+    columns: Sequence[str | int] | None = None,
     figure: Figure | SubFigure | None = None,
     random_state: int = 0,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     """Draw every pair of columns, data against samples.
 
     The points of both are drawn in one shuffled order, so that neither hides the other: where the model is right the
-    colours mix, where it is wrong one of them stands alone.
+    colours mix, where it is wrong one of them stands alone. The columns of a table have axes of their kind: dates,
+    times of day, durations, circles, levels by name, and logarithms of positive numbers over decades. A level has a
+    histogram of data on one side and of samples on the other; a pair of levels has a cell whose halves are shaded by
+    their shares. A gap leaves a row out of the panels of that column alone.
 
     Args:
-        data: Rows `(n, d)` of the data, or None.
-        samples: Rows `(m, d)` of the model, or None; at least one of the two is needed.
-        names: Names of the columns.
-        levels: Names of the levels 0, 1, ... of columns of categories, by position; their points are spread a little,
-            so that they do not hide one another.
+        data: Rows of the data: an array `(n, d)` with NaN for gaps, or a table of any kind that a model can be fitted
+            to; or None.
+        samples: Rows of the model, in the same form, or None; at least one of the two is needed.
+        names: Names of the columns of arrays; a table has its own.
+        schema: `TableSchema` of a table, such as `FlowDensity.schema_`; None detects it.
+        columns: Names or positions of the columns to draw, at most 10; None draws all, or the 10 of the strongest
+            dependence.
         figure: Figure to draw in; None makes one.
         random_state: Seed of the choice of points when there are more than can be told apart.
 
     Returns:
-        The figure, and its axes `(d, d)`; those above the diagonal are None. The first 10 columns are drawn.
+        The figure, and its axes `(d, d)`; those above the diagonal are None.
 
     Raises:
-        ValueError: Shapes differ, or values are not finite.
+        ValueError: Shapes differ, a value is infinite, or a column is unknown.
     """
-    sets = {}
-    for label, color, values in (("data", BLUE, data), ("samples", ORANGE, samples)):
+    shown = pictured("plot_pair", data, samples, names=names, schema=schema, columns=columns, most=MOST_COLUMNS)
+    return draw_pairs(shown, figure=figure, random_state=random_state)
+
+
+def draw_pairs(
+    shown: Pictured, *, figure: Figure | SubFigure | None = None, random_state: int = 0
+) -> tuple[Figure | SubFigure, np.ndarray]:
+    """Draw the pair plot of columns whose axes are known; see `plot_pair`."""
+    sets: dict[str, tuple[str, np.ndarray]] = {}
+    for label, color, values in (("data", BLUE, shown.data), ("samples", ORANGE, shown.samples)):
         if values is not None:
-            sets[label] = (color, matrix(f"plot_pair: {label}", values, names))
-    if not sets:
-        raise ValueError(message("plot_pair", "data, samples or both", "neither", "Pass one."))
-    widths = {values.shape[1] for _, values in sets.values()}
-    if len(widths) > 1:
-        raise ValueError(
-            message("plot_pair", "the same columns in data and samples", f"{sorted(widths)}", "Pass the same.")
-        )
-    total = widths.pop()
-    dim = min(total, MOST_COLUMNS)
-    labels = [f"x{i}" for i in range(total)] if names is None else [shortened(name, 24 - dim) for name in names]
-    reference = next(iter(sets.values()))[1]  # the axes follow the data where there are data
-    levels = {i: list(words) for i, words in (levels or {}).items() if i < dim}
-    ranges = [(-0.6, len(levels[i]) - 0.4) if i in levels else limits(reference[:, i]) for i in range(dim)]
+            sets[label] = (color, values)
+    dim = len(shown.axes)
     side = 1.25 * dim + 0.9 if dim > 2 else 2.2 * dim + 0.6
     with styled():
         figure = new_figure(figure, side, side)
@@ -87,103 +77,69 @@ def plot_pair(
         for row in range(dim):
             for column in range(row + 1):
                 axes[row, column] = axis = figure.add_subplot(grid[row, column])
+                along = shown.axes[column], shown.axes[row]
+                _dress(axis, along, row, column, dim)
                 if row == column:
-                    _marginal(axis, sets, column, ranges[column], column in levels)
+                    draw_marginal(axis, sets, column, along[0])
                 else:
-                    _points(axis, sets, column, row, random_state, levels)
-                    axis.set_ylim(*ranges[row])
-                axis.set_xlim(*ranges[column])
-                _label(axis, row, column, ranges, labels, levels)
+                    draw_pair(axis, sets, (column, row), along, np.random.default_rng(random_state))
+                    axis.set_ylim(*along[1].span)
+                axis.set_xlim(*along[0].span)
         figure.align_labels()
-        _legend(figure, axes, sets, dim, _remarks(sets, ranges, total, dim))
+        remarks = ([shown.chosen] if shown.chosen else []) + _beyond(sets, shown.axes) + _gaps(sets, shown.names)
+        _legend(figure, axes, sets, dim, remarks)
     return figure, axes
 
 
-def _points(axis: Any, sets: dict, column: int, row: int, random_state: int, levels: Mapping[int, list[str]]) -> None:
-    count = min(MOST_POINTS, *(len(values) for _, values in sets.values()))
-    rng = np.random.default_rng(random_state)
-    parts, colors = [], []
-    for color, values in sets.values():
-        parts.append(values[rng.choice(len(values), count, replace=False)][:, [column, row]])
-        colors += [color] * count
-    order = rng.permutation(len(colors))
-    points = np.concatenate(parts)[order]
-    for place, i in enumerate((column, row)):
-        if i in levels:
-            points[:, place] += rng.uniform(-SPREAD, SPREAD, len(points))
-    size = float(np.clip(8000 / len(order), 1.5, 9.0))
-    shades = np.array(colors)[order]
-    axis.scatter(points[:, 0], points[:, 1], s=size, c=shades, alpha=0.55, linewidths=0, rasterized=True)
-
-
-def _marginal(axis: Any, sets: dict, column: int, span: tuple[float, float], levels: bool) -> None:
-    smallest = min(len(values) for _, values in sets.values())
-    edges = np.linspace(*span, int(np.clip(2 * smallest ** (1 / 3), 8, 40)) + 1)
-    if levels:
-        edges = np.arange(-0.5, span[1] + 0.2)
-    for label, (color, values) in sets.items():
-        # Over all values, also those beyond the axis: a marginal that leaves mass outside must not look taller.
-        heights = np.histogram(values[:, column], bins=edges)[0] / (len(values) * np.diff(edges))
-        filled = label == "data" or len(sets) == 1
-        axis.stairs(heights, edges, fill=filled, color=color, alpha=0.45 if filled else 1.0, linewidth=1.3)
-    axis.set_ylim(bottom=0)
-    axis.margins(y=0.1)
-
-
-def _label(
-    axis: Any,
-    row: int,
-    column: int,
-    ranges: list[tuple[float, float]],
-    labels: list[str],
-    levels: Mapping[int, list[str]],
-) -> None:
-    dim = len(ranges)
-    for part, i in ((axis.xaxis, column), (axis.yaxis, row)):
-        if i in levels:
-            if row == column and part is axis.yaxis:  # a marginal counts rows along it, and has no ticks
-                continue
-            _name_levels(part, levels[i], dim, upright=part is axis.yaxis)
-            continue
-        offset, power = units(*ranges[i])
-        short_ticks(part, offset, power, 3 if dim > 2 else 5)
+def _dress(axis: Any, along: tuple[Axis, Axis], row: int, column: int, dim: int) -> None:
+    """Scales, ticks and labels; ticks have words on the left and below alone."""
+    most = 3 if dim > 2 else 5
+    along[0].dress(axis.xaxis, most)
     if row == dim - 1:
-        axis.set_xlabel(labels[column] if column in levels else in_units(labels[column], *units(*ranges[column])))
+        axis.set_xlabel(_short(along[0].label, dim))
     else:
         axis.tick_params(labelbottom=False)
     if row == column:
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         if row == 0:
-            axis.set_ylabel("density")
-    elif column == 0:
-        axis.set_ylabel(labels[row] if row in levels else in_units(labels[row], *units(*ranges[row])))
+            axis.set_ylabel("density" if along[0].measure == "density" else "share of rows")
+        return
+    along[1].dress(axis.yaxis, most)
+    if column == 0:
+        axis.set_ylabel(_short(along[1].label, dim))
     else:
         axis.tick_params(labelleft=False)
 
 
-def _name_levels(part: Any, words: list[str], dim: int, upright: bool) -> None:
-    """The names of levels as ticks, short, and only as many as there is room for."""
-    step = -(-len(words) // MOST_LEVELS)
-    places = list(range(0, len(words), step))
-    part.set_ticks(places, [shortened(words[place], max(4, 14 - dim)) for place in places])
-    for label in part.get_ticklabels():
-        label.set_fontsize(6)
-        label.set_rotation(0 if upright else 90)
+def _short(label: str, dim: int) -> str:
+    name, line, unit = label.partition("\n")
+    return shortened(name, 24 - dim) + line + unit
 
 
-def _remarks(sets: dict, ranges: list[tuple[float, float]], total: int, dim: int) -> list[str]:
-    remarks = [f"first {dim} of {total} columns"] if total > dim else []
-    low, high = np.array(ranges).T
+def _beyond(sets: Sets, along: Sequence[Axis]) -> list[str]:
+    low, high = np.array([axis.span for axis in along]).T
+    remarks = []
     for label, (_, values) in sets.items():
-        shown = values[:, :dim]
-        outside = int(np.any((shown < low) | (shown > high), axis=1).sum())
+        outside = int(np.any((values < low) | (values > high), axis=1).sum())
         if outside:
             remarks.append(f"beyond the axes: {outside:,} of the {label}")
     return remarks
 
 
-def _legend(figure: Any, axes: np.ndarray, sets: dict, dim: int, remarks: list[str]) -> None:
+def _gaps(sets: Sets, names: Sequence[str]) -> list[str]:
+    shares = {label: np.isnan(values).mean(axis=0) for label, (_, values) in sets.items()}
+    gapped = [i for i in range(len(names)) if any(share[i] > 0 for share in shares.values())]
+    remarks = []
+    for i in gapped[:MOST_GAPS]:
+        words = ", ".join(f"{100 * share[i]:.2g} % of the {label}" for label, share in shares.items())
+        remarks.append(f"gaps in {shortened(names[i], 16)}: {words}")
+    if len(gapped) > MOST_GAPS:
+        remarks.append(f"gaps in {len(gapped) - MOST_GAPS} more columns")
+    return remarks
+
+
+def _legend(figure: Any, axes: np.ndarray, sets: Sets, dim: int, remarks: list[str]) -> None:
     """Draw the legend in the empty half above the diagonal; with a single column it goes above the axes."""
     from matplotlib.lines import Line2D
 

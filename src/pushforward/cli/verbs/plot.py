@@ -46,7 +46,9 @@ def plot(
     columns: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B", help="One or two columns to draw, for trajectories and layers; the first two by default."
+            metavar="A,B,...",
+            help="Columns to draw. A pair plot takes ten at most, by default those of the strongest dependence; "
+            "trajectories and layers take two, by default the first.",
         ),
     ] = None,
     row: Annotated[

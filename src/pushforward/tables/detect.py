@@ -231,7 +231,10 @@ def _text(source: str, name: str, column: Any, state: dict, notes: list[str]) ->
         values = times.parse(present, form)
         if values.min() == values.max():
             return Column(name=name, kind="constant", type="string", value=words[0].as_py())
-        return Column(name=name, kind="datetime", type="string", format=form, step=1.0, **state)
+        shared = {"name": name, "type": "string", "format": form, "step": times.step_of(form), **state}
+        if times.only_clock(form):
+            return Column(kind="circular", low=0.0, period=float(times.DAY), **shared)
+        return Column(kind="datetime", **shared)
     if pc.all(pc.match_substring_regex(words, LOCAL_NUMBER)).as_py():
         raise DataError(
             "non-numeric",

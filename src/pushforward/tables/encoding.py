@@ -172,13 +172,15 @@ def numbers_of(cells: Cells, column: Column) -> np.ndarray:
     """
     array = cells.table.column(column.name)
     kind = array.type
-    if column.kind == "datetime" and is_text(kind):
+    if is_text(kind) and (column.kind == "datetime" or column.format is not None):
         text = without_blanks(plain_text(array))
         values = times.parse(text, column.format or "%Y-%m-%d")
         return _no_strangers(cells, column, text, values, f"a date like {column.format or '%Y-%m-%d'}")
     if times.is_time(kind):
         found = times.to_numbers(array)
-        if pa.types.is_timestamp(kind) and column.type.startswith("date"):
+        if column.format is not None:
+            found = times.in_format(found, kind, column.format)
+        elif pa.types.is_timestamp(kind) and column.type.startswith("date"):
             found = np.floor(found / times.DAY)
         elif pa.types.is_date(kind) and column.type.startswith("timestamp"):
             found = found * times.DAY
@@ -349,7 +351,7 @@ def within_bounds(values: np.ndarray, column: Column) -> np.ndarray:
 
 
 def _typed(values: np.ndarray, column: Column) -> pa.Array:
-    if column.kind == "datetime" and column.type == "string":
+    if column.type == "string" and (column.kind == "datetime" or column.format is not None):
         return times.write(values, column.format or "%Y-%m-%d")
     kind = arrow_type(column.type)
     if times.is_time(kind):

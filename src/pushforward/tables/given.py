@@ -73,7 +73,7 @@ def check_schema(schema: TableSchema, label: str = "the schema") -> None:
                 "schema",
                 f'{where}: the level {example!r:.60} is not of type {column.type}. Name the "type" of the levels.',
             )
-        if column.kind == "datetime" and column.type == "string":
+        if column.type == "string" and (column.kind == "datetime" or column.format is not None):
             form = column.format or "%Y-%m-%d"
             try:
                 again = np.isfinite(times.parse(times.write(np.array([19_000.0]), form), form)).all()

@@ -76,7 +76,7 @@ class Column(BaseModel):
         name: as in the table.
         kind: one of `Kind`; `MEANING` says what each is.
         type: the Arrow type that samples come back in, such as `double`, `int64`, `string`, `timestamp[us]`.
-        format: for dates written as text, their format in the words of `datetime.strftime`; None for ISO 8601.
+        format: for dates and times written as text, their format in the words of `times.parse`; None for ISO 8601.
         low: smallest value possible, included for whole and rounded numbers. Samples never fall below it.
         high: largest value possible.
         step: values are multiples of this, as rounding or counting leaves them: each stands for `[x, x + step)`.

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from pushforward.io.errors import UntrustedModelError
     from pushforward.nets import MADE, MLP, AbstractConditioner
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
-    from pushforward.tables.errors import DataError
+    from pushforward.tables.errors import DataError, TableWarning
     from pushforward.tables.estimators.density import FlowDensity
     from pushforward.training import FitError, FitResult, Verdict, fit
 
@@ -139,7 +139,7 @@ _NAMES = {
         "UniformBox",
     ),
     "checking": ("CheckLine", "CheckReport", "check", "row_status", "summary"),
-    "tables.errors": ("DataError",),
+    "tables.errors": ("DataError", "TableWarning"),
     "tables.estimators.density": ("FlowDensity",),
     "io.errors": ("UntrustedModelError",),
     "nets": ("MADE", "MLP", "AbstractConditioner"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from pushforward.tables.errors import DataError
+from pushforward.tables.errors import DataError, TableWarning
 
 _HOME = {
     "Cells": "reading.cells",
@@ -26,7 +26,7 @@ _HOME = {
     "write_table": "reading.writing",
 }
 
-__all__ = ["DataError", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["DataError", "TableWarning", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

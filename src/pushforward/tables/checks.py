@@ -44,34 +44,42 @@ def remarks(source: str, layout: Layout, rows: np.ndarray, condition: np.ndarray
 
 
 def _ties(columns: dict[str, np.ndarray], steps: dict[str, float | None]) -> str:
+    """On numbers that repeat and lie on no step: on a step each stands for an interval, and may repeat."""
     tied = []
     for name, values in columns.items():
-        if len(values) < TIES_FROM_ROWS:
+        if len(values) < TIES_FROM_ROWS or steps[name] is not None:
             continue
         distinct, counts = np.unique(values, return_counts=True)
         top = counts.argmax()
-        share, step = counts[top] / len(values), steps[name]
-        how = "not on any step" if step is None else f"in steps of {step:g}"
+        share = counts[top] / len(values)
         if share >= TIED_SHARE:
-            tied.append(f"{name} ({share:.0%} of its numbers are {distinct[top]:g}; {how})")
+            tied.append(f"{name} ({share:.0%} of its numbers are {distinct[top]:g})")
         elif len(distinct) <= DISTINCT_SHARE * len(values):
-            tied.append(f"{name} ({len(distinct)} distinct; {how})")
+            tied.append(f"{name} ({len(distinct)} distinct)")
     if not tied:
         return ""
     shown = ", ".join(tied[:NAMED]) + (f" and {len(tied) - NAMED} more columns" if len(tied) > NAMED else "")
     return (
-        f"numbers repeat in {shown}. A number on a step is modelled as the interval up to the next one; elsewhere a "
-        "density over repeated numbers can grow without limit."
+        f"numbers repeat in {shown}, and are taken for real ones: a density over repeated numbers can grow without "
+        "limit. Whole or rounded numbers have masses instead if a schema says so, or if they come in a data frame."
     )
 
 
 def _repeated(rows: np.ndarray, condition: np.ndarray | None) -> str:
+    """On rows that repeat more often than independent columns of such values would by chance."""
     whole = rows if condition is None else np.concatenate([rows, condition], axis=1)
-    repeated = len(whole) - len(np.unique(whole, axis=0))
-    if repeated <= REPEATED_SHARE * len(whole):
+    n = len(whole)
+    repeated = n - len(np.unique(whole, axis=0))
+    if repeated <= REPEATED_SHARE * n:
+        return ""
+    same = 1.0  # probability that two rows agree
+    for column in whole.T:
+        shares = np.unique(column, return_counts=True)[1] / n
+        same *= float(shares @ shares)
+    if repeated <= same * n * (n - 1) / 2:
         return ""
     return (
-        f"{repeated:,} of {len(whole):,} rows repeat an earlier row exactly. Where they do not by nature, they make "
+        f"{repeated:,} of {n:,} rows repeat an earlier row exactly. Where they do not by nature, they make "
         "held-out rows look better than new ones will."
     )
 

@@ -27,6 +27,14 @@ DataCode = Literal[
 ]
 
 
+class TableWarning(UserWarning):
+    """A remark on a table or on a model of one, such as rows that repeat or samples far beyond the data.
+
+    Every remark that the command line prints is one of these in Python; `FlowDensity.notes_` keeps those of the fit.
+    `warnings.simplefilter("ignore", pushforward.TableWarning)` silences them.
+    """
+
+
 class DataError(ValueError):
     """A table cannot be read or used; the message says what, where, why, and what to do.
 

@@ -5,36 +5,35 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from pushforward._checks import message
 from pushforward.checking import CheckReport
 from pushforward.metrics import compare
 from pushforward.objectives import AbstractObjective
-from pushforward.tables.encoding import decode, encode
-from pushforward.tables.estimators.frames import frame_kind, given_cells, is_source, to_frame, wanted_kind
+from pushforward.tables.encoding import Encoded
+from pushforward.tables.errors import TableWarning
+from pushforward.tables.estimators.drawing import draw
+from pushforward.tables.estimators.intake import rows_to_fit, rows_to_score
+from pushforward.tables.estimators.seeds import seed_number, seed_words
+from pushforward.tables.estimators.stored import fill, parameters_of, to_parts
 from pushforward.tables.estimators.verify import check_model, compare_with_simple, status_of
-from pushforward.tables.estimators.words import baseline_of, card, meaning
+from pushforward.tables.estimators.words import meaning
 from pushforward.tables.modelling.build import make_recipe
-from pushforward.tables.modelling.folder import ModelParts, load_model, save_model
+from pushforward.tables.modelling.folder import load_model, save_model
 from pushforward.tables.modelling.rows import Scores
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
-from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import TableSchema
-from pushforward.training import Adam, Checkpoint, FitResult, Reporting, Steps, Stopping, Verdict
+from pushforward.training import Adam, Checkpoint, FitResult, Reporting, Steps, Stopping
 from pushforward.training.options import Option
 from pushforward.training.tracking import AbstractTracker
-
-# Frames whose columns scikit-learn holds to those of the fit, in their order; of others the needed ones are picked.
-STRICT = ("pandas", "polars")
 
 
 class FlowDensity(DensityMixin, BaseEstimator):
@@ -72,7 +71,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         weight_decay: decoupled weight decay; None takes what measurement chose, 0.3 (0 for these).
         validation_fraction: share of the rows held out to stop early by; 0 holds out none.
         progress: shows progress: `"auto"` a bar on a terminal, False nothing.
-        random_state: seed, `RandomState` or None, of the initial weights, the held-out rows and the batches.
+        random_state: of the initial weights, the held-out rows and the batches: an integer, a NumPy `RandomState` or
+            `Generator`, or None for NumPy's global state.
 
     Attributes:
         flow_: the trained `Flow`, in the data's units; its condition, if any, is in the units of the given columns.
@@ -80,6 +80,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         config_: name, arguments and base of the flow, as JSON would have them.
         columns_: names of all columns; `x0`, `x1`, ... for a table without names.
         given_: names of those that are conditions.
+        notes_: remarks on the table and the model, a sentence each, which `fit` gave as `pushforward.TableWarning`.
+        n_rows_left_out_: number of rows of the table that were not fitted, for missing values or a weight of 0.
+        baselines_: simple densities on the held-out rows, if `verify`.
+        gains_: what the model gains over each of them.
+        checks_: the `CheckReport` of the trained model, if `verify`.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if the table had any.
 
@@ -114,7 +119,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         weight_decay: float | None = None,
         validation_fraction: float = 0.1,
         progress: Any = False,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
     ):
         self.flow = flow
         self.given = given
@@ -159,28 +164,30 @@ class FlowDensity(DensityMixin, BaseEstimator):
             checkpoint: folder for checkpoints, from which a fit that was killed goes on; see `pushforward.fit`.
             resume: go on from there.
             tracker: gets the learning curve as it grows.
-            on_prepared: called with what the table was taken for, before training begins.
+            on_prepared: called with what the table was taken for, before training begins; the remarks on the table
+                are its to tell, and are no warnings then.
 
         Raises:
             ValueError: an array is not numeric and finite, or holds a column that never varies; a `DataError`, which is
                 one, for a table that cannot be modelled: missing values where `missing` is `"error"`, no column left.
             FitError: training diverged and could not be repaired.
         """
-        kind, cells, weights = self._read(X, sample_weight)
-        if cells is None:
-            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-            weights = self._weights(sample_weight, X)
+        taken = rows_to_fit(self, X, sample_weight)
         prepared = prepare(
-            X if cells is None else cells,
-            weights,
-            names=self._columns(X) if cells is None else None,
-            schema=self.schema,
+            taken.table,
+            taken.weights,
+            names=taken.names,
+            schema=taken.schema,
             given=self.given,
             missing=self.missing,
         )
+        prepared = dataclasses.replace(prepared, notes=(*taken.notes, *prepared.notes))
         if on_prepared is not None:
             on_prepared(prepared)
-        seeds = check_random_state(self.random_state).randint(0, 2**32, size=(2, 2), dtype=np.uint32)
+        else:
+            for note in prepared.notes:
+                warnings.warn(note, TableWarning, stacklevel=2)
+        seeds = seed_words(self.random_state, (2, 2))
         options = {"n_layers": self.n_layers, "width": self.width, "depth": self.depth, "bins": self.bins}
         options = {**options, "autoregressive": self.autoregressive, **(self.flow_options or {})}
         how: list[Option] = [Stopping(self.max_seconds), Steps(self.batch_size), Reporting(tracker=tracker)]
@@ -203,7 +210,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         )
         self._keep(trained.model, trained.result)
         self.notes_, self.held_out_ = prepared.notes, trained.held_out
-        self._kind, self._n_rows = kind, len(prepared.rows)
+        self._kind, self._n_rows = taken.kind, len(prepared.rows)
+        self.n_rows_left_out_ = taken.rows - len(prepared.rows)
         self.baselines_, self.gains_, self.checks_ = (), (), None
         if self.verify:
             self._verify(prepared, trained)
@@ -227,43 +235,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         )
         self.baselines_, self.gains_ = compared.baselines, tuple(compare(compared.model, compared.baselines))
 
-    def _read(self, X: Any, sample_weight: Any) -> tuple[str | None, Cells | None, np.ndarray | None]:
-        """The kind of table, its cells if columns are to be looked at one by one, and the weights of its rows."""
-        kind = frame_kind(X)
-        if kind is None and self.schema is None and not is_source(X):
-            return None, None, None
-        cells = read_cells(X)
-        self.n_features_in_ = len(cells.names)
-        if kind in STRICT:
-            validate_data(self, X, reset=True, skip_check_array=True)
-        elif kind is not None or is_source(X):
-            self.feature_names_in_ = np.asarray(cells.names, dtype=object)
-        weights = None
-        if sample_weight is not None:
-            weights = np.asarray(sample_weight, np.float64)
-            if weights.shape != (len(cells),) or not np.all(np.isfinite(weights) & (weights >= 0)):
-                got = f"shape {weights.shape}"
-                raise ValueError(
-                    f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}."
-                )
-        array = kind is None and isinstance(X, np.ndarray | list | tuple)
-        return kind or (None if array else "pyarrow"), cells, weights
-
-    def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
-        if sample_weight is None:
-            return None
-        weights = check_array(sample_weight, dtype="float64", ensure_2d=False, input_name="sample_weight")
-        check_consistent_length(X, weights)
-        if weights.ndim != 1 or weights.min() < 0 or weights.max() == 0:
-            got = f"shape {weights.shape}, from {weights.min()} to {weights.max()}"
-            expected = f"sample_weight ({len(X)},), >= 0 and not all zero"
-            raise ValueError(message("FlowDensity.fit", expected, got, "Leave out rows that do not count."))
-        return weights
-
-    def _columns(self, X: np.ndarray) -> tuple[str, ...]:
-        names = getattr(self, "feature_names_in_", None)
-        return tuple(map(str, names)) if names is not None else tuple(f"x{i}" for i in range(X.shape[1]))
-
     def _keep(self, model: TableModel, result: FitResult) -> None:
         self.model_, self.schema_ = model, model.schema
         self.flow_ = model.distribution.as_flow() or model.distribution
@@ -278,18 +249,19 @@ class FlowDensity(DensityMixin, BaseEstimator):
             X: an array with the columns of the fit, or a table with at least the modelled ones, in any order.
         """
         check_is_fitted(self)
-        if frame_kind(X) is None and not is_source(X):
-            X = validate_data(self, X, dtype=np.float64 if self.model_.plain else None, reset=False)
-            if self.model_.plain:
-                places = [self.columns_.index(name) for name in self.model_.needed]
-                return X[:, places]
-            return read_cells(X, columns=self.columns_)
-        cells, needed = read_cells(X), self.model_.needed
-        # Columns set aside may be left out, as they are in samples.
-        names = tuple(name for name in self.columns_ if name in needed or name in cells.names)
-        if frame_kind(X) in STRICT and not (hasattr(self, "feature_names_in_") and cells.names == names):
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return cells.select(needed)
+        return rows_to_score(self, X)
+
+    def encode(self, X: Any) -> tuple[Encoded, np.ndarray | None]:
+        """The rows of a table and their conditions as the model takes them, with a warning of levels never seen.
+
+        Args:
+            X: as in `table_of`.
+        """
+        encoded, condition = self.model_.encode(self.table_of(X))
+        for name, words in encoded.unseen.items():
+            text = f"'{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}."
+            warnings.warn(text, TableWarning, stacklevel=3)
+        return encoded, condition
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The log-density of each row, `(n,)`, in nats and in the units of the data.
@@ -309,16 +281,16 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Args:
             X: as in `score_samples`.
         """
-        encoded, condition = self.model_.encode(self.table_of(X))
+        encoded, condition = self.encode(X)
         log_prob = self.model_.score_encoded(encoded, condition).log_prob
         return status_of(self.model_, encoded, condition, log_prob)
 
-    def check(self, X: Any = None, *, random_state: int = 0) -> CheckReport:
+    def check(self, X: Any = None, *, random_state: Any = 0) -> CheckReport:
         """Check the trained model: round trip, log-determinants, normalisation, latents, precision and more.
 
         Args:
             X: rows, best ones that the fit has not seen; None checks the model on its samples.
-            random_state: seed of all draws.
+            random_state: seed of all draws: an integer, `RandomState`, `Generator` or None.
 
         Raises:
             ValueError: a model with conditions is checked without rows.
@@ -326,8 +298,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         if X is None and self.given_:
             raise ValueError(f"FlowDensity.check: expected rows, for the model is given {list(self.given_)}. Pass X.")
-        encoded, condition = (None, None) if X is None else self.model_.encode(self.table_of(X))
-        return check_model(self.model_, encoded, condition, seed=random_state)
+        encoded, condition = (None, None) if X is None else self.encode(X)
+        return check_model(self.model_, encoded, condition, seed=seed_number(random_state))
 
     def compared(self) -> list[str]:
         """How simple densities do on the held-out rows, and what the model gains over each, a sentence each."""
@@ -350,7 +322,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Args:
             X: as in `score_samples`.
         """
-        return self.model_.score(self.table_of(X))
+        return self.model_.score_encoded(*self.encode(X))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The mean log-density per row, in nats: the (weighted) mean of `score_samples`.
@@ -380,8 +352,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             n_samples: how many, for each row of `given` if there are conditions.
             given: for a model with `given`: the conditions `(m, k)`, or one of them `(k,)`; the columns of a data
                 frame are found by name, others may be there too.
-            random_state: seed, `RandomState`, or None for other rows each time. The same seed gives the same rows,
-                and a longer sample begins with the shorter one.
+            random_state: an integer, a NumPy `RandomState` or `Generator`, or None for other rows each time. The same
+                seed gives the same rows, and a longer sample begins with the shorter one.
 
         Returns:
             Rows with the columns of the fit: a data frame if the model was fitted on one (or as `set_output` says),
@@ -392,22 +364,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: `given` is missing, superfluous, or of another shape.
         """
         check_is_fitted(self)
-        if isinstance(n_samples, bool) or not hasattr(n_samples, "__index__") or n_samples.__index__() < 1:
-            raise ValueError(f"FlowDensity.sample: expected n_samples an integer >= 1, got {n_samples!r}.")
-        n = n_samples.__index__()
-        seed = check_random_state(random_state).randint(0, 2**32, size=2, dtype=np.uint32)
-        if (given is not None) != bool(self.given_):
-            expected = f"given, rows of {list(self.given_)}" if self.given_ else "no given (the model is unconditional)"
-            raise ValueError(f"FlowDensity.sample: expected {expected}, got {'one' if given is not None else 'none'}.")
-        condition = None
-        if given is not None and self.model_.given_layout is not None:
-            condition = encode(self.model_.given_layout, given_cells(given, self.given_)).rows
-        drawn = self.model_.decode(self.model_.draw(n, seed, condition), seed)
-        if condition is not None and self.model_.given_layout is not None:
-            drawn |= decode(self.model_.given_layout, np.repeat(condition, n, axis=0))
-        names = [name for name in self.model_.names_out() if name in drawn]
-        table = pa.table({name: drawn[name] for name in names})
-        return to_frame(table, wanted_kind(getattr(self, "_output", None), self._kind))
+        return draw(self, n_samples, given, random_state)
 
     def set_output(self, *, transform: Literal["default", "pandas", "polars", "pyarrow"] | None = None) -> FlowDensity:
         """The kind of table that `sample` returns.
@@ -434,25 +391,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             FileExistsError: the folder exists and `force` is False.
         """
         check_is_fitted(self)
-        parts = ModelParts(
-            schema=self.schema_,
-            given=self.given_,
-            recipe=self.model_.recipe,
-            distribution=self.model_.distribution,
-            named=hasattr(self, "feature_names_in_"),
-            frame=self._kind,
-            rows=self._n_rows,
-            history=self.result_.history,
-            verdict=dataclasses.asdict(self.result_.verdict),
-            baselines=[
-                {"name": b.name, "nats": b.nats, "standard_error": b.standard_error, "detail": b.detail}
-                for b in self.baselines_
-            ],
-            notes=self.notes_,
-            checks=None if self.checks_ is None else self.checks_.to_json(),
-        )
-        parts = dataclasses.replace(parts, card=card(parts, self.meaning()))
-        save_model(parts, folder, force=force)
+        save_model(to_parts(self), folder, force=force)
 
     @staticmethod
     def load(folder: str | os.PathLike) -> FlowDensity:
@@ -466,19 +405,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             UntrustedModelError: it is not what `pushforward` wrote.
         """
         parts = load_model(folder)
-        recipe = parts.recipe
-        density = FlowDensity(
-            recipe.flow, given=list(parts.given) or None, flow_options=dict(recipe.arguments), base=recipe.base
-        )
-        model = TableModel(parts.schema, parts.given, recipe, parts.distribution)
-        distribution: Any = parts.distribution
-        density._keep(model, FitResult(distribution, dict(parts.history), Verdict(**parts.verdict)))
-        names = parts.schema.names
-        named = {"feature_names_in_": np.asarray(names, dtype=object)} if parts.named else {}
-        density.notes_, density.gains_ = tuple(parts.notes), ()
-        density.baselines_ = tuple(baseline_of(record) for record in parts.baselines)
-        density.checks_ = None if parts.checks is None else CheckReport.from_json(dict(parts.checks))
-        vars(density).update(named, n_features_in_=len(names), _kind=parts.frame, _n_rows=parts.rows)
+        density = FlowDensity(**parameters_of(parts))
+        fill(density, parts)
         return density
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -30,6 +30,7 @@ from pushforward.tables.encoding import Encoded, Layout, has_blanks, within_boun
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.density import FlowDensity
 from pushforward.tables.estimators.evaluation import Evaluation
+from pushforward.tables.estimators.seeds import seed_number
 from pushforward.tables.estimators.verify import compare_with_simple, status_of
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.reading.cells import Cells
@@ -54,7 +55,7 @@ def evaluate(
     table: Any,
     *,
     n_samples: int | None = None,
-    seed: int = 0,
+    seed: Any = 0,
     missing: Literal["error", "drop"] = "error",
 ) -> Evaluation:
     r"""Hold a fitted model against rows, best ones that the fit has not seen.
@@ -75,7 +76,7 @@ def evaluate(
         density: fitted.
         table: as for `FlowDensity.score_samples`.
         n_samples: rows to draw for the tests of columns; None draws as many as there are rows, from 1,000 to 20,000.
-        seed: of all draws.
+        seed: of all draws: an integer, a NumPy `RandomState` or `Generator`, or None.
         missing: `"drop"` leaves out rows with missing values that the model has no state for.
 
     Raises:
@@ -93,6 +94,7 @@ def evaluate(
         raise ValueError(f"evaluate: expected n_samples an integer >= 1, got {n_samples!r}. None chooses.")
     if missing not in ("error", "drop"):
         raise ValueError(f"evaluate: expected missing 'error' or 'drop', got {missing!r}.")
+    seed = seed_number(seed)
     cells, dropped = _rows_to_score(density, table, missing)
     model, rng, notes = density.model_, np.random.default_rng(seed), []
     encoded, condition = model.encode(cells)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from pushforward.metrics import Baseline
 from pushforward.tables.modelling.folder import ModelParts
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.schema import MEANING, Column
@@ -55,12 +52,6 @@ def meaning(model: TableModel) -> list[str]:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMED])
     return shown + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def baseline_of(record: Mapping[str, Any]) -> Baseline:
-    """A baseline as its record in a model folder has it, without the rows."""
-    nats, error = (math.nan if record[name] is None else record[name] for name in ("nats", "standard_error"))
-    return Baseline(record["name"], nats, error, record["detail"], np.zeros(0))
 
 
 def card(parts: ModelParts, sentences: Sequence[str]) -> str:

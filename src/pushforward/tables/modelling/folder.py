@@ -47,9 +47,12 @@ class ModelParts:
         named: Whether the columns of the table had names; otherwise they are called `x0`, `x1`, ...
         frame: Kind of table in which samples are returned, None for arrays.
         rows: Number of rows that the model was fitted to.
+        rows_left_out: Number of rows of the table that it was not fitted to.
+        settings: Parameters of the estimator, None where nothing is known of them.
         history: `FitResult.history`.
         verdict: The fields of `FitResult.verdict`.
-        baselines: Scores of simple densities on the held-out rows: `name`, `nats`, `standard_error`, `detail`.
+        baselines: Scores of simple densities on the held-out rows: `name`, `nats`, `standard_error`, `detail`, and what
+            the model gains over them: `gain`, `gain_error`, `comparison`.
         notes: Remarks on the table, one sentence each.
         checks: Report of `pushforward.check` as plain JSON, None if no checks were made.
         card: Page for people, which is written and never read.
@@ -64,6 +67,8 @@ class ModelParts:
     rows: int
     history: Mapping[str, np.ndarray]
     verdict: Mapping[str, Any]
+    rows_left_out: int = 0
+    settings: Mapping[str, Any] | None = None
     baselines: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
     checks: Mapping[str, Any] | None = None
@@ -95,11 +100,13 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
             "embed": recipe.embed,
         },
         "given": list(parts.given),
+        "settings": None if parts.settings is None else dict(parts.settings),
         "named": parts.named,
         "frame": parts.frame,
     }
     metrics = {
         "rows": parts.rows,
+        "rows_left_out": parts.rows_left_out,
         "history": {name: [_number(value) for value in column] for name, column in parts.history.items()},
         "verdict": {name: _number(value) for name, value in parts.verdict.items()},
         "baselines": [{name: _number(value) for name, value in record.items()} for record in parts.baselines],
@@ -191,12 +198,14 @@ def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
         named=config.named,
         frame=config.frame,
         rows=metrics.rows,
+        rows_left_out=metrics.rows_left_out,
+        settings=None if config.settings is None else config.settings.plain(),
         history={
             name: np.array([math.nan if value is None else value for value in column])
             for name, column in metrics.history.items()
         },
         verdict=metrics.verdict.model_dump(),
-        baselines=[record.model_dump() for record in metrics.baselines],
+        baselines=[record.model_dump(exclude_unset=True) for record in metrics.baselines],
         notes=tuple(metrics.notes),
         checks=checks,
     )

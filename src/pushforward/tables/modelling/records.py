@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.flow_options import MAX_DIM, OPTIONS, BaseName, FlowName
+from pushforward.io.flow_options import MAX_DIM, OPTIONS, BaseName, FlowName, ObjectiveName
 
 FORMAT_VERSION = 1
 MAX_ROWS = 10**6
@@ -66,6 +66,41 @@ class MassConfig(Strict):
     embed: Annotated[int, Field(ge=1, le=MAX_DIM)] | None
 
 
+class Settings(Strict):
+    """The parameters of the estimator: `n_layers` and the like as the user gave them, None where a default was taken.
+
+    `schema` says whether there was one; the schema itself lies in a file of its own. `output` is what `set_output` set.
+    """
+
+    flow: FlowName  # pyright: ignore[reportInvalidTypeForm] - as many as the zoo has
+    base: BaseName
+    given: Annotated[list[Name], Field(max_length=MAX_DIM)] | None
+    n_layers: Count | None
+    width: Count | None
+    depth: Count | None
+    bins: Count | None
+    autoregressive: bool | None
+    flow_options: FlowArguments | None  # pyright: ignore[reportInvalidTypeForm] - made of the options
+    objective: ObjectiveName | None
+    with_schema: bool = Field(alias="schema")
+    missing: Literal["error", "drop", "model"]
+    verify: bool
+    max_epochs: Count | None
+    max_seconds: Annotated[float, Field(gt=0, le=1e12)] | None
+    batch_size: Count | None
+    learning_rate: Number | None
+    weight_decay: Number | None
+    validation_fraction: Number
+    progress: bool | Literal["auto"]
+    random_state: Annotated[int, Field(ge=0, lt=2**32)] | None
+    output: Literal["default", "pandas", "polars", "pyarrow"] | None
+
+    def plain(self) -> dict[str, Any]:
+        """The parameters by name, the options of the flow as the file states them."""
+        values = self.model_dump(by_alias=True, exclude={"flow_options"})
+        return {**values, "flow_options": None if self.flow_options is None else self.flow_options.given()}
+
+
 class Config(Strict):
     """The contents of `config.json`: how the model is built."""
 
@@ -75,6 +110,7 @@ class Config(Strict):
     flow: FlowConfig
     masses: MassConfig
     given: Annotated[list[Name], Field(max_length=MAX_DIM)]
+    settings: Settings | None = None
     named: bool
     frame: Literal["pandas", "polars", "pyarrow"] | None
 
@@ -121,12 +157,16 @@ class BaselineRecord(Strict):
     nats: Number | None
     standard_error: Number | None
     detail: Text
+    gain: Number | None = None
+    gain_error: Number | None = None
+    comparison: Text | None = None
 
 
 class Metrics(Strict):
     """`metrics.json`: the learning curve, how the fit ended, and what it was fitted to."""
 
     rows: Count
+    rows_left_out: Count = 0
     history: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")], Column], Field(max_length=32)]
     verdict: VerdictRecord
     baselines: Annotated[list[BaselineRecord], Field(max_length=16)] = []

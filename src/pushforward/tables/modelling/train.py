@@ -196,8 +196,10 @@ def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) ->
     condition = x[:, places] if places else None
     if condition is not None:
         check_varies(condition, weights, [names[i] for i in places], constant=True)
-    encoded = Encoded(x[:, others], np.zeros(len(x)), {})
-    return Prepared(real_schema(names, len(x)), tuple(names[i] for i in places), encoded, condition, weights, ())
+    encoded, schema = Encoded(x[:, others], np.zeros(len(x)), {}), real_schema(names, len(x))
+    layout = Layout(tuple(schema.columns[i] for i in others))
+    notes = remarks("the array", layout, encoded.rows, condition)
+    return Prepared(schema, tuple(names[i] for i in places), encoded, condition, weights, tuple(notes))
 
 
 def _aside_notes(source: str, schema: TableSchema, conditions: Sequence[str]) -> list[str]:

@@ -1,0 +1,48 @@
+"""New rows from a fitted `FlowDensity`, as the kind of table that it was fitted on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pushforward.tables.encoding import decode, encode
+from pushforward.tables.estimators.frames import given_cells, to_frame, wanted_kind
+from pushforward.tables.estimators.seeds import seed_words
+
+if TYPE_CHECKING:
+    from pushforward.tables.estimators.density import FlowDensity
+
+
+def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any) -> Any:
+    """Draw rows; see `FlowDensity.sample`.
+
+    Args:
+        density: Fitted estimator.
+        n_samples: Number of rows, for each row of `given` if there are conditions.
+        given: Conditions, or None.
+        random_state: As for `seed_words`.
+
+    Raises:
+        ValueError: `given` is missing, superfluous, or of another shape.
+    """
+    model = density.model_
+    if isinstance(n_samples, bool) or not hasattr(n_samples, "__index__") or n_samples.__index__() < 1:
+        raise ValueError(f"FlowDensity.sample: expected n_samples an integer >= 1, got {n_samples!r}.")
+    n, seed = n_samples.__index__(), seed_words(random_state, 2)
+    if (given is not None) != bool(density.given_):
+        expected = (
+            f"given, rows of {list(density.given_)}" if density.given_ else "no given (the model is unconditional)"
+        )
+        raise ValueError(f"FlowDensity.sample: expected {expected}, got {'one' if given is not None else 'none'}.")
+    condition = None
+    if given is not None and model.given_layout is not None:
+        condition = encode(model.given_layout, given_cells(given, density.given_)).rows
+    rows = model.draw(n, seed, condition)
+    drawn = model.decode(rows, seed)
+    if condition is not None and model.given_layout is not None:
+        drawn |= decode(model.given_layout, np.repeat(condition, n, axis=0))
+    names = [name for name in model.names_out() if name in drawn]
+    table = pa.table({name: drawn[name] for name in names})
+    return to_frame(table, wanted_kind(getattr(density, "_output", None), density._kind))

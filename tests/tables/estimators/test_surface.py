@@ -69,7 +69,7 @@ def test_a_generator_moves_on_and_none_differs(gappy: FlowDensity) -> None:
     assert not np.array_equal(seed_words(generator, 4), seed_words(generator, 4))
     assert not np.array_equal(seed_words(None, 4), seed_words(None, 4))
     for wrong in ("seed", -1, 2**32, 0.5):
-        with pytest.raises(ValueError, match="(?i)seed"):
+        with pytest.raises(ValueError, match=r"(?i)seed"):
             gappy.sample(1, random_state=wrong)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pushforward as pf
 from cases.case import COND, Case, coupled, eye, full, triangle
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import PartialWhitening, WithCondition, alternating_split, half_split
+from pushforward.bijections import GaussianStart, PartialWhitening, WithCondition, alternating_split, half_split
 from pushforward.bijections.elementwise import ColumnUnits, Unit
+from pushforward.bijections.gaussian_start import gaussian_of
 from pushforward.bijections.whitening import whitened_by
 
 BOUND = 5.0
@@ -72,6 +73,13 @@ def whitening(key: PRNGKeyArray) -> PartialWhitening:
     return whitened_by(PartialWhitening(3), batch.at[2].add(batch[0] - 2 * batch[1]), False)
 
 
+def gaussian(key: PRNGKeyArray) -> GaussianStart:
+    """Set from a batch whose columns have to do with each other and with the condition."""
+    batch = jax.random.normal(key, (3, 40)) + jnp.linspace(-1.0, 2.0, 3)[:, None]
+    condition = jax.random.normal(jax.random.fold_in(key, 1), (2, 40)) + 0.5 * batch[:2]
+    return gaussian_of(GaussianStart(3, 2), batch.at[2].add(batch[0]), condition)
+
+
 MASK = np.array([True, False, False, True])
 WIDE = np.kron(np.eye(3, dtype=bool), triangle(2))  # three independent rows of two
 
@@ -88,6 +96,7 @@ CASES: dict[str, Case] = {
     "Permutation.random": Case(lambda key: pf.Permutation.random(key, 5)),
     "LULinear": Case(lambda key: pf.LULinear(key, 4), reach=full(4), cost="low"),
     "LULinear of a number": Case(lambda key: pf.LULinear(key, 1), unreached=(".lower", ".upper")),
+    "GaussianStart": Case(gaussian, reach=full(3)),
     "PartialWhitening": Case(whitening, reach=full(3)),
     "ActNorm": Case(lambda key: pf.ActNorm(3), reach=eye(3)),
     "Coupling, additive": Case(

@@ -37,6 +37,7 @@ from pushforward.bijections.elementwise import (
     Tanh,
     Unit,
 )
+from pushforward.bijections.gaussian_start import GaussianStart
 from pushforward.bijections.graph_autoregressive import GraphAutoregressive
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import FullLinear, LULinear, Permutation, Reverse, TriangularLinear
@@ -120,6 +121,7 @@ __all__ = [
     "Formula",
     "FullLinear",
     "GaussianMixtureMap",
+    "GaussianStart",
     "GraphAutoregressive",
     "HalfLine",
     "Householder",

@@ -76,7 +76,7 @@ def run_plot(
     density = FlowDensity.load(model)
     if columns is not None and kind not in NOISE_TO_DATA:
         _check_columns(density, columns)
-    values = density.model_.distribution.values
+    values = density.model_.member.values
     one_row = kind in NOISE_TO_DATA and values is not None and values.cond_shape is not None
     if row is not None and not one_row:
         fix = "--row chooses the condition of a model that has one, for --kind " + ", ".join(NOISE_TO_DATA)
@@ -144,8 +144,8 @@ def _pages(
         result = density.result_
         verdict = dataclasses.asdict(result.verdict)
         pages.append((lambda where: plot_curve(result.history, verdict=verdict, figure=where), *ON_A_PAGE))
-    if kind in ("qq", "all") and table is not None and model.distribution.values is not None:
-        latents, base = model.latents(complete(model, table)), model.distribution.values.base
+    if kind in ("qq", "all") and table is not None and model.member.values is not None:
+        latents, base = model.latents(complete(model, table)), model.member.values.base
         normal = isinstance(base, StandardNormal)
         reference = None if normal else np.asarray(base.sample(jax.random.key(seed), (MOST_ROWS,)))
         pages.append((lambda where: plot_qq(latents, reference=reference, figure=where), *ON_A_PAGE))

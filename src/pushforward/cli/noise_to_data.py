@@ -59,7 +59,7 @@ def draw_trajectories(
     Raises:
         typer.BadParameter: The kind does not fit the model, or a column is unknown.
     """
-    if model.distribution.values is None:
+    if model.member.values is None:
         raise typer.BadParameter(f"--kind {kind} draws numbers, and the model has levels alone. Use --kind pair.")
     subject = subject_of(model, table, condition, seed)
     chosen = _chosen(subject, model, columns)
@@ -114,7 +114,7 @@ def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
     if row is not None and row > len(table):
         raise typer.BadParameter(f"--row {row}: DATA has {len(table)} rows.")
     encoded, given = model.encode(table.take(np.asarray(rows)))
-    there = standard_rows(model.distribution, encoded.rows, given, drawn=False).there
+    there = standard_rows(model.member, encoded.rows, given, drawn=False).there
     whole = there.all(axis=1)
     if not whole.any():
         columns = [model.layout.columns[i].name for i in model.layout.valued]
@@ -127,7 +127,7 @@ def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
 
 def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, seed: int) -> Subject:
     """The flow of the numbers of a row, in the units of the data, or in standard units where a column is an angle."""
-    distribution: TableDistribution = widened(model.distribution)
+    distribution: TableDistribution = widened(model.member)
     values: Any = distribution.values
     units: Any = distribution.units
     columns = [model.layout.columns[i] for i in model.layout.valued]
@@ -161,12 +161,12 @@ def _words(cells: dict[str, Any]) -> list[str]:
 def _numbers(model: TableModel, table: Cells, standard: bool) -> np.ndarray:
     """The numbers of a table, drawn within their steps where they are rounded, as the flow sees them."""
     encoded, given = model.encode(table)
-    seen = standard_rows(model.distribution, encoded.rows, given)
+    seen = standard_rows(model.member, encoded.rows, given)
     rows = seen.values[seen.there.all(axis=1)]
-    if standard or model.distribution.units is None:
+    if standard or model.member.units is None:
         return rows
     with jax.enable_x64(True):
-        return np.asarray(run_batch(widened(model.distribution.units), jnp.asarray(rows.T), None, None, True)[0]).T
+        return np.asarray(run_batch(widened(model.member.units), jnp.asarray(rows.T), None, None, True)[0]).T
 
 
 def _chosen(subject: Subject, model: TableModel, columns: Sequence[str] | None) -> list[int] | None:

@@ -3,6 +3,7 @@
 from pushforward.distributions.accuracy import Estimate
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.closed_form import AbstractClosedForm
+from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.evolve import Evolution, stages
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.joint import Joint
@@ -16,6 +17,7 @@ __all__ = [
     "AbstractDistribution",
     "ConditionalNormal",
     "DiagonalNormal",
+    "Ensemble",
     "Estimate",
     "Evolution",
     "Flow",

@@ -70,6 +70,12 @@ class TrainingOptions(Section):
     objective: ObjectiveName | None = Field(
         default=None, description="Objective that is minimised; by default the one that the flow is made for."
     )
+    n_members: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Number of models that are trained at once and averaged.",
+    )
     max_epochs: int | None = Field(default=None, ge=1, description="Largest number of passes over the rows.")
     max_minutes: float | None = Field(default=None, ge=0.01, description="Longest time of training, in minutes.")
     batch_size: int | None = Field(default=None, ge=1, description="Number of rows per step.")
@@ -168,6 +174,7 @@ class FitOptions(Section):
             "schema": data.schema_file,
             "missing": data.missing,
             "objective": training.objective,
+            "n_members": training.n_members,
             "max_epochs": training.max_epochs,
             "max_seconds": None if training.max_minutes is None else 60 * training.max_minutes,
             "batch_size": training.batch_size,

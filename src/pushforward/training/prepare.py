@@ -19,6 +19,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.objectives import AbstractObjective, is_normalised, natural_objective
 from pushforward.training.batches import bucket, streams
 from pushforward.training.fingerprint import fingerprint
+from pushforward.training.members import SharedRows
 from pushforward.training.options import Adam, Options, Schedule
 from pushforward.training.plan import Plan, first_moments, make_plan
 from pushforward.training.rows import SCORE_CHUNK, Rows, Table, conditions, read, split
@@ -226,7 +227,7 @@ def initialise_from(flow: Any, table: Table, dtype: Any) -> Any:
 
     For a `TableDistribution` this concerns the flow of the values, with what it would see of these rows in training.
     """
-    if len(table.x) < 2:
+    if len(table.x) < 2 or isinstance(flow, SharedRows):  # whose members were set one by one
         return flow
     rows = table.x[:INITIALISE_ROWS].astype(dtype)
     condition = None if table.condition is None else table.condition[:INITIALISE_ROWS].astype(dtype)

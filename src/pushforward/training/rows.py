@@ -203,7 +203,7 @@ def split(
     if isinstance(validation, (bool, str)):
         fix = "Pass a fraction such as 0.1, None, or the held-out rows."
         raise TypeError(message("fit", "validation as a number or rows", repr(validation), fix))
-    if np.ndim(validation) == 0 and not isinstance(validation, (tuple, list)):
+    if not isinstance(validation, (tuple, list)) and np.ndim(validation) == 0:
         fraction = float(validation)
         if not 0 <= fraction < 1:
             fix = "Pass a fraction such as 0.1, None, or the held-out rows."

@@ -15,6 +15,7 @@ import numpy as np
 from pushforward._types import Array, PyTree, combine, trainable
 from pushforward.distributions import AbstractDistribution
 from pushforward.numerics.derivatives import own_derivatives
+from pushforward.training.members import SharedRows
 
 # Codes of the status.
 RUNNING, CONVERGED, OUT_OF_STEPS, OUT_OF_TIME, DIVERGED = range(5)
@@ -123,6 +124,7 @@ class FlatModel(eqx.Module):
     structure: Any = eqx.field(static=True)
     shapes: tuple = eqx.field(static=True)
     dtypes: tuple = eqx.field(static=True)
+    of_members: bool = eqx.field(static=True)
 
     @staticmethod
     def split(flow: AbstractDistribution) -> tuple[np.ndarray, FlatModel]:
@@ -133,11 +135,12 @@ class FlatModel(eqx.Module):
         dtype = np.result_type(*(leaf.dtype for leaf in host)) if host else np.float32
         vector = np.concatenate([leaf.ravel().astype(dtype) for leaf in host]) if host else np.zeros(0, dtype)
         shapes, dtypes = tuple(leaf.shape for leaf in host), tuple(leaf.dtype.name for leaf in host)
-        return vector, FlatModel(rest, structure, shapes, dtypes)
+        return vector, FlatModel(rest, structure, shapes, dtypes, isinstance(flow, SharedRows))
 
     def matrices(self, dtype: Any) -> np.ndarray:
-        """1 for the numbers of arrays with two axes or more, 0 for those of vectors and scalars."""
-        parts = [np.full(int(np.prod(shape)), len(shape) >= 2, dtype) for shape in self.shapes]
+        """1 for the numbers of arrays with two axes or more, that of an ensemble's members aside, and 0 for others."""
+        least = 3 if self.of_members else 2
+        parts = [np.full(int(np.prod(shape)), len(shape) >= least, dtype) for shape in self.shapes]
         return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
     def build(self, vector: Array) -> Any:

@@ -72,7 +72,7 @@ def export(
     fitted: TableModel = density.model_
     rows, condition = _rows(density, data)
     with jax.enable_x64(True):
-        distribution = fitted.distribution.as_flow() or fitted.distribution
+        distribution = fitted.as_flow() or fitted.distribution
     names = _names(fitted.layout)
     given = () if fitted.given_layout is None else _names(fitted.given_layout)
     write = export_stablehlo if to is Target.stablehlo else export_onnx

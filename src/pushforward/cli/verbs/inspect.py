@@ -24,10 +24,10 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
 
     reporter = Reporter(as_json)
     facts = inspect_model(model)
-    distribution = facts.distribution
+    distribution = facts.member
     flow = distribution.as_flow()
     inner = flow if flow is not None else distribution.values
-    whole, described = summary(distribution), None if inner is None else summary(inner)
+    whole, described = summary(facts.distribution), None if inner is None else summary(inner)
     config, verdict = facts.config, facts.metrics.verdict
     made = f"format {config.format_version}, by pushforward {config.pushforward_version}"
     reporter.say(f"{model}: {config.flow.name}, {made}, fitted to {facts.metrics.rows:,} rows")
@@ -36,6 +36,8 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
         sizes = ", ".join(map(str, distribution.masses.sizes))
         cost = f"1 pass per log_prob, {len(distribution.masses.sizes)} passes per sample; exact"
         reporter.say(f"States: masses by an autoregressive network over columns of {sizes} states; {cost}")
+    if config.members > 1:
+        reporter.say(f"Ensemble of {config.members} members of one architecture, the last a wide one; the first is:")
     if described is not None:
         reporter.say(str(described))
     if flow is None and distribution.needs_key:
@@ -59,6 +61,7 @@ def _facts(model: Path, facts: ModelFacts, whole: Any, described: Any) -> dict[s
         "flow": config.flow.name,
         "arguments": config.flow.arguments.given(),
         "base": config.flow.base,
+        "members": config.members,
         "rows": facts.metrics.rows,
         "given": config.given,
         "columns": [column.model_dump(mode="json", exclude_defaults=True) for column in facts.schema.columns],

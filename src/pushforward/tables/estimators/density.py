@@ -22,10 +22,11 @@ from pushforward.tables.estimators.drawing import draw
 from pushforward.tables.estimators.intake import rows_to_fit, rows_to_score
 from pushforward.tables.estimators.seeds import seed_number, seed_words
 from pushforward.tables.estimators.stored import fill, parameters_of, to_parts
-from pushforward.tables.estimators.verify import check_model, compare_with_simple, status_of
+from pushforward.tables.estimators.verify import check_model, compare_on_folds, status_of
 from pushforward.tables.estimators.words import meaning
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.folder import load_model, save_model
+from pushforward.tables.modelling.members import members_of
 from pushforward.tables.modelling.rows import Scores
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
@@ -63,6 +64,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             missing.
         verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
             that out, for grid searches.
+        n_members: models of the same architecture that are trained at once, each without a part of the rows, and whose
+            densities are averaged; 1 is a model alone, None chooses by the number of rows.
         max_epochs: passes over the rows at most; None chooses by the number of rows.
         max_seconds: time budget of a fit; it shortens the schedule.
         batch_size: rows per step; None chooses.
@@ -112,6 +115,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         schema: TableSchema | Mapping[str, Any] | str | os.PathLike | None = None,
         missing: Literal["error", "drop", "model"] = "error",
         verify: bool = True,
+        n_members: int | None = None,
         max_epochs: int | None = None,
         max_seconds: float | None = None,
         batch_size: int | None = None,
@@ -134,6 +138,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.schema = schema
         self.missing = missing
         self.verify = verify
+        self.n_members = n_members
         self.max_epochs = max_epochs
         self.max_seconds = max_seconds
         self.batch_size = batch_size
@@ -197,14 +202,17 @@ class FlowDensity(DensityMixin, BaseEstimator):
             raise ValueError(
                 "FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=."
             )
+        recipe = make_recipe(self.flow, self.base, options, len(prepared.rows))
+        n_members, recipe = members_of(self.n_members, len(prepared.rows), recipe)
         trained = train(
             prepared,
-            make_recipe(self.flow, self.base, options, len(prepared.rows)),
+            recipe,
             seeds,
             validation=self.validation_fraction,
             objective=self.objective,
             optimizer=Adam(self.learning_rate, self.weight_decay),
             max_epochs=self.max_epochs,
+            n_members=n_members,
             progress=self.progress,
             options=how,
         )
@@ -219,25 +227,19 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def _verify(self, prepared: Prepared, trained: Trained) -> None:
         """Check the model and compare it, on the held-out rows; without any, check it on its samples."""
-        held_out, condition = trained.held_out, prepared.condition
+        held_out, condition = np.concatenate(trained.folds), prepared.condition
         if len(held_out) == 0:
             self.checks_ = None if self.given_ else check_model(self.model_, None)
             return
-        kept = np.delete(np.arange(len(prepared.rows)), held_out)
         own = None if condition is None else condition[held_out]
         self.checks_ = check_model(self.model_, prepared.encoded.take(held_out), own)
-        compared = compare_with_simple(
-            self.model_,
-            prepared.encoded.take(kept),
-            prepared.encoded.take(held_out),
-            None if condition is None else condition[kept],
-            own,
-        )
+        models = trained.of_folds or (self.model_,)
+        compared = compare_on_folds(models, prepared.encoded, trained.folds, condition)
         self.baselines_, self.gains_ = compared.baselines, tuple(compare(compared.model, compared.baselines))
 
     def _keep(self, model: TableModel, result: FitResult) -> None:
         self.model_, self.schema_ = model, model.schema
-        self.flow_ = model.distribution.as_flow() or model.distribution
+        self.flow_ = model.as_flow() or model.distribution
         self.result_ = dataclasses.replace(result, flow=self.flow_)
         self.config_ = {"flow": model.recipe.flow, "arguments": dict(model.recipe.arguments), "base": model.recipe.base}
         self.columns_, self.given_ = model.schema.names, model.given

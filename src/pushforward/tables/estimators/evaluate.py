@@ -283,8 +283,8 @@ def tail_samples(model: TableModel) -> int:
     """Samples for the tails: what the most extreme level needs, or what a slow model gives in about the same time."""
     weights = sum(np.size(leaf) for leaf in jax.tree.leaves(trainable(model.distribution)[0]))
     passes = len(model.layout.stated)
-    if model.distribution.values is not None:
-        cost = model.distribution.values.bijection.traits.forward
+    if model.member.values is not None:
+        cost = model.member.values.bijection.traits.forward
         passes = max(passes, 1 if cost == "parallel" else len(model.layout.valued))
     return max(1, min(TAIL_SAMPLES, int(TAIL_WORK / max(weights * max(passes, 1), 1))))
 

@@ -28,6 +28,7 @@ PLAIN = (
     "autoregressive",
     "missing",
     "verify",
+    "n_members",
     "max_epochs",
     "max_seconds",
     "batch_size",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,37 @@ def compare_with_simple(
     return Comparison(tuple(made), scores, chosen)
 
 
+def compare_on_folds(
+    models: Sequence[TableModel], encoded: Encoded, folds: Sequence[np.ndarray], condition: np.ndarray | None
+) -> Comparison:
+    """`compare_with_simple` for an ensemble: each part of the rows under the model of the others, and put together.
+
+    Args:
+        models: the model of the rows outside each fold.
+        encoded: all rows.
+        folds: places of the rows of each fold; as many of them are taken as hold `COMPARED_ROWS`.
+        condition: `(n, k)` or None.
+    """
+    found: list[Comparison] = []
+    for model, out in zip(models, folds, strict=True):
+        if sum(len(each.rows) for each in found) >= COMPARED_ROWS:
+            break
+        kept = np.delete(np.arange(len(encoded.rows)), out)
+        parts = (None, None) if condition is None else (condition[kept], condition[out])
+        each = compare_with_simple(model, encoded.take(kept), encoded.take(out), *parts)
+        found.append(Comparison(each.baselines, each.model, out[each.rows]))
+    if len(found) == 1:
+        return found[0]
+    joined = []
+    for together in zip(*(each.baselines for each in found), strict=False):
+        per_row = np.concatenate([baseline.per_row for baseline in together])
+        nats, error = map(float, mean_and_error(per_row))
+        detail = f"fitted to the rows outside each of {len(found)} folds: {together[0].detail}"
+        joined.append(Baseline(together[0].name, nats, error, detail, per_row))
+    model = np.concatenate([each.model for each in found])
+    return Comparison(tuple(joined), model, np.concatenate([each.rows for each in found]))
+
+
 class Numbers:
     """Rows as numbers without ties, for densities that know no states.
 
@@ -164,8 +196,8 @@ def check_model(
         seed: of all draws.
     """
     start = time.perf_counter()
-    distribution, key = model.distribution, jax.random.key(seed)
-    flow = distribution.as_flow()
+    distribution, key = model.member, jax.random.key(seed)
+    flow = distribution.as_flow()  # of an ensemble that of its first member
     with jax.enable_x64(False):
         if flow is not None:
             return check(flow, None if encoded is None else encoded.rows, key=key, condition=condition)
@@ -190,7 +222,7 @@ def _versions() -> dict[str, str]:
 
 
 def _features(model: TableModel, condition: np.ndarray | None, n: int) -> np.ndarray | None:
-    given = model.distribution.given
+    given = model.member.given
     if given is None or condition is None:
         return None
     with jax.enable_x64(True):
@@ -283,9 +315,9 @@ def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None,
         log_prob: their scores.
     """
     code = np.zeros(len(encoded.rows), int)
-    if model.distribution.values is not None:
-        standard = standard_rows(model.distribution, encoded.rows, condition, drawn=False)
-        words = row_status(model.distribution.values, standard.values, standard.condition)
+    if model.member.values is not None:
+        standard = standard_rows(model.member, encoded.rows, condition, drawn=False)
+        words = row_status(model.member.values, standard.values, standard.condition)
         code = np.array([STATUSES.index(word) for word in words])
     outside = log_prob == -np.inf
     layout = model.layout

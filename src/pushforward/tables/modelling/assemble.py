@@ -13,7 +13,9 @@ import numpy as np
 
 from pushforward._checks import OptionError
 from pushforward._types import PRNGKeyArray
+from pushforward.bijections import Chain, GaussianStart
 from pushforward.bijections.elementwise import ColumnUnits, Support, Unit
+from pushforward.distributions import Flow
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.table import UNBOUNDED, Cells, TableDistribution
 from pushforward.flows import ENTRIES, ZOO
@@ -40,6 +42,8 @@ class Recipe:
         mass_depth: its hidden layers.
         smoothing: share of the uniform distribution in each mass.
         embed: the features of states and condition are embedded in a vector of this length, if there are more of them.
+        gaussian_start: the flow's last layer is a `bijections.GaussianStart`, which makes a wide member of an ensemble.
+        members: models of this architecture in an ensemble, its wide member among them; 1 is a model alone.
     """
 
     flow: str
@@ -49,6 +53,8 @@ class Recipe:
     mass_depth: int = 2
     smoothing: float = 1e-6
     embed: int | None = 64
+    gaussian_start: bool = False
+    members: int = 1
 
 
 def assemble(
@@ -101,6 +107,8 @@ def assemble(
             values = ZOO[recipe.flow](keys[1], dim=n_values, condition_dim=size or None, base=base, **recipe.arguments)
         except (TypeError, ValueError) as error:
             raise OptionError(str(error)) from error
+        if recipe.gaussian_start:
+            values = Flow(values.base, Chain([values.bijection, GaussianStart(n_values, size or None)]))
     columns = [layout.columns[i] for i in layout.valued]
     return TableDistribution(
         masses,

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from pushforward._files import parse_json
+from pushforward.distributions.ensemble import Ensemble, ensemble_like
 from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ENTRIES
@@ -61,7 +62,7 @@ class ModelParts:
     schema: TableSchema
     given: tuple[str, ...]
     recipe: Recipe
-    distribution: TableDistribution
+    distribution: TableDistribution | Ensemble
     named: bool
     frame: str | None
     rows: int
@@ -99,6 +100,8 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
             "smoothing": recipe.smoothing,
             "embed": recipe.embed,
         },
+        "gaussian_start": recipe.gaussian_start,
+        "members": recipe.members,
         "given": list(parts.given),
         "settings": None if parts.settings is None else dict(parts.settings),
         "named": parts.named,
@@ -189,7 +192,8 @@ def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
     template = skeleton(config, schema, entries, path)
     distribution = fill(template, entries, label)
     _check_values(distribution, label)
-    _check_columns(distribution, template, label)
+    one, like = (distribution.stacked, template.stacked) if config.members > 1 else (distribution, template)
+    _check_columns(one, like, label)
     return ModelParts(
         schema=schema,
         given=tuple(config.given),
@@ -222,6 +226,8 @@ def recipe_of(config: Config) -> Recipe:
         mass_depth=masses.depth,
         smoothing=masses.smoothing,
         embed=masses.embed,
+        gaussian_start=config.gaussian_start,
+        members=config.members,
     )
 
 
@@ -251,6 +257,7 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     if n_states:
         masses = config.masses
         least += masses.width * (2 * n_states + (masses.depth - 1) * masses.width)
+    least *= config.members
     held = sum(math.prod(entry["shape"]) for entry in entries.values())
     if least > held:
         raise UntrustedModelError(
@@ -263,15 +270,18 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
         raise UntrustedModelError(f"{label}: flow: {' '.join(str(error).split())[:300]}") from error
     # What is saved is what is scored.
     model = evaluation_form(model)
-    return with_units(model, layout, blank_units(layout, recipe), None if given is None else blank_units(given))
+    model = with_units(model, layout, blank_units(layout, recipe), None if given is None else blank_units(given))
+    return model if config.members == 1 else ensemble_like(model, config.members)
 
 
-def _check_values(model: TableDistribution, label: str) -> None:
+def _check_values(model: TableDistribution | Ensemble, label: str) -> None:
     """Check what shapes do not show: that scales are positive and that indices are permutations."""
     arrays = named_arrays(model)
     for name, values in arrays.items():
         if name.endswith(("units.scale.value", "units.spread.value")) and not np.all(np.asarray(values) > 0):
             raise UntrustedModelError(f"{label}: {name}: a scale of the columns' units is not positive.")
+        if name == "log_weights.value" and not np.isclose(np.logaddexp.reduce(np.asarray(values)), 0, atol=1e-9):
+            raise UntrustedModelError(f"{label}: {name}: the weights of the members do not sum to 1.")
         if name.endswith(".indices"):
             inverse = np.asarray(arrays[name.removesuffix("indices") + "inverse_indices"])
             there, length = np.asarray(values), inverse.shape[-1]
@@ -326,6 +336,11 @@ class ModelFacts:
     metrics: Metrics
     checks: Any
     distribution: Any
+
+    @property
+    def member(self) -> Any:
+        """The model, or of an ensemble its first member, as shapes alone."""
+        return self.distribution.each[0] if self.config.members > 1 else self.distribution
 
 
 def inspect_model(folder: str | os.PathLike) -> ModelFacts:

@@ -85,6 +85,7 @@ class Settings(Strict):
     with_schema: bool = Field(alias="schema")
     missing: Literal["error", "drop", "model"]
     verify: bool
+    n_members: Annotated[int, Field(ge=1, le=255)] | None = None
     max_epochs: Count | None
     max_seconds: Annotated[float, Field(gt=0, le=1e12)] | None
     batch_size: Count | None
@@ -109,6 +110,8 @@ class Config(Strict):
     pushforward_version: Version
     flow: FlowConfig
     masses: MassConfig
+    gaussian_start: bool = False
+    members: Annotated[int, Field(ge=1, le=256)] = 1
     given: Annotated[list[Name], Field(max_length=MAX_DIM)]
     settings: Settings | None = None
     named: bool

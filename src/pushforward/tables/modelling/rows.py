@@ -12,6 +12,7 @@ import numpy as np
 from pushforward._precision import widened
 from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
+from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.mean_error import mean_and_error
 
@@ -38,7 +39,9 @@ class Scores(NamedTuple):
     error: np.ndarray
 
 
-def score_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None, n_draws: int = N_DRAWS) -> Scores:
+def score_rows(
+    model: TableDistribution | Ensemble, x: np.ndarray, condition: np.ndarray | None, n_draws: int = N_DRAWS
+) -> Scores:
     r"""The log-probabilities of rows, computed in float64 whatever the model was trained in.
 
     Where the density is a lower bound, it is $\log \frac1K \sum_k p(v, u_k)/q(u_k)$ over $K$ draws, which comes closer
@@ -62,7 +65,7 @@ def score_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | 
 
 
 @eqx.filter_jit
-def _score(model: TableDistribution, x: Any, condition: Any, n_draws: int) -> tuple[Any, Any, Any]:
+def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, n_draws: int) -> tuple[Any, Any, Any]:
     rows, conditions = x.T, None if condition is None else condition.T
     if not n_draws:
         mass, density = model.parts(rows, conditions, None)

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from pushforward.distributions import AbstractDistribution
+from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.tables.encoding import Encoded, Layout, decode, encode
 from pushforward.tables.modelling.assemble import Recipe
@@ -31,7 +33,21 @@ class TableModel:
     schema: TableSchema
     given: tuple[str, ...]
     recipe: Recipe
-    distribution: TableDistribution
+    distribution: TableDistribution | Ensemble
+
+    @cached_property
+    def member(self) -> TableDistribution:
+        """The distribution, or of an ensemble the first member: what is said of latents and layers is said of it."""
+        return self.distribution.each[0] if isinstance(self.distribution, Ensemble) else self.distribution
+
+    def as_flow(self) -> AbstractDistribution | None:
+        """The same density over the table's numbers as they are, None if it is not one; see `TableDistribution`."""
+        if not isinstance(self.distribution, Ensemble):
+            return self.distribution.as_flow()
+        flows = [member.as_flow() for member in self.distribution.each]
+        if any(flow is None for flow in flows):
+            return None
+        return Ensemble([flow for flow in flows if flow is not None], np.exp(self.distribution.log_weights.value))
 
     @cached_property
     def layout(self) -> Layout:
@@ -80,9 +96,9 @@ class TableModel:
         return scores._replace(log_prob=mass + scores.density, mass=mass)
 
     def latents(self, table: Cells | np.ndarray) -> np.ndarray:
-        """The latents of the rows' values, `(n, n_values)`."""
+        """The latents of the rows' values, `(n, n_values)`; of an ensemble those of its first member."""
         encoded, condition = self.encode(table)
-        return latent_rows(self.distribution, encoded.rows, condition)
+        return latent_rows(self.member, encoded.rows, condition)
 
     def draw(self, n: int, seed: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
         """Encoded rows; see `sample_rows`."""

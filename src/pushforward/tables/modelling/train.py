@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from pushforward._types import PRNGKeyArray
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ENTRIES
+from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective, objective_named
 from pushforward.tables.checks import remarks
 from pushforward.tables.detect import detect_schema
@@ -22,8 +23,8 @@ from pushforward.tables.errors import DataError
 from pushforward.tables.given import check_rows, check_schema, with_levels
 from pushforward.tables.modelling.assemble import Recipe, angle_units, fit_units, state_frequencies
 from pushforward.tables.modelling.build import build
-from pushforward.tables.modelling.calibrate import calibrate
 from pushforward.tables.modelling.conditions import check_varies, conditions_of
+from pushforward.tables.modelling.members import calibrated, fit_members, weigh, wide_member
 from pushforward.tables.modelling.table_model import TableModel, real_schema
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.reading.columns import listed
@@ -65,11 +66,24 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, how it went, and the places of the held-out rows."""
+    """A trained model and how it went.
+
+    Attributes:
+        model: in the data's units.
+        result: how it went.
+        folds: the places of held-out rows: one array, or for an ensemble one for each member.
+        of_folds: for an ensemble, the model of the rows outside each fold; else empty.
+    """
 
     model: TableModel
     result: FitResult
-    held_out: np.ndarray
+    folds: tuple[np.ndarray, ...]
+    of_folds: tuple[TableModel, ...]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """The places of the rows that no part of the model has seen."""
+        return np.zeros(0, np.int64) if self.of_folds else self.folds[0]
 
 
 def prepare(
@@ -228,6 +242,7 @@ def train(
     objective: str | AbstractObjective | None = None,
     optimizer: Adam,
     max_epochs: int | None = None,
+    n_members: int = 1,
     progress: bool | Literal["auto"] = "auto",
     options: Sequence[Option] = (),
 ) -> Trained:
@@ -237,10 +252,11 @@ def train(
         prepared: the table.
         recipe: what the model is built of.
         seeds: two times two words, for the initial weights and for the fit.
-        validation: share of the rows to hold out.
+        validation: share of the rows to hold out; each member of an ensemble holds out others.
         objective: what to minimise, or its name; None is what the flow is made for.
         optimizer: as of `pushforward.fit`.
         max_epochs: passes over the rows; None chooses by their number.
+        n_members: members of an ensemble; 1 is a model alone.
         progress: as of `pushforward.fit`.
         options: as of `pushforward.fit`.
 
@@ -249,10 +265,13 @@ def train(
     """
     layout, _ = layouts(prepared)
     key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
+    how: dict[str, Any] = {"optimizer": optimizer, "max_epochs": max_epochs, "progress": progress, "options": options}
     # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
     with jax.enable_x64(False):
         model, condition = untrained(prepared, recipe, seeds[0])
         chosen = objective_named(objective, model) if isinstance(objective, str) else objective
+        if n_members > 1:
+            return _train_members(prepared, recipe, seeds[0], key, n_members, validation, chosen, how)
         result = fit(
             model.standardised(),  # pyright: ignore[reportArgumentType]
             model.standardise(prepared.rows),
@@ -261,31 +280,60 @@ def train(
             key=key,
             validation=validation,
             objective=chosen,
-            optimizer=optimizer,
-            max_epochs=max_epochs,
-            progress=progress,
-            options=options,
+            **how,
         )
         held_out = held_out_rows(len(prepared.rows), validation, key)
-        final = _calibrated(result.flow, prepared, condition, held_out)
+        final = calibrated(result.flow, prepared.rows, condition, prepared.weights, held_out)
         trained = final.in_units_of(model)
     table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
-    return Trained(table, _honest(table, prepared, result, held_out), held_out)
+    return Trained(table, _honest(table, prepared, result, held_out), (held_out,), ())
 
 
-def _calibrated(
-    model: Any, prepared: Prepared, condition: np.ndarray | None, held_out: np.ndarray
-) -> TableDistribution:
-    """The fitted model with the frequencies of its states set to those of the rows that it was trained on."""
-    if model.masses is None:
-        return model
-    kept = np.delete(np.arange(len(prepared.rows)), held_out)
-    states = prepared.rows[kept, : len(model.masses.sizes)]
-    features = None
-    if model.given is not None and condition is not None:
-        features = model.given(jnp.asarray(condition[kept].T, jnp.float32))
-    weights = None if prepared.weights is None else prepared.weights[kept]
-    return eqx.tree_at(lambda m: m.masses, model, calibrate(model.masses, states, features, weights))
+def _train_members(
+    prepared: Prepared,
+    recipe: Recipe,
+    seed: np.ndarray,
+    key: PRNGKeyArray,
+    n_members: int,
+    validation: float,
+    objective: AbstractObjective | None,
+    how: dict[str, Any],
+) -> Trained:
+    """Fit an ensemble; arguments as of `train`."""
+    layout, _ = layouts(prepared)
+    rows, weights = prepared.rows, prepared.weights
+    # Each from its own seed, the first from that of a model alone.
+    seeds = [seed, *(np.random.SeedSequence([*seed.tolist(), k]).generate_state(2) for k in range(1, n_members))]
+    models = [untrained(prepared, recipe, own) for own in seeds]
+    model, condition = models[0]
+    standard = model.standardise(rows)
+    members = [each.standardised() for each, _ in models]
+    fitted = fit_members(members, standard, condition, weights, key, validation, objective, **how)
+
+    def in_units(member: Any, out: np.ndarray) -> TableDistribution:
+        return evaluation_form(calibrated(member, rows, condition, weights, out)).in_units_of(model)
+
+    pairs = list(zip(fitted.trained, fitted.wide, fitted.held_out, strict=True))
+    nobody = np.zeros(0, np.int64)
+    wide = in_units(wide_member(members[0], standard, condition), nobody)
+    weighed = weigh(
+        [in_units(member, out) for member, _, out in pairs],
+        [in_units(broad, out) for _, broad, out in pairs],
+        wide,
+        rows,
+        prepared.condition,
+        weights,
+        fitted.held_out,
+    )
+    schema = with_ranges(prepared.schema, layout, rows)
+    own = replace(recipe, members=weighed.ensemble.size)
+    table = TableModel(schema, prepared.given, own, weighed.ensemble)
+    result = fitted.result
+    if len(weighed.places):
+        own = weighed.scores + prepared.encoded.within[weighed.places]
+        nats, error = mean_and_error(own, None if weights is None else weights[weighed.places])
+        result = result.with_score(float(nats), float(error))
+    return Trained(table, result, fitted.held_out, tuple(replace(table, distribution=own) for own in weighed.of_folds))
 
 
 def layouts(prepared: Prepared) -> tuple[Layout, Layout | None]:
@@ -337,7 +385,7 @@ def with_ranges(schema: TableSchema, layout: Layout, rows: np.ndarray) -> TableS
 
 def _honest(model: TableModel, prepared: Prepared, result: FitResult, held_out: np.ndarray) -> FitResult:
     """The result with the held-out score of the finished model: calibrated, and of many draws where it is a bound."""
-    if not len(held_out) or not (model.distribution.needs_key or model.distribution.masses is not None):
+    if not len(held_out) or not (model.distribution.needs_key or model.member.masses is not None):
         return result
     own = Encoded(prepared.rows[held_out], prepared.encoded.within[held_out], {})
     condition = None if prepared.condition is None else prepared.condition[held_out]

@@ -138,7 +138,7 @@ def wide_member(member: TableDistribution, rows: np.ndarray, condition: np.ndarr
         rows: `(n, dim)` in standard units.
         condition: `(n, k)` in standard units, or None.
     """
-    values: Any = member.values
+    values: Any = member.values  # a flow, or None
     layer = None if values is None or not isinstance(values.bijection, Chain) else values.bijection.members[-1]
     if not isinstance(layer, GaussianStart) or len(rows) < 2:
         return member
@@ -147,9 +147,14 @@ def wide_member(member: TableDistribution, rows: np.ndarray, condition: np.ndarr
     keys = jax.random.split(jax.random.key(0), len(order))
     given = None if condition is None else jnp.asarray(condition[order].T, jnp.float32)
     seen = member.standard(jnp.asarray(rows[order].T, jnp.float32), given, keys)
-    new = gaussian_of(layer, seen.values, seen.condition)
-    started = Flow(values.base, Chain([*values.bijection.members[:-1], new]))
+    last = gaussian_of(layer, seen.values, seen.condition)
+    started = with_last(values, last)
     return eqx.tree_at(lambda m: m.values, member, started)
+
+
+def with_last(flow: Any, layer: GaussianStart) -> Flow:
+    """A flow whose bijection is a chain, with another last layer."""
+    return Flow(flow.base, Chain([*flow.bijection.members[:-1], layer]))
 
 
 def calibrated(

@@ -31,11 +31,12 @@ def law_transforms(trial: Trial) -> None:
         LawError: The bijection breaks the law.
     """
     law, trial = "law_transforms", trial.core
+    for direction in trial.directions:
+        _traced(law, trial, direction)
     if trial.no_forward_mode is not None:
         error = trial.no_forward_mode
         raise LawError(f"{law}: {trial.title}: jax.jacfwd over jax.jacrev fails: {_first_line(error)}{FIX}") from error
     for direction in trial.directions:
-        _traced(law, trial, direction)
         side = _double(trial, direction)
         names = ["jacobian"] + (["log_det_gradient"] if trial.traits.log_det != "unbiased" else [])
         for name in names:

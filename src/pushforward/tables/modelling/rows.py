@@ -1,23 +1,23 @@
-"""Scoring and drawing rows in float64, in chunks of one size, so that nothing recompiles and no row sees another."""
+"""Scoring and drawing rows in float64, in chunks of few sizes, so that little recompiles and no row sees another."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._precision import widened
+from pushforward._programs import program
 from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.mean_error import mean_and_error
 
-# Rows per call. One size for all, since another shape may round differently; small, since a single row costs as much.
-CHUNK = 512
+# Rows per call: the smallest size that holds all rows, or else calls of the last. A single row then costs little, and
+# many rows fill the processor's caches but no more. A row's numbers depend on the size by rounding alone.
+SIZES = (1, 64, 512, 4096)
 # Draws that a lower bound is averaged over. The same for every row, and in every run.
 N_DRAWS = 16
 DRAWS_SEED = 0
@@ -55,17 +55,12 @@ def score_rows(
 
     Source: Burda, Grosse, Salakhutdinov, 2016, eq. 8, arXiv 1509.00519.
     """
-    wide = widened(model)
-    n_draws = n_draws if wide.needs_key else 0
-    with jax.enable_x64(True):
-        mass, density, error = in_chunks(
-            lambda rows, own: _score(wide, rows, own, n_draws), CHUNK, np.asarray(x, np.float64), condition
-        )
+    score = program(_score, model, n_draws=n_draws if model.needs_key else 0)
+    mass, density, error = in_chunks(score, SIZES, np.asarray(x, np.float64), condition)
     return Scores(mass + density, mass, density, error)
 
 
-@eqx.filter_jit
-def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, n_draws: int) -> tuple[Any, Any, Any]:
+def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, *, n_draws: int) -> tuple[Any, Any, Any]:
     rows, conditions = x.T, None if condition is None else condition.T
     if not n_draws:
         mass, density = model.parts(rows, conditions, None)
@@ -73,7 +68,7 @@ def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, n_draws:
 
     def draw(i: Any) -> tuple[Any, Any]:
         key = jax.random.fold_in(jax.random.key(DRAWS_SEED), i)
-        parts = model.parts(rows, conditions, jnp.broadcast_to(key, (CHUNK,)))
+        parts = model.parts(rows, conditions, jnp.broadcast_to(key, x.shape[:1]))
         return parts.mass, parts.density
 
     masses, densities = jax.lax.map(draw, jnp.arange(n_draws))
@@ -110,19 +105,12 @@ def standard_rows(
         condition: `(n, k)` or None.
         drawn: draw what is rounded or absent, anew for each row; else take the middle of the step, and 0.
     """
-    wide, numbers = widened(model), np.arange(len(x), dtype=np.uint32)
-    with jax.enable_x64(True):
-        return in_chunks(
-            lambda number, rows, own: _standard(wide, rows, own, number, drawn and model.needs_key),
-            CHUNK,
-            numbers,
-            np.asarray(x, np.float64),
-            condition,
-        )
+    standard = program(_standard, model, drawn=drawn and model.needs_key)
+    numbers = np.arange(len(x), dtype=np.uint32)
+    return in_chunks(standard, SIZES, np.asarray(x, np.float64), condition, numbers)
 
 
-@eqx.filter_jit
-def _standard(model: TableDistribution, x: Any, condition: Any, number: Any, drawn: bool) -> Standard:
+def _standard(model: TableDistribution, x: Any, condition: Any, number: Any, *, drawn: bool) -> Standard:
     keys = None
     if drawn:
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(DRAWS_SEED), number)
@@ -135,9 +123,12 @@ def _standard(model: TableDistribution, x: Any, condition: Any, number: Any, dra
 def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
     """The latents of the values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
     standard = standard_rows(model, x, condition)
-    flow: Any = widened(model.values)
-    with jax.enable_x64(True):
-        return in_chunks(flow.encode, CHUNK, standard.values, standard.condition)
+    encode = program(_encode, model.values)
+    return in_chunks(encode, SIZES, standard.values, standard.condition)
+
+
+def _encode(flow: Any, values: Any, condition: Any) -> Any:
+    return flow.encode(values, condition)
 
 
 def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None) -> np.ndarray:
@@ -151,19 +142,14 @@ def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition
         n: draws, for each condition if there are any.
         condition: `(m, k)` or None.
     """
-    wide, m = widened(model), 1 if condition is None else len(condition)
+    m = 1 if condition is None else len(condition)
     which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
-
-    def drawn(which: np.ndarray, draw: np.ndarray) -> Any:
-        return _draw(wide, seed, which, draw, None if condition is None else condition[which])
-
-    with jax.enable_x64(True):
-        return in_chunks(drawn, CHUNK, which, draw)
+    drawn = program(_draw, model)
+    own = None if condition is None else condition[which]
+    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), SIZES, which, draw, own)
 
 
-@eqx.filter_jit
 def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, condition: Any) -> Any:
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
     keys = jax.vmap(lambda i, j: jax.random.fold_in(jax.random.fold_in(key, i), j))(which, draw)
-    batch = (CHUNK,)
-    return rows_last(model.sample_rows, (batch, () if condition is None else batch), keys, condition)
+    return rows_last(model.sample_rows, (which.shape, () if condition is None else which.shape), keys, condition)

@@ -73,7 +73,8 @@ def rows_to_fit(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
             got = f"shape {weights.shape}"
             raise ValueError(f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}.")
     array = kind is None and isinstance(X, np.ndarray | list | tuple)
-    return Taken(kind or (None if array else "pyarrow"), cells, None, weights, density.schema, len(cells), ())
+    kind = kind or (None if array else "dict" if isinstance(X, dict) else "pyarrow")
+    return Taken(kind, cells, None, weights, density.schema, len(cells), ())
 
 
 def _array(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:

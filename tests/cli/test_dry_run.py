@@ -12,8 +12,9 @@ import pytest
 
 from pushforward._types import trainable
 from pushforward.cli import dry_run, main
-from pushforward.tables.modelling.assemble import assemble, state_frequencies
+from pushforward.tables.modelling.assemble import assemble
 from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.measure import with_margins
 from pushforward.tables.modelling.train import layouts, prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.training.rehearsal import Rehearsal
@@ -47,8 +48,7 @@ def test_the_real_thing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared = prepare(read_cells("data.csv"), None, names=None, schema=None, given=None, missing="drop")
     recipe = make_recipe("realnvp", "normal", {"n_layers": 2, "width": 8}, 199)
     layout, given = layouts(prepared)
-    frequencies = state_frequencies(layout, prepared.rows, None)
-    model = assemble(layout, given, recipe, jax.random.key(0), frequencies=frequencies)
+    model = assemble(layout, given, with_margins(recipe, layout, prepared.rows), jax.random.key(0))
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(trainable(model)[0]))
     assert found["parameters"] == count
     assert found["state_bytes"] >= 7 * 4 * count

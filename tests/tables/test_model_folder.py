@@ -21,12 +21,14 @@ from safetensors.numpy import save as save_bytes
 
 from pushforward.bijections.elementwise import ColumnUnits, Unit
 from pushforward.distributions import evaluation_form
+from pushforward.distributions.spaces import Place
 from pushforward.flows import ENTRIES
 from pushforward.io import UntrustedModelError
 from pushforward.io.files import CARD, MANIFEST, check_folder_target
 from pushforward.tables import ModelParts, load_model, save_model
 from pushforward.tables.encoding import Layout
-from pushforward.tables.modelling.assemble import Recipe, assemble
+from pushforward.tables.modelling.assemble import Measured, Recipe, assemble
+from pushforward.tables.modelling.places import Margin
 from pushforward.tables.modelling.records import FlowArguments
 from pushforward.tables.schema import Column, TableSchema
 
@@ -39,6 +41,7 @@ SCHEMA = TableSchema(
         Column(name="c2", kind="count", type="int64", step=1.0, missing=True),
         Column(name="c3", kind="category", type="string", levels=("red", "blue"), rare=("teal",), rare_counts=(2,)),
         Column(name="c4", kind="constant", type="string", value="kg"),
+        Column(name="c5", kind="real"),
     ),
 )
 FILES = ("config.json", "schema.json", "metrics.json", "checks.json", "model.safetensors")
@@ -69,14 +72,19 @@ def make(name: str = "nsf", base: str = "normal", **arguments: Any) -> ModelPart
     arguments = arguments or ARGUMENTS
     layout = Layout(tuple(column for column in SCHEMA.modelled if column.name != "c0"))
     given = Layout((SCHEMA.column("c0"),))
-    recipe = Recipe(name, arguments, base, mass_width=4, mass_depth=1, embed=3)
+    margins = (Margin("c2", "above", rounded=True),)
+    sizes = {"mass_width": 4, "mass_depth": 1, "embed": 3, "margin_width": 4, "margin_depth": 1, "margin_bins": 3}
+    recipe = Recipe(name, arguments, base, margins=margins, **sizes)
     distribution = assemble(
         layout,
         given,
         recipe,
         jax.random.key(3),
-        units=ColumnUnits([Unit("real", 1e9 + 0.123456789, 1 / 3), Unit("softplus", 0.0, 2.0, None, 0.5, 1.5)]),
-        given_units=ColumnUnits([Unit("real", 1.0, 2.0)]),
+        Measured(
+            ColumnUnits([Unit("real", 1e9 + 0.123456789, 1 / 3), Unit("real", 2.0, 1.5)]),
+            (Place("above", 0.0, 2.0 / 3.0, step=1.0, rounded=True, counted=True),),
+            given_units=ColumnUnits([Unit("real", 1.0, 2.0)]),
+        ),
     )
     return ModelParts(
         schema=SCHEMA,
@@ -95,7 +103,7 @@ def make(name: str = "nsf", base: str = "normal", **arguments: Any) -> ModelPart
 
 
 def scores(parts: ModelParts) -> np.ndarray:
-    rows = np.array([[0, 0, 1e9, 3.0], [1, 2, 1e9 + 1, 0.0]])
+    rows = np.array([[0, 0, 1e9, 3.0, 1.5], [1, 2, 1e9 + 1, 0.0, -2.0]])
     return np.asarray(parts.distribution.log_prob(rows, np.ones((2, 1)), key=jax.random.key(0)))
 
 
@@ -146,8 +154,9 @@ def test_a_flow_without_networks_is_not_taken_for_a_bomb(name: str, tmp_path: Pa
     parts = make(name, n_layers=1, width=512, depth=8)
     numbers = TableSchema(rows=100, columns=SCHEMA.columns[:2])
     units = ColumnUnits([Unit("real", 1.0, 2.0), Unit("real", 1e9, 3.0)])
-    distribution = assemble(Layout(numbers.modelled), None, parts.recipe, jax.random.key(3), units=units)
-    parts = dataclasses.replace(parts, schema=numbers, given=(), distribution=distribution, notes=())
+    recipe = dataclasses.replace(parts.recipe, margins=())
+    distribution = assemble(Layout(numbers.modelled), None, recipe, jax.random.key(3), Measured(units))
+    parts = dataclasses.replace(parts, schema=numbers, given=(), recipe=recipe, distribution=distribution, notes=())
     save_model(parts, tmp_path / "model")
     assert eqx.tree_equal(load_model(tmp_path / "model").distribution, parts.distribution)
 
@@ -387,7 +396,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "given unknown": (lambda f: edit(f, "config.json", "given", value=["z"]), "not modelled"),
     "given set aside": (lambda f: edit(f, "config.json", "given", value=["c4"]), "not modelled"),
     "given repeated": (lambda f: edit(f, "config.json", "given", value=["c0", "c0"]), "listed twice"),
-    "given all": (lambda f: edit(f, "config.json", "given", value=["c0", "c1", "c2", "c3"]), "all there are"),
+    "given all": (lambda f: edit(f, "config.json", "given", value=["c0", "c1", "c2", "c3", "c5"]), "all there are"),
     "given none": (lambda f: edit(f, "config.json", "given", value=[]), "no use for"),
     "escape codes in a name": (lambda f: edit(f, *COLUMNS, 1, "name", value="\x1b[2J"), "printable"),
     "name too long": (lambda f: edit(f, *COLUMNS, 1, "name", value="b" * 300), "name"),

@@ -17,7 +17,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.checking.programs import Derivatives, Programs, ScoredRows, bijection_of
 from pushforward.checking.spline_walk import Probe, has_splines
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.scoring_form import with_solver
+from pushforward.distributions.replacements import with_solver
 
 MAX_ROWS = 5000  # rows of data that are scored; more would make mild misfits, which every model has, look grave
 MAX_NUMBERS = 2_000_000  # numbers in the rows of data that are scored

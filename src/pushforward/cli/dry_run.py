@@ -21,6 +21,7 @@ from pushforward.tables.encoding import Layout
 from pushforward.tables.errors import DataError
 from pushforward.tables.modelling.assemble import Recipe, assemble
 from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.measure import with_margins
 from pushforward.tables.modelling.train import Prepared, layouts, prepare, untrained
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
@@ -60,7 +61,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         reporter.warn(note)
     named = {key: keywords[key] for key in ("n_layers", "width", "depth", "bins", "autoregressive")}
     chosen = {**named, **(keywords["flow_options"] or {})}
-    recipe = make_recipe(keywords["flow"], keywords["base"], chosen, kept)
+    recipe = with_margins(make_recipe(keywords["flow"], keywords["base"], chosen, kept), layout, prepared.rows)
     size = sizes(layout, given_layout, recipe)
     rehearsal = _rehearse(prepared, recipe, options)
     sampling = SAMPLED * WIDE * size.passes * rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
@@ -129,17 +130,15 @@ def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
         given: Layout of the conditions, or None.
         recipe: What the model is built from.
     """
-    frequencies = np.full(sum(layout.sizes), 1.0, np.float32) if layout.sizes else None
     with jax.enable_x64(False):
-        model = eqx.filter_eval_shape(
-            lambda key: assemble(layout, given, recipe, key, frequencies=frequencies), jax.random.key(0)
-        )
+        model = eqx.filter_eval_shape(lambda key: assemble(layout, given, recipe, key), jax.random.key(0))
     whole = summary(model)
     cost = "parallel" if model.values is None else model.values.bijection.traits.forward
     passes = len(layout.stated)  # the states are drawn one after the other
     if layout.valued:
         solved = model.values is not None and has_field(model.values)
-        passes += 1 if cost == "parallel" else EVALUATIONS if solved else len(layout.valued)
+        passes += 1 if cost == "parallel" else EVALUATIONS if solved else len(layout.valued) - len(recipe.margins)
+        passes += len(recipe.margins)
     return Sizes(whole.trained, whole.fixed, passes, cost)
 
 

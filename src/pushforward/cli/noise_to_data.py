@@ -20,7 +20,7 @@ from pushforward.tables.encoding import decode
 from pushforward.tables.modelling.rows import standard_rows
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.reading.cells import Cells
-from pushforward.tables.schema import LEVELLED
+from pushforward.tables.schema import LEVELLED, Column
 
 NOISE_TO_DATA = ("trajectories", "field", "layers")
 # Number of samples that stand for data where there are none, or none with the condition.
@@ -60,7 +60,8 @@ def draw_trajectories(
         typer.BadParameter: The kind does not fit the model, or a column is unknown.
     """
     if model.member.values is None:
-        raise typer.BadParameter(f"--kind {kind} draws numbers, and the model has levels alone. Use --kind pair.")
+        what = "the model has levels and numbers with spaces of their own alone"
+        raise typer.BadParameter(f"--kind {kind} draws the numbers of a flow, and {what}. Use --kind pair.")
     subject = subject_of(model, table, condition, seed)
     chosen = _chosen(subject, model, columns)
     with jax.enable_x64(True):
@@ -105,24 +106,14 @@ def condition_of(model: TableModel, table: Cells, row: int | None) -> Cells:
     Args:
         model: The fitted model.
         table: The data.
-        row: Number of the row, counted from 1; None takes the first row that has a number in each column of numbers.
+        row: Number of the row, counted from 1; None takes the first one.
 
     Raises:
-        typer.BadParameter: The table lacks such a row, or the row lacks a number, so that it has no density.
+        typer.BadParameter: The table lacks such a row.
     """
-    rows = range(len(table)) if row is None else [row - 1]
     if row is not None and row > len(table):
         raise typer.BadParameter(f"--row {row}: DATA has {len(table)} rows.")
-    encoded, given = model.encode(table.take(np.asarray(rows)))
-    there = standard_rows(model.member, encoded.rows, given, drawn=False).there
-    whole = there.all(axis=1)
-    if not whole.any():
-        columns = [model.layout.columns[i].name for i in model.layout.valued]
-        absent = [name for i, name in enumerate(columns) if not there[:, i].all()]
-        where = "no row of DATA has" if row is None else f"row {row} of DATA lacks"
-        what = f"a number in {', '.join(absent)} (missing and frequent ones stand apart)"
-        raise typer.BadParameter(f"--row: {where} {what}, so that there is no density to draw. Choose another row.")
-    return table.take(np.asarray(rows)[[int(np.argmax(whole))]])
+    return table.take(np.array([0 if row is None else row - 1]))
 
 
 def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, seed: int) -> Subject:
@@ -130,7 +121,7 @@ def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, 
     distribution: TableDistribution = widened(model.member)
     values: Any = distribution.values
     units: Any = distribution.units
-    columns = [model.layout.columns[i] for i in model.layout.valued]
+    columns = columns_of_flow(model)
     # The flow cuts a circle at another place than its column does.
     standard = any(column.kind == "circular" for column in columns)
     flow = values if standard else Flow(values.base, Chain([values.bijection, units]))
@@ -138,17 +129,37 @@ def subject_of(model: TableModel, table: Cells | None, condition: Cells | None, 
     if condition is None:
         return Subject(flow, names, None if table is None else _numbers(model, table, standard), "")
     encoded, given = model.encode(condition)
-    seen = standard_rows(distribution, encoded.rows, given, drawn=False)
+    seen = standard_rows(distribution, encoded.rows, given)
     words = [] if model.given_layout is None or given is None else _words(decode(model.given_layout, given))
     levels = [column.name for column in model.layout.columns if column.kind in LEVELLED]
     if levels:
         words += _words({name: of for name, of in decode(model.layout, encoded.rows).items() if name in levels})
-    # Numbers that stand apart are levels too, and the condition is that this row's number is none of them.
-    words += [f"{column.name} ≠ {atom:g}" for column in columns for atom in column.atoms]
-    words += [f"{column.name} is there" for column in columns if column.missing]
+    words += _states_of_numbers(model, encoded.rows[0])
     with jax.enable_x64(True):
         fixed = flow.given(seen.condition[0])  # pyright: ignore[reportOptionalSubscript]
     return Subject(fixed, names, None, "given " + ", ".join(words))
+
+
+def columns_of_flow(model: TableModel) -> list[Column]:
+    """The columns of the numbers that the flow models; the others have spaces of their own."""
+    return [model.layout.columns[model.layout.valued[j]] for j in model.member.flow_places]
+
+
+def _states_of_numbers(model: TableModel, row: np.ndarray) -> list[str]:
+    """The states of the numbers of a row that have any: a frequent number, missing, or none of these."""
+    words = []
+    for place, i in enumerate(model.layout.stated):
+        column, state = model.layout.columns[i], int(row[place])
+        if not column.valued:
+            continue
+        if column.missing and state == column.missing_state:
+            words.append(f"{column.name} is missing")
+        elif state > 0:
+            words.append(f"{column.name} = {column.atoms[state - 1]:g}")
+        else:
+            words += [f"{column.name} ≠ {atom:g}" for atom in column.atoms]
+            words += [f"{column.name} is there"] * column.missing
+    return words
 
 
 def _words(cells: dict[str, Any]) -> list[str]:
@@ -159,10 +170,9 @@ def _words(cells: dict[str, Any]) -> list[str]:
 
 
 def _numbers(model: TableModel, table: Cells, standard: bool) -> np.ndarray:
-    """The numbers of a table, drawn within their steps where they are rounded, as the flow sees them."""
+    """The numbers of a table as the flow sees them, rounded ones at the middles of their steps."""
     encoded, given = model.encode(table)
-    seen = standard_rows(model.member, encoded.rows, given)
-    rows = seen.values[seen.there.all(axis=1)]
+    rows = standard_rows(model.member, encoded.rows, given).values
     if standard or model.member.units is None:
         return rows
     with jax.enable_x64(True):
@@ -172,7 +182,7 @@ def _numbers(model: TableModel, table: Cells, standard: bool) -> np.ndarray:
 def _chosen(subject: Subject, model: TableModel, columns: Sequence[str] | None) -> list[int] | None:
     if columns is None:
         return None
-    known = [model.layout.columns[i].name for i in model.layout.valued]
+    known = [column.name for column in columns_of_flow(model)]
     unknown = [name for name in columns if name not in known]
     if unknown or not 1 <= len(columns) <= 2 or len(set(columns)) < len(columns):
         raise typer.BadParameter(f"--columns takes one or two of {', '.join(known)}; got {', '.join(columns)}.")

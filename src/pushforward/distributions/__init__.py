@@ -7,14 +7,18 @@ from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.evolve import Evolution, stages
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.joint import Joint
+from pushforward.distributions.margins import ConditionalMargins
 from pushforward.distributions.mixture import Mixture
 from pushforward.distributions.normal import ConditionalNormal, MultivariateNormal
-from pushforward.distributions.scoring_form import evaluation_form, log_det_error, with_log_det, with_solver
+from pushforward.distributions.replacements import with_log_det, with_solver
+from pushforward.distributions.scoring_form import evaluation_form, log_det_error
+from pushforward.distributions.spaces import Place
 from pushforward.distributions.standard import DiagonalNormal, StandardNormal, StudentT, UniformBox
 
 __all__ = [
     "AbstractClosedForm",
     "AbstractDistribution",
+    "ConditionalMargins",
     "ConditionalNormal",
     "DiagonalNormal",
     "Ensemble",
@@ -24,6 +28,7 @@ __all__ = [
     "Joint",
     "Mixture",
     "MultivariateNormal",
+    "Place",
     "StandardNormal",
     "StudentT",
     "UniformBox",

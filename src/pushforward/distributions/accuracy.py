@@ -15,7 +15,7 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, rows_last
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, AbstractSolvedBijection, needed, run_batch
 from pushforward.distributions.compound import AbstractCompound, AbstractRows, needed_to_score
-from pushforward.distributions.scoring_form import with_solver
+from pushforward.distributions.replacements import with_solver
 from pushforward.numerics.mean_error import mean_and_error
 
 N_DRAWS = 8  # keys that are drawn where the log-density is random; their mean is reported

@@ -13,6 +13,7 @@ import numpy as np
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.table_features import one_hot
 from pushforward.nets.categorical_made import CategoricalMADE
 from pushforward.numerics.bounded import soft_clamp
 
@@ -83,9 +84,7 @@ class AutoregressiveCategorical(AbstractDistribution):
 
     def one_hot(self, states: Array) -> Array:
         """`(sum(sizes), n)` of 0 and 1 from states `(len(sizes), n)`; a state that does not exist gives zeros."""
-        variable = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        level = np.concatenate([np.arange(size) for size in self.sizes])
-        return (states[variable] == level[:, None]).astype(jnp.result_type(self.net.out_weight, jnp.float32))
+        return one_hot(states, self.sizes).astype(jnp.result_type(self.net.out_weight, jnp.float32))
 
     def _sums(self) -> np.ndarray:
         """`(len(sizes), sum(sizes))`: which states belong to which variable."""

@@ -9,7 +9,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
 
 from pushforward._checks import message
 from pushforward._parts import replaced
@@ -21,6 +20,9 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.compound import AbstractCompound, Step, score_member
 from pushforward.distributions.flow import Flow
+from pushforward.distributions.margins import ConditionalMargins
+from pushforward.distributions.table_features import Cells, Embedded, embedded, present
+from pushforward.numerics.unit_spline import Pieces
 
 # A sample that is rounded down to its step may miss the multiple it stands for by this share of a step.
 ROUNDING = 1e-6
@@ -33,9 +35,8 @@ class Parts(NamedTuple):
     """What a log-probability is made of, each `(n,)` in nats.
 
     Attributes:
-        mass: log-probability of the states. Exact.
-        density: log-density of the values given the states, and for whole numbers their log-mass: exact if no value is
-            rounded and none is absent, else a random lower bound, tight when averaged over draws of the key.
+        mass: Log-probability of the states. It is exact.
+        density: Log-density of the values given the states; whole numbers count by their log-mass.
     """
 
     mass: Array
@@ -46,113 +47,48 @@ class Standard(NamedTuple):
     """What the flow of a table's values sees.
 
     Attributes:
-        values: standard numbers `(n_values, n)`; a standard normal draw where a value is absent.
-        condition: of the flow, or None.
-        there: which values are there.
-        log_prob: `(n,)`, what is to be added to the flow's log-density: log-slopes, steps, -inf beyond the bounds, and
-            the log-masses of the states.
+        values: Standard numbers `(n_flow, n)`.
+        condition: Condition of the flow, or None.
+        log_prob: `(n,)` nats, what is to be added to the flow's log-density: log-slopes, steps, -inf beyond the bounds,
+            the log-masses of the states and the log-probabilities of the margins.
     """
 
     values: Array
     condition: Array | None
-    there: Array
     log_prob: Array
 
 
-class Cells(eqx.Module):
-    """The features of states and values that a network sees: one-hot states, standard numbers.
-
-    Args:
-        sizes: states of each variable.
-        state_of_value: for each value the variable whose state 0 says that it is there; -1 where it always is.
-        units: of the values; None if there are none.
-    """
-
-    units: ColumnUnits | None
-    sizes: tuple[int, ...] = eqx.field(static=True)
-    state_of_value: tuple[int, ...] = eqx.field(static=True)
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of the cells."""
-        return (len(self.sizes) + len(self.state_of_value),)
-
-    @property
-    def n_features(self) -> int:
-        """The number of features."""
-        return sum(self.sizes) + len(self.state_of_value)
-
-    def standardise(self, rows: np.ndarray, units: ColumnUnits | None = None) -> np.ndarray:
-        """Cells `(n, dim)` with their values in standard units, in float64."""
-        units, n_states = units or self.units, len(self.sizes)
-        if units is None:
-            return rows
-        return np.concatenate([rows[:, :n_states], units.standardise(rows[:, n_states:])], axis=1)
-
-    def __call__(self, cells: Array) -> Array:
-        """The features `(n_features, n)` of cells `(dim, n)`, or those of one row of cells."""
-        if cells.ndim == 1:
-            return self(cells[:, None])[:, 0]
-        n_states = len(self.sizes)
-        parts = []
-        if self.sizes:
-            variable = np.repeat(np.arange(n_states), self.sizes)
-            level = np.concatenate([np.arange(size) for size in self.sizes])
-            parts.append((cells[:n_states][variable] == level[:, None]).astype(cells.dtype))
-        if self.units is not None:
-            values = self.units.each_inverse(cells[n_states:])[0]
-            parts.append(jnp.where(present(cells[:n_states], self.state_of_value), values, 0).astype(cells.dtype))
-        return jnp.concatenate(parts)
-
-
-class Embedded(eqx.Module):
-    """The features of cells, embedded in a shorter vector."""
-
-    cells: Cells
-    embed: Array
-
-    def __call__(self, cells: Array) -> Array:
-        """The vector of cells `(dim, n)` or `(dim,)`."""
-        return _embedded(self.embed, self.cells(cells))
-
-
-def _embedded(embed: Array, features: Array) -> Array:
-    return embed @ features.astype(embed.dtype)
-
-
-def present(states: Array, state_of_value: Sequence[int]) -> Array:
-    """Which values are there, `(n_values, n)` or broadcastable to it."""
-    places = np.array(state_of_value)
-    if not (places >= 0).any():
-        return jnp.ones((len(places), 1), bool)
-    there = states[np.maximum(places, 0)] == 0
-    return jnp.where(jnp.asarray(places)[:, None] < 0, True, there)
-
-
 class TableDistribution(AbstractCompound, AbstractDistribution):
-    r"""$p(s, v \mid c) = P(s \mid c)\; p(v \mid s, c)$ over rows of states $s$ and values $v$.
+    r"""$p(s, v, w \mid c) = P(s \mid c)\; p(v \mid s, c)\; p(w \mid s, v, c)$ of states $s$ and values $v, w$.
 
-    States have exact masses. Values have the density of any flow, given the states. A value rounded to a step $h$
-    stands for the interval $[v, v + h)$ (dequantization): with $u$ uniform on it,
-    $\log P \ge \mathbb{E}\, \log p(v + u h)\, (+ \log h$ for whole numbers). A value that is not there, since it is
-    missing or at an atom, is filled with a standard normal $e$ on the flow's side and marginalised:
-    $\log p(v_\text{there}) \ge \mathbb{E}\, \log p(v_\text{there}, e) - \log N(e)$.
+    States have exact masses. The values $v$ lie anywhere on a line and have the density of any flow, given the states.
+    The values $w$ are the others: rounded ones, those that may be absent, angles, and those that reach the end of their
+    range. Each has a distribution function in closed form on a space of its own (`ConditionalMargins`), so that masses
+    of rounded values are exact and densities right at the ends.
+
+    A value of $v$ whose step $h$ is far below the scale of the density is taken at the middle of $[v, v + h)$. While it
+    trains, a model may draw from that interval instead (`dequantize`), so that no density becomes narrower than a step.
 
     Args:
-        masses: of the states; None if there are none.
-        values: a flow over standard numbers, conditional on the embedded features of states and condition if there are
-            any; None if there are no values.
-        units: from standard numbers to the columns' units.
-        steps: `(n_values,)`, 0 where a value is not rounded.
-        counted: `(n_values,)`: whether a value is a whole number, whose probability is a mass.
-        bounds: `(n_values, 2)`: the interval that the numbers fill; beyond it the density is 0.
-        state_of_value: see `Cells`.
-        given: the features of the condition; None if there is none.
-        key: for the embedding of the features.
+        masses: Masses of the states; None if there are none.
+        values: A flow over standard numbers, conditional on the embedded features of states and condition if there are
+            any; None if there are no such values.
+        units: Map from standard numbers to the columns' units.
+        margins: Distribution of the other values, conditional on these features and on the flow's standard numbers;
+            None if there are none.
+        margin_places: Places of the margins among all values.
+        steps: `(n_flow,)`, 0 where a value of the flow is not rounded.
+        counted: `(n_flow,)`: whether a value is a whole number, whose probability is a mass.
+        bounds: `(n_flow, 2)`: the interval that the numbers fill; beyond it the density is 0.
+        state_of_value: One entry for each value; see `Cells`. Values of the flow are always there.
+        given: The features of the condition; None if there is none.
+        dequantize: Whether a rounded value of the flow is drawn from its interval, for which a key is needed.
+        embed: The features of states and condition are embedded in a vector of this length, if there are more of them.
+        key: JAX key for the embedding of the features.
 
     Shapes:
-        events `(n_states + n_values,)`: the states, numbered from 0, then the values; what an absent value holds has no
-        effect.
+        events `(n_states + n_values,)`: the states, numbered from 0, then the values in the order of the columns; what
+        an absent value holds has no effect.
 
     Source: dequantization: Theis, van den Oord, Bethge, 2016, eq. 3, arXiv 1511.01844; Ho et al., 2019,
     arXiv 1902.00275.
@@ -161,12 +97,15 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
     masses: AutoregressiveCategorical | None
     values: Flow | None
     units: ColumnUnits | None
+    margins: ConditionalMargins | None
     embed: Array | None
     given: Cells | None
     steps: Fixed
     bounds: Fixed
+    middle_error: Fixed
     own: Cells
     counted: tuple[bool, ...] = eqx.field(static=True)
+    margin_places: tuple[int, ...] = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
     cond_shape: Shape | None = eqx.field(static=True)
     needs_key: bool = eqx.field(static=True)
@@ -178,40 +117,67 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         values: Flow | None,
         units: ColumnUnits | None,
         *,
+        margins: ConditionalMargins | None = None,
+        margin_places: Sequence[int] = (),
         steps: Any = (),
         counted: Sequence[bool] = (),
         bounds: Any = (),
         state_of_value: Sequence[int] = (),
         given: Cells | None = None,
+        dequantize: bool = False,
+        embed: int | None = None,
         key: PRNGKeyArray | None = None,
     ):
-        n_values = 0 if units is None else units.in_shape[0]
-        if (values is None) != (units is None) or len(state_of_value) != n_values:
+        n_flow, n_margins = 0 if units is None else units.in_shape[0], 0 if margins is None else margins.event_shape[0]
+        if (values is None) != (units is None) or len(state_of_value) != n_flow + n_margins:
             fix = "Give a flow, units, steps, bounds and states for the same values."
-            raise ValueError(message("TableDistribution", f"{n_values} values throughout", "others", fix))
-        self.masses, self.values, self.units, self.given = masses, values, units, given
+            raise ValueError(message("TableDistribution", f"{n_flow + n_margins} values throughout", "others", fix))
+        if len(margin_places) != n_margins:
+            fix = "Give one place for each column of the margins."
+            raise ValueError(message("TableDistribution", f"{n_margins} places of margins", str(margin_places), fix))
+        self.masses, self.values, self.units, self.given, self.margins = masses, values, units, given, margins
+        self.margin_places = tuple(int(place) for place in margin_places)
         sizes = () if masses is None else masses.sizes
         self.own = Cells(None, sizes, tuple(int(i) for i in state_of_value))
-        host = np.asarray(steps, np.float64).reshape(n_values)
+        if any(self.own.state_of_value[place] >= 0 for place in self.flow_places):
+            fix = "Give it to the margins."
+            raise ValueError(message("TableDistribution", "values of the flow that are always there", "others", fix))
+        host = np.asarray(steps, np.float64).reshape(n_flow)
         self.steps = Fixed(host)  # pyright: ignore[reportArgumentType] - NumPy keeps float64
-        limits = np.clip(np.asarray(bounds, np.float64).reshape(n_values, 2), -UNBOUNDED, UNBOUNDED)
+        limits = np.clip(np.asarray(bounds, np.float64).reshape(n_flow, 2), -UNBOUNDED, UNBOUNDED)
         self.bounds = Fixed(limits)  # pyright: ignore[reportArgumentType]
+        self.middle_error = Fixed(np.zeros(()))  # pyright: ignore[reportArgumentType]
         self.counted = tuple(bool(flag) for flag in counted)
         n_features = sum(sizes) + (0 if given is None else given.n_features)
         self.embed = None
-        if values is not None and values.cond_shape is not None and values.cond_shape[0] < n_features:
+        if embed is not None and embed < n_features:
             if key is None:
                 raise ValueError(
                     message("TableDistribution", "a key, for features are embedded", "none", "Pass key=...")
                 )
             # Of a block of states one feature is 1, of numbers each may be.
             n_active = len(sizes) + n_features - sum(sizes)
-            self.embed = jax.random.normal(key, (values.cond_shape[0], n_features)) * n_active**-0.5
-        self.event_shape = (len(sizes) + n_values,)
+            self.embed = jax.random.normal(key, (embed, n_features)) * n_active**-0.5
+        self.event_shape = (len(sizes) + n_flow + n_margins,)
         self.cond_shape = None if given is None else given.shape
-        absent = any(i >= 0 for i in state_of_value)
-        self.noisy = bool(absent or (host > 0).any()) and n_values > 0
+        self.noisy = bool(dequantize and (host > 0).any())
         self.needs_key = self.noisy or (values is not None and values.needs_key)
+
+    @property
+    def flow_places(self) -> tuple[int, ...]:
+        """Places of the flow's values among all values."""
+        own = set(self.margin_places)
+        return tuple(place for place in range(len(self.own.state_of_value)) if place not in own)
+
+    def taken_at_middles(self) -> TableDistribution:
+        """The same without draws: rounded values of the flow are taken at the middle of their steps."""
+        needs_key = self.values is not None and self.values.needs_key
+        return replaced(self, noisy=False, needs_key=needs_key)
+
+    def drawn_within_steps(self) -> TableDistribution:
+        """The same with draws: rounded values of the flow are drawn from their steps, for which a key is needed."""
+        noisy = bool((np.asarray(self.steps.value) > 0).any())
+        return replaced(self, noisy=noisy, needs_key=noisy or self.needs_key)
 
     def standardised(self) -> TableDistribution:
         """The same for rows and conditions that are `standardise`d; its log-probabilities stay in the data's units."""
@@ -222,13 +188,21 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             bounds = np.where(infinite, self.bounds.value, (self.bounds.value - loc[:, None]) / scale[:, None])
             new = (self.units.standardised(), self.steps.value / scale, bounds)
             table = eqx.tree_at(lambda t: (t.units, t.steps.value, t.bounds.value), table, new)
+        if self.margins is not None:
+            table = eqx.tree_at(lambda t: t.margins.spaces, table, self.margins.spaces.standardised())
         if self.given is not None and self.given.units is not None:
             table = eqx.tree_at(lambda t: t.given.units, table, self.given.units.standardised())
         return table
 
     def standardise(self, rows: np.ndarray) -> np.ndarray:
         """Rows `(n, dim)` with their values in standard units, in float64."""
-        return self.own.standardise(rows, self.units)
+        out, n_states = np.array(rows, np.float64), len(self.own.sizes)
+        of_flow, of_margins = (n_states + np.array(p, int) for p in (self.flow_places, self.margin_places))
+        if self.units is not None:
+            out[:, of_flow] = self.units.standardise(out[:, of_flow])
+        if self.margins is not None:
+            out[:, of_margins] = self.margins.spaces.standardise(out[:, of_margins])
+        return out
 
     def in_units_of(self, other: TableDistribution) -> TableDistribution:
         """This model's weights with the units, steps and bounds of another: the reverse of `standardised`."""
@@ -236,15 +210,21 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         if self.units is not None:
             new = (other.units, other.steps, other.bounds)
             table = eqx.tree_at(lambda t: (t.units, t.steps, t.bounds), table, new)
+        if self.margins is not None:
+            theirs: Any = other.margins
+            table = eqx.tree_at(lambda t: t.margins.spaces, table, theirs.spaces)
         if self.given is not None and self.given.units is not None:
-            table = eqx.tree_at(lambda t: t.given.units, table, other.given.units)  # pyright: ignore[reportOptionalMemberAccess]
+            given: Any = other.given
+            table = eqx.tree_at(lambda t: t.given.units, table, given.units)
         return table
 
     def as_flow(self) -> Flow | None:
         """The same density as a `Flow` in the data's units, None if it is not one: with states, rounding or bounds."""
-        if self.masses is not None or self.values is None or self.units is None or self.noisy:
+        if self.masses is not None or self.values is None or self.units is None or self.margins is not None:
             return None
         if set(self.units.supports) != {"real"} or np.any(np.abs(np.asarray(self.bounds.value)) < UNBOUNDED):
+            return None
+        if np.any(np.asarray(self.steps.value) > 0):
             return None
         bijection = Chain([self.values.bijection, self.units])
         if self.given is not None:
@@ -252,13 +232,26 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             bijection = EmbedCondition(bijection, net, cond_shape=self.given.shape)
         return Flow(self.values.base, bijection)
 
+    def margin_pieces(self, x: Array, condition: Array | None) -> Pieces:
+        """The splines of the margins' distribution functions in each row, as functions of the unit interval.
+
+        Args:
+            x: Rows `(dim, n)`.
+            condition: Conditions `(*cond_shape, n)` or None.
+        """
+        margins: Any = self.margins
+        n_states, places = len(self.own.sizes), np.array(self.margin_places)
+        there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
+        own = self._for_margins(x, self._context(x, self._features(condition)))
+        return margins.pieces(x[n_states + places], own, there)
+
     def parts(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Parts:
         """The log-probability in its parts.
 
         Args:
-            x: `(dim, n)`.
-            condition: `(*cond_shape, n)` or None.
-            keys: `(n,)`; None if and only if no key is needed.
+            x: Rows `(dim, n)`.
+            condition: Conditions `(*cond_shape, n)` or None.
+            keys: Keys `(n,)`; None if and only if no key is needed.
         """
         return self._parts(score_member, x, condition, keys)[0]
 
@@ -266,31 +259,57 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
     ) -> tuple[Parts, tuple[Any, ...]]:
         features = self._features(condition)
-        mass = self._mass(x, features)
-        if self.values is None:
-            return Parts(mass, jnp.zeros_like(mass)), ()
-        seen = self._standard(x, features, keys)
-        _, density, extra = step(self.values, seen.values, seen.condition, fold_keys(keys, 3), False)
-        # Where a row lies beyond the bounds the flow saw it at them.
-        return Parts(mass, jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, density + seen.log_prob)), (extra,)
+        mass, context = self._mass(x, features), self._context(x, features)
+        density, extras = self._margin(x, context), ()
+        if self.values is not None:
+            seen = self._standard(x, context, keys)
+            _, own, extra = step(self.values, seen.values, seen.condition, fold_keys(keys, 3), False)
+            # Where a row lies beyond the bounds the flow saw it at them.
+            own = jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, own + seen.log_prob)
+            density, extras = jnp.where(jnp.isneginf(density), -jnp.inf, density + own), (extra,)
+        return Parts(mass, density), extras
 
     def standard(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Standard:
         """Rows as the flow of the values sees them, and the rest of their log-probability.
 
         Args:
-            x: `(dim, n)`.
-            condition: `(*cond_shape, n)` or None.
-            keys: `(n,)`, for rounded and absent values; None takes the middle of the steps, and 0 for what is absent.
+            x: Rows `(dim, n)`.
+            condition: Conditions `(*cond_shape, n)` or None.
+            keys: Keys `(n,)`, for rounded values; None takes the middle of the steps.
 
         Raises:
-            ValueError: the table has states alone.
+            ValueError: the table has no values of a flow.
         """
         if self.values is None:
-            fix = "Its masses have no latents; score them with log_prob."
-            raise ValueError(message("TableDistribution.standard", "a table with numbers", "one of states alone", fix))
+            fix = "Score its rows with log_prob."
+            raise ValueError(message("TableDistribution.standard", "a table with a flow of numbers", "none", fix))
         features = self._features(condition)
-        seen = self._standard(x, features, keys)
-        return seen._replace(log_prob=seen.log_prob + self._mass(x, features))
+        context = self._context(x, features)
+        seen = self._standard(x, context, keys)
+        rest = self._mass(x, features) + self._margin(x, context)
+        return seen._replace(log_prob=seen.log_prob + rest)
+
+    def latents(self, x: Array, condition: Array | None, uniform: Array) -> Array:
+        """Latents of all values `(n_values, n)`, standard normal if the model is right and its base is normal.
+
+        Args:
+            x: Rows `(dim, n)`.
+            condition: Conditions `(*cond_shape, n)` or None.
+            uniform: Places within the steps of rounded values, and latents of absent ones, `(n_values, n)` in [0, 1).
+        """
+        context, n_states = self._context(x, self._features(condition)), len(self.own.sizes)
+        out = jnp.zeros(uniform.shape, x.dtype)
+        if self.values is not None:
+            seen = self._standard(x, context, None, uniform[np.array(self.flow_places)])
+            latent = run_batch(self.values.bijection, seen.values, seen.condition, None, False)[0]
+            out = out.at[np.array(self.flow_places)].set(latent)
+        if self.margins is not None:
+            places = np.array(self.margin_places)
+            there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
+            own = self._for_margins(x, context)
+            there = jnp.broadcast_to(there, (len(places), x.shape[-1]))
+            out = out.at[places].set(self.margins.latents(x[n_states + places], own, there, uniform[places]))
+        return out
 
     def _features(self, condition: Array | None) -> Array | None:
         return None if self.given is None or condition is None else self.given(condition)
@@ -300,55 +319,70 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             return jnp.zeros(x.shape[-1:], jnp.result_type(x))
         return self.masses.log_prob_rows(x[: len(self.own.sizes)], features, None)
 
-    def _standard(self, x: Array, features: Array | None, keys: PRNGKeyArray | None) -> Standard:
+    def _context(self, x: Array, features: Array | None) -> Array | None:
+        """The features of states and condition, embedded if they are many; None if there are none."""
+        states = x[: len(self.own.sizes)]
+        own = [] if self.masses is None else [self.masses.one_hot(states)]
+        everything = [*own, *([] if features is None else [features])]
+        if not everything:
+            return None
+        joined = jnp.concatenate(everything)
+        return joined if self.embed is None else embedded(self.embed, joined)
+
+    def _middles(self, x: Array) -> Array:
+        """The flow's values in standard units, at the middles of their steps."""
+        values = x[len(self.own.sizes) + np.array(self.flow_places, int)]
+        units: Any = self.units
+        low, high = self._bounds(x.dtype)
+        middle = values + 0.5 * along(jnp.asarray(self.steps.value, x.dtype))
+        return units.each_inverse(jnp.clip(middle, low, high))[0]
+
+    def _bounds(self, dtype: Any) -> tuple[Array, Array]:
+        bounds = jnp.asarray(self.bounds.value, dtype)
+        bounds = jnp.where(jnp.abs(bounds) >= UNBOUNDED, jnp.sign(bounds) * jnp.inf, bounds)
+        return along(bounds[:, 0]), along(bounds[:, 1])
+
+    def _for_margins(self, x: Array, context: Array | None) -> Array | None:
+        parts = ([] if context is None else [context]) + ([] if self.values is None else [self._middles(x)])
+        return jnp.concatenate([part.astype(x.dtype) for part in parts]) if parts else None
+
+    def _margin(self, x: Array, context: Array | None) -> Array:
+        if self.margins is None:
+            return jnp.zeros(x.shape[-1:], jnp.result_type(x))
+        n_states, places = len(self.own.sizes), np.array(self.margin_places)
+        there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
+        each = self.margins.each_log_prob(x[n_states + places], self._for_margins(x, context), there)
+        return jnp.sum(each, axis=0)
+
+    def _standard(
+        self, x: Array, context: Array | None, keys: PRNGKeyArray | None, uniform: Array | float = 0.5
+    ) -> Standard:
         """The same, with the log-probability of the values alone."""
         units: Any = self.units
-        n_states = len(self.own.sizes)
-        states, values = x[:n_states], x[n_states:]
-        there = present(states, self.own.state_of_value)
-        steps, bounds = jnp.asarray(self.steps.value, x.dtype), jnp.asarray(self.bounds.value, x.dtype)
-        bounds = jnp.where(jnp.abs(bounds) >= UNBOUNDED, jnp.sign(bounds) * jnp.inf, bounds)
-        low, high = along(bounds[:, 0]), along(bounds[:, 1])
-        uniform, normal = jnp.full(values.shape, 0.5), jnp.zeros(values.shape)
+        values = x[len(self.own.sizes) + np.array(self.flow_places, int)]
+        steps = along(jnp.asarray(self.steps.value, x.dtype))
+        low, high = self._bounds(x.dtype)
         if self.noisy and keys is not None:
-            uniform, normal = self._noise(keys)
-        values = values + along(steps) * uniform.astype(x.dtype)
+            n_flow = len(self.counted)
+            uniform = jax.vmap(lambda key: jax.random.uniform(key, (n_flow,)), out_axes=-1)(keys).astype(x.dtype)
+        values = values + steps * uniform
         # The sum of a value and a part of its step may round to the next float beyond the bound.
-        slack = jnp.where(along(steps) > 0, 4 * jnp.finfo(x.dtype).eps * jnp.abs(bounds).max(axis=1)[:, None], 0.0)
-        slack = jnp.where(jnp.isfinite(slack), slack, 0.0)
-        inside = jnp.all(~there | ((values >= low - slack) & (values <= high + slack)) | jnp.isnan(values), axis=0)
-        standard, log_slope = units.each_inverse(jnp.where(there, jnp.clip(values, low, high), 0))
-        normal = normal.astype(standard.dtype)
-        standard = jnp.where(there, standard, normal)
-        known = jnp.sum(jnp.where(there, log_slope, -norm.logpdf(normal)), axis=0)
+        largest = jnp.max(jnp.abs(jnp.asarray(self.bounds.value, x.dtype)), axis=1)[:, None]
+        slack = jnp.where(steps > 0, 4 * jnp.finfo(x.dtype).eps * largest, 0.0)
+        inside = jnp.all((values >= low - slack) & (values <= high + slack) | jnp.isnan(values), axis=0)
+        standard, log_slope = units.each_inverse(jnp.clip(values, low, high))
         counted = jnp.asarray(self.counted)[:, None]
         # The mass of a whole number has the step in the data's units, also where rows are standardised.
         unit = jnp.asarray(units.log_scale.value, x.dtype) - jnp.log(jnp.asarray(units.scale.value, x.dtype))
-        log_step = jnp.log(jnp.where(counted, along(steps), 1.0)) + along(unit)
-        known = known + jnp.sum(jnp.where(there & counted, log_step, 0.0), 0)
+        log_step = jnp.log(jnp.where(counted, steps, 1.0)) + along(unit)
+        known = jnp.sum(log_slope + jnp.where(counted, log_step, 0.0), axis=0)
         known = jnp.where(inside, known, -jnp.inf)
-        return Standard(standard, self._condition(states, features), there, known)
-
-    def _condition(self, states: Array, features: Array | None) -> Array | None:
-        if self.values is None or self.values.cond_shape is None:
-            return None
-        own = [] if not self.own.sizes else [self.masses.one_hot(states)]  # pyright: ignore[reportOptionalMemberAccess]
-        everything = [*own, *([] if features is None else [features])]
-        joined = jnp.concatenate(everything)
-        return joined if self.embed is None else _embedded(self.embed, joined)
-
-    def _noise(self, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
-        n_values = len(self.counted)
-
-        def draw(key: Any) -> tuple[Array, Array]:
-            both = jax.random.split(key)
-            return jax.random.uniform(both[0], (n_values,)), jax.random.normal(both[1], (n_values,))
-
-        return jax.vmap(draw, out_axes=-1)(keys)
+        condition = context if self.values is not None and self.values.cond_shape is not None else None
+        return Standard(standard, condition, known)
 
     @property
     def members(self) -> tuple[Any, ...]:
-        """The flow of the values, if there are any: masses of states and units are what they are."""
+        """The flow of the values, if there are any: masses of states, margins and units are what they are."""
         return () if self.values is None else (self.values,)
 
     def with_members(self, members: tuple[Any, ...]) -> TableDistribution:
@@ -362,24 +396,31 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         return mass + density, extras
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        features = self._features(condition)
-        parts = []
-        of_states, of_values = (jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n) for n in range(2))
+        features, n_states = self._features(condition), len(self.own.sizes)
+        of_states, of_values, of_margins = (jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n) for n in range(3))
         states = jnp.zeros((0, keys.shape[0]))
         if self.masses is not None:
             states = self.masses.sample_rows(of_states, features)
-            parts.append(states)
+        context = self._context(states, features)
+        n_values = len(self.own.state_of_value)
+        x = jnp.concatenate([states, jnp.zeros((n_values, keys.shape[0]), states.dtype)])
         if self.values is not None and self.units is not None:
-            standard = self.values.sample_rows(of_values, self._condition(states, features))
+            condition = context if self.values.cond_shape is not None else None
+            standard = self.values.sample_rows(of_values, condition)
             values = run_batch(self.units, standard, None, None, True)[0]
             steps = along(jnp.asarray(self.steps.value, values.dtype))
             rounded = jnp.floor(values / jnp.where(steps > 0, steps, 1.0) + ROUNDING) * steps
             # What rounding takes up to the end of the last step belongs to that step.
-            end = along(jnp.asarray(self.bounds.value, values.dtype)[:, 1])
+            end = self._bounds(values.dtype)[1]
             rounded = jnp.where(rounded > end - 0.5 * steps, rounded - steps, rounded)
             values = jnp.where(steps > 0, rounded, values)
-            parts.append(jnp.where(present(states, self.own.state_of_value), values, 0))
-        return jnp.concatenate(parts)
+            x = x.astype(values.dtype).at[n_states + np.array(self.flow_places)].set(values)
+        if self.margins is not None:
+            places = np.array(self.margin_places)
+            there = present(states, [self.own.state_of_value[i] for i in places])
+            drawn = self.margins.draw(of_margins, self._for_margins(x, context), there)
+            x = x.astype(drawn.dtype).at[n_states + places].set(drawn)
+        return x
 
     def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         x = self.sample_rows(keys, condition)

@@ -156,6 +156,8 @@ FEATURES = {
     "identity": Features(1, limit_input),
     # An angle enters by its point on the circle, so that results are continuous where the angle jumps by a turn.
     "circular": Features(2, lambda x: jnp.concatenate([jnp.cos(x), jnp.sin(x)])),
+    # Inputs come as two features each, `(2 * k, n)`, which the caller made; a single step gets `(1, 2, n)`.
+    "pairs": Features(2, lambda x: x.reshape(-1, x.shape[-1])),
 }
 
 

@@ -47,6 +47,12 @@ def _mirrored(formula: Formula) -> Formula:
     return Formula(negated(formula.forward), negated(formula.inverse), (-high, -low), least=formula.least)
 
 
+# Half lines have a heavy tail on one side alone: a power law on both would be one in the logarithm of the distance.
+SIDES: dict[Support, int] = {"log": 1, "softplus": 1, "below, log": -1, "below, softplus": -1}
+# The slope of the map to heavy tails at 0.
+HALF_SLOPE = (2 / np.pi) ** 0.5
+
+
 def _same(x: Array) -> tuple[Array, Array]:
     return x, jnp.zeros_like(x)
 
@@ -71,7 +77,8 @@ class Unit:
             `"below, log"` or `"below, softplus"` (to numbers below 0).
         loc: Location in the data's units: the end of a half line, or the low end of an interval.
         scale: Scale in the data's units: the length of an interval.
-        tail: Exponent of the power law of the tails; None for tails like those of a normal.
+        tail: Exponent of the power law of the tails, on a half line of the tail away from its end; None for tails like
+            those of a normal.
         centre: Centre of the column before the map onto its support.
         spread: Spread of the column before the map onto its support, above 0.
     """
@@ -167,8 +174,23 @@ class ColumnUnits(AbstractFixedMap):
 
     def _tails(self, x: Array, bend: Callable[[np.ndarray, Array], tuple[Array, Array]]) -> tuple[Array, Array]:
         index = np.array([np.nan if tail is None else tail for tail in self.tails])[:, None]
-        heavy = tuple(tail is not None for tail in self.tails)
-        return self._by_kind(x, heavy, lambda kind, part, places: bend(index[places], part) if kind else _same(part))
+        # 0 has no heavy tail, 2 two of them; a half line has one, on the side away from its end.
+        sides = tuple(
+            0 if tail is None else SIDES.get(kind, 2) for tail, kind in zip(self.tails, self.supports, strict=True)
+        )
+
+        def apply(side: int, part: Array, places: np.ndarray) -> tuple[Array, Array]:
+            if side == 0:
+                return _same(part)
+            bent, log_slope = bend(index[places], part if side == 2 else jnp.maximum(part * side, 0) * side)
+            if side == 2:
+                return bent, log_slope
+            # On the other side the map is a line, with the slope that the bent half has at 0.
+            straight = HALF_SLOPE if bend is _tail else 1 / HALF_SLOPE
+            beyond = part * side > 0
+            return jnp.where(beyond, bent, straight * part), jnp.where(beyond, log_slope, jnp.log(straight))
+
+        return self._by_kind(x, sides, apply)
 
     def _by_kind(self, x: Array, kinds: tuple, apply: Callable[[Any, Array, np.ndarray], tuple[Array, Array]]) -> tuple:
         """Apply the map of each kind of column to the rows of these columns."""

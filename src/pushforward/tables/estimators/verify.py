@@ -12,14 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._precision import widened
-from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.checking import CheckLine, CheckReport, Part, check, row_status
 from pushforward.checking.run_checks import LIBRARIES
 from pushforward.checking.status import MARGIN, STATUSES
 from pushforward.distributions.categorical import AutoregressiveCategorical
+from pushforward.distributions.table import TableDistribution
 from pushforward.metrics import Baseline, baselines
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.tables.encoding import Encoded, Layout, within_bounds
+from pushforward.tables.estimators.verify_margins import check_margins
 from pushforward.tables.modelling.rows import standard_rows
 from pushforward.tables.modelling.table_model import TableModel
 
@@ -205,8 +206,10 @@ def check_model(
         lines: list[CheckLine] = [check_samples(model, condition, seed)]
         if distribution.masses is not None:
             lines.append(check_masses(distribution.masses, rows, _features(model, condition, len(rows))))
+        if distribution.margins is not None:
+            lines += check_margins(model, rows, condition)
         if distribution.units is not None:
-            lines.append(check_units(distribution.units, model.layout, rows))
+            lines.append(check_units(distribution, model.layout, rows))
         if distribution.values is not None:
             standard = standard_rows(distribution, rows, condition)
             part = Part(distribution.values, standard.values, standard.condition)
@@ -248,18 +251,12 @@ def check_masses(masses: AutoregressiveCategorical, rows: np.ndarray, features: 
     return CheckLine("masses of states", worst, SUM_TOLERANCE, "fail" if bad else "pass", text)
 
 
-def check_units(units: ColumnUnits, layout: Layout, rows: np.ndarray) -> CheckLine:
+def check_units(distribution: TableDistribution, layout: Layout, rows: np.ndarray) -> CheckLine:
     """Whether the map to the columns' units comes back, and whether its slopes are its derivatives."""
-    n_states, wide = len(layout.stated), widened(units)
-    columns = [layout.columns[i] for i in layout.valued]
-    steps = np.array([column.step or 0.0 for column in columns])
-    values = rows[:256, n_states:].astype(np.float64)
-    for j, state in enumerate(layout.state_of_value):
-        if state >= 0:  # where a value is absent, any that is there may stand for it
-            there = rows[:256, state] == 0
-            fill = values[there, j][:1] if there.any() else np.array([columns[j].seen or (1.0, 1.0)])[:, 0]
-            values[~there, j] = fill[0] if len(fill) else 1.0
-    values = values + 0.5 * steps
+    units: Any = distribution.units
+    wide = widened(units)
+    places = len(layout.stated) + np.array(distribution.flow_places, int)
+    values = rows[:256][:, places].astype(np.float64) + 0.5 * np.asarray(distribution.steps.value)
     with jax.enable_x64(True):
         y = jnp.asarray(values.T)
         x, back = wide.each_inverse(y)
@@ -316,7 +313,7 @@ def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None,
     """
     code = np.zeros(len(encoded.rows), int)
     if model.member.values is not None:
-        standard = standard_rows(model.member, encoded.rows, condition, drawn=False)
+        standard = standard_rows(model.member, encoded.rows, condition)
         words = row_status(model.member.values, standard.values, standard.condition)
         code = np.array([STATUSES.index(word) for word in words])
     outside = log_prob == -np.inf

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import OptionError
@@ -17,17 +16,15 @@ from pushforward.bijections import Chain, GaussianStart
 from pushforward.bijections.elementwise import ColumnUnits, Support, Unit
 from pushforward.distributions import Flow
 from pushforward.distributions.categorical import AutoregressiveCategorical
-from pushforward.distributions.table import UNBOUNDED, Cells, TableDistribution
+from pushforward.distributions.margins import ConditionalMargins
+from pushforward.distributions.spaces import Place, Spaces
+from pushforward.distributions.table import UNBOUNDED, TableDistribution
+from pushforward.distributions.table_features import Cells
 from pushforward.flows import ENTRIES, ZOO
 from pushforward.flows.bases import BASES
 from pushforward.tables.encoding import Layout
-from pushforward.tables.errors import DataError
+from pushforward.tables.modelling.places import Margin, blank_place
 from pushforward.tables.schema import Column
-
-# Quantiles by which a column is measured.
-QUANTILES = 2048
-# The interquartile range of a normal, in standard deviations.
-NORMAL_RANGE = 1.349
 
 
 @dataclass(frozen=True)
@@ -35,15 +32,19 @@ class Recipe:
     """What a table's model is built of, beside its columns.
 
     Args:
-        flow: name in the zoo.
-        arguments: of the zoo's function, without `dim`, `condition_dim` and `base`.
-        base: of the latent, by name.
-        mass_width: units per hidden layer of the network of the states.
-        mass_depth: its hidden layers.
-        smoothing: share of the uniform distribution in each mass.
-        embed: the features of states and condition are embedded in a vector of this length, if there are more of them.
-        gaussian_start: the flow's last layer is a `bijections.GaussianStart`, which makes a wide member of an ensemble.
-        members: models of this architecture in an ensemble, its wide member among them; 1 is a model alone.
+        flow: Name of the flow in the zoo.
+        arguments: Arguments of the zoo's function, without `dim`, `condition_dim` and `base`.
+        base: Name of the base distribution.
+        mass_width: Units per hidden layer of the network of the states.
+        mass_depth: Number of hidden layers of that network.
+        smoothing: Share of the uniform distribution in each mass.
+        embed: The features of states and condition are embedded in a vector of this length, if there are more of them.
+        margins: The values with spaces of their own, in the order of the columns.
+        margin_width: Units per hidden layer of the network of the margins.
+        margin_depth: Number of residual blocks of that network.
+        margin_bins: Bins of the margins' splines.
+        gaussian_start: Whether the flow's last layer is a `GaussianStart`, which the wide member of an ensemble needs.
+        members: Number of models of this architecture in an ensemble, its wide member among them; 1 is a model alone.
     """
 
     flow: str
@@ -55,6 +56,53 @@ class Recipe:
     embed: int | None = 64
     gaussian_start: bool = False
     members: int = 1
+    margins: tuple[Margin, ...] = ()
+    margin_width: int = 128
+    margin_depth: int = 1
+    margin_bins: int = 16
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a table's columns before its model is built.
+
+    Attributes:
+        units: Units of the flow's values, None without any.
+        places: Spaces of the margins.
+        starts: Parameters of the margins' splines, `(n_params, n_margins)`, or None without margins.
+        given_units: Units of the values among the conditions, None without any.
+        frequencies: Shares of the states, one variable after the other; None for equal ones.
+    """
+
+    units: ColumnUnits | None
+    places: tuple[Place, ...] = ()
+    starts: np.ndarray | None = None
+    given_units: ColumnUnits | None = None
+    frequencies: np.ndarray | None = None
+
+
+def split_values(layout: Layout, margins: Sequence[Margin]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Places among the values: those of the flow, and those of the margins."""
+    own = {margin.name for margin in margins}
+    names = [layout.columns[i].name for i in layout.valued]
+    of_flow, of_margins = ([j for j, name in enumerate(names) if (name in own) is flag] for flag in (False, True))
+    return tuple(of_flow), tuple(of_margins)
+
+
+def blank(layout: Layout, given: Layout | None, recipe: Recipe) -> Measured:
+    """Placeholders of the structure that measuring a table gives, for a model that is about to be loaded."""
+    of_flow, of_margins = split_values(layout, recipe.margins)
+    angles = ENTRIES[recipe.flow].space == "circle"
+    columns = [layout.columns[layout.valued[j]] for j in of_flow]
+    units = ColumnUnits([Unit() if angles else blank_unit(column, 0.0, 1.0) for column in columns]) if columns else None
+    places = [
+        blank_place(margin, layout.columns[layout.valued[j]])
+        for margin, j in zip(recipe.margins, of_margins, strict=True)
+    ]
+    given_units = None
+    if given is not None and given.valued:
+        given_units = ColumnUnits([blank_unit(given.columns[i], 0.0, 1.0) for i in given.valued])
+    return Measured(units, tuple(places), given_units=given_units)
 
 
 def assemble(
@@ -62,208 +110,115 @@ def assemble(
     given: Layout | None,
     recipe: Recipe,
     key: PRNGKeyArray,
-    *,
-    units: ColumnUnits | None = None,
-    given_units: ColumnUnits | None = None,
-    frequencies: Any = None,
+    measured: Measured | None = None,
 ) -> TableDistribution:
     """The untrained distribution of the rows of a table.
 
     Args:
-        layout: of the modelled columns.
-        given: of the columns that are conditions, or None.
-        recipe: how to build it.
+        layout: Layout of the modelled columns.
+        given: Layout of the columns that are conditions, or None.
+        recipe: How to build it.
         key: JAX key for the initial weights.
-        units: of the values; None takes a placeholder of the same structure, for a model that is about to be loaded.
-        given_units: of the values among the conditions, likewise.
-        frequencies: of the states, where the masses start.
+        measured: What was measured of the columns; None takes placeholders of the same structure.
 
     Raises:
-        OptionError: the flow cannot be built with the recipe's arguments.
+        OptionError: The flow cannot be built with the recipe's arguments.
     """
-    keys = jax.random.split(key, 3)
-    n_values = len(layout.valued)
-    own = Cells(None, layout.sizes, layout.state_of_value)
-    condition = None if given is None else Cells(given_units or blank_units(given), given.sizes, given.state_of_value)
+    keys = jax.random.split(key, 4)
+    measured = measured or blank(layout, given, recipe)
+    of_flow, of_margins = split_values(layout, recipe.margins)
+    condition = None
+    if given is not None:
+        circular = tuple(given.columns[i].kind == "circular" for i in given.valued)
+        condition = Cells(measured.given_units, given.sizes, given.state_of_value, circular)
     n_given = 0 if condition is None else condition.n_features
     masses = None
     if layout.sizes:
         masses = AutoregressiveCategorical(
             keys[0],
             layout.sizes,
-            frequencies=frequencies,
+            frequencies=measured.frequencies,
             smoothing=recipe.smoothing,
             drawable=layout.drawable,
             width=recipe.mass_width,
             depth=recipe.mass_depth,
             cond_size=n_given,
         )
-    values = None
-    if n_values:
-        n_features = sum(own.sizes) + n_given
-        size = n_features if recipe.embed is None else min(recipe.embed, n_features)
-        base = BASES[recipe.base](n_values)
+    n_features = sum(layout.sizes) + n_given
+    size = n_features if recipe.embed is None else min(recipe.embed, n_features)
+    values = margins = None
+    if of_flow:
+        base = BASES[recipe.base](len(of_flow))
         try:
-            values = ZOO[recipe.flow](keys[1], dim=n_values, condition_dim=size or None, base=base, **recipe.arguments)
+            values = ZOO[recipe.flow](
+                keys[1], dim=len(of_flow), condition_dim=size or None, base=base, **recipe.arguments
+            )
         except (TypeError, ValueError) as error:
             raise OptionError(str(error)) from error
         if recipe.gaussian_start:
-            values = Flow(values.base, Chain([values.bijection, GaussianStart(n_values, size or None)]))
-    columns = [layout.columns[i] for i in layout.valued]
+            values = Flow(values.base, Chain([values.bijection, GaussianStart(len(of_flow), size or None)]))
+    if of_margins:
+        margins = ConditionalMargins(
+            keys[3],
+            measured.places,
+            start=measured.starts,
+            bins=recipe.margin_bins,
+            width=recipe.margin_width,
+            depth=recipe.margin_depth,
+            cond_size=size + len(of_flow),
+        )
+    columns = [layout.columns[layout.valued[j]] for j in of_flow]
     return TableDistribution(
         masses,
         values,
-        (units or blank_units(layout, recipe)) if n_values else None,
+        measured.units,
+        margins=margins,
+        margin_places=of_margins,
         steps=[column.step or 0.0 for column in columns],
         counted=[column.kind in ("integer", "count") for column in columns],
         bounds=[column.support for column in columns],
         state_of_value=layout.state_of_value,
         given=condition,
+        dequantize=True,
+        embed=size if size < n_features else None,
         key=keys[2],
     )
 
 
-def blank_units(layout: Layout, recipe: Recipe | None = None) -> ColumnUnits | None:
-    """Units of the structure that `fit_units` gives, with placeholders for all that is measured."""
-    if not layout.valued:
-        return None
-    if recipe is not None and ENTRIES[recipe.flow].space == "circle":
-        return ColumnUnits([Unit()] * len(layout.valued))
-    return ColumnUnits([_unit(layout.columns[i], 0.0, 1.0) for i in layout.valued])
+def with_measured(model: TableDistribution, layout: Layout, recipe: Recipe, measured: Measured) -> TableDistribution:
+    """The model with these units and spaces, and the steps and bounds of its columns, as NumPy arrays.
 
-
-def angle_units(layout: Layout, rows: np.ndarray) -> ColumnUnits:
-    r"""The units of the values for a flow over angles: one turn of a column is $[-\pi, \pi)$, none is standardised.
-
-    Args:
-        layout: of the columns.
-        rows: `(n, layout.dim)`, encoded.
-
-    Raises:
-        DataError: a column is no angle, or may be absent.
+    What goes through a compiled function comes out as JAX arrays, in float32 where that is the default; NumPy keeps
+    float64.
     """
-    units = []
-    for j, i in enumerate(layout.valued):
-        column, values = layout.columns[i], rows[:, len(layout.stated) + j]
-        if column.kind not in ("circular", "real") or layout.state_of_value[j] >= 0:
-            what = "may be missing or at an atom" if layout.state_of_value[j] >= 0 else f"is {column.kind}"
-            fix = "Give it kind circular, low and period in the schema, leave it out, or choose another flow."
-            raise DataError("schema", f"the flow is over angles, but {column.name!r} {what}. {fix}")
-        if column.kind == "circular":
-            low, high = column.support
-            units.append(Unit("real", (low + high) / 2, (high - low) / (2 * np.pi)))
-            continue
-        if np.abs(values).max(initial=0.0) > np.pi:
-            fix = "Convert it, or give it kind circular, low and period in a schema."
-            raise DataError("schema", f"the flow is over angles in radians, but {column.name!r} goes beyond pi. {fix}")
-        units.append(Unit())
-    return ColumnUnits(units)
-
-
-def fit_units(layout: Layout, rows: np.ndarray, weights: Any = None, *, seed: int = 0) -> ColumnUnits | None:
-    """The units of the values of an encoded table.
-
-    Args:
-        layout: of the columns.
-        rows: `(n, layout.dim)`, encoded.
-        weights: `(n,)` or None.
-        seed: for the places of rounded values within their steps.
-    """
-    if not layout.valued:
-        return None
-    rng = np.random.default_rng(seed)
-    units, parts = [], []
-    for j, i in enumerate(layout.valued):
-        column, state = layout.columns[i], layout.state_of_value[j]
-        there = np.ones(len(rows), bool) if state < 0 else rows[:, state] == 0
-        values = rows[there, len(layout.stated) + j]
-        own = None if weights is None else np.asarray(weights)[there]
-        if column.step is not None:
-            values = values + column.step * rng.uniform(size=len(values))
-        units.append(_unit(column, *_location(column, values, own)))
-        parts.append(_quantiles(values, own) if len(values) else np.full(QUANTILES, units[-1].loc + units[-1].scale))
-    bent = [unit.support != "real" for unit in units]
-    if not any(bent):
-        return ColumnUnits(units)
-    with jax.enable_x64(True):
-        beyond = np.asarray(
-            ColumnUnits([replace(unit, tail=None) for unit in units]).each_inverse(jnp.asarray(np.stack(parts)))[0]
-        )
-    for j, unit in enumerate(units):
-        if bent[j]:
-            lower, centre, upper = np.quantile(beyond[j], [0.25, 0.5, 0.75])
-            spread = float(np.std(beyond[j])) if unit.tail is None else float(upper - lower) / NORMAL_RANGE
-            centre = float(np.mean(beyond[j])) if unit.tail is None else float(centre)
-            units[j] = replace(unit, centre=centre, spread=spread if spread > 0 else 1.0)
-    return ColumnUnits(units)
-
-
-def _quantiles(values: np.ndarray, weights: Any) -> np.ndarray:
-    """`QUANTILES` evenly spaced quantiles: a table of any length then costs as much, and compiles nothing new."""
-    order = np.argsort(values, kind="stable")
-    mass = np.ones(len(values)) if weights is None else np.asarray(weights, float)[order]
-    position = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
-    return np.interp((np.arange(QUANTILES) + 0.5) / QUANTILES, position, values[order])
-
-
-def with_units(
-    model: TableDistribution, layout: Layout, units: ColumnUnits | None, given_units: ColumnUnits | None
-) -> TableDistribution:
-    """The model with these units, and the steps and bounds of its columns, as NumPy arrays, which keep float64.
-
-    What goes through a compiled function comes out as JAX arrays, in float32 where that is the default.
-    """
-    columns = [layout.columns[i] for i in layout.valued]
+    of_flow, _ = split_values(layout, recipe.margins)
+    columns = [layout.columns[layout.valued[j]] for j in of_flow]
     steps = np.array([column.step or 0.0 for column in columns], np.float64)
     bounds = np.clip(np.array([c.support for c in columns], np.float64).reshape(-1, 2), -UNBOUNDED, UNBOUNDED)
-    model = eqx.tree_at(lambda t: (t.steps.value, t.bounds.value), model, (steps, bounds))
-    if units is not None:
-        model = eqx.tree_at(lambda t: t.units, model, units)
-    if given_units is not None:
-        model = eqx.tree_at(lambda t: t.given.units, model, given_units)  # pyright: ignore[reportOptionalMemberAccess]
+    fixed = (steps, bounds, np.zeros(()))
+    model = eqx.tree_at(lambda t: (t.steps.value, t.bounds.value, t.middle_error.value), model, fixed)
+    if measured.units is not None:
+        model = eqx.tree_at(lambda t: t.units, model, measured.units)
+    if measured.places:
+        model = eqx.tree_at(lambda t: t.margins.spaces, model, Spaces(measured.places))
+    if measured.given_units is not None:
+        model = eqx.tree_at(lambda t: t.given.units, model, measured.given_units)  # pyright: ignore[reportOptionalMemberAccess]
     return model
 
 
-def state_frequencies(layout: Layout, rows: np.ndarray, weights: Any = None) -> np.ndarray:
-    """The share of each state of each variable, none of them 0."""
-    weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float) * len(rows) / np.sum(weights)
-    shares = []
-    for c, size in enumerate(layout.sizes):
-        counts = np.bincount(rows[:, c].astype(np.int64), weights=weights, minlength=size) + 0.1
-        shares.append(counts / counts.sum())
-    return np.concatenate(shares) if shares else np.zeros(0)
-
-
-def _support(column: Column) -> Support:
-    if column.kind in ("bounded", "circular"):
-        return "interval"
-    if column.kind in ("positive", "count"):
-        return "log" if column.scale == "log" else "softplus"
-    return "real"
-
-
-def _unit(column: Column, loc: float, scale: float) -> Unit:
-    tail = column.tail_index if _support(column) in ("real", "softplus") else None
-    return Unit(_support(column), loc, scale, tail)
-
-
-def _location(column: Column, values: np.ndarray, weights: Any) -> tuple[float, float]:
-    """Where the column's units begin and how large they are."""
-    support = _support(column)
+def support_of(column: Column) -> Support:
+    """The support of a value of the flow, and the map onto it."""
     low, high = column.support
-    if support == "interval":
-        return low, high - low
-    if len(values) == 0:
-        return (low, 1.0) if support != "real" else (0.0, 1.0)
-    if support != "real":
-        inside = values[values > low] - low
-        middle = float(np.median(inside)) if len(inside) else 1.0
-        return low, middle if middle > 0 else 1.0
-    if column.tail_index is not None:
-        lower, middle, upper = np.quantile(values, [0.25, 0.5, 0.75])
-        spread = float(upper - lower) / NORMAL_RANGE
-        return float(middle), spread if spread > 0 else float(np.std(values)) or 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        loc = float(np.average(values, weights=weights))
-        scale = float(np.sqrt(np.average((values - loc) ** 2, weights=weights)))
-    return loc, scale if np.isfinite(scale) and scale > 0 else 1.0
+    if column.kind == "circular" or not (np.isfinite(low) or np.isfinite(high)):
+        return "real"
+    if np.isfinite(low) and np.isfinite(high):
+        return "interval"
+    if np.isfinite(low):
+        return "log" if column.scale == "log" else "softplus"
+    return "below, log" if column.scale == "log" else "below, softplus"
+
+
+def blank_unit(column: Column, loc: float, scale: float) -> Unit:
+    """The unit of a column's numbers, with this location and scale."""
+    support = support_of(column)
+    return Unit(support, loc, scale, None if column.kind == "circular" or support == "interval" else column.tail_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,10 @@ import jax
 import numpy as np
 
 from pushforward._checks import OptionError, message
-from pushforward.bijections.elementwise import ColumnUnits
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ENTRIES
 from pushforward.tables.encoding import Layout
-from pushforward.tables.modelling.assemble import Recipe, assemble, with_units
+from pushforward.tables.modelling.assemble import Measured, Recipe, assemble, blank, with_measured
 
 
 def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -> Recipe:
@@ -50,20 +50,14 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
 
 
 def build(
-    layout: Layout,
-    given: Layout | None,
-    recipe: Recipe,
-    seed: np.ndarray,
-    units: ColumnUnits | None,
-    given_units: ColumnUnits | None,
-    frequencies: np.ndarray,
+    layout: Layout, given: Layout | None, recipe: Recipe, seed: np.ndarray, measured: Measured
 ) -> TableDistribution:
     """The untrained model, compiled once per architecture, so that the second fit of one builds its flow at once.
 
     Arguments as in `assemble`; `seed` is two words, for the initial weights.
     """
-    model = _initial(seed, _Static(layout, given, recipe), frequencies if len(frequencies) else None)
-    return with_units(model, layout, units, given_units)
+    model = _initial(seed, _Static(layout, given, recipe), measured.frequencies, measured.starts)
+    return with_measured(model, layout, recipe, measured)
 
 
 class _Static:
@@ -81,12 +75,13 @@ class _Static:
 
 
 def _shape(layout: Layout) -> tuple:
-    kinds = tuple((c.kind, c.scale, c.tail_index, c.step is None) for c in layout.columns)
+    kinds = tuple((c.name, c.kind, c.scale, c.tail_index, c.step, c.support) for c in layout.columns)
     return layout.sizes, layout.state_of_value, tuple(layout.drawable.tolist()), kinds
 
 
 @eqx.filter_jit
-def _initial(seed: Any, static: _Static, frequencies: Any) -> TableDistribution:
+def _initial(seed: Any, static: _Static, frequencies: Any, starts: Any) -> TableDistribution:
     layout, given, recipe = static.parts
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
-    return assemble(layout, given, recipe, key, frequencies=frequencies)
+    measured = dataclasses.replace(blank(layout, given, recipe), frequencies=frequencies, starts=starts)
+    return assemble(layout, given, recipe, key, measured)

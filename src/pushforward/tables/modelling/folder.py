@@ -7,6 +7,8 @@ model is built as shapes alone, and only then filled.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import math
 import os
@@ -31,9 +33,10 @@ from pushforward.io.weights import fill, named_arrays, parse_weights, read_shape
 from pushforward.tables.detect import arrow_type
 from pushforward.tables.encoding import Layout
 from pushforward.tables.errors import DataError
-from pushforward.tables.modelling.assemble import Recipe, assemble, blank_units, with_units
+from pushforward.tables.modelling.assemble import Recipe, assemble, blank, split_values, with_measured
+from pushforward.tables.modelling.places import Margin, space_ends, space_of
 from pushforward.tables.modelling.records import FORMAT_VERSION, Config, Metrics, validate
-from pushforward.tables.schema import TableSchema
+from pushforward.tables.schema import Column, TableSchema
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,12 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         },
         "gaussian_start": recipe.gaussian_start,
         "members": recipe.members,
+        "margins": {
+            "columns": [dataclasses.asdict(margin) for margin in recipe.margins],
+            "width": recipe.margin_width,
+            "depth": recipe.margin_depth,
+            "bins": recipe.margin_bins,
+        },
         "given": list(parts.given),
         "settings": None if parts.settings is None else dict(parts.settings),
         "named": parts.named,
@@ -192,8 +201,9 @@ def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
     template = skeleton(config, schema, entries, path)
     distribution = fill(template, entries, label)
     _check_values(distribution, label)
+    margins = [schema.column(record.name) for record in config.margins.columns]
     one, like = (distribution.stacked, template.stacked) if config.members > 1 else (distribution, template)
-    _check_columns(one, like, label)
+    _check_columns(one, like, margins, label)
     return ModelParts(
         schema=schema,
         given=tuple(config.given),
@@ -217,7 +227,7 @@ def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
 
 def recipe_of(config: Config) -> Recipe:
     """The recipe that a config describes."""
-    masses = config.masses
+    masses, margins = config.masses, config.margins
     return Recipe(
         config.flow.name,
         config.flow.arguments.given(),
@@ -228,6 +238,10 @@ def recipe_of(config: Config) -> Recipe:
         embed=masses.embed,
         gaussian_start=config.gaussian_start,
         members=config.members,
+        margins=tuple(Margin(m.name, m.space, m.heavy, m.rounded) for m in margins.columns),
+        margin_width=margins.width,
+        margin_depth=margins.depth,
+        margin_bins=margins.bins,
     )
 
 
@@ -244,12 +258,15 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     layout = Layout(tuple(column for column in schema.modelled if column.name not in config.given))
     given = Layout(tuple(schema.column(name) for name in config.given)) if config.given else None
 
+    _check_margins(config, layout, label)
+    of_flow, _ = split_values(layout, recipe_of(config).margins)
+
     def size(name: str) -> int:
         """An argument that the flow lacks counts as 1."""
         return arguments.get(name, 1)
 
     # Each network has at least these weights. They are counted first, because a large model costs time even as shapes.
-    least, n_values, n_states = 0, len(layout.valued), sum(layout.sizes)
+    least, n_values, n_states = 0, len(of_flow), sum(layout.sizes)
     if n_values and not entry.has_networks:
         least += size("n_layers") * n_values
     elif n_values and arguments.get("adjacency") is None:  # along a graph is one layer, maybe of biases
@@ -257,6 +274,9 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
     if n_states:
         masses = config.masses
         least += masses.width * (2 * n_states + (masses.depth - 1) * masses.width)
+    if config.margins.columns:
+        margins, n_margins = config.margins, len(config.margins.columns)
+        least += margins.width * (n_margins * (2 + 3 * margins.bins) + margins.depth * margins.width)
     least *= config.members
     held = sum(math.prod(entry["shape"]) for entry in entries.values())
     if least > held:
@@ -270,15 +290,36 @@ def skeleton(config: Config, schema: TableSchema, entries: Mapping[str, Any], pa
         raise UntrustedModelError(f"{label}: flow: {' '.join(str(error).split())[:300]}") from error
     # What is saved is what is scored.
     model = evaluation_form(model)
-    model = with_units(model, layout, blank_units(layout, recipe), None if given is None else blank_units(given))
+    model = with_measured(model, layout, recipe, blank(layout, given, recipe))
     return model if config.members == 1 else ensemble_like(model, config.members)
+
+
+def _check_margins(config: Config, layout: Layout, label: str) -> None:
+    """Check that values with spaces of their own are columns of the schema, in its order, and fill these spaces."""
+    columns = {layout.columns[i].name: layout.columns[i] for i in layout.valued}
+    order = list(columns)
+    places = [order.index(record.name) if record.name in columns else -1 for record in config.margins.columns]
+    if -1 in places or any(a >= b for a, b in itertools.pairwise(places)):
+        raise UntrustedModelError(f"{label}: margins.columns: not columns of numbers of schema.json, in its order.")
+    for record in config.margins.columns:
+        if record.space != space_of(columns[record.name]):
+            raise UntrustedModelError(
+                f"{label}: margins.columns: {record.name!r} does not fill a space {record.space!r}."
+            )
+    absent = {
+        layout.columns[i].name for i, state in zip(layout.valued, layout.state_of_value, strict=True) if state >= 0
+    }
+    if absent - {record.name for record in config.margins.columns}:
+        raise UntrustedModelError(f"{label}: margins.columns: a value that may be absent has no space of its own.")
 
 
 def _check_values(model: TableDistribution | Ensemble, label: str) -> None:
     """Check what shapes do not show: that scales are positive and that indices are permutations."""
     arrays = named_arrays(model)
     for name, values in arrays.items():
-        if name.endswith(("units.scale.value", "units.spread.value")) and not np.all(np.asarray(values) > 0):
+        if name.endswith(
+            ("units.scale.value", "units.spread.value", "spaces.scale.value", "_power.value", "tail.value")
+        ) and not np.all(np.asarray(values) > 0):
             raise UntrustedModelError(f"{label}: {name}: a scale of the columns' units is not positive.")
         if name == "log_weights.value" and not np.isclose(np.logaddexp.reduce(np.asarray(values)), 0, atol=1e-9):
             raise UntrustedModelError(f"{label}: {name}: the weights of the members do not sum to 1.")
@@ -290,11 +331,24 @@ def _check_values(model: TableDistribution | Ensemble, label: str) -> None:
                 raise UntrustedModelError(f"{label}: {name} is not a permutation.")
 
 
-def _check_columns(model: TableDistribution, template: TableDistribution, label: str) -> None:
+def _check_columns(
+    model: TableDistribution, template: TableDistribution, columns: Sequence[Column], label: str
+) -> None:
     """Check that the weights and the schema agree on the columns: steps, bounds, and logarithms of scales."""
     for name in ("steps", "bounds"):
         if not np.array_equal(getattr(model, name).value, getattr(template, name).value):
             raise UntrustedModelError(f"{label}: {name}: other than those of the columns in schema.json.")
+    if model.margins is not None:
+        spaces, others = model.margins.spaces, template.margins.spaces  # pyright: ignore[reportOptionalMemberAccess]
+        if not np.array_equal(spaces.step.value, others.step.value):
+            raise UntrustedModelError(f"{label}: margins: steps other than those of the columns in schema.json.")
+        if not np.allclose(spaces.log_unit.value, spaces.unit_of(others.counted), 1e-12, 1e-12):
+            raise UntrustedModelError(f"{label}: margins.spaces.log_unit: not that of the columns' scales and steps.")
+        ends = [space_ends(layout_column) for layout_column in columns]
+        for j, (loc, scale) in enumerate(ends):
+            wrong = loc is not None and spaces.loc.value[j] != loc
+            if wrong or (scale is not None and spaces.scale.value[j] != scale):
+                raise UntrustedModelError(f"{label}: margins: ends other than those of the columns in schema.json.")
     for units in (model.units, None if model.given is None else model.given.units):
         # They agree up to the last digits, in which logarithms differ from machine to machine.
         if units is not None and not np.allclose(units.log_scale.value, np.log(units.scale.value), 1e-12, 1e-12):

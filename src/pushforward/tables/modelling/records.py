@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from pushforward.distributions.spaces import Space
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.flow_options import MAX_DIM, OPTIONS, BaseName, FlowName, ObjectiveName
 
@@ -102,6 +103,24 @@ class Settings(Strict):
         return {**values, "flow_options": None if self.flow_options is None else self.flow_options.given()}
 
 
+class MarginRecord(Strict):
+    """A value with a space of its own."""
+
+    name: Name
+    space: Space
+    heavy: bool = False
+    rounded: bool = False
+
+
+class MarginConfig(Strict):
+    """The values with spaces of their own, and the network that they share."""
+
+    columns: Annotated[list[MarginRecord], Field(max_length=MAX_DIM)]
+    width: Annotated[int, Field(ge=1, le=MAX_DIM)]
+    depth: Annotated[int, Field(ge=1, le=64)]
+    bins: Annotated[int, Field(ge=2, le=256)]
+
+
 class Config(Strict):
     """The contents of `config.json`: how the model is built."""
 
@@ -112,10 +131,11 @@ class Config(Strict):
     masses: MassConfig
     gaussian_start: bool = False
     members: Annotated[int, Field(ge=1, le=256)] = 1
+    margins: MarginConfig
     given: Annotated[list[Name], Field(max_length=MAX_DIM)]
     settings: Settings | None = None
     named: bool
-    frame: Literal["pandas", "polars", "pyarrow", "dict"] | None
+    frame: Literal["pandas", "polars", "pyarrow"] | None
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

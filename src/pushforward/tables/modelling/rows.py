@@ -1,26 +1,28 @@
-"""Scoring and drawing rows in float64, in chunks of few sizes, so that little recompiles and no row sees another."""
+"""Scoring and drawing rows in float64, in chunks of one size, so that nothing recompiles and no row sees another."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._programs import program
+from pushforward._precision import widened
 from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.mean_error import mean_and_error
 
-# Rows per call: the smallest size that holds all rows, or else calls of the last. A single row then costs little, and
-# many rows fill the processor's caches but no more. A row's numbers depend on the size by rounding alone.
-SIZES = (1, 64, 512, 4096)
+# Rows per call. One size for all, since another shape may round differently; small, since a single row costs as much.
+CHUNK = 512
 # Draws that a lower bound is averaged over. The same for every row, and in every run.
 N_DRAWS = 16
 DRAWS_SEED = 0
+# Rounded values of the flow are taken at the middles of their steps where that changes a row's score by less, in nats.
+MIDDLE_ERROR = 0.02
 
 
 class Scores(NamedTuple):
@@ -30,7 +32,8 @@ class Scores(NamedTuple):
         log_prob: the sum of the two parts.
         mass: log-probability of the states.
         density: log-density of the values given the states.
-        error: standard error of `density`, where it is averaged over draws; else 0.
+        error: Error of `density`: the standard error where it is averaged over draws; where rounded values are taken
+            at the middle of their steps, the root mean square of what that changes, measured on rows of the fit.
     """
 
     log_prob: np.ndarray
@@ -55,12 +58,18 @@ def score_rows(
 
     Source: Burda, Grosse, Salakhutdinov, 2016, eq. 8, arXiv 1509.00519.
     """
-    score = program(_score, model, n_draws=n_draws if model.needs_key else 0)
-    mass, density, error = in_chunks(score, SIZES, np.asarray(x, np.float64), condition)
-    return Scores(mass + density, mass, density, error)
+    missed = float(np.max(one_of(model).middle_error.value))
+    wide = widened(with_draws(model) if missed > MIDDLE_ERROR else model)
+    n_draws = n_draws if wide.needs_key else 0
+    with jax.enable_x64(True):
+        mass, density, error = in_chunks(
+            lambda rows, own: _score(wide, rows, own, n_draws), CHUNK, np.asarray(x, np.float64), condition
+        )
+    return Scores(mass + density, mass, density, error if n_draws else np.full(len(mass), missed))
 
 
-def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, *, n_draws: int) -> tuple[Any, Any, Any]:
+@eqx.filter_jit
+def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, n_draws: int) -> tuple[Any, Any, Any]:
     rows, conditions = x.T, None if condition is None else condition.T
     if not n_draws:
         mass, density = model.parts(rows, conditions, None)
@@ -68,7 +77,7 @@ def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, *, n_dra
 
     def draw(i: Any) -> tuple[Any, Any]:
         key = jax.random.fold_in(jax.random.key(DRAWS_SEED), i)
-        parts = model.parts(rows, conditions, jnp.broadcast_to(key, x.shape[:1]))
+        parts = model.parts(rows, conditions, jnp.broadcast_to(key, (CHUNK,)))
         return parts.mass, parts.density
 
     masses, densities = jax.lax.map(draw, jnp.arange(n_draws))
@@ -84,51 +93,80 @@ class Standard(NamedTuple):
     """What the flow of a table's values sees, in float64.
 
     Attributes:
-        values: standard numbers `(n, n_values)`.
-        condition: `(n, k)` or None.
-        there: `(n, n_values)`: which values are there; the others are filled.
+        values: Standard numbers `(n, n_flow)`.
+        condition: Conditions of the flow `(n, k)`, or None.
     """
 
     values: np.ndarray
     condition: np.ndarray | None
-    there: np.ndarray
 
 
-def standard_rows(
-    model: TableDistribution, x: np.ndarray, condition: np.ndarray | None, *, drawn: bool = True
-) -> Standard:
-    """The values of rows in standard units, with their conditions.
+def standard_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> Standard:
+    """The values of the flow in standard units, at the middles of their steps, with their conditions.
 
     Args:
-        model: in the data's units.
-        x: `(n, dim)`.
-        condition: `(n, k)` or None.
-        drawn: draw what is rounded or absent, anew for each row; else take the middle of the step, and 0.
+        model: The distribution, in the data's units.
+        x: Rows `(n, dim)`.
+        condition: Conditions `(n, k)` or None.
     """
-    standard = program(_standard, model, drawn=drawn and model.needs_key)
-    numbers = np.arange(len(x), dtype=np.uint32)
-    return in_chunks(standard, SIZES, np.asarray(x, np.float64), condition, numbers)
+    wide = widened(model)
+    with jax.enable_x64(True):
+        return in_chunks(lambda rows, own: _standard(wide, rows, own), CHUNK, np.asarray(x, np.float64), condition)
 
 
-def _standard(model: TableDistribution, x: Any, condition: Any, number: Any, *, drawn: bool) -> Standard:
-    keys = None
-    if drawn:
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(DRAWS_SEED), number)
-    seen = model.standard(x.T, None if condition is None else condition.T, keys)
+@eqx.filter_jit
+def _standard(model: TableDistribution, x: Any, condition: Any) -> Standard:
+    seen = model.standard(x.T, None if condition is None else condition.T, None)
     own = None if seen.condition is None else seen.condition.T
-    there = jnp.broadcast_to(seen.there, seen.values.shape).T
-    return Standard(seen.values.T, own, there)  # pyright: ignore[reportArgumentType] - arrays of JAX, still
+    return Standard(seen.values.T, own)  # pyright: ignore[reportArgumentType] - arrays of JAX, still
 
 
 def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-    """The latents of the values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
-    standard = standard_rows(model, x, condition)
-    encode = program(_encode, model.values)
-    return in_chunks(encode, SIZES, standard.values, standard.condition)
+    """The latents of all values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
+    wide = widened(model)
+    uniform = np.random.default_rng(DRAWS_SEED).uniform(size=(len(x), len(model.own.state_of_value)))
+    with jax.enable_x64(True):
+        return in_chunks(
+            lambda rows, own, drawn: _latents(wide, rows, own, drawn),
+            CHUNK,
+            np.asarray(x, np.float64),
+            condition,
+            uniform,
+        )
 
 
-def _encode(flow: Any, values: Any, condition: Any) -> Any:
-    return flow.encode(values, condition)
+@eqx.filter_jit
+def _latents(model: TableDistribution, x: Any, condition: Any, uniform: Any) -> Any:
+    return model.latents(x.T, None if condition is None else condition.T, uniform.T).T
+
+
+def one_of(model: TableDistribution | Ensemble) -> TableDistribution:
+    """The distribution itself, or that of an ensemble, whose arrays have a first axis."""
+    return model.stacked if isinstance(model, Ensemble) else model
+
+
+def with_draws(model: TableDistribution | Ensemble) -> TableDistribution | Ensemble:
+    """The same with rounded values of the flow drawn from their steps, for which a key is needed."""
+    drawn = one_of(model).drawn_within_steps()
+    return model.with_members((drawn,)) if isinstance(model, Ensemble) else drawn
+
+
+def middle_error(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> float:
+    """The root mean square of what taking rounded values of the flow at their middles changes, in nats per row.
+
+    The same rows are scored with `N_DRAWS` draws within each step, whose mean is the mass of the step.
+
+    Args:
+        model: The distribution, in the data's units.
+        x: Rows `(n, dim)`.
+        condition: Conditions `(n, k)` or None.
+    """
+    drawn = with_draws(model)
+    if not drawn.needs_key or not len(x):
+        return 0.0
+    change = score_rows(drawn, x, condition).density - score_rows(model.taken_at_middles(), x, condition).density
+    change = change[np.isfinite(change)]
+    return float(np.sqrt(np.mean(change**2))) if len(change) else 0.0
 
 
 def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None) -> np.ndarray:
@@ -142,14 +180,19 @@ def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition
         n: draws, for each condition if there are any.
         condition: `(m, k)` or None.
     """
-    m = 1 if condition is None else len(condition)
+    wide, m = widened(model), 1 if condition is None else len(condition)
     which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
-    drawn = program(_draw, model)
-    own = None if condition is None else condition[which]
-    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), SIZES, which, draw, own)
+
+    def drawn(which: np.ndarray, draw: np.ndarray) -> Any:
+        return _draw(wide, seed, which, draw, None if condition is None else condition[which])
+
+    with jax.enable_x64(True):
+        return in_chunks(drawn, CHUNK, which, draw)
 
 
+@eqx.filter_jit
 def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, condition: Any) -> Any:
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
     keys = jax.vmap(lambda i, j: jax.random.fold_in(jax.random.fold_in(key, i), j))(which, draw)
-    return rows_last(model.sample_rows, (which.shape, () if condition is None else which.shape), keys, condition)
+    batch = (CHUNK,)
+    return rows_last(model.sample_rows, (batch, () if condition is None else batch), keys, condition)

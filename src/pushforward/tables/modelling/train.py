@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import numpy as np
 
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.distributions.table import TableDistribution
-from pushforward.flows import ENTRIES
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective, objective_named
 from pushforward.tables.checks import remarks
@@ -21,14 +21,15 @@ from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Encoded, Layout, encode, has_blanks, missing_values
 from pushforward.tables.errors import DataError
 from pushforward.tables.given import check_rows, check_schema, with_levels
-from pushforward.tables.modelling.assemble import Recipe, angle_units, fit_units, state_frequencies
+from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.build import build
 from pushforward.tables.modelling.conditions import check_varies, conditions_of
+from pushforward.tables.modelling.measure import measure, with_margins
 from pushforward.tables.modelling.members import calibrated, fit_members, weigh, wide_member
+from pushforward.tables.modelling.rows import middle_error
 from pushforward.tables.modelling.table_model import TableModel, real_schema
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.reading.columns import listed
-from pushforward.tables.reading.containers import containers_of
 from pushforward.tables.schema import ASIDE, TableSchema, parse_json
 from pushforward.training import Adam, FitResult, fit
 from pushforward.training.options import Option
@@ -36,6 +37,8 @@ from pushforward.training.rows import held_out_rows
 
 # Of 16384 columns with 256 levels of 16 letters each.
 MAX_SCHEMA_BYTES = 2**27
+# Rows that the error of taking rounded values at their middles is measured on.
+ERROR_ROWS = 256
 MISSING = ("error", "drop", "model")
 
 
@@ -121,10 +124,7 @@ def prepare(
         return _prepare_array(table, weights, list(names or ()), given)
     if len(table) < 2:
         raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {len(table)}.")
-    held = containers_of(table.table)
     found, table, notes = schema_of(table, schema, missing == "model")
-    columns = tuple(c.model_copy(update={"container": held.get(c.name, c.container)}) for c in found.columns)
-    found = found.model_copy(update={"columns": columns})
     conditions = [table.names[i] for i in conditions_of(given, table.names)]
     aside = [column.name for column in found.columns if column.kind in ASIDE]
     notes += _aside_notes(table.source, found, conditions)
@@ -268,6 +268,7 @@ def train(
         FitError: training diverged and could not be repaired.
     """
     layout, _ = layouts(prepared)
+    recipe = with_margins(recipe, layout, prepared.rows)
     key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
     how: dict[str, Any] = {"optimizer": optimizer, "max_epochs": max_epochs, "progress": progress, "options": options}
     # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
@@ -289,6 +290,7 @@ def train(
         held_out = held_out_rows(len(prepared.rows), validation, key)
         final = calibrated(result.flow, prepared.rows, condition, prepared.weights, held_out)
         trained = final.in_units_of(model)
+        trained = _with_middle_error(trained, prepared, held_out)
     table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
     return Trained(table, _honest(table, prepared, result, held_out), (held_out,), ())
 
@@ -315,7 +317,8 @@ def _train_members(
     fitted = fit_members(members, standard, condition, weights, key, validation, objective, **how)
 
     def in_units(member: Any, out: np.ndarray) -> TableDistribution:
-        return evaluation_form(calibrated(member, rows, condition, weights, out)).in_units_of(model)
+        scored = evaluation_form(calibrated(member, rows, condition, weights, out)).in_units_of(model)
+        return _with_middle_error(scored, prepared, out)
 
     pairs = list(zip(fitted.trained, fitted.wide, fitted.held_out, strict=True))
     nobody = np.zeros(0, np.int64)
@@ -340,6 +343,14 @@ def _train_members(
     return Trained(table, result, fitted.held_out, tuple(replace(table, distribution=own) for own in weighed.of_folds))
 
 
+def _with_middle_error(model: TableDistribution, prepared: Prepared, held_out: np.ndarray) -> TableDistribution:
+    """The model that knows the error of taking rounded values at their middles, from held-out rows if there are any."""
+    some = (held_out if len(held_out) else np.arange(len(prepared.rows)))[:ERROR_ROWS]
+    own = None if prepared.condition is None else prepared.condition[some]
+    error = np.asarray(middle_error(model, prepared.rows[some], own))
+    return eqx.tree_at(lambda t: t.middle_error.value, model, error)
+
+
 def layouts(prepared: Prepared) -> tuple[Layout, Layout | None]:
     """The layouts of the modelled columns and of the conditions, None without any."""
     given = set(prepared.given)
@@ -357,15 +368,9 @@ def untrained(prepared: Prepared, recipe: Recipe, seed: np.ndarray) -> tuple[Tab
         seed: two words, for the initial weights.
     """
     layout, given_layout = layouts(prepared)
-    if ENTRIES[recipe.flow].space == "circle":
-        units = angle_units(layout, prepared.rows)
-    else:
-        units = fit_units(layout, prepared.rows, prepared.weights)
-    condition, given_units = prepared.condition, None
-    if given_layout is not None and condition is not None:
-        given_units = fit_units(given_layout, condition, prepared.weights)
-    frequencies = state_frequencies(layout, prepared.rows, prepared.weights)
-    model = build(layout, given_layout, recipe, seed, units, given_units, frequencies)
+    condition = prepared.condition
+    measured = measure(layout, given_layout, recipe, prepared.rows, condition, prepared.weights)
+    model = build(layout, given_layout, recipe, seed, measured)
     if condition is not None and model.given is not None:
         condition = model.given.standardise(condition)
     return model, condition

@@ -18,6 +18,7 @@ from pushforward.metrics import compare
 from pushforward.objectives import AbstractObjective
 from pushforward.tables.encoding import Encoded
 from pushforward.tables.errors import TableWarning
+from pushforward.tables.estimators import conditional
 from pushforward.tables.estimators.drawing import draw
 from pushforward.tables.estimators.intake import rows_to_fit, rows_to_score
 from pushforward.tables.estimators.seeds import seed_number, seed_words
@@ -367,6 +368,66 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return draw(self, n_samples, given, random_state)
+
+    def pdf_grid(self, X: Any, column: str | None = None, grid: Any = None) -> np.ndarray:
+        r"""The densities $p(y_j \mid x_i)$ of a model of one column given the others, `(m, g)`, in one over its units.
+
+        Args:
+            X: conditions: a table with the given columns, or an array of them or of all columns; None without any.
+            column: name of the column that is modelled; None takes it.
+            grid: values of that column `(g,)`. At a whole number, a level or an atom it is a mass.
+
+        Raises:
+            ValueError: the model has several columns, or `column` is another.
+        """
+        check_is_fitted(self)
+        return conditional.pdf_grid(self, X, column, grid)
+
+    def pit(self, X: Any, *, random_state: Any = 0) -> np.ndarray:
+        r"""The probability integral transform of each row, `(n,)`: uniform if the model is right, NaN where missing.
+
+        $F(y_i \mid x_i)$ by the trapezium rule on a mesh that reaches beyond the data by half their range; where $y_i$
+        has a mass, $u F(y_i) + (1 - u) F(y_i^-)$ with a uniform $u$.
+
+        Args:
+            X: rows with the modelled column and the conditions.
+            random_state: of $u$.
+
+        Raises:
+            ValueError: the model has several columns, or one without an order.
+
+        Source: Dawid, 1984, doi 10.2307/2981683; Czado, Gneiting, Held, 2009, sec. 2, doi
+        10.1111/j.1541-0420.2009.01191.x.
+        """
+        check_is_fitted(self)
+        conditional.check_ordered(self.model_.layout, "FlowDensity.pit")
+        rng = np.random.default_rng(seed_number(random_state))
+        return conditional.over_rows(self, X, lambda found, y: found.pit(y, rng))
+
+    def cde_loss(self, X: Any) -> float:
+        r"""$\frac1n \sum_i \left(\int p(y \mid x_i)^2\,dy - 2\,p(y_i \mid x_i)\right)$: lower is better.
+
+        Up to a constant it is the integrated squared error of the conditional density. Masses of levels and atoms are
+        summed instead.
+
+        Args:
+            X: rows with the modelled column and the conditions.
+
+        Source: Izbicki, Lee, 2017, eq. 6, arXiv 1704.08095.
+        """
+        check_is_fitted(self)
+        squares = conditional.over_rows(self, X, lambda found, y: found.squared())
+        return float(np.mean(squares - 2 * np.exp(self.score_samples(X))))
+
+    def coverage(self, X: Any, levels: Sequence[float] = conditional.LEVELS, *, random_state: Any = 0) -> np.ndarray:
+        """The share of rows inside the central interval of each level: that level itself if the model is right.
+
+        Args:
+            X: rows with the modelled column and the conditions.
+            levels: probabilities between 0 and 1.
+            random_state: as in `pit`, from which it is counted.
+        """
+        return conditional.central_coverage(self.pit(X, random_state=random_state), levels)
 
     def set_output(self, *, transform: Literal["default", "pandas", "polars", "pyarrow"] | None = None) -> FlowDensity:
         """The kind of table that `sample` returns.

@@ -155,7 +155,7 @@ def test_what_maps_angles_to_angles_is_allowed() -> None:
         ({"base": pf.StandardNormal((2,))}, "a UniformBox there, a Mixture of such, or a Flow of angles over one"),
         ({"base": pf.UniformBox([-4.0, 0.0], [0.0, 1.0])}, "Mass beyond one turn would be lost"),
         ({"linear": None}, "the same coordinates would pass unchanged"),
-        ({"autoregressive": True, "split": "half"}, "no split if autoregressive=True"),
+        ({"autoregressive": True, "split": "half"}, "split has no effect with autoregressive=True"),
         ({"bins": 1}, "ncsf: expected bins to be an integer >= 2"),
         ({"dim": 0}, "ncsf: expected dim"),
         ({"base": pf.StandardNormal((3,))}, "ncsf: expected a base"),

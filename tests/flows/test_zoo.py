@@ -18,12 +18,13 @@ import pytest
 import pushforward as pf
 from cases import ZOO, small
 from marks import thorough
-from pushforward.bijections import scalar_maps
+from pushforward.bijections import half_split, scalar_maps
 from pushforward.dynamics.solvers import Gradient, Method
 from pushforward.flows.bases import BASES
+from pushforward.flows.coupling_layers import SPLITS
 from pushforward.flows.maps import MAPS, MapName
 from pushforward.flows.options import BaseName, LinearName
-from pushforward.flows.stack import LINEAR
+from pushforward.flows.stack import LINEAR, in_turn
 from pushforward.io.flow_options import FlowName
 from pushforward.nets.base import ACTIVATIONS
 from pushforward.nets.time_mlp import Mixing
@@ -272,6 +273,63 @@ def test_no_coordinate_is_left_out(split: Any) -> None:
     assert pf.flows.realnvp(KEY, dim=4, width=4, linear="reverse", split="alternating").event_shape == (4,)
 
 
+@pytest.mark.parametrize("split", ["half", "alternating", [True, False, False, False, False]])
+def test_permutations_leave_no_coordinate_untouched(split: Any) -> None:
+    """The places of the coordinates are followed through as many layers as are needed to transform all of them."""
+    dims = (2, 3, 4, 7) if isinstance(split, str) else (len(split),)
+    for dim in dims:
+        mask = SPLITS[split](dim) if isinstance(split, str) else np.asarray(split)
+        n_layers, missed = -(-dim // int(mask.sum())), 0
+        for seed in range(20):
+            keys = jax.random.split(jax.random.key(seed), n_layers)
+            turns = [np.asarray(in_turn(key, mask).indices) for key in keys]
+            assert all(np.array_equal(np.sort(turn), np.arange(dim)) for turn in turns)
+            assert touched(mask, turns).all()
+            missed += not touched(
+                mask, [np.random.default_rng([seed, i]).permutation(dim) for i in range(n_layers)]
+            ).all()
+        assert missed > 0, "the broken twin: permutations that know nothing of the mask"
+
+
+def touched(mask: np.ndarray, turns: list[np.ndarray]) -> np.ndarray:
+    """Which coordinates some coupling transforms, with a permutation after each."""
+    found, at = np.zeros(len(mask), bool), np.arange(len(mask))
+    for turn in turns:
+        found[at[mask]] = True
+        at = at[turn]
+    return found
+
+
+def test_the_zoo_permutes_in_turn() -> None:
+    flow = pf.flows.realnvp(KEY, dim=5, n_layers=2, width=4, depth=1, linear="permutation")
+    stacked: Any = flow.bijection
+    turns = [np.asarray(layer.members[1].indices) for layer in stacked.layers()]
+    assert touched(half_split(5), turns).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: pf.flows.nsf(KEY, dim=2, adjacency=[[0, 0], [1, 0]], autoregressive=False), "adjacency has no effect"),
+        (lambda: pf.flows.cnf(KEY, dim=2, potential=True, mixing="film"), "mixing has no effect with potential=True"),
+        (lambda: pf.flows.cnf(KEY, dim=2, n_probes=4), "n_probes has no effect with divergence='exact'"),
+        (lambda: pf.flows.flow_matching(KEY, dim=2, residual=True, frequency=3.0), "frequency has no effect"),
+        (lambda: pf.flows.flow_matching(KEY, dim=2, path="vp", sigma_min=0.1), "sigma_min has no effect with path"),
+        (lambda: pf.flows.score_sde(KEY, dim=2, sde="ve", beta_max=2.0), "beta_max has no effect with sde='ve'"),
+        (lambda: pf.flows.score_sde(KEY, dim=2, sigma_max=2.0), "sigma_max has no effect with sde='vp'"),
+    ],
+)
+def test_options_that_another_makes_idle(make: Callable[[], Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+def test_defaults_of_idle_options_are_no_mistake() -> None:
+    """A model file holds every option."""
+    for name, entry in pf.flows.ENTRIES.items():
+        assert entry.wrong(entry.arguments({})) is None, name
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "match"),
     [
@@ -295,7 +353,7 @@ def test_no_coordinate_is_left_out(split: Any) -> None:
         (lambda: pf.flows.maf(0, dim=2), TypeError, "maf: expected one JAX key"),
         (lambda: pf.flows.nsf(KEY, dim=2, bins=1), ValueError, "nsf: expected bins to be an integer >= 2"),
         (lambda: pf.flows.nsf(KEY, dim=2, bound=0.0), ValueError, "expected bound to be a number >= 0.001"),
-        (lambda: pf.flows.nsf(KEY, dim=2, autoregressive=True, split="half"), ValueError, "no split"),
+        (lambda: pf.flows.nsf(KEY, dim=2, autoregressive=True, split="half"), ValueError, "split has no effect with"),
         (
             lambda: pf.flows.realnvp(KEY, dim=2, split="thirds"),
             ValueError,

@@ -61,7 +61,7 @@ class Permutation(AbstractBatchedBijection):
     out_shape: Shape = eqx.field(static=True)
 
     def __init__(self, indices: Sequence[int] | np.ndarray | Array):
-        # Under jit the values are not known; the only caller there is `random`, whose indices are right.
+        # Under jit the values are not known; there they are drawn, and right.
         if not isinstance(indices, jax.core.Tracer):
             values = np.asarray(indices)
             if values.ndim != 1 or not np.array_equal(np.sort(values), np.arange(len(values))) or not len(values):

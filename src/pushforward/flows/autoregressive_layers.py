@@ -52,14 +52,7 @@ def autoregressive(plan: Plan) -> Flow:
 
 def arranged(plan: Plan) -> Flow:
     """Autoregressive layers or couplings, as the option says."""
-    o: Any = plan.options
-    if o.autoregressive and o.split is not None:
-        fix = "Leave split out, or pass autoregressive=False for couplings."
-        raise ValueError(message(plan.name, "no split if autoregressive=True", repr(o.split), fix))
-    if not o.autoregressive and plan.option("adjacency") is not None:
-        fix = "A coupling has an order of its own: pass autoregressive=True."
-        raise ValueError(message(plan.name, "autoregressive=True together with an adjacency", "False", fix))
-    return autoregressive(plan) if o.autoregressive else coupling(plan)
+    return autoregressive(plan) if plan.options.autoregressive else coupling(plan)
 
 
 def block(plan: Plan) -> Flow:

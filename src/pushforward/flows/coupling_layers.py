@@ -66,4 +66,4 @@ def coupling(plan: Plan) -> Flow:
         layer = Coupling(mask, net, scalar_map, cond_shape=plan.cond_shape)
         return layer if scalar_map.traits.inverse == "parallel" else Invert(layer)
 
-    return stack(plan, make)
+    return stack(plan, make, mask=mask)

@@ -42,6 +42,19 @@ BASES_ON: Mapping[Space, tuple[str, ...]] = {
     "circle": ("torus",),
 }
 
+# Options that a value of another option makes idle: they are refused, but for their defaults. An option of scalar maps
+# belongs to some maps alone, see `maps.py`.
+IDLE: Sequence[tuple[str, tuple[Any, ...], tuple[str, ...]]] = (
+    ("autoregressive", (True,), ("split",)),
+    ("autoregressive", (False,), ("adjacency",)),
+    ("divergence", ("exact",), ("n_probes",)),
+    ("path", ("trigonometric", "vp"), ("sigma_min",)),
+    ("potential", (True,), ("activation", "frequency", "mixing", "n_frequencies", "residual")),
+    ("residual", (True,), ("frequency",)),
+    ("sde", ("ve",), ("beta_max", "beta_min")),
+    ("sde", ("subvp", "vp"), ("sigma_max", "sigma_min")),
+)
+
 
 class Event(TypedDict, total=False):
     """Arguments of every flow: the sizes of an event and of its condition, and the base."""
@@ -65,7 +78,7 @@ class Mixed(Layers, total=False):
 
     linear: Annotated[
         Linear | None,
-        Option("lu", "What mixes the coordinates after each layer. Python also takes (key, dim) -> bijection."),
+        Option("lu", "What mixes the coordinates after each layer."),
     ]
 
 
@@ -236,7 +249,13 @@ class Velocity(Conditioner, total=False):
         Option("tsit5", "Method of the solver; euler and rk4 need n_steps."),
     ]
     tolerance: Annotated[
-        float, Option(1e-5, "Relative and absolute tolerance of the solver, for each event.", ge=1e-12, le=0.1)
+        float,
+        Option(
+            1e-5,
+            "Relative and absolute tolerance of the solver, for each event; n_steps replaces it.",
+            ge=1e-12,
+            le=0.1,
+        ),
     ]
     n_steps: Annotated[
         int | None,

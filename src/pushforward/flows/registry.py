@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pushforward.flows.maps import MAPS, maps_on
 from pushforward.flows.option import Option, options_of
-from pushforward.flows.options import BASES_ON, LINEAR_ON, MAP_OPTIONS, Space
+from pushforward.flows.options import BASES_ON, IDLE, LINEAR_ON, MAP_OPTIONS, Space
 
 if TYPE_CHECKING:
     from pushforward.distributions import Flow
@@ -105,7 +105,20 @@ class Entry:
             value = given.get(name)
             if isinstance(value, str) and option.words and value not in option.words:
                 return option.wrong(self.name, value)
-        return self.foreign(given)
+        return self.foreign(given) or self.idle(given)
+
+    def idle(self, given: Mapping[str, Any]) -> str | None:
+        """One sentence on an option that another one leaves without effect, None if there is none."""
+        for by, values, names in IDLE:
+            value = given.get(by, self.options[by].default) if by in self.options else None
+            if not isinstance(value, bool | str) or value not in values:
+                continue
+            for name in names:
+                chosen = given.get(name)
+                plain = isinstance(chosen, str | int | float) and chosen == self.default(name)
+                if name in self.options and chosen is not None and not plain:
+                    return f"{self.name}: {name} has no effect with {by}={value!r}. Leave one of the two out."
+        return None
 
     def default(self, name: str, scalar_map: Any = None) -> Any:
         """The default of one of its options, with a scalar map."""
@@ -129,6 +142,9 @@ class Entry:
             raise TypeError(sentence)
         for name, value in given.items():
             self.options[name].check(self.name, value)
+        sentence = self.idle(given)
+        if sentence is not None:
+            raise ValueError(sentence)
         chosen = given.get("scalar_map")
         full = {name: self.default(name, chosen) for name in self.accepted(chosen)} | given
         if given.get("adjacency") is not None and "linear" not in given:

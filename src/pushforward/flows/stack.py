@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import (
@@ -64,17 +66,47 @@ LINEAR: dict[str, Callable[[PRNGKeyArray, int], AbstractBijection]] = {
 }
 
 
-def mixing_layer(plan: Plan) -> Callable[[PRNGKeyArray], AbstractBijection] | None:
-    """The layer that mixes the coordinates of this flow, as a function of a key, or None."""
+def in_turn(key: PRNGKeyArray, mask: np.ndarray) -> Permutation:
+    """A random permutation after a coupling, by which every coordinate is transformed in its turn.
+
+    Coordinates that passed wait in a queue. The first of it go to places where the next coupling transforms, and those
+    that were transformed take the places that are left, in a random order. Permutations that are drawn without such an
+    order leave a coordinate untouched by every coupling, now and then.
+
+    Args:
+        key: JAX key.
+        mask: Mask of transformed coordinates, of every coupling.
+    """
+    changed, queue = np.flatnonzero(mask), np.flatnonzero(~mask)
+    n = min(len(changed), len(queue))
+    places, done = (jax.random.permutation(own, changed) for own in jax.random.split(key))
+    targets = jnp.concatenate([places[:n], queue[: len(queue) - n], places[n:], queue[len(queue) - n :]])
+    return Permutation(jnp.zeros(len(mask), int).at[targets].set(jnp.concatenate([queue, done])))
+
+
+def mixing_layer(plan: Plan, mask: np.ndarray | None) -> Callable[[PRNGKeyArray], AbstractBijection] | None:
+    """The layer that mixes the coordinates of this flow, as a function of a key, or None.
+
+    Args:
+        plan: Plan of the flow.
+        mask: Mask of transformed coordinates if the layers are couplings.
+    """
     linear: Linear | None = plan.options.linear
     if linear is None:
         return None
+    if linear == "permutation" and mask is not None:
+        return lambda key: in_turn(key, mask)
     if isinstance(linear, str):
         return lambda key: LINEAR[linear](key, plan.dim)
     return lambda key: check_mixing(plan.name, linear(key, plan.dim), plan.entry.space)
 
 
-def stack(plan: Plan, make: Callable[[PRNGKeyArray], AbstractBijection], n_layers: int | None = None) -> Flow:
+def stack(
+    plan: Plan,
+    make: Callable[[PRNGKeyArray], AbstractBijection],
+    n_layers: int | None = None,
+    mask: np.ndarray | None = None,
+) -> Flow:
     """Layers `make, linear, actnorm` from latent to data, stacked and scanned, over the base.
 
     They are built under one `jit`: dozens of small operations, each compiled by itself, would take seconds.
@@ -83,8 +115,9 @@ def stack(plan: Plan, make: Callable[[PRNGKeyArray], AbstractBijection], n_layer
         plan: Plan of the flow.
         make: Function from a key to a layer.
         n_layers: Number of layers; None takes that of the options.
+        mask: Mask of transformed coordinates if the layers are couplings.
     """
-    mix, actnorm = mixing_layer(plan), plan.option("actnorm", False)
+    mix, actnorm = mixing_layer(plan, mask), plan.option("actnorm", False)
 
     def layer(key: PRNGKeyArray) -> AbstractBijection:
         members = [make(key)]

@@ -38,9 +38,6 @@ from pushforward.paths import (
 def _network(plan: Plan, key: PRNGKeyArray) -> TimeMLP | TimeResidualMLP:
     """The network of time and event that a field is made of."""
     o = plan.options
-    if o.residual and o.frequency:
-        fix = "Leave one of them out."
-        raise ValueError(message(plan.name, "a residual network or sines in the first layer", "both", fix))
     sizes = {"width": o.width, "depth": o.depth, "cond_shape": plan.cond_shape, "mixing": o.mixing}
     sizes |= {"n_frequencies": o.n_frequencies, "activation": o.activation}
     if o.residual:

@@ -7,7 +7,8 @@ import pytest
 
 import pushforward as pf
 from pushforward.distributions import Ensemble
-from pushforward.tables.modelling.members import wide_share
+from pushforward.tables.modelling.assemble import Recipe
+from pushforward.tables.modelling.members import members_of, wide_share
 from pushforward.training.members import SharedRows, folds, shares_of
 
 SMALL = {"n_layers": 2, "width": 8, "max_epochs": 20, "random_state": 0}
@@ -111,3 +112,26 @@ def test_plain_numbers_and_conditions():
     assert isinstance(density.flow_, Ensemble)
     np.testing.assert_allclose(density.flow_.log_prob(x[:, 1:], x[:, :1]), density.score_samples(x), rtol=2e-4)
     assert density.sample(2, given=x[:3, :1], random_state=0).shape == (6, 2)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "plain", "flow", "members"),
+    [
+        (1000, True, "nsf", 5),
+        (1001, True, "nsf", 1),
+        (10, True, "maf", 2),
+        (5, True, "nsf", 1),
+        (100, False, "nsf", 1),
+        (100, True, "ffjord", 1),
+        (100, True, "ncsf", 1),
+    ],
+)
+def test_few_rows_get_several_members_where_the_fit_is_left_to_the_library(n_rows, plain, flow, members):
+    chosen, recipe = members_of(None, n_rows, Recipe(flow), plain)
+    assert chosen == members
+    assert recipe.gaussian_start == (members > 1)
+
+
+def test_more_members_than_rows_are_refused():
+    with pytest.raises(ValueError, match="at most the number of rows, 3"):
+        members_of(4, 3, Recipe("nsf"), True)

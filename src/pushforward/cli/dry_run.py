@@ -22,6 +22,7 @@ from pushforward.tables.errors import DataError
 from pushforward.tables.modelling.assemble import Recipe, assemble
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.measure import with_margins
+from pushforward.tables.modelling.members import member_seeds, members_of, together
 from pushforward.tables.modelling.train import Prepared, layouts, prepare, untrained
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
@@ -62,8 +63,11 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     named = {key: keywords[key] for key in ("n_layers", "width", "depth", "bins", "autoregressive")}
     chosen = {**named, **(keywords["flow_options"] or {})}
     recipe = with_margins(make_recipe(keywords["flow"], keywords["base"], chosen, kept), layout, prepared.rows)
+    training = options.training
+    plain = training.objective is None and training.max_epochs is None and training.validation_fraction > 0
+    n_members, recipe = members_of(training.n_members, kept, recipe, plain)
     size = sizes(layout, given_layout, recipe)
-    rehearsal = _rehearse(prepared, recipe, options)
+    rehearsal = _rehearse(prepared, recipe, options, n_members)
     sampling = SAMPLED * WIDE * size.passes * rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
     limit = keywords["max_seconds"] or math.inf
     seconds = min(rehearsal.seconds, limit)
@@ -73,7 +77,8 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     cut = "" if rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
     for line in (
         f"An event is {len(layout.valued)} values and {sum(layout.sizes):,} states of {len(layout.stated)} columns. "
-        f"Model {recipe.flow}: {size.trained:,} parameters ({_bytes(4 * size.trained)} in float32).",
+        f"Model {recipe.flow}: {size.trained:,} parameters ({_bytes(4 * size.trained)} in float32)"
+        + (f", trained {n_members} times at once." if n_members > 1 else "."),
         f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
         f"{_bytes(rehearsal.state_bytes)}{work}.",
         f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps "
@@ -98,6 +103,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         "states": list(layout.sizes),
         "flow": recipe.flow,
         "arguments": dict(recipe.arguments),
+        "members": n_members,
         "parameters": size.trained,
         "fixed_numbers": size.fixed,
         **{name: found[name] for name in (*taken, "step_seconds")},
@@ -142,19 +148,27 @@ def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
     return Sizes(whole.trained, whole.fixed, passes, cost)
 
 
-def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions) -> Rehearsal:
+def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:
     training = options.training
     words = np.random.default_rng(training.seed).integers(0, 2**32, size=(2, 2), dtype=np.uint32)
     with jax.enable_x64(False):
-        model, condition = untrained(prepared, recipe, words[0])
+        models = [untrained(prepared, recipe, seed) for seed in member_seeds(words[0], n_members)]
+        model, condition = models[0]
+        flow, rows, validation = model.standardised(), model.standardise(prepared.rows), training.validation_fraction
+        key = jax.random.wrap_key_data(words[1], impl="threefry2x32")
+        objective = None if training.objective is None else objective_named(training.objective, model)
+        if n_members > 1:
+            members = [each.standardised() for each, _ in models]
+            task = together(members, rows, condition, prepared.weights, key, validation, objective)
+            flow, rows, validation, objective = task.flow, task.x, task.validation, task.objective
         return rehearse(
-            model.standardised(),
-            model.standardise(prepared.rows),
+            flow,
+            rows,
             condition=condition,
             weights=prepared.weights,
-            key=jax.random.wrap_key_data(words[1], impl="threefry2x32"),
-            objective=None if training.objective is None else objective_named(training.objective, model),
-            validation=training.validation_fraction,
+            key=key,
+            objective=objective,
+            validation=validation,
             max_epochs=training.max_epochs,
             optimizer=Adam(training.learning_rate),
             options=Steps(training.batch_size),

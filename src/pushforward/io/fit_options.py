@@ -74,7 +74,7 @@ class TrainingOptions(Section):
         default=None,
         ge=1,
         le=64,
-        description="Number of models that are trained at once and averaged.",
+        description="Number of models that are trained at once and averaged; by default 5 for up to 1000 rows.",
     )
     max_epochs: int | None = Field(default=None, ge=1, description="Largest number of passes over the rows.")
     max_minutes: float | None = Field(default=None, ge=0.01, description="Longest time of training, in minutes.")

@@ -71,7 +71,7 @@ def rehearse(
     key: PRNGKeyArray,
     condition: Any = None,
     weights: Any = None,
-    validation: float = 0.1,
+    validation: Any = 0.1,
     objective: AbstractObjective | None = None,
     optimizer: Adam | optax.GradientTransformation | None = None,
     max_epochs: int | None = None,
@@ -87,7 +87,7 @@ def rehearse(
         key: JAX key.
         condition: Conditions of the rows.
         weights: Weights `(n,)`.
-        validation: Fraction of the rows to hold out.
+        validation: As for `fit`.
         objective: Objective to minimise; None is the one that the flow is made for.
         optimizer: Optimiser, as for `fit`.
         max_epochs: Number of passes over the rows.

@@ -66,7 +66,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
             that out, for grid searches.
         n_members: models of the same architecture that are trained at once, each without a part of the rows, and whose
-            densities are averaged; 1 is a model alone, None chooses by the number of rows.
+            densities are averaged; 1 is a model alone. None is 5 for at most 1000 rows, where `objective`, `max_epochs`
+            and `validation_fraction` are left to the library too and the flow is a coupling or autoregressive, else 1.
         max_epochs: passes over the rows at most; None chooses by the number of rows.
         max_seconds: time budget of a fit; it shortens the schedule.
         batch_size: rows per step; None chooses.
@@ -204,7 +205,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 "FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=."
             )
         recipe = make_recipe(self.flow, self.base, options, len(prepared.rows))
-        n_members, recipe = members_of(self.n_members, len(prepared.rows), recipe)
+        plain = self.objective is None and self.max_epochs is None and self.validation_fraction > 0
+        n_members, recipe = members_of(self.n_members, len(prepared.rows), recipe, plain)
         trained = train(
             prepared,
             recipe,

@@ -25,7 +25,7 @@ from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.build import build
 from pushforward.tables.modelling.conditions import check_varies, conditions_of
 from pushforward.tables.modelling.measure import measure, with_margins
-from pushforward.tables.modelling.members import calibrated, fit_members, weigh, wide_member
+from pushforward.tables.modelling.members import calibrated, member_seeds, together, weigh, wide_member
 from pushforward.tables.modelling.rows import middle_error
 from pushforward.tables.modelling.table_model import TableModel, real_schema
 from pushforward.tables.reading.cells import Cells
@@ -308,19 +308,20 @@ def _train_members(
     """Fit an ensemble; arguments as of `train`."""
     layout, _ = layouts(prepared)
     rows, weights = prepared.rows, prepared.weights
-    # Each from its own seed, the first from that of a model alone.
-    seeds = [seed, *(np.random.SeedSequence([*seed.tolist(), k]).generate_state(2) for k in range(1, n_members))]
-    models = [untrained(prepared, recipe, own) for own in seeds]
+    models = [untrained(prepared, recipe, own) for own in member_seeds(seed, n_members)]
     model, condition = models[0]
     standard = model.standardise(rows)
     members = [each.standardised() for each, _ in models]
-    fitted = fit_members(members, standard, condition, weights, key, validation, objective, **how)
+    task = together(members, standard, condition, weights, key, validation, objective)
+    more = {"validation": task.validation, "objective": task.objective}
+    result = fit(task.flow, task.x, condition=condition, weights=weights, key=key, **more, **how)
+    trained: Any = result.flow
 
     def in_units(member: Any, out: np.ndarray) -> TableDistribution:
         scored = evaluation_form(calibrated(member, rows, condition, weights, out)).in_units_of(model)
         return _with_middle_error(scored, prepared, out)
 
-    pairs = list(zip(fitted.trained, fitted.wide, fitted.held_out, strict=True))
+    pairs = list(zip(trained.ensemble.each, task.wide, task.held_out, strict=True))
     nobody = np.zeros(0, np.int64)
     wide = in_units(wide_member(members[0], standard, condition), nobody)
     weighed = weigh(
@@ -330,17 +331,16 @@ def _train_members(
         rows,
         prepared.condition,
         weights,
-        fitted.held_out,
+        task.held_out,
     )
     schema = with_ranges(prepared.schema, layout, rows)
     own = replace(recipe, members=weighed.ensemble.size)
     table = TableModel(schema, prepared.given, own, weighed.ensemble)
-    result = fitted.result
     if len(weighed.places):
         own = weighed.scores + prepared.encoded.within[weighed.places]
         nats, error = mean_and_error(own, None if weights is None else weights[weighed.places])
         result = result.with_score(float(nats), float(error))
-    return Trained(table, result, fitted.held_out, tuple(replace(table, distribution=own) for own in weighed.of_folds))
+    return Trained(table, result, task.held_out, tuple(replace(table, distribution=own) for own in weighed.of_folds))
 
 
 def _with_middle_error(model: TableDistribution, prepared: Prepared, held_out: np.ndarray) -> TableDistribution:

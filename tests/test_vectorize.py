@@ -63,6 +63,35 @@ def test_split_batch() -> None:
             split_batch("f", "x", np.zeros(shape), (2, 3))
 
 
+@pytest.mark.parametrize(("n", "size"), [(0, 1), (1, 1), (2, 4), (4, 4), (5, 16), (16, 16), (17, 16), (100, 16)])
+def test_all_rows_make_one_small_chunk_or_many_of_the_largest_size(n: int, size: int) -> None:
+    rows, seen = np.arange(float(n)), []
+
+    def function(x: np.ndarray) -> jax.Array:
+        seen.append(len(x))
+        return jnp.asarray(x) * 2
+
+    np.testing.assert_array_equal(in_chunks(function, (1, 4, 16), rows), 2 * rows)
+    assert seen == [size] * max(1, -(-n // size))
+
+
+def test_chunks_on_threads_keep_precision_and_errors() -> None:
+    rows = np.arange(64.0) + 1e-12
+    for wide in (True, False):
+        with jax.enable_x64(wide):
+            doubled = in_chunks(lambda x: jnp.asarray(x) * 2, 4, rows)
+            assert doubled.dtype == (np.float64 if wide else np.float32)
+    np.testing.assert_allclose(doubled, 2 * rows)
+
+    def fails(x: np.ndarray) -> np.ndarray:
+        if 50 in x.round():
+            raise ValueError("the fifty-first row")
+        return x
+
+    with pytest.raises(ValueError, match="fifty-first"):
+        in_chunks(fails, 4, rows)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 8])
 def test_chunks_of_one_size_give_what_all_rows_give(n: int) -> None:
     rows, seen = np.arange(2.0 * n).reshape(n, 2), []

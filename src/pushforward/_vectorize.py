@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,10 @@ import numpy as np
 
 from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
+
+# From this many chunks on they run on threads, of which each holds the arrays of one chunk.
+THREADED_CHUNKS = 4
+MOST_THREADS = 8
 
 
 def split_batch(name: str, what: str, x: Any, event_shape: Shape, dtype: Any = None) -> tuple[Array, Shape]:
@@ -88,26 +94,60 @@ def pad_rows(array: Any, n: int) -> Any:
     return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
 
 
-def in_chunks(function: Callable, size: int, *rows: Any) -> Any:
-    """Run `function(*rows)` on chunks of `size` rows, with one compiled program for any number of rows.
+def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any) -> Any:
+    """Run `function(*rows)` on chunks of rows of few sizes, with one compiled program for each size.
 
-    The last chunk is padded to the same size, and the results of the padding are dropped. All chunks are dispatched
-    before the first result is fetched.
+    All rows make one chunk of the smallest size that holds them, or else chunks of the largest size. What a chunk lacks
+    is padded, and the results of the padding are dropped. Many chunks run on threads of their own, one for each core,
+    because the parts of one program that cannot be shared out would leave the other cores idle; at most as many
+    results are in flight.
 
     Args:
-        function: Function of arrays of `size` rows, rows first, that returns a tree of such arrays.
-        size: Number of rows per chunk.
+        function: Function of arrays of as many rows as a chunk, rows first, that returns a tree of such arrays. It may
+            be called from several threads at once.
+        sizes: Numbers of rows per chunk, ascending, or one of them.
         rows: NumPy arrays or JAX keys of one length, rows first, or None, which is passed on; the first is not None.
 
     Returns:
         The tree with NumPy arrays of all rows.
     """
-    n, parts = len(rows[0]), []
+    n = len(rows[0])
+    allowed = (sizes,) if isinstance(sizes, int) else sizes
+    size = next((size for size in allowed if size >= n), allowed[-1])
+
+    def chunk(start: int) -> Any:
+        part = function(*(None if a is None else pad_rows(a[start : start + size], size) for a in rows))
+        return jax.tree.map(lambda a: np.asarray(a)[: n - start], part)
+
     starts = range(0, max(n, 1), size)
-    for start in starts:
-        parts.append(function(*(None if a is None else pad_rows(a[start : start + size], size) for a in rows)))
-    host = [
-        jax.tree.map(lambda a, count=n - start: np.asarray(a)[:count], part)
-        for start, part in zip(starts, parts, strict=True)
-    ]
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *host)
+    first = chunk(0)  # alone, so that the program is compiled once
+    if len(starts) == 1:
+        return first
+    out = jax.tree.map(lambda a: np.empty((n, *a.shape[1:]), a.dtype), first)
+
+    def fill(start: int, part: Any) -> None:
+        for whole, own in zip(jax.tree.leaves(out), jax.tree.leaves(part), strict=True):
+            whole[start : start + size] = own
+
+    fill(0, first)
+    rest, config = starts[1:], cast(Any, jax.config)
+    x64, device = config.jax_enable_x64, config.jax_default_device
+
+    def run(start: int) -> None:
+        with jax.enable_x64(x64), jax.default_device(device):  # which each thread has for itself
+            fill(start, chunk(start))
+
+    if len(rest) < THREADED_CHUNKS or cores() == 1:
+        for start in rest:
+            run(start)
+        return out
+    with ThreadPoolExecutor(min(cores(), len(rest))) as threads:
+        for _ in threads.map(run, rest):
+            pass
+    return out
+
+
+def cores() -> int:
+    """The number of processor cores that this process may use, at most `MOST_THREADS`."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(mine, MOST_THREADS)

@@ -47,7 +47,7 @@ from pushforward.testing import (
 KEY = jax.random.key(2024)
 # The solver of velocity fields, whose programs shall be small: a method of order 8 with enough fixed steps that a round
 # trip through networks with noise on their weights closes to the laws' 1e-6.
-FEW = FixedSteps("dopri8", 64, "direct")
+FEW = FixedSteps("rk4", 256, "direct")
 # Near the data the probability flow of a variance-preserving diffusion grows steep, where fixed steps lose their order:
 # 2e-4 is what 64 of them leave. `test_all_laws` holds these cases to 1e-6, by adaptive steps.
 STEEP = 1e-3

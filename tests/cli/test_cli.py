@@ -198,6 +198,27 @@ def test_single_figures(work: Path, run: Any, kind: str) -> None:
     assert Path(f"{kind}.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_densities_are_drawn(work: Path, run: Any) -> None:
+    for command in (
+        "model data.csv --kind marginal --columns b",
+        "model --kind marginal",
+        "given data.csv --kind conditional",
+    ):
+        assert run(f"plot {command} --out d.png --force")[0] == 0
+    assert run("plot given data.csv --kind conditional --row 7 --out row.png")[0] == 0
+    for command, words in {
+        "model data.csv --kind conditional": "one column given others. Fit one with",
+        "given --kind marginal": "needs DATA",
+        "given data.csv --kind marginal --columns b": "modelled columns, got b",
+        "given data.csv --kind conditional --columns a": "one of the conditions, got a",
+        "given data.csv --kind conditional --row 121": "DATA has 120 rows",
+        "model data.csv --kind marginal --row 2": "--row chooses the condition",
+    }.items():
+        code, _, err = run(f"plot {command} --out x.png")
+        assert code == 2
+        assert words in err
+
+
 def test_a_model_without_data_can_be_drawn(work: Path, run: Any) -> None:
     assert run("plot model --out p.png")[0] == 0
     code, _, err = run("plot model --kind qq --out q.png")

@@ -176,7 +176,7 @@ def test_levels_have_histograms_and_pairs_of_levels_shades() -> None:
     shades = axes[2, 0].collections[0].get_array()
     assert shades.shape[:2] == (2, 6), "a half for each set"
     own = pictured("test", frame, None, names=None, schema=schema, columns=None, most=10)
-    assert [axis.measure for axis in own.axes] == ["share", "density", "share"]
+    assert [axis.measure for axis in own.axes] == ["share of rows", "density", "share of rows"]
 
 
 def test_the_strongest_dependence_is_no_correlation() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli import verbs
+from pushforward.cli.advice import flags_of, qualified, verb_in
 from pushforward.cli.reporter import INTERRUPT, OK, fail, silence
 from pushforward.cli.verb import Verb
 
@@ -47,15 +48,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    app = app_for(arguments)
     try:
-        code = app_for(arguments)(args=arguments, prog_name="pushforward", standalone_mode=False)
+        code = app(args=arguments, prog_name="pushforward", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else OK
     except BrokenPipeError:
         silence()
         return OK
     except (Exception, KeyboardInterrupt) as error:
-        return fail(error, as_json="--json" in arguments, debug="--debug" in arguments)
+        flags = flags_of(app)
+
+        def advise(words: str) -> str:
+            return qualified(words, verb_in(arguments, flags), flags)
+
+        return fail(error, as_json="--json" in arguments, debug="--debug" in arguments, advise=advise)
 
 
 def _version(wanted: bool) -> None:

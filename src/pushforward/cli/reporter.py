@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +43,7 @@ class Reporter:
     as_json: bool = False
     quiet: bool = False
     table_on_stdout: bool = False
-    warnings: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
     def say(self, line: str = "") -> None:
         """Print a line for people."""
@@ -50,14 +52,31 @@ class Reporter:
 
     def warn(self, line: str) -> None:
         """Print a warning, and keep it for the JSON object."""
-        self.warnings.append(line)
+        self.warned.append(line)
         if not self.as_json:
             typer.echo(f"warning: {line}", err=True)
+
+    @contextmanager
+    def hears(self) -> Iterator[None]:
+        """Make remarks on tables and models, which are warnings of Python, warnings of the command."""
+        from pushforward.tables.errors import TableWarning
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TableWarning)
+            try:
+                yield
+            finally:
+                heard = list(caught)
+        for each in heard:
+            if issubclass(each.category, TableWarning):
+                self.warn(str(each.message))
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
     def result(self, command: str, facts: Mapping[str, Any]) -> None:
         """Print the outcome for machines."""
         if self.as_json:
-            typer.echo(to_json({"ok": True, "command": command, **facts, "warnings": self.warnings}))
+            typer.echo(to_json({"ok": True, "command": command, **facts, "warnings": self.warned}))
 
 
 def silence() -> None:
@@ -65,9 +84,17 @@ def silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def fail(error: BaseException, *, as_json: bool, debug: bool) -> int:
-    """Print an error in a line or two (or as JSON), and give its exit code. A fault of ours keeps its traceback."""
+def fail(error: BaseException, *, as_json: bool, debug: bool, advise: Callable[[str], str] = str) -> int:
+    """Print an error in a line or two (or as JSON), and give its exit code. A fault of ours keeps its traceback.
+
+    Args:
+        error: The error.
+        as_json: Whether it is printed as one JSON object.
+        debug: Whether the traceback is shown in any case.
+        advise: Function that makes the advice in a message that of the verb.
+    """
     code, words, extra = classify(error)
+    words = advise(words)
     if debug or code == FAULT:
         traceback.print_exception(error)
     if as_json:

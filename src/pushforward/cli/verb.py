@@ -9,6 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,14 @@ import typer
 from pushforward._compile_cache import VARIABLE, use_cache
 from pushforward.cli.flags import Chosen, with_flags
 from pushforward.cli.reporter import Interrupted, Reporter
+
+
+class Missing(StrEnum):
+    """What happens to rows with missing values that a model has no state for: they are refused, or left out."""
+
+    error = "error"
+    drop = "drop"
+
 
 DATA = (
     "CSV, TSV, Parquet, Arrow, Feather, NPY or NPZ file; a quoted glob of such files; or - for CSV on standard input."
@@ -34,6 +43,10 @@ Seed = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists at --out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, also for errors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
+DropMissing = Annotated[
+    Missing,
+    typer.Option("--missing", help="What happens to rows with missing values that the model has no state for."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

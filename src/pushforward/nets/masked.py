@@ -78,7 +78,10 @@ def through_hidden(
 
 
 class State(NamedTuple):
-    """The state of the sequential evaluation: constant tables, the running first layer, and all activations."""
+    """The state of the sequential evaluation: constant tables, the running first layer, and all activations.
+
+    The activations of each layer end in a row of ones, those of the last also in the condition's rows.
+    """
 
     tables: tuple
     first: Array
@@ -214,22 +217,29 @@ class MADE(AbstractConditioner):
 
     def init(self, batch: Shape, condition: Array | None = None) -> State:
         first, between, out = self._masked()
-        known = self._from_condition(condition)
-        pre, base = first[:, -1:], jnp.swapaxes(out[..., -1:], 0, 1)
-        if known is not None:
-            pre, base = pre + known[0], base + jnp.swapaxes(known[1], 0, 1)
+        pre, ones = jnp.broadcast_to(first[:, -1:], (first.shape[0], *batch)), jnp.ones((1, *batch), first.dtype)
+        after = [ones]
+        if self.cond_weight is not None and self.cond_out_weight is not None:
+            c = limit_input(flat_condition("MADE", condition, self.cond_shape))
+            pre, after = pre + self.cond_weight @ c, [ones, jnp.broadcast_to(c, (c.shape[0], *batch))]
+            out = jnp.concatenate([out, self.cond_out_weight], axis=-1)
         # Entry i belongs to the input that becomes known before step i: input i - 1.
         by_input = [first[:, k * self.n_steps :][:, : self.n_steps] for k in range(features_of(self.features).count)]
         columns = tuple(jnp.concatenate([jnp.zeros_like(w[:, :1]), w[:, :-1]], axis=1).T for w in by_input)
-        hidden = tuple((w[:, :-1], w[:, -1:]) for w in between)
-        tables = (columns, hidden, jnp.swapaxes(out[..., :-1], 0, 1), base)
-        pre = jnp.broadcast_to(pre, (pre.shape[0], *batch))
+        tables = (columns, between, jnp.swapaxes(out, 0, 1))
+        blank = jnp.zeros((first.shape[0], *batch), first.dtype)
+        # The bias and the condition are rows that the products take with them: added later, they would be looked up
+        # once more by every loop that XLA makes of the scalar map, which then took twice as long.
+        n_hidden = len(self.hidden_weights)
+        activations = tuple(
+            jnp.concatenate([blank, *(after if n == n_hidden else [ones])]) for n in range(n_hidden + 1)
+        )
         n_recent = 0 if self.window_weight is None else self.window_weight.shape[-1]
         recent = jnp.zeros((n_recent, *batch), pre.dtype)
-        return State(tables, pre, (jnp.zeros_like(pre),) * (len(self.hidden_weights) + 1), recent)
+        return State(tables, pre, activations, recent)
 
     def step(self, state: State, i: Array, previous: Array) -> tuple[Array, State]:
-        columns, hidden, out, base = state.tables
+        columns, hidden, out = state.tables
         degrees = self._degrees()
         size = degrees.slice_size
         entering = features_of(self.features).of(previous[None])
@@ -249,8 +259,8 @@ class MADE(AbstractConditioner):
 
         # The slice may hold units of other degrees: earlier ones do not change, later ones are premature but masked
         # from every output until they are computed again, in their own step.
-        h = self._hidden(rows(first), lambda n, h: rows(hidden[n][0]) @ store(n, h) + rows(hidden[n][1]))
-        params = out[i] @ store(len(activations) - 1, h) + base[i]
+        h = self._hidden(rows(first), lambda n, h: rows(hidden[n]) @ store(n, h))
+        params = out[i] @ store(len(activations) - 1, h)
         recent = state.recent
         if self.window_weight is not None:
             n_window = recent.shape[0] // len(entering)

@@ -41,20 +41,38 @@ class Axis:
         span: First and last position that is shown.
         edges: Edges of the bins of a histogram, in positions.
         widths: Widths of the bins as they look; a density is a share of rows divided by them.
-        measure: Word for the height of a histogram: `"density"` per unit of the axis, or `"share"` of rows per bar.
+        measure: Words for the height of a histogram: a density, or for levels the share of rows of each.
         place: Function from values to positions.
         dress: Function that gives an axis of matplotlib (its x or y) the scale and about so many ticks.
         words: Names of the places 0, 1, ... of levels; empty for numbers.
+        rate: Positions per unit of the values; they start at `origin`.
+        origin: Position of the value 0.
+        logarithmic: Whether lengths along the axis are decades.
     """
 
     label: str
     span: tuple[float, float]
     edges: np.ndarray
     widths: np.ndarray
-    measure: Literal["density", "share"]
+    measure: Literal["density", "density per decade", "share of rows"]
     place: Callable[[np.ndarray], np.ndarray]
     dress: Callable[[Any, int], None]
     words: tuple[str, ...] = ()
+    rate: float = 1.0
+    origin: float = 0.0
+    logarithmic: bool = False
+
+    def values(self, positions: np.ndarray) -> np.ndarray:
+        """The values at positions, of an axis of numbers."""
+        return (positions - self.origin) / self.rate
+
+    def lengths(self, positions: np.ndarray) -> np.ndarray:
+        """The lengths along the axis to positions, in the unit of densities: decades on a logarithmic axis."""
+        return np.log10(positions) if self.logarithmic else positions
+
+    def per_length(self, density: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """A density per unit of the values as one per length along the axis."""
+        return density / self.rate * (positions * np.log(10.0) if self.logarithmic else 1.0)
 
     def heights(self, positions: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """The height of each bin, over all positions, also those beyond the axis; a gap is NaN and counts for nothing.
@@ -114,7 +132,7 @@ def duration_axis(name: str, seconds: np.ndarray, *, step: float | None = None) 
     unit, word = [(unit, word) for start, unit, word in DURATIONS if largest >= start][-1]
     low = 0.0 if seconds.min() >= 0 else -np.inf
     axis = number_axis(f"{name} ({word})", seconds / unit, low=low, step=None if step is None else step / unit)
-    return replace(axis, place=lambda values: values / unit)
+    return replace(axis, place=lambda values: values / unit, rate=1 / unit)
 
 
 def date_axis(name: str, values: np.ndarray, *, unit: float, zone: str = "", step: float | None = None) -> Axis:
@@ -152,7 +170,7 @@ def date_axis(name: str, values: np.ndarray, *, unit: float, zone: str = "", ste
     common.format_ticks(list(ticks[(ticks >= span[0]) & (ticks <= span[1])]))
     remarks = [word for word in (common.get_offset(), zone) if word]
     label = f"{name}\n({', '.join(remarks)})" if remarks else name
-    return Axis(label, span, edges, np.diff(edges), "density", place, dress)
+    return Axis(label, span, edges, np.diff(edges), "density", place, dress, rate=unit / DAY, origin=epoch)
 
 
 def circle_axis(
@@ -215,7 +233,7 @@ def level_axis(name: str, words: Sequence[str], places: np.ndarray) -> Axis:
             text.set_fontsize(6 if short else 8)
             text.set_rotation(90 if crowded else 0)
 
-    return Axis(name, (-0.7, count - 0.3), edges, np.ones(count), "share", place, dress, tuple(words))
+    return Axis(name, (-0.7, count - 0.3), edges, np.ones(count), "share of rows", place, dress, tuple(words))
 
 
 def _log_axis(name: str, positive: np.ndarray, step: float | None, *, zeros: bool) -> Axis:
@@ -232,7 +250,7 @@ def _log_axis(name: str, positive: np.ndarray, step: float | None, *, zeros: boo
     if zeros:
         span = (-0.9 * first, last)
         edges = np.concatenate([[-first / 2, first / 2], edges[edges > first / 2]])
-        width = np.diff(SymmetricalLogTransform(10.0, first, ZERO).transform(edges))
+        width = np.diff(SymmetricalLogTransform(10.0, first, ZERO).transform(edges)) / first
 
     def dress(part: Any, most: int) -> None:
         from matplotlib.ticker import FuncFormatter, NullLocator
@@ -246,7 +264,7 @@ def _log_axis(name: str, positive: np.ndarray, step: float | None, *, zeros: boo
         part.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
         part.set_minor_locator(NullLocator())
 
-    return Axis(name, span, edges, width, "share", _same, dress)
+    return Axis(name, span, edges, width, "density per decade", _same, dress, logarithmic=True)
 
 
 def _power(value: float) -> str:

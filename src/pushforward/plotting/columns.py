@@ -107,7 +107,7 @@ def axis_of(name: str, column: Any, values: np.ndarray, gaps: bool = False) -> A
         values = np.zeros(1)
     if column is None:
         return number_axis(name, values)
-    if _few(column):
+    if few_levels(column):
         return _level_axis(name, column, values, gaps and column.missing)
     if column.kind == "datetime":
         days = _in_days(column)
@@ -148,7 +148,7 @@ def numbers_in(columns: Sequence[Any], cells: Any) -> np.ndarray:
             made[:, i] = _plain(typed[column.name], column)
             continue
         made[:, i] = rows[:, states[i]]
-        if not _few(column):
+        if not few_levels(column):
             known = np.array([*map(float, column.levels), np.nan, np.nan])
             made[:, i] = known[made[:, i].astype(int)]
         elif not column.missing:
@@ -156,7 +156,7 @@ def numbers_in(columns: Sequence[Any], cells: Any) -> np.ndarray:
     return made
 
 
-def _few(column: Any) -> bool:
+def few_levels(column: Any) -> bool:
     """Whether a column has levels that are told by their words."""
     return bool(column.levels) and (isinstance(column.levels[0], str | bool) or len(column.levels) <= MOST_NUMBERS)
 
@@ -217,7 +217,7 @@ def _choice(
         return found, ""
     if len(names) <= most:
         return list(range(len(names))), ""
-    found = strongest(values, [kind is not None and _few(kind) for kind in kinds], most)
+    found = strongest(values, [kind is not None and few_levels(kind) for kind in kinds], most)
     of = f"the first {SCREENED} of {len(names)}" if len(names) > SCREENED else f"{len(names)}"
     return found, f"{most} of {of} columns: those of the strongest dependence"
 
@@ -233,41 +233,51 @@ def _position(what: str, names: list[str], name: str | int) -> int:
 
 
 def strongest(values: np.ndarray, levelled: Sequence[bool], most: int) -> list[int]:
-    r"""The positions of the columns in the pairs of largest mutual information, in the order of the table.
-
-    Each column is cut into `CLASSES` classes of about as many rows, or its commonest levels, and the information
-    $\sum p_{ab} \log \frac{p_{ab}}{p_a p_b}$ of each pair of columns is lowered by what chance gives,
-    $(A - 1)(B - 1) / 2n$.
+    """The positions of the columns in the pairs of largest mutual information, in the order of the table.
 
     Args:
         values: Values `(n, d)`, NaN in a gap.
         levelled: Whether each column has levels.
         most: Number of columns to choose.
-
-    Source: the term for chance: Miller, 1955.
     """
-    rows = values[:: max(1, len(values) // LOOKED_AT), :SCREENED]
-    n, dim = rows.shape
-    classes = np.stack([_classes(rows[:, i], levelled[i]) for i in range(dim)], axis=1)
-    size = CLASSES + 1
-    hot = (classes[:, :, None] == np.arange(size)).reshape(n, dim * size).astype(np.float32)
-    shares = hot.mean(axis=0).reshape(dim, size)
-    kinds = (shares > 0).sum(axis=1) - 1
-    information = np.zeros((dim, dim))
-    for i in range(dim):  # one block of the table of counts at a time, so that memory stays small
-        both = (hot[:, i * size : (i + 1) * size].T @ hot / n).reshape(size, dim, size)
-        apart = shares[i][:, None, None] * shares
-        ratio = np.where(both > 0, both / np.where(apart > 0, apart, 1.0), 1.0)
-        information[i] = (both * np.log(ratio)).sum(axis=(0, 2)) - kinds[i] * kinds / (2 * n)
-    first, second = np.triu_indices(dim, 1)
+    shared = information(values[:, :SCREENED], levelled)
+    first, second = np.triu_indices(len(shared), 1)
     found: list[int] = []
-    for place in np.argsort(-information[first, second], kind="stable"):
+    for place in np.argsort(-shared[first, second], kind="stable"):
         for i in (int(first[place]), int(second[place])):
             if i not in found and len(found) < most:
                 found.append(i)
         if len(found) == most:
             break
     return sorted(found)
+
+
+def information(values: np.ndarray, levelled: Sequence[bool]) -> np.ndarray:
+    r"""The mutual information of each pair of columns `(d, d)` in nats.
+
+    Each column is cut into `CLASSES` classes of about as many rows, or its commonest levels, and the information
+    $\sum p_{ab} \log \frac{p_{ab}}{p_a p_b}$ of each pair is lowered by what chance gives, $(A - 1)(B - 1) / 2n$.
+
+    Args:
+        values: Values `(n, d)`, NaN in a gap; about `LOOKED_AT` rows are looked at.
+        levelled: Whether each column has levels.
+
+    Source: the term for chance: Miller, 1955.
+    """
+    rows = values[:: max(1, len(values) // LOOKED_AT)]
+    n, dim = rows.shape
+    classes = np.stack([_classes(rows[:, i], levelled[i]) for i in range(dim)], axis=1)
+    size = CLASSES + 1
+    hot = (classes[:, :, None] == np.arange(size)).reshape(n, dim * size).astype(np.float32)
+    shares = hot.mean(axis=0).reshape(dim, size)
+    kinds = (shares > 0).sum(axis=1) - 1
+    shared = np.zeros((dim, dim))
+    for i in range(dim):  # one block of the table of counts at a time, so that memory stays small
+        both = (hot[:, i * size : (i + 1) * size].T @ hot / n).reshape(size, dim, size)
+        apart = shares[i][:, None, None] * shares
+        ratio = np.where(both > 0, both / np.where(apart > 0, apart, 1.0), 1.0)
+        shared[i] = (both * np.log(ratio)).sum(axis=(0, 2)) - kinds[i] * kinds / (2 * n)
+    return shared
 
 
 def _classes(values: np.ndarray, levelled: bool) -> np.ndarray:

@@ -80,7 +80,8 @@ def draw_pairs(
                 along = shown.axes[column], shown.axes[row]
                 _dress(axis, along, row, column, dim)
                 if row == column:
-                    draw_marginal(axis, sets, column, along[0])
+                    own = {label: (color, values[:, column]) for label, (color, values) in sets.items()}
+                    draw_marginal(axis, own, along[0])
                 else:
                     draw_pair(axis, sets, (column, row), along, np.random.default_rng(random_state))
                     axis.set_ylim(*along[1].span)
@@ -103,7 +104,7 @@ def _dress(axis: Any, along: tuple[Axis, Axis], row: int, column: int, dim: int)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         if row == 0:
-            axis.set_ylabel("density" if along[0].measure == "density" else "share of rows")
+            axis.set_ylabel(along[0].measure)
         return
     along[1].dress(axis.yaxis, most)
     if column == 0:

@@ -17,11 +17,17 @@ FILLED = 0.9
 Sets = Mapping[str, tuple[str, np.ndarray]]
 
 
-def draw_marginal(axis: Any, sets: Sets, column: int, along: Axis) -> None:
-    """Draw the histograms of a column, the first filled; of levels bars side by side."""
+def draw_marginal(axis: Any, sets: Mapping[str, tuple[str, np.ndarray]], along: Axis) -> None:
+    """Draw the histograms of a column, the first filled; of levels bars side by side.
+
+    Args:
+        axis: Axes of matplotlib.
+        sets: Color and positions `(n,)` of data and samples.
+        along: Axis of the column.
+    """
     count = len(sets)
     for place, (label, (color, values)) in enumerate(sets.items()):
-        heights = along.heights(values[:, column])
+        heights = along.heights(values)
         if along.words:
             width = FILLED / count
             at = np.arange(len(heights)) + (place - (count - 1) / 2) * width

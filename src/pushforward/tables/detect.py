@@ -282,7 +282,7 @@ def type_name(kind: pa.DataType) -> str:
         return "string"
     if pa.types.is_dictionary(kind):
         return type_name(kind.value_type)
-    if pa.types.is_decimal(kind) or pa.types.is_null(kind) or pa.types.is_float16(kind):
+    if pa.types.is_null(kind) or pa.types.is_decimal256(kind):
         return "double"
     return str(kind)[:MAX_LENGTH]
 
@@ -293,12 +293,13 @@ PLAIN_TYPES: dict[str, Any] = {
     str(kind): kind
     for kind in (
         *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
-        *(pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.date32(), pa.date64()),
+        *(pa.float16(), pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.date32(), pa.date64()),
         *(pa.timestamp(unit) for unit in times.PER_SECOND),
         *(pa.duration(unit) for unit in times.PER_SECOND),
         *(pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")),
     )
 }
+DECIMAL = re.compile(r"^decimal128\(([0-9]{1,2}), ([0-9]{1,2})\)$")
 ZONED = re.compile(r"^timestamp\[(s|ms|us|ns), tz=([A-Za-z0-9_+:/-]{1,64})\]$")
 
 
@@ -310,6 +311,9 @@ def arrow_type(name: str) -> pa.DataType:
     """
     if name in PLAIN_TYPES:
         return PLAIN_TYPES[name]
+    places = DECIMAL.match(name)
+    if places is not None and 0 <= int(places[2]) <= int(places[1]) <= 38 and int(places[1]) > 0:
+        return pa.decimal128(int(places[1]), int(places[2]))
     zoned = ZONED.match(name)
     if zoned is None:
         raise DataError("schema", f"the schema: expected an Arrow type such as double or int64, got {name[:60]!r}.")

@@ -365,6 +365,9 @@ def _typed(values: np.ndarray, column: Column) -> pa.Array:
         return pa.array(whole.astype(np.float64), mask=blank).cast(kind, safe=False)
     if pa.types.is_string(kind):  # numbers that came as text
         return pa.array([None if np.isnan(v) else f"{v:.15g}" for v in values], pa.string())
+    if pa.types.is_decimal(kind):
+        most = 10.0 ** (kind.precision - kind.scale) - 10.0**-kind.scale
+        values = np.clip(values, -most, most)
     return pa.array(values, mask=blank).cast(kind, safe=False)
 
 
@@ -381,7 +384,7 @@ def _words(states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.A
     indices = pa.array(np.where(states < 0, 0, states).astype(np.int32), mask=states < 0)
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(indices, pa.array(words, kind.value_type))
-    return pa.DictionaryArray.from_arrays(indices, pa.array(words, kind)).cast(kind)
+    return pa.DictionaryArray.from_arrays(indices, levels_as(words, kind)).cast(kind)
 
 
 def _constant(column: Column, n: int) -> pa.Array:
@@ -389,4 +392,9 @@ def _constant(column: Column, n: int) -> pa.Array:
     value = column.value
     if value is not None and times.is_time(kind):
         return times.from_numbers(np.full(n, float(value)), kind)
-    return pa.array([value] * n, kind)
+    return levels_as([value] * n, kind)
+
+
+def levels_as(levels: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Levels as a column of this type: those of decimals are numbers in a schema."""
+    return pa.array(levels, pa.float64()).cast(kind) if pa.types.is_decimal(kind) else pa.array(levels, kind)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pushforward.tables import times
 from pushforward.tables.detect import arrow_type, is_text, levels_of, plain_text, type_name
-from pushforward.tables.encoding import Layout, in_steps, places_of
+from pushforward.tables.encoding import Layout, in_steps, levels_as, places_of
 from pushforward.tables.errors import DataError
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import LEVELLED, MAX_LEVELS, Column, TableSchema
@@ -97,7 +97,7 @@ def _fits(levels: list[Any], kind: pa.DataType) -> bool:
     if pa.types.is_boolean(kind) != all(isinstance(level, bool) for level in levels):
         return False
     try:
-        pa.array(levels, kind.value_type if pa.types.is_dictionary(kind) else kind)
+        levels_as(levels, kind.value_type if pa.types.is_dictionary(kind) else kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return False
     return True

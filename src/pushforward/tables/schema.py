@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pushforward._words import nearest
 from pushforward.tables.errors import DataError
+from pushforward.tables.reading.containers import Container
 
 Kind = Literal[
     "real",
@@ -91,6 +92,7 @@ class Column(BaseModel):
         tail_index: if the tails are heavy, the exponent of their power law, so that a Student-t map carries them.
         seen: the smallest and the largest number that the rows held; numbers far beyond are extrapolation.
         value: what a constant column always is.
+        container: how the data frame of the fit held the column, where its type does not say it.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -113,6 +115,7 @@ class Column(BaseModel):
     tail_index: Annotated[float, Field(ge=0.5, le=30)] | None = None
     seen: Annotated[tuple[Number, Number] | None, Field(strict=False)] = None
     value: Level | None = None
+    container: Container | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Column:

@@ -206,6 +206,8 @@ def derivatives(
             }
             if condition is not None:
                 out["condition_jacobian"] = by_condition[:size].reshape(size, condition.size)
+            # Forward mode by itself: of the function, and not of what a pull-back keeps of it.
+            flat, log_det = run(own, x, condition) if forward_mode else (flat, log_det)
             return (flat, log_det, by_x[: size + 1].reshape(size + 1, x.size)), out
 
         if forward_mode:

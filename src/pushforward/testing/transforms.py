@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,11 +32,14 @@ def law_transforms(trial: Trial) -> None:
         LawError: The bijection breaks the law.
     """
     law, trial = "law_transforms", trial.core
+    for direction in trial.directions:
+        _traced(law, trial, direction, "linearize", lambda run: lambda x: jax.linearize(run, x)[1](x))
     if trial.no_forward_mode is not None:
+        for direction in trial.directions:  # perhaps it fails without reverse mode, too, which is the simpler fault
+            _traced(law, trial, direction, "jacfwd", jax.jacfwd)
         error = trial.no_forward_mode
         raise LawError(f"{law}: {trial.title}: jax.jacfwd over jax.jacrev fails: {_first_line(error)}{FIX}") from error
     for direction in trial.directions:
-        _traced(law, trial, direction)
         side = _double(trial, direction)
         names = ["jacobian"] + (["log_det_gradient"] if trial.traits.log_det != "unbiased" else [])
         for name in names:
@@ -76,8 +80,8 @@ def _differences(law: str, trial: Trial, direction: str, side: dict[str, np.ndar
         trial.demand(law, direction, error, tolerance, f"the difference of {what} minus what derivatives say")
 
 
-def _traced(law: str, trial: Trial, direction: str) -> None:
-    """`jacfwd` (and so `jvp`) and `linearize` can be traced; what they compute is forward mode's, judged above."""
+def _traced(law: str, trial: Trial, direction: str, name: str, transform: Callable[[Any], Any]) -> None:
+    """A transformation can be traced; what it computes is forward mode's, judged above."""
     condition, key = trial.own_rows(direction, 1)
     x = jnp.asarray(trial.events(direction)[0])
     bijection = trial.draw(0)
@@ -86,11 +90,10 @@ def _traced(law: str, trial: Trial, direction: str) -> None:
         method = pair(bijection, direction)
         return method(x, None if condition is None else condition[0], key=None if key is None else key[0])
 
-    for name, transformed in (("jacfwd", jax.jacfwd(run)), ("linearize", lambda x: jax.linearize(run, x)[1](x))):
-        try:
-            jax.eval_shape(transformed, x)
-        except Exception as error:
-            raise LawError(f"{law}: {trial.title}, {direction}: jax.{name} fails: {_first_line(error)}{FIX}") from error
+    try:
+        jax.eval_shape(transform(run), x)
+    except Exception as error:
+        raise LawError(f"{law}: {trial.title}, {direction}: jax.{name} fails: {_first_line(error)}{FIX}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pushforward.cli.reporter import CHECK_FAILED, OK, Reporter
-from pushforward.cli.verb import DATA, Debug, Json, Model, Quiet, Seed, verb
+from pushforward.cli.verb import DATA, Debug, DropMissing, Json, Missing, Model, Quiet, Seed, verb
 
 
 @verb("pushforward check model weather.csv")
@@ -17,6 +17,7 @@ def check(
         str | None,
         typer.Argument(metavar="DATA", help=DATA + " Rows that the fit has not seen serve best.", show_default=False),
     ] = None,
+    missing: DropMissing = Missing.error,
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -28,14 +29,23 @@ def check(
     integrates to 1, and whether float32 is enough. The exit code is 6 if a check fails.
     """
     from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.estimators.intake import rows_with_states
     from pushforward.tables.reading.cells import read_cells
 
     reporter = Reporter(as_json, quiet)
     density = FlowDensity.load(model)
     if data is None and density.given_:
         raise typer.BadParameter(f"{model} is a density given {', '.join(density.given_)}: pass DATA with these.")
-    table = None if data is None else read_cells(data).select(density.model_.needed)
-    report = density.check(table, random_state=seed)
+    table, dropped = None, 0
+    if data is not None:
+        cells = read_cells(data).select(density.model_.needed)
+        table, kept = rows_with_states(density, cells, missing.value)
+        dropped = int((~kept).sum())
+    if dropped:
+        reporter.say(f"{dropped:,} rows with missing values are left out.")
+    with reporter.hears():
+        report = density.check(table, random_state=seed)
     reporter.say(str(report))
-    reporter.result("check", {"model": model, "data": data, "passed": report.ok, "checks": report.to_json()})
+    facts = {"model": model, "data": data, "rows_left_out": dropped, "passed": report.ok, "checks": report.to_json()}
+    reporter.result("check", facts)
     return OK if report.ok else CHECK_FAILED

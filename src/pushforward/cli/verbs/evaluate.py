@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +9,7 @@ import typer
 
 from pushforward._json import to_json
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import Data, Debug, Force, Json, Model, Quiet, Seed, verb
-
-
-class Missing(StrEnum):
-    """What happens to rows with missing values that a model has no state for."""
-
-    error = "error"
-    drop = "drop"
+from pushforward.cli.verb import Data, Debug, DropMissing, Force, Json, Missing, Model, Quiet, Seed, verb
 
 
 @verb("pushforward evaluate model new_rows.csv --out report.json")
@@ -36,9 +28,7 @@ def evaluate(
             help="Number of rows to draw for the tests of columns; as many as DATA has by default.",
         ),
     ] = None,
-    missing: Annotated[
-        Missing, typer.Option(help="What happens to rows with missing values: they are refused, or dropped.")
-    ] = Missing.error,
+    missing: DropMissing = Missing.error,
     seed: Seed = 0,
     force: Force = False,
     quiet: Quiet = False,

@@ -53,12 +53,14 @@ def fit(
 ) -> int:
     """Fit a flow to a table and write it as a model folder."""
     options = gather(config, settings, flags)
+    reporter = Reporter(as_json, quiet)
     if print_config:
-        typer.echo(options.to_toml())
+        if not as_json:
+            typer.echo(options.to_toml())
+        reporter.result("fit", {"config": options.model_dump(mode="json"), "toml": options.to_toml()})
         return OK
     if data is None:
         raise typer.BadParameter("expected DATA.")
-    reporter = Reporter(as_json, quiet)
     if dry_run:
         from pushforward.cli.dry_run import run_dry
 

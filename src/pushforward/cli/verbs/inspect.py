@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import Debug, Json, Model, verb
+from pushforward.cli.verb import Debug, Json, Model, Quiet, verb
 
 if TYPE_CHECKING:
     from pushforward.tables.modelling.folder import ModelFacts
 
 
 @verb("pushforward inspect model")
-def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
+def inspect(model: Model, quiet: Quiet = False, as_json: Json = False, debug: Debug = False) -> int:
     """Show what a model consists of and how its fit went.
 
     Columns, layers, costs and checks are shown; the weights are not loaded.
@@ -22,7 +22,7 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
     from pushforward.cli.table_input import show_columns
     from pushforward.tables.modelling.folder import inspect_model
 
-    reporter = Reporter(as_json)
+    reporter = Reporter(as_json, quiet)
     facts = inspect_model(model)
     distribution = facts.member
     flow = distribution.as_flow()
@@ -45,8 +45,12 @@ def inspect(model: Model, as_json: Json = False, debug: Debug = False) -> int:
     reporter.say(f"Parameters in all: {whole.trained:,} trained, {whole.fixed:,} fixed")
     reporter.say(f"Fit: {verdict.text}")
     for baseline in facts.metrics.baselines:
-        if baseline.nats is not None:
+        if baseline.comparison is not None:
+            reporter.say(f"  {baseline.comparison}")
+        elif baseline.nats is not None:
             reporter.say(f"  {baseline.name}: {baseline.nats:.4f} +- {baseline.standard_error or 0:.4f} nats")
+    for note in facts.metrics.notes:
+        reporter.say(f"Remark: {note}")
     reporter.say("Checks: none were made." if facts.checks is None else str(CheckReport.from_json(dict(facts.checks))))
     reporter.result("inspect", _facts(model, facts, whole, described))
     return OK
@@ -63,6 +67,8 @@ def _facts(model: Path, facts: ModelFacts, whole: Any, described: Any) -> dict[s
         "base": config.flow.base,
         "members": config.members,
         "rows": facts.metrics.rows,
+        "rows_left_out": facts.metrics.rows_left_out,
+        "settings": None if config.settings is None else config.settings.plain(),
         "given": config.given,
         "columns": [column.model_dump(mode="json", exclude_defaults=True) for column in facts.schema.columns],
         "parameters": {"trained": whole.trained, "fixed": whole.fixed},

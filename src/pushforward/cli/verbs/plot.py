@@ -17,6 +17,8 @@ class Kind(StrEnum):
     """Figures that can be drawn."""
 
     pair = "pair"
+    marginal = "marginal"
+    conditional = "conditional"
     curve = "curve"
     qq = "qq"
     trajectories = "trajectories"
@@ -39,8 +41,9 @@ def plot(
     kind: Annotated[
         Kind,
         typer.Option(
-            help="Figure: pairs of columns, learning curve, quantiles of the latents, or all three on one page; or "
-            "how the flow carries noise to data, as trajectories, velocity field or layers."
+            help="Figure: pairs of columns, learning curve, quantiles of the latents, or all three on one page; the "
+            "density of each column; for a model of one column given others, the density along a condition and for "
+            "single rows; or how the flow carries noise to data, as trajectories, velocity field or layers."
         ),
     ] = Kind.everything,
     columns: Annotated[
@@ -48,7 +51,7 @@ def plot(
         typer.Option(
             metavar="A,B,...",
             help="Columns to draw. A pair plot takes ten at most, by default those of the strongest dependence; "
-            "trajectories and layers take two, by default the first.",
+            "trajectories and layers take two, by default the first; conditional takes the condition to draw along.",
         ),
     ] = None,
     row: Annotated[
@@ -56,8 +59,8 @@ def plot(
         typer.Option(
             metavar="N",
             min=1,
-            help="Row of DATA, counted from 1, whose condition trajectories, field and layers show; "
-            "the first by default.",
+            help="Row of DATA, counted from 1, whose condition conditional, trajectories, field and layers show; "
+            "by default six rows for conditional, and the first for the others.",
         ),
     ] = None,
     seed: Seed = 0,

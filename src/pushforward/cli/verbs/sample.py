@@ -59,7 +59,8 @@ def sample(
     if size > MAX_BYTES:
         limit = f"more than the {MAX_BYTES / GIB:.0f} GiB that are held at once"
         raise typer.BadParameter(f"{rows:,} rows take {size / GIB:.0f} GiB, {limit}. Draw fewer, with several --seed.")
-    table: pa.Table = density.sample(n, given=conditions, random_state=seed)
+    with reporter.hears():
+        table: pa.Table = density.sample(n, given=conditions, random_state=seed)
     wild = not_finite(table)
     if wild:
         reporter.warn(f"{wild:,} of {rows:,} rows are not finite: the model's tails overflow. Fit it anew.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from pushforward.cli.flags import names_in
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import Data, Debug, Force, verb
+from pushforward.cli.verb import Data, Debug, Force, Json, Quiet, verb
 
 
 @verb("pushforward schema weather.csv > schema.json")
@@ -23,24 +24,29 @@ def schema(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write; standard output by default.")
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Print what each column is, as JSON for `fit --schema`.
 
-    The JSON can be edited before it is passed to `fit`.
+    The JSON can be edited before it is passed to `fit`. With --json it is the entry `schema` of the object printed.
     """
-    from pushforward.io.files import write_file
+    from pushforward.io.files import check_file_target, write_file
     from pushforward.tables.detect import detect_schema
     from pushforward.tables.reading.cells import read_cells
 
-    reporter = Reporter(table_on_stdout=True)
+    reporter = Reporter(as_json, quiet, table_on_stdout=True)
+    if out is not None:
+        check_file_target(out, force)
     found, _, notes = detect_schema(read_cells(data, names_in(columns)), missing=missing)
     for note in notes:
         reporter.warn(note)
     text = found.to_json()
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
+    if out is not None:
         write_file(out, lambda file: file.write(text.encode("utf-8")), force)
         reporter.say(f"{len(found.columns)} columns: {out}")
+    elif not as_json:
+        typer.echo(text, nl=False)
+    reporter.result("schema", {"data": data, "out": out, "schema": json.loads(text)})
     return OK

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from pushforward.cli.reporter import OK
-from pushforward.cli.verb import TABLE_OUT, Data, Debug, Force, Json, Model, Quiet, reporter_for, verb
+from pushforward.cli.verb import (
+    TABLE_OUT,
+    Data,
+    Debug,
+    DropMissing,
+    Force,
+    Json,
+    Missing,
+    Model,
+    Quiet,
+    reporter_for,
+    verb,
+)
 
 
 @verb("pushforward score model weather.csv --out scores.csv")
@@ -29,6 +41,7 @@ def score(
         bool,
         typer.Option("--parts", help="Write also the columns log_mass, log_density and bound_error."),
     ] = False,
+    missing: DropMissing = Missing.error,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -36,7 +49,8 @@ def score(
 ) -> int:
     """Score each row with its exact log-density; print their mean.
 
-    Scores are in nats and refer to the units of the data.
+    Scores are in nats and refer to the units of the data. A row that --missing drop leaves out keeps its line, without
+    a log_prob and with the status missing.
     """
     import numpy as np
     import pyarrow as pa
@@ -44,6 +58,7 @@ def score(
     from pushforward.cli.table_output import check_out, write_out
     from pushforward.numerics.mean_error import mean_and_error
     from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.estimators.intake import rows_with_states
     from pushforward.tables.estimators.verify import status_of
     from pushforward.tables.reading.cells import read_cells
 
@@ -52,27 +67,26 @@ def score(
         check_out(out, force)
     density = FlowDensity.load(model)
     fitted = density.model_
-    table = read_cells(data).select(fitted.needed)
+    table, kept = rows_with_states(density, read_cells(data).select(fitted.needed), missing.value)
     encoded, condition = fitted.encode(table)
     for name, words in encoded.unseen.items():
-        reporter.warn(f"{table.source}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
+        reporter.warn(f"{data}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
     scores = fitted.score_encoded(encoded, condition)
     status = status_of(fitted, encoded, condition, scores.log_prob)
     if out is not None:
         columns = {"log_prob": scores.log_prob}
         if parts:
             columns |= {"log_mass": scores.mass, "log_density": scores.density, "bound_error": scores.error}
-        columns["status"] = status
-        write_out(out, pa.table(columns), force)
+        places = np.where(kept, np.cumsum(kept) - 1, len(status))
+        spread = {name: pa.array(np.append(own, np.nan)[places], mask=~kept) for name, own in columns.items()}
+        write_out(out, pa.table({**spread, "status": np.append(status, "missing")[places]}), force)
     n, log_prob = len(scores.log_prob), scores.log_prob
     there = np.isfinite(log_prob)
     mean, error = map(float, mean_and_error(log_prob[there])) if there.any() else (math.nan, math.nan)
     dim = len(fitted.layout.columns)
     bits = -mean / (dim * math.log(2))
     spread = f" +- {error:.4f}" if math.isfinite(error) else ""
-    reporter.say(
-        f"{table.source}: {n:,} rows, mean log-density {mean:.4f}{spread} nats, {bits:.4f} bits per dimension."
-    )
+    reporter.say(f"{data}: {n:,} rows, mean log-density {mean:.4f}{spread} nats, {bits:.4f} bits per dimension.")
     for line in density.meaning():
         reporter.say(line)
     if mean > 0:
@@ -81,6 +95,9 @@ def score(
     odd = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count and word != "ok")
     if odd:
         reporter.say(f"Rows out of the ordinary: {odd}.")
+    dropped = int((~kept).sum())
+    if dropped:
+        reporter.say(f"{dropped:,} rows with missing values are left out.")
     if out is not None:
         reporter.say(f"One log_prob per row: {out}")
     wild = int((~there).sum())
@@ -89,7 +106,15 @@ def score(
             f"{wild:,} of {n:,} rows have a log-density that is not finite, being outside the bounds of the model; the "
             "mean is over the others."
         )
-    facts = {"model": model, "out": out, "rows": n, "mean_nats": mean, "standard_error": error, "bits_per_dim": bits}
+    facts = {
+        "model": model,
+        "out": out,
+        "rows": n,
+        "rows_left_out": dropped,
+        "mean_nats": mean,
+        "standard_error": error,
+        "bits_per_dim": bits,
+    }
     means = {"mean_log_mass": scores.mass[there].mean(), "mean_log_density": scores.density[there].mean()}
     extremes = {"min_nats": log_prob.min(), "max_nats": log_prob.max(), "not_finite": wild}
     reporter.result("score", {**facts, **means, **extremes, "status": counts})

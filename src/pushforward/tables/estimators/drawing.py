@@ -45,4 +45,6 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any) ->
         drawn |= decode(model.given_layout, np.repeat(condition, n, axis=0))
     names = [name for name in model.names_out() if name in drawn]
     table = pa.table({name: drawn[name] for name in names})
-    return to_frame(table, wanted_kind(getattr(density, "_output", None), density._kind))
+    kind = wanted_kind(getattr(density, "_output", None), density._kind)
+    held = {c.name: c.container for c in density.schema_.columns if c.container is not None}
+    return to_frame(table, kind, held if kind == density._kind else None)

@@ -26,14 +26,14 @@ from pushforward.metrics import (
 from pushforward.metrics.marginal import Kind
 from pushforward.metrics.tails import LEAST_BEYOND
 from pushforward.numerics.mean_error import mean_and_error
-from pushforward.tables.encoding import Encoded, Layout, has_blanks, within_bounds
+from pushforward.tables.encoding import Encoded, Layout, within_bounds
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.density import FlowDensity
 from pushforward.tables.estimators.evaluation import Evaluation
+from pushforward.tables.estimators.intake import rows_with_states
 from pushforward.tables.estimators.seeds import seed_number
 from pushforward.tables.estimators.verify import compare_with_simple, status_of
 from pushforward.tables.modelling.table_model import TableModel
-from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import Column
 
 # Samples for the tests of columns: as many as rows, within these bounds.
@@ -95,7 +95,8 @@ def evaluate(
     if missing not in ("error", "drop"):
         raise ValueError(f"evaluate: expected missing 'error' or 'drop', got {missing!r}.")
     seed = seed_number(seed)
-    cells, dropped = _rows_to_score(density, table, missing)
+    cells, kept = rows_with_states(density, table, missing)
+    dropped = int((~kept).sum())
     model, rng, notes = density.model_, np.random.default_rng(seed), []
     encoded, condition = model.encode(cells)
     for name, words in encoded.unseen.items():
@@ -137,35 +138,6 @@ def evaluate(
         tail_samples=len(drawn.many),
         notes=tuple(notes),
     )
-
-
-def _rows_to_score(density: FlowDensity, table: Any, missing: str) -> tuple[Cells | np.ndarray, int]:
-    """The rows that the model can score, and how many were left out.
-
-    Raises:
-        DataError: values are missing that the model has no state for, and they are not to be left out.
-    """
-    if missing == "drop" and isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype.kind == "f":
-        kept = ~np.isnan(table).any(axis=1)
-        if not kept.any():
-            raise DataError("missing", "evaluate: no row is left without missing values.")
-        return density.table_of(table[kept]), int((~kept).sum())
-    taken = density.table_of(table)
-    if isinstance(taken, np.ndarray):
-        return taken, 0
-    fixed = Layout(tuple(column for column in density.model_.schema.modelled if not column.missing))
-    blank = has_blanks(fixed, taken)
-    if not blank.any():
-        return taken, 0
-    if missing == "error":
-        raise DataError(
-            "missing",
-            f"{taken.source}: {int(blank.sum())} of {len(taken)} rows have missing values, for which this model has no "
-            "state. Leave those rows out with --missing drop (missing='drop'), or fit the model with --missing model.",
-        )
-    if blank.all():
-        raise DataError("missing", f"{taken.source}: no row is left without missing values.")
-    return taken.take(~blank), int(blank.sum())
 
 
 def columns_of(layout: Layout, rows: np.ndarray, *, samples: bool = False) -> dict[str, np.ndarray]:

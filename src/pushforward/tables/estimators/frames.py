@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -15,6 +15,7 @@ import sklearn
 from scipy.sparse import issparse
 
 from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.reading.containers import Container, restored
 
 KINDS = ("pandas", "polars", "pyarrow")
 
@@ -44,15 +45,56 @@ def wanted_kind(configured: str | None, fitted: str | None) -> str | None:
     return fitted if kind == "default" else kind
 
 
-def to_frame(table: pa.Table, kind: Any) -> Any:
-    """The table as a data frame of this kind; for None as an array `(n, d)`."""
+def to_frame(table: pa.Table, kind: Any, held: Mapping[str, Container] | None = None) -> Any:
+    """The table as a data frame of this kind; for None as an array `(n, d)`, for `"dict"` as a dict of arrays.
+
+    Args:
+        table: the columns.
+        kind: the kind of frame.
+        held: how the frame of the fit, if it is of this kind, held its columns.
+    """
     if kind is None:
         return np.stack([np.asarray(column) for column in table.columns], axis=1)
+    own = held or {}
+    columns = {name: restored(table[name], own[name]) if name in own else table[name] for name in table.column_names}
+    if kind == "dict":
+        labels = _labels(table.column_names, own)
+        return {label: column.to_numpy() for label, column in zip(labels, columns.values(), strict=True)}
     if kind == "pyarrow" or importlib.util.find_spec(kind) is None:  # a model may have been fitted elsewhere
-        return table
+        return pa.table(columns)
+    library = importlib.import_module(kind)
     if kind == "pandas":
-        return table.to_pandas()
-    return importlib.import_module(kind).from_arrow(table)
+        made = {name: _series(library, column, own.get(name)) for name, column in columns.items()}
+        frame, labels = library.DataFrame(made), _labels(table.column_names, own)
+        if labels != table.column_names:
+            frame.columns = library.Index(labels)  # of tuples it makes several levels
+        return frame
+    return library.DataFrame([_polars(library, name, column, own.get(name)) for name, column in columns.items()])
+
+
+def _labels(names: list[str], held: Mapping[str, Container]) -> list[Any]:
+    """The names as the frame of the fit had them."""
+    found = [held[name].label if name in held else None for name in names]
+    return [name if label is None else label for name, label in zip(names, found, strict=True)]
+
+
+def _series(pandas: Any, column: pa.ChunkedArray, held: Container | None) -> Any:
+    dtype = None if held is None else held.dtype
+    if dtype is None or dtype == "category":
+        return column.to_pandas()
+    if dtype == "pyarrow":
+        return column.to_pandas(types_mapper=pandas.ArrowDtype)
+    if dtype == "object":
+        return pandas.Series(column.to_pylist(), dtype=object)
+    own = pandas.api.types.pandas_dtype(dtype)
+    return column.to_pandas(types_mapper=lambda _: own)
+
+
+def _polars(polars: Any, name: str, column: pa.ChunkedArray, held: Container | None) -> Any:
+    series = polars.from_arrow(column).alias(name)
+    if held is not None and held.dtype == "Enum":
+        return series.cast(polars.String).cast(polars.Enum(list(held.categories)))
+    return series
 
 
 def given_cells(given: Any, names: Sequence[str]) -> Cells:

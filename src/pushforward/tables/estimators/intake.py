@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from pushforward._checks import message
+from pushforward.tables.encoding import Layout, has_blanks
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.frames import frame_kind, is_source
 from pushforward.tables.reading.cells import Cells, read_cells
@@ -72,7 +73,8 @@ def rows_to_fit(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
             got = f"shape {weights.shape}"
             raise ValueError(f"FlowDensity.fit: expected sample_weight ({len(cells)},), finite and >= 0, got {got}.")
     array = kind is None and isinstance(X, np.ndarray | list | tuple)
-    return Taken(kind or (None if array else "pyarrow"), cells, None, weights, density.schema, len(cells), ())
+    kind = kind or (None if array else "dict" if isinstance(X, dict) else "pyarrow")
+    return Taken(kind, cells, None, weights, density.schema, len(cells), ())
 
 
 def _array(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
@@ -150,3 +152,41 @@ def rows_to_score(density: FlowDensity, X: Any) -> Cells | np.ndarray:
     if frame_kind(X) in STRICT and not (hasattr(density, "feature_names_in_") and cells.names == names):
         validate_data(density, X, reset=False, skip_check_array=True)
     return cells.select(needed)
+
+
+def rows_with_states(density: FlowDensity, X: Any, missing: str) -> tuple[Cells | np.ndarray, np.ndarray]:
+    """The rows that a fitted model can score, as `rows_to_score` gives them, and which of the rows they are.
+
+    Args:
+        density: Fitted estimator.
+        X: As for `rows_to_score`.
+        missing: `"error"` or `"drop"`, for rows with missing values that the model has no state for.
+
+    Returns:
+        The rows, and flags `(n,)` of those of `X` that are among them.
+
+    Raises:
+        DataError: Values are missing, and rows are not to be left out, or none is left.
+    """
+    if missing not in ("error", "drop"):
+        raise ValueError(f"expected missing 'error' or 'drop', got {missing!r}.")
+    if density.model_.plain and missing == "drop" and frame_kind(X) is None and not is_source(X):
+        X = np.asarray(X, np.float64)
+        kept = ~np.isnan(X).any(axis=1) if X.ndim == 2 else np.ones(len(X), bool)
+        if not kept.any():
+            raise DataError("missing", "the array: no row is left without missing values.")
+        return density.table_of(X[kept]), kept
+    taken = density.table_of(X)
+    if isinstance(taken, np.ndarray):
+        return taken, np.ones(len(taken), bool)
+    blank = has_blanks(Layout(tuple(column for column in density.schema_.modelled if not column.missing)), taken)
+    if missing == "error" and blank.any():
+        raise DataError(
+            "missing",
+            f"{taken.source}: {int(blank.sum())} of {len(taken)} rows have missing values, for which this model has no "
+            "state. Leave those rows out with --missing drop (missing='drop'), or fit the model with missing='model' "
+            "(`pushforward fit --missing model`).",
+        )
+    if blank.all():
+        raise DataError("missing", f"{taken.source}: no row is left without missing values.")
+    return (taken.take(~blank) if blank.any() else taken), ~blank

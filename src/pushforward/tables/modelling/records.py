@@ -135,7 +135,7 @@ class Config(Strict):
     given: Annotated[list[Name], Field(max_length=MAX_DIM)]
     settings: Settings | None = None
     named: bool
-    frame: Literal["pandas", "polars", "pyarrow"] | None
+    frame: Literal["pandas", "polars", "pyarrow", "dict"] | None
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -1,23 +1,23 @@
-"""Scoring and drawing rows in float64, in chunks of one size, so that nothing recompiles and no row sees another."""
+"""Scoring and drawing rows in float64, in chunks of few sizes, so that little recompiles and no row sees another."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._precision import widened
+from pushforward._programs import program
 from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.mean_error import mean_and_error
 
-# Rows per call. One size for all, since another shape may round differently; small, since a single row costs as much.
-CHUNK = 512
+# Rows per call: the smallest size that holds all rows, or else calls of the last. A single row then costs little, and
+# many rows fill the processor's caches but no more. A row's numbers depend on the size by rounding alone.
+SIZES = (1, 64, 512, 4096)
 # Draws that a lower bound is averaged over. The same for every row, and in every run.
 N_DRAWS = 16
 DRAWS_SEED = 0
@@ -59,17 +59,15 @@ def score_rows(
     Source: Burda, Grosse, Salakhutdinov, 2016, eq. 8, arXiv 1509.00519.
     """
     missed = float(np.max(one_of(model).middle_error.value))
-    wide = widened(with_draws(model) if missed > MIDDLE_ERROR else model)
-    n_draws = n_draws if wide.needs_key else 0
-    with jax.enable_x64(True):
-        mass, density, error = in_chunks(
-            lambda rows, own: _score(wide, rows, own, n_draws), CHUNK, np.asarray(x, np.float64), condition
-        )
+    if missed > MIDDLE_ERROR:
+        model = with_draws(model)
+    n_draws = n_draws if model.needs_key else 0
+    score = program(_score, model, n_draws=n_draws)
+    mass, density, error = in_chunks(score, SIZES, np.asarray(x, np.float64), condition)
     return Scores(mass + density, mass, density, error if n_draws else np.full(len(mass), missed))
 
 
-@eqx.filter_jit
-def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, n_draws: int) -> tuple[Any, Any, Any]:
+def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, *, n_draws: int) -> tuple[Any, Any, Any]:
     rows, conditions = x.T, None if condition is None else condition.T
     if not n_draws:
         mass, density = model.parts(rows, conditions, None)
@@ -77,7 +75,7 @@ def _score(model: TableDistribution | Ensemble, x: Any, condition: Any, n_draws:
 
     def draw(i: Any) -> tuple[Any, Any]:
         key = jax.random.fold_in(jax.random.key(DRAWS_SEED), i)
-        parts = model.parts(rows, conditions, jnp.broadcast_to(key, (CHUNK,)))
+        parts = model.parts(rows, conditions, jnp.broadcast_to(key, x.shape[:1]))
         return parts.mass, parts.density
 
     masses, densities = jax.lax.map(draw, jnp.arange(n_draws))
@@ -109,12 +107,9 @@ def standard_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray
         x: Rows `(n, dim)`.
         condition: Conditions `(n, k)` or None.
     """
-    wide = widened(model)
-    with jax.enable_x64(True):
-        return in_chunks(lambda rows, own: _standard(wide, rows, own), CHUNK, np.asarray(x, np.float64), condition)
+    return in_chunks(program(_standard, model), SIZES, np.asarray(x, np.float64), condition)
 
 
-@eqx.filter_jit
 def _standard(model: TableDistribution, x: Any, condition: Any) -> Standard:
     seen = model.standard(x.T, None if condition is None else condition.T, None)
     own = None if seen.condition is None else seen.condition.T
@@ -123,19 +118,10 @@ def _standard(model: TableDistribution, x: Any, condition: Any) -> Standard:
 
 def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
     """The latents of all values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
-    wide = widened(model)
     uniform = np.random.default_rng(DRAWS_SEED).uniform(size=(len(x), len(model.own.state_of_value)))
-    with jax.enable_x64(True):
-        return in_chunks(
-            lambda rows, own, drawn: _latents(wide, rows, own, drawn),
-            CHUNK,
-            np.asarray(x, np.float64),
-            condition,
-            uniform,
-        )
+    return in_chunks(program(_latents, model), SIZES, np.asarray(x, np.float64), condition, uniform)
 
 
-@eqx.filter_jit
 def _latents(model: TableDistribution, x: Any, condition: Any, uniform: Any) -> Any:
     return model.latents(x.T, None if condition is None else condition.T, uniform.T).T
 
@@ -180,19 +166,14 @@ def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition
         n: draws, for each condition if there are any.
         condition: `(m, k)` or None.
     """
-    wide, m = widened(model), 1 if condition is None else len(condition)
+    m = 1 if condition is None else len(condition)
     which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
-
-    def drawn(which: np.ndarray, draw: np.ndarray) -> Any:
-        return _draw(wide, seed, which, draw, None if condition is None else condition[which])
-
-    with jax.enable_x64(True):
-        return in_chunks(drawn, CHUNK, which, draw)
+    drawn = program(_draw, model)
+    own = None if condition is None else condition[which]
+    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), SIZES, which, draw, own)
 
 
-@eqx.filter_jit
 def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, condition: Any) -> Any:
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
     keys = jax.vmap(lambda i, j: jax.random.fold_in(jax.random.fold_in(key, i), j))(which, draw)
-    batch = (CHUNK,)
-    return rows_last(model.sample_rows, (batch, () if condition is None else batch), keys, condition)
+    return rows_last(model.sample_rows, (which.shape, () if condition is None else which.shape), keys, condition)

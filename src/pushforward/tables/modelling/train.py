@@ -30,6 +30,7 @@ from pushforward.tables.modelling.rows import middle_error
 from pushforward.tables.modelling.table_model import TableModel, real_schema
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.reading.columns import listed
+from pushforward.tables.reading.containers import containers_of
 from pushforward.tables.schema import ASIDE, TableSchema, parse_json
 from pushforward.training import Adam, FitResult, fit
 from pushforward.training.options import Option
@@ -124,7 +125,10 @@ def prepare(
         return _prepare_array(table, weights, list(names or ()), given)
     if len(table) < 2:
         raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {len(table)}.")
+    held = containers_of(table.table)
     found, table, notes = schema_of(table, schema, missing == "model")
+    columns = tuple(c.model_copy(update={"container": held.get(c.name, c.container)}) for c in found.columns)
+    found = found.model_copy(update={"columns": columns})
     conditions = [table.names[i] for i in conditions_of(given, table.names)]
     aside = [column.name for column in found.columns if column.kind in ASIDE]
     notes += _aside_notes(table.source, found, conditions)

@@ -126,7 +126,8 @@ def _cells(raw: Raw, wanted: list[str] | None) -> Cells:
     check_columns(names, raw.label)
     if table.num_rows == 0:
         raise DataError("empty", f"{raw.label}: there are no rows under the header {listed(names)}.")
-    return Cells(pa.Table.from_arrays(table.columns, names=names), raw.label, raw.notes)
+    fields = [field.with_name(name) for field, name in zip(table.schema, names, strict=True)]
+    return Cells(pa.Table.from_arrays(table.columns, schema=pa.schema(fields)), raw.label, raw.notes)
 
 
 def find_wanted(names: Sequence[str], wanted: Sequence[str], source: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pushforward.tables.errors import DataError
+from pushforward.tables.reading.containers import field_of, held_by, labelled
 from pushforward.tables.reading.formats import Raw
 from pushforward.tables.reading.names import check_names
 
@@ -40,8 +42,7 @@ def from_object(source: Any) -> Raw:
         return Raw("the array", array=array)
     names = [str(name) for name in frame.columns]
     check_names(names, label)
-    arrays = [as_arrow(frame.get_column(name), str(name)) for name in frame.columns]
-    return Raw(label, arrow=pa.Table.from_arrays(arrays, names=names))
+    return Raw(label, arrow=_from_columns({name: frame.get_column(name) for name in frame.columns}))
 
 
 def from_fields(array: np.ndarray, label: str) -> pa.Table:
@@ -64,8 +65,25 @@ def _from_dict(source: dict, label: str) -> pa.Table:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"'{name}' ({length})" for name, length in list(lengths.items())[:8])
         raise DataError("ragged", f"{label}: its columns differ in length: {shown}.")
-    arrays = [as_arrow(column, str(name)) for name, column in source.items()]
-    return pa.Table.from_arrays(arrays, names=[str(name) for name in source])
+    return _from_columns(source)
+
+
+def _from_columns(source: Mapping[Any, Any]) -> pa.Table:
+    """Columns by name, each with what its frame says of it beyond its Arrow type."""
+    arrays, fields = [], []
+    for name, column in source.items():
+        own = getattr(column, "to_native", lambda column=column: column)()
+        sparse = str(getattr(own, "dtype", "")).startswith("Sparse")
+        array = as_arrow(np.asarray(own) if sparse else column, str(name))
+        held = held_by(own, name)
+        if held is None and not isinstance(name, str):
+            held = labelled(name)
+        over_arrow = isinstance(own, pa.Array | pa.ChunkedArray) or (held is not None and held.dtype == "pyarrow")
+        if pa.types.is_decimal128(array.type) and not over_arrow:
+            array = array.cast(pa.decimal128(38, array.type.scale))  # objects have places, and no largest number
+        arrays.append(array)
+        fields.append(field_of(str(name), array, held))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _frame(source: Any) -> Any:
@@ -102,6 +120,9 @@ def as_arrow(column: Any, name: str = "") -> pa.ChunkedArray | pa.Array:
         if type(error).__name__ != "PanicException":
             raise
         return _as_text(column, name)
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "pandas.interval":  # the bins of pandas.cut
+        return _as_text(column, name)
     if pa.types.is_fixed_size_binary(array.type) or pa.types.is_binary(array.type):
         kinds = {type(item).__name__ for item in list(column)[:100] if not isinstance(item, bytes) and item is not None}
         if kinds:  # polars hands out the addresses of objects
@@ -136,7 +157,7 @@ def _as_text(column: Any, name: str) -> pa.Array:
     for item in column:
         if item is None or type(item).__name__ in ("NAType", "NaTType") or (isinstance(item, float) and item != item):
             words.append(None)
-        elif isinstance(item, PLAIN):
+        elif isinstance(item, PLAIN) or type(item).__name__ == "Interval":
             words.append(str(item))
         else:
             complex_ = isinstance(item, complex | np.complexfloating)

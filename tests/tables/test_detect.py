@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from pushforward.tables import DataError
-from pushforward.tables.detect import arrow_type, detect_schema, type_name
-from pushforward.tables.numbers import find_step
+from pushforward.tables.detect import detect_schema
+from pushforward.tables.kinds.steps import find_step
+from pushforward.tables.kinds.text import arrow_type, type_name
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.schema import Column, TableSchema
 
@@ -31,13 +32,13 @@ COLUMNS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "rain in tenths": ("rain", np.round(RAIN, 1), {"kind": "positive", "atoms": (0.0,), "step": 0.1}),
     "censored": ("wait", np.minimum(RNG.exponential(2.0, N), 5.0), {"kind": "positive", "atoms": (5.0,)}),
     "ages": ("age", np.clip(RNG.normal(45, 16, N), 18, 90).astype(int), {"kind": ("ordinal", "count")}),
-    "house prices": ("price", np.exp(RNG.normal(12.5, 0.5, N)).round(-2).astype(int), {"kind": "count", "step": 1.0}),
+    "house prices": ("price", np.exp(RNG.normal(12.5, 0.5, N)).round(-2).astype(int), {"kind": "count", "step": 100.0}),
     "prices with cents": ("price", np.exp(RNG.normal(3, 0.5, N)).round(2), {"kind": "positive", "step": 0.01}),
     "halves": ("a", (2 * RNG.normal(100, 40, N)).round() / 2, {"kind": "real", "step": 0.5}),
     "tenths of degrees": ("t", RNG.normal(10, 8, N).round(1), {"kind": "real", "step": 0.1}),
     "inches in millimetres": ("d", 25.4 * RNG.integers(3, 900, N), {"kind": "positive", "step": 25.4}),
-    "latitude": ("lat", RNG.uniform(-60, 70, N), {"kind": "real", "step": None}),
-    "longitude": ("lon", RNG.uniform(-180, 180, N), {"kind": "real", "step": None}),
+    "latitude": ("lat", RNG.uniform(-60, 70, N), {"kind": "bounded", "low": -90.0, "high": 90.0}),
+    "longitude": ("lon", RNG.uniform(-180, 180, N), {"kind": "bounded", "high": 180.0}),
     "row numbers": ("n", RNG.permutation(N), {"kind": "identifier"}),
     "keys": ("customer_id", RNG.choice(10**6, N, replace=False), {"kind": "identifier"}),
     "words of their own": ("a", [f"key {i}" for i in range(N)], {"kind": "identifier"}),

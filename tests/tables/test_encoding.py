@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pushforward.tables import DataError
 from pushforward.tables.detect import detect_schema
-from pushforward.tables.encoding import Layout, decode, encode, places_of, snapped, within_bounds
+from pushforward.tables.encoding import Layout, decode, encode, places_of, within_bounds
 from pushforward.tables.given import check_schema
+from pushforward.tables.kinds.steps import snapped
 from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.writing import write_arrow
 from pushforward.tables.schema import Column, TableSchema

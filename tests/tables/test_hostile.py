@@ -119,7 +119,7 @@ READ: dict[str, tuple[Build, str]] = {
     "offset": (obj({"a": pa.array([1, 10**6], pa.timestamp("us", tz="+05:30"))}), "datetime"),
     "milliseconds in CSV": (text("t\n2020-01-01 12:30:00.123\n2021-01-01T12:30:00\n"), "datetime"),
     "time of day": (obj({"a": [dt.time(i % 24, i) for i in range(50)]}), "circular"),
-    "durations": (obj({"a": [dt.timedelta(seconds=i, microseconds=3) for i in range(50)]}), "real"),
+    "durations": (obj({"a": [dt.timedelta(seconds=i, microseconds=3) for i in range(50)]}), "duration"),
     "far dates": (obj({"a": [dt.date(1, 1, 1), dt.date(1800, 5, 5), dt.date(9999, 12, 31)] * 5}), "datetime"),
     "far dates as text": (obj({"a": ["1800-01-01", "9999-12-31", "0001-01-01"] * 5}), "datetime"),
     "far times": (obj({"a": [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59)] * 5}), "datetime"),

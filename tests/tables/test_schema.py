@@ -150,7 +150,6 @@ OUTSIDE: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "flags of another type": ("x", {"kind": "category", "type": "bool", "levels": [1]}, "schema", "not of type bool"),
     "no such type": ("x", {"kind": "real", "type": "float128"}, "schema", "expected an Arrow type"),
     "no such format": ("w", {"kind": "datetime", "type": "string", "format": "%Q"}, "schema", "no format of dates"),
-    "an atom off the steps": ("x", {"kind": "integer", "step": 1.0, "atoms": [0.5]}, "schema", "0.5 is no multiple"),
     "too many ranks": ("many", {"kind": "ordinal"}, "schema", "more than 256"),
     "nested levels": ("list", {"kind": "category"}, "schema", "no levels"),
     "nested under levels": (
@@ -233,8 +232,12 @@ def test_formats_of_dates_by_hand() -> None:
 
 def test_circles_by_hand() -> None:
     source = [10.0, 350.0, 180.0, 359.5]
-    prepared = fitted("a", source=source, kind="circular", low=0.0, period=360.0, cut=90.0, step=0.5)
-    assert prepared.rows[:, 0].tolist() == [280.0, 260.0, 90.0, 269.5]
+    prepared = fitted("a", source=source, kind="circular", low=0.0, period=360.0, step=0.5)
+    assert prepared.rows[:, 0].tolist() == source
+    prepared = fitted("a", source=[10.0, -170.0, 179.5], kind="circular", low=-180.0, period=360.0, step=0.5)
+    assert prepared.rows[:, 0].tolist() == [190.0, 10.0, 359.5]
+    assert back(prepared) == [10.0, -170.0, 179.5]
+    prepared = fitted("a", source=source, kind="circular", low=0.0, period=360.0, step=0.5)
     assert back(prepared) == source
 
 

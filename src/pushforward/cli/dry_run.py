@@ -48,7 +48,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     keywords = options.keywords()
     table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
     try:
-        of_table = {name: keywords[name] for name in ("schema", "given", "missing")}
+        of_table = {name: keywords[name] for name in ("schema", "given", "missing", "bounds")}
         prepared = prepare(table, weights, names=None, **of_table)
     except DataError:
         raise

@@ -42,6 +42,10 @@ class DataOptions(Section):
     missing: Literal["error", "drop", "model"] = Field(
         default="error", description="What happens to rows with missing values: they are refused, dropped, or modelled."
     )
+    bounds: Literal["observed", "natural", "none"] = Field(
+        default="natural",
+        description="Which bounds numbers have: the smallest and largest seen, those that are plausible, or none.",
+    )
 
 
 class ModelOptions(Section):
@@ -173,6 +177,7 @@ class FitOptions(Section):
             "given": list(data.given) or None,
             "schema": data.schema_file,
             "missing": data.missing,
+            "bounds": data.bounds,
             "objective": training.objective,
             "n_members": training.n_members,
             "max_epochs": training.max_epochs,

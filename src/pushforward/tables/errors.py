@@ -24,6 +24,7 @@ DataCode = Literal[
     "schema",
     "dates",
     "nothing",
+    "unseen",
 ]
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from pushforward.tables import times
-from pushforward.tables.detect import arrow_type, is_text, levels_of, plain_text, type_name
-from pushforward.tables.encoding import Layout, in_steps, levels_as, places_of
+from pushforward.tables.encoding import Layout, places_of
 from pushforward.tables.errors import DataError
+from pushforward.tables.kinds.base import MAX_LEVELS
+from pushforward.tables.kinds.levels import levels_as, levels_of
+from pushforward.tables.kinds.text import arrow_type, is_text, plain_text, type_name
 from pushforward.tables.reading.cells import Cells
-from pushforward.tables.schema import LEVELLED, MAX_LEVELS, Column, TableSchema
+from pushforward.tables.schema import LEVELLED, Column, TableSchema
 
 
 def with_levels(value: Any, cells: Cells) -> Any:
@@ -81,16 +83,6 @@ def check_schema(schema: TableSchema, label: str = "the schema") -> None:
                 again = False
             if not again:
                 raise DataError("schema", f"{where}: {form!r} is no format of dates, as '%d/%m/%Y' is.")
-        if column.step is not None:
-            off = [a for a in column.atoms if not np.isclose(in_steps(np.array([a]), column)[0], _turned(a, column))]
-            if off:
-                raise DataError("schema", f"{where}: the atom {off[0]:g} is no multiple of the step {column.step:g}.")
-
-
-def _turned(atom: float, column: Column) -> float:
-    if column.kind != "circular":
-        return atom
-    return (atom - (column.low or 0.0) - (column.cut or 0.0)) % (column.period or 1.0)
 
 
 def _fits(levels: list[Any], kind: pa.DataType) -> bool:
@@ -138,7 +130,7 @@ def _check_support(column: Column, values: np.ndarray, n: int, source: str) -> N
     low, high = column.support
     # A rounded number stands for the interval above it, which may begin at the bound; a number at the bound may not.
     outside = (values < low) | (values >= high)
-    if column.step is None and column.kind != "circular":
+    if column.step is None and column.space != "circle":
         outside |= values <= low
     if not outside.any():
         return
@@ -162,7 +154,7 @@ def _check_scale(column: Column, values: np.ndarray, source: str) -> None:
         ends = np.abs(values[[values.argmin(), values.argmax()]]).max() / np.median(
             np.abs(values) + np.finfo(float).tiny
         )
-    fine = np.isfinite(ends) if column.kind in ("positive", "count") else np.isfinite(spread)
+    fine = np.isfinite(ends) if column.space == "half-line" else np.isfinite(spread)
     still = values.min() == values.max()
     if not fine or not (np.isfinite(spread) and (spread > 0 or still)):
         raise DataError(

@@ -7,55 +7,35 @@ of few levels, "the value is exactly 0", "the value is missing". A value is a nu
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pushforward._words import nearest
 from pushforward.tables.errors import DataError
+from pushforward.tables.kinds.base import (
+    MAX_ATOMS,
+    MAX_LEVELS,
+    MAX_RARE,
+    MAX_REMAINDERS,
+    MAX_WORD,
+    AbstractKind,
+    Axis,
+    Space,
+)
+from pushforward.tables.kinds.levels import level_key
+from pushforward.tables.kinds.registry import KINDS
 from pushforward.tables.reading.containers import Container
 
-Kind = Literal[
-    "real",
-    "positive",
-    "bounded",
-    "integer",
-    "count",
-    "ordinal",
-    "boolean",
-    "category",
-    "datetime",
-    "circular",
-    "constant",
-    "identifier",
-]
-VALUED: tuple[Kind, ...] = ("real", "positive", "bounded", "integer", "count", "datetime", "circular")
-LEVELLED: tuple[Kind, ...] = ("ordinal", "boolean", "category")
-ASIDE: tuple[Kind, ...] = ("constant", "identifier")
-MEANING: dict[str, str] = {
-    "real": "any number",
-    "positive": "numbers above 0",
-    "bounded": "numbers between two bounds",
-    "integer": "whole numbers",
-    "count": "whole numbers from 0",
-    "ordinal": "few distinct numbers, each with a probability",
-    "boolean": "yes or no",
-    "category": "words, each with a probability",
-    "datetime": "dates or times",
-    "circular": "angles or hours, which come round",
-    "constant": "set aside: always the same",
-    "identifier": "set aside: names each row",
-}
-# Levels that have a state of their own; rarer ones share one. A file may not ask for more.
-MAX_LEVELS = 256
-MAX_RARE = 4096
-MAX_ATOMS = 16
+# As many as the registry has.
+Kind = Literal[tuple(KINDS)]  # pyright: ignore[reportInvalidTypeForm]
+VALUED: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.holds == "values")
+LEVELLED: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.holds == "levels")
+ASIDE: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.holds == "nothing")
+MEANING: dict[str, str] = {name: kind.meaning for name, kind in KINDS.items()}
 MAX_COLUMNS = 16384
 MAX_LENGTH = 256
-# Longer words make a column one of free text.
-MAX_WORD = 4096
 
 
 def _printable(name: str) -> str:
@@ -78,13 +58,20 @@ class Column(BaseModel):
         kind: one of `Kind`; `MEANING` says what each is.
         type: the Arrow type that samples come back in, such as `double`, `int64`, `string`, `timestamp[us]`.
         format: for dates and times written as text, their format in the words of `times.parse`; None for ISO 8601.
+        local: times of a column with a time zone are counted by the clocks of the zone, so that midnight is on a step.
+        unit: what dates are counted in: None for days and seconds, `"month"` where all are the first of a month,
+            `"month-end"` where all are the last.
         low: smallest value possible, included for whole and rounded numbers. Samples never fall below it.
         high: largest value possible.
         step: values are multiples of this, as rounding or counting leaves them: each stands for `[x, x + step)`.
+        fine: of a column with `remainders`, what all values are multiples of.
+        remainders: where values are mostly multiples of `step`, but not all, what they have beyond such a multiple,
+            the commonest first; each has a probability, as 0 and 0.99 have among prices.
         scale: `"log"` if a positive column is modelled on the scale of its logarithm, else `"linear"`.
         period: of a circular column.
-        cut: where the circle is cut open, at its emptiest place.
-        levels: of a column of levels, the commonest first; each has a probability.
+        levels: of a column of levels, each of which has a probability: the commonest first, or in their order.
+        unused: those of `levels` that no row had; samples do not have them either.
+        ordered: the levels of a categorical column have an order.
         rare: further levels that share one state, with `rare_counts`; they follow their frequencies.
         rare_counts: how often each of `rare` was seen.
         atoms: numbers that have a probability of their own, such as 0 for a rain gauge.
@@ -98,16 +85,21 @@ class Column(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Name
-    kind: Kind
+    kind: Kind  # pyright: ignore[reportInvalidTypeForm] - as many as the registry has
     type: Annotated[str, Field(max_length=128)] = "double"
     format: Annotated[str, Field(max_length=64)] | None = None
+    local: bool = False
+    unit: Literal["month", "month-end"] | None = None
     low: Number | None = None
     high: Number | None = None
     step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    fine: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    remainders: Annotated[tuple[Number, ...], Field(max_length=MAX_REMAINDERS, strict=False)] = ()
     scale: Literal["linear", "log"] = "linear"
     period: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    cut: Number | None = None
     levels: Annotated[tuple[Level, ...], Field(max_length=MAX_LEVELS, strict=False)] = ()
+    unused: Annotated[tuple[Level, ...], Field(max_length=MAX_LEVELS, strict=False)] = ()
+    ordered: bool = False
     rare: Annotated[tuple[Level, ...], Field(max_length=MAX_RARE, strict=False)] = ()
     rare_counts: Annotated[tuple[Counted, ...], Field(max_length=MAX_RARE, strict=False)] = ()
     atoms: Annotated[tuple[Number, ...], Field(max_length=MAX_ATOMS, strict=False)] = ()
@@ -122,30 +114,30 @@ class Column(BaseModel):
         kind = self.kind
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
-        if kind in ("real", "integer") and (self.low is not None or self.high is not None):
-            raise ValueError(
-                f"a column of kind {kind} has no bounds: bounded has two, positive and count have a low one"
-            )
-        if kind in ("positive", "count", "datetime") and self.high is not None:
-            raise ValueError(f"a column of kind {kind} has no high bound: bounded has two")
-        if kind == "bounded" and (self.low is None or self.high is None):
-            raise ValueError("a bounded column needs low and high")
-        if kind == "circular" and (self.period is None or self.low is None):
-            raise ValueError("a circular column needs low and period")
-        if kind in ("integer", "count") and self.step is None:
-            raise ValueError(f"a column of kind {kind} needs a step (1 for whole numbers)")
+        fault = self.family.fault(self)
+        if fault is not None:
+            raise ValueError(fault)
         if kind in LEVELLED and not self.levels:
             raise ValueError(f"a column of kind {kind} needs levels")
         if kind not in LEVELLED and (self.levels or self.rare):
             raise ValueError(f"a column of kind {kind} has no levels")
-        if kind not in VALUED and self.atoms:
-            raise ValueError(f"a column of kind {kind} has no atoms")
+        if kind not in VALUED and (self.atoms or self.remainders):
+            raise ValueError(f"a column of kind {kind} has no atoms and no remainders")
+        if self.remainders and (self.step is None or self.fine is None or self.fine >= self.step):
+            raise ValueError("remainders need a step and a fine step below it")
         if len(self.rare) != len(self.rare_counts):
             raise ValueError("rare and rare_counts differ in length")
         everything = [*map(level_key, self.levels), *map(level_key, self.rare)]
         if len(set(everything)) < len(everything) or len(set(self.atoms)) < len(self.atoms):
             raise ValueError("a level or an atom is listed twice")
+        if not {*map(level_key, self.unused)} <= set(everything):
+            raise ValueError("an unused level is not among the levels")
         return self
+
+    @property
+    def family(self) -> AbstractKind:
+        """The class of its kind."""
+        return KINDS[self.kind]
 
     @property
     def modelled(self) -> bool:
@@ -174,11 +166,22 @@ class Column(BaseModel):
     @property
     def support(self) -> tuple[float, float]:
         """The open interval that the numbers behind the cells fill: a rounded `x` stands for `[x, x + step)`."""
-        if self.kind == "circular":
-            return 0.0, self.period or math.inf
-        low = 0.0 if self.kind in ("positive", "count") and self.low is None else self.low
-        high = None if self.high is None else self.high + (self.step or 0.0)
-        return -math.inf if low is None else low, math.inf if high is None else high
+        return self.family.support(self)
+
+    @property
+    def space(self) -> Space:
+        """What its numbers fill."""
+        return self.family.space(self)
+
+    @property
+    def counted(self) -> bool:
+        """Whether its numbers count by their mass, as whole numbers do."""
+        return self.family.counted
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of a figure of it."""
+        return self.family.axis(self)
 
 
 class TableSchema(BaseModel):
@@ -282,7 +285,7 @@ def _explain(error: ValidationError, value: Any, label: str) -> str:
         known = Column.model_fields if "column" in where[len(label) :] else TableSchema.model_fields
         return f"{where}: unknown key {key!r}.{nearest(key, list(known))}"
     if key == "kind" and first["type"] == "literal_error":
-        kinds = get_args(Kind)
+        kinds = tuple(KINDS)
         return f"{where}: expected kind one of {', '.join(kinds)}." + _nearest_kind(value, error, kinds)
     text = first["msg"].removeprefix("Value error, ")
     return f"{where}: {key + ': ' if key else ''}{text}."
@@ -291,12 +294,3 @@ def _explain(error: ValidationError, value: Any, label: str) -> str:
 def _nearest_kind(value: Any, error: ValidationError, kinds: Sequence[str]) -> str:
     place = error.errors()[0]["loc"]
     return nearest(str(value["columns"][place[1]].get("kind"))[:80], kinds)
-
-
-def level_key(level: Any) -> tuple[str, Any]:
-    """A key under which equal levels meet whatever their Python type: 1 and 1.0 are one level, True and "1" others."""
-    if isinstance(level, bool):
-        return "bool", level
-    if isinstance(level, int | float):
-        return "number", float(level) if abs(level) <= 2**53 else level
-    return "text", str(level)

@@ -143,7 +143,7 @@ def test_columns_keep_atoms_levels_and_missing_cells() -> None:
         (
             Column(name="rain", kind="positive", low=0.0, atoms=(0.0,), missing=True),
             Column(name="sky", kind="category", type="string", levels=("sun", "fog"), missing=True),
-            Column(name="hour", kind="circular", low=0.0, period=24.0, cut=6.0),
+            Column(name="hour", kind="circular", low=0.0, period=24.0),
         )
     )
     table = {"rain": [1.5, 0.0, None], "sky": ["fog", None, "snow"], "hour": [5.0, 7.0, 23.0]}
@@ -224,7 +224,7 @@ def test_samples_look_the_same_before_and_after_they_were_cells() -> None:
             Column(name="day", kind="datetime", type="string", format="%Y-%m-%d", step=1.0),
             Column(name="rain", kind="positive", low=0.0, step=0.1, atoms=(0.0,), missing=True),
             Column(name="share", kind="bounded", low=0.0, high=1.0),
-            Column(name="hour", kind="circular", low=0.0, period=24.0, cut=6.0, step=0.5),
+            Column(name="hour", kind="circular", low=0.0, period=24.0, step=0.5),
             Column(name="count", kind="count", type="int64", step=1.0),
             Column(name="sky", kind="category", type="string", levels=("sun", "fog"), missing=True),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,14 @@ from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import Data, Debug, Force, Json, Quiet, verb
 
 
+class Bounds(StrEnum):
+    """Which bounds numbers have."""
+
+    observed = "observed"
+    natural = "natural"
+    none = "none"
+
+
 @verb("pushforward schema weather.csv > schema.json")
 def schema(
     data: Data,
@@ -20,6 +29,10 @@ def schema(
         str | None, typer.Option(metavar="A,B,...", help="Columns to describe; all columns by default.")
     ] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Model missing values as a state of their own.")] = False,
+    bounds: Annotated[
+        Bounds,
+        typer.Option(help="Bounds of numbers: the smallest and largest seen, those that are plausible, or none."),
+    ] = Bounds.natural,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write; standard output by default.")
     ] = None,
@@ -39,7 +52,7 @@ def schema(
     reporter = Reporter(as_json, quiet, table_on_stdout=True)
     if out is not None:
         check_file_target(out, force)
-    found, _, notes = detect_schema(read_cells(data, names_in(columns)), missing=missing)
+    found, _, notes = detect_schema(read_cells(data, names_in(columns)), missing=missing, bounds=bounds.value)
     for note in notes:
         reporter.warn(note)
     text = found.to_json()

@@ -67,7 +67,7 @@ def score(
         check_out(out, force)
     density = FlowDensity.load(model)
     fitted = density.model_
-    table, kept = rows_with_states(density, read_cells(data).select(fitted.needed), missing.value)
+    table, kept = rows_with_states(density, fitted.pick(read_cells(data)), missing.value)
     encoded, condition = fitted.encode(table)
     for name, words in encoded.unseen.items():
         reporter.warn(f"{data}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")

@@ -63,6 +63,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
             in tables, and takes every column of an array as real numbers.
         missing: `"error"`; `"drop"` leaves out rows with missing values; `"model"` fits a model in which cells may be
             missing.
+        bounds: which bounds numbers of a table have whose columns are detected: `"natural"` where a bound is plausible,
+            by the name or by how the numbers end; `"observed"` the smallest and the largest; `"none"`. Samples never
+            leave them.
+        unseen: what happens to a condition with a level that the fit never saw: `"error"`, or `"other"`, which scores
+            and samples it as the levels that were too rare for a probability of their own.
         verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
             that out, for grid searches.
         n_members: models of the same architecture that are trained at once, each without a part of the rows, and whose
@@ -116,6 +121,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         objective: str | AbstractObjective | None = None,
         schema: TableSchema | Mapping[str, Any] | str | os.PathLike | None = None,
         missing: Literal["error", "drop", "model"] = "error",
+        bounds: Literal["observed", "natural", "none"] = "natural",
+        unseen: Literal["error", "other"] = "error",
         verify: bool = True,
         n_members: int | None = None,
         max_epochs: int | None = None,
@@ -139,6 +146,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.objective = objective
         self.schema = schema
         self.missing = missing
+        self.bounds = bounds
+        self.unseen = unseen
         self.verify = verify
         self.n_members = n_members
         self.max_epochs = max_epochs
@@ -187,6 +196,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             schema=taken.schema,
             given=self.given,
             missing=self.missing,
+            bounds=self.bounds,
         )
         prepared = dataclasses.replace(prepared, notes=(*taken.notes, *prepared.notes))
         if on_prepared is not None:
@@ -262,7 +272,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Args:
             X: as in `table_of`.
         """
-        encoded, condition = self.model_.encode(self.table_of(X))
+        encoded, condition = self.model_.encode(self.table_of(X), self.unseen)
         for name, words in encoded.unseen.items():
             text = f"'{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}."
             warnings.warn(text, TableWarning, stacklevel=3)

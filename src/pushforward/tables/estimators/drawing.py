@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from pushforward.tables.encoding import decode, encode
+from pushforward.tables.encoding import as_asked, encode
 from pushforward.tables.estimators.frames import given_cells, to_frame, wanted_kind
 from pushforward.tables.estimators.seeds import seed_words
 
@@ -36,13 +35,14 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any) ->
             f"given, rows of {list(density.given_)}" if density.given_ else "no given (the model is unconditional)"
         )
         raise ValueError(f"FlowDensity.sample: expected {expected}, got {'one' if given is not None else 'none'}.")
-    condition = None
+    condition = asked = None
     if given is not None and model.given_layout is not None:
-        condition = encode(model.given_layout, given_cells(given, density.given_)).rows
+        asked = given_cells(given, density.given_)
+        condition = encode(model.given_layout, asked, unseen=density.unseen).rows
     rows = model.draw(n, seed, condition)
     drawn = model.decode(rows, seed)
-    if condition is not None and model.given_layout is not None:
-        drawn |= decode(model.given_layout, np.repeat(condition, n, axis=0))
+    if asked is not None and model.given_layout is not None:
+        drawn |= as_asked(model.given_layout, asked, n)
     names = [name for name in model.names_out() if name in drawn]
     table = pa.table({name: drawn[name] for name in names})
     kind = wanted_kind(getattr(density, "_output", None), density._kind)

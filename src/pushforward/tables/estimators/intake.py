@@ -151,7 +151,7 @@ def rows_to_score(density: FlowDensity, X: Any) -> Cells | np.ndarray:
     names = tuple(name for name in columns if name in needed or name in cells.names)
     if frame_kind(X) in STRICT and not (hasattr(density, "feature_names_in_") and cells.names == names):
         validate_data(density, X, reset=False, skip_check_array=True)
-    return cells.select(needed)
+    return model.pick(cells)
 
 
 def rows_with_states(density: FlowDensity, X: Any, missing: str) -> tuple[Cells | np.ndarray, np.ndarray]:

@@ -27,6 +27,8 @@ PLAIN = (
     "bins",
     "autoregressive",
     "missing",
+    "bounds",
+    "unseen",
     "verify",
     "n_members",
     "max_epochs",

@@ -204,6 +204,7 @@ def tune(
         schema=data.schema_file,
         given=list(data.given) or None,
         missing=data.missing,
+        bounds=data.bounds,
     )
     n = len(whole.rows)
     if n < LEAST_ROWS:

@@ -144,7 +144,7 @@ class Numbers:
         columns = [layout.columns[i] for i in layout.valued]
         self.n_states, self.state_of_value = n_states, layout.state_of_value
         self.steps = np.array([column.step or 0.0 for column in columns])
-        self.counted = np.array([column.kind in ("integer", "count") for column in columns], bool)
+        self.counted = np.array([column.counted for column in columns], bool)
         self.filling = []
         for j, state in enumerate(self.state_of_value):
             values = rows[:, n_states + j]
@@ -329,6 +329,8 @@ def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None,
         column = layout.columns[i]
         if not column.valued and not column.rare:  # the state of levels never seen
             outside |= encoded.rows[:, c] == len(column.levels)
+    if encoded.strange is not None:  # a constant column has another value
+        outside |= encoded.strange
     code = np.maximum(code, np.where(outside, STATUSES.index("extrapolated"), 0))
     lost = np.isnan(log_prob) | (log_prob == np.inf)
     return np.array(STATUSES)[np.where(lost, STATUSES.index("unconverged"), code)]

@@ -175,7 +175,7 @@ def assemble(
         margins=margins,
         margin_places=of_margins,
         steps=[column.step or 0.0 for column in columns],
-        counted=[column.kind in ("integer", "count") for column in columns],
+        counted=[column.counted for column in columns],
         bounds=[column.support for column in columns],
         state_of_value=layout.state_of_value,
         given=condition,

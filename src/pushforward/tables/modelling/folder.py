@@ -30,9 +30,9 @@ from pushforward.flows import ENTRIES
 from pushforward.io.errors import UntrustedModelError
 from pushforward.io.files import CARD, read_folder, write_folder
 from pushforward.io.weights import fill, named_arrays, parse_weights, read_shapes, weights_to_bytes
-from pushforward.tables.detect import arrow_type
 from pushforward.tables.encoding import Layout
 from pushforward.tables.errors import DataError
+from pushforward.tables.kinds.text import arrow_type
 from pushforward.tables.modelling.assemble import Recipe, assemble, blank, split_values, with_measured
 from pushforward.tables.modelling.places import Margin, space_ends, space_of
 from pushforward.tables.modelling.records import FORMAT_VERSION, Config, Metrics, validate

@@ -109,7 +109,7 @@ def fit_place(margin: Margin, column: Column, values: np.ndarray) -> Place:
         values: Its numbers, those that are there.
     """
     step = column.step or 0.0
-    counted = column.kind in ("integer", "count")
+    counted = column.counted
     shared = {"step": step, "rounded": margin.rounded, "counted": counted}
     tail = column.tail_index if margin.heavy else None
     low, high = column.support
@@ -136,7 +136,7 @@ def fit_place(margin: Margin, column: Column, values: np.ndarray) -> Place:
 
 def blank_place(margin: Margin, column: Column) -> Place:
     """A space of the structure that `fit_place` gives, with placeholders for all that is measured."""
-    counted = column.kind in ("integer", "count")
+    counted = column.counted
     tail = 1.0 if margin.heavy else None
     return Place(margin.space, 0.0, 1.0, tail, step=column.step or 0.0, rounded=margin.rounded, counted=counted)
 

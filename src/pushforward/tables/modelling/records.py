@@ -85,6 +85,8 @@ class Settings(Strict):
     objective: ObjectiveName | None
     with_schema: bool = Field(alias="schema")
     missing: Literal["error", "drop", "model"]
+    bounds: Literal["observed", "natural", "none"] = "natural"
+    unseen: Literal["error", "other"] = "error"
     verify: bool
     n_members: Annotated[int, Field(ge=1, le=255)] | None = None
     max_epochs: Count | None

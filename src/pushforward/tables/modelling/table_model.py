@@ -66,23 +66,37 @@ class TableModel:
         return tuple(column.name for column in self.schema.modelled)
 
     @property
+    def constants(self) -> tuple[Column, ...]:
+        """The columns that were constant in the fit."""
+        return tuple(column for column in self.schema.columns if column.kind == "constant")
+
+    def pick(self, cells: Cells) -> Cells:
+        """The columns that a table needs to be scored, and the constant ones that it has.
+
+        Raises:
+            DataError: a column is missing.
+        """
+        return cells.select([*self.needed, *(c.name for c in self.constants if c.name in cells.names)])
+
+    @property
     def plain(self) -> bool:
         """Whether cells are numbers as they are: real, not rounded, never missing."""
         return all(c.kind == "real" and c.step is None and not c.n_states for c in self.schema.modelled)
 
-    def encode(self, table: Cells | np.ndarray) -> tuple[Encoded, np.ndarray | None]:
+    def encode(self, table: Cells | np.ndarray, unseen: str = "error") -> tuple[Encoded, np.ndarray | None]:
         """The rows of a table and their conditions, as the distribution takes them.
 
         Args:
             table: cells, or for a plain model an array of the needed columns `(n, d)`.
+            unseen: what happens to conditions that the fit never saw; see `encoding.encode`.
         """
         if isinstance(table, np.ndarray):
             places = {name: i for i, name in enumerate(self.needed)}
             own = [places[column.name] for column in self.layout.columns]
             condition = table[:, [places[name] for name in self.given]] if self.given else None
             return Encoded(table[:, own], np.zeros(len(table)), {}), condition
-        condition = None if self.given_layout is None else encode(self.given_layout, table).rows
-        return encode(self.layout, table), condition
+        condition = None if self.given_layout is None else encode(self.given_layout, table, unseen=unseen).rows
+        return encode(self.layout, table, others=self.constants), condition
 
     def score(self, table: Cells | np.ndarray) -> Scores:
         """Log-probabilities of the rows, and their parts."""
@@ -106,8 +120,7 @@ class TableModel:
 
     def decode(self, rows: np.ndarray, seed: np.ndarray) -> dict[str, pa.Array]:
         """Cells of encoded rows, with the constant columns, in the order of the table."""
-        aside = [column for column in self.schema.columns if column.kind == "constant"]
-        return decode(self.layout, rows, aside, int(np.asarray(seed).ravel()[0]))
+        return decode(self.layout, rows, self.constants, int(np.asarray(seed).ravel()[0]))
 
     def names_out(self) -> tuple[str, ...]:
         """The columns of samples: all but identifiers."""

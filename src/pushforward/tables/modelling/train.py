@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Encoded, Layout, encode, has_blanks, missing_values
 from pushforward.tables.errors import DataError
 from pushforward.tables.given import check_rows, check_schema, with_levels
+from pushforward.tables.kinds.base import Bounds
 from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.build import build
 from pushforward.tables.modelling.conditions import check_varies, conditions_of
@@ -99,6 +100,7 @@ def prepare(
     schema: Any,
     given: Sequence[str | int] | None,
     missing: str,
+    bounds: str = "natural",
 ) -> Prepared:
     """Look at a table, or take it as its schema says, and encode it.
 
@@ -109,12 +111,15 @@ def prepare(
         schema: None to detect it; or a `TableSchema`, its JSON as a dict, or a path.
         given: conditions, by name or position.
         missing: `"error"`, `"drop"` or `"model"`.
+        bounds: which bounds detected columns have; see `detect_schema`.
 
     Raises:
         ValueError: an option is wrong, or too few rows are left; `DataError` for a table that cannot be modelled.
     """
     if missing not in MISSING:
         raise ValueError(f"FlowDensity: expected missing one of {', '.join(MISSING)}, got {missing!r}.")
+    if bounds not in get_args(Bounds):
+        raise ValueError(f"FlowDensity: expected bounds one of {', '.join(get_args(Bounds))}, got {bounds!r}.")
     if weights is not None:
         table = table[weights > 0] if isinstance(table, np.ndarray) else table.take(weights > 0)
         weights = weights[weights > 0]
@@ -126,7 +131,7 @@ def prepare(
     if len(table) < 2:
         raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {len(table)}.")
     held = containers_of(table.table)
-    found, table, notes = schema_of(table, schema, missing == "model")
+    found, table, notes = schema_of(table, schema, missing == "model", bounds)
     columns = tuple(c.model_copy(update={"container": held.get(c.name, c.container)}) for c in found.columns)
     found = found.model_copy(update={"columns": columns})
     conditions = [table.names[i] for i in conditions_of(given, table.names)]
@@ -163,14 +168,16 @@ def prepare(
     return Prepared(found, tuple(conditions), encoded, condition, weights, (*table.notes, *notes))
 
 
-def schema_of(table: Cells, schema: Any, missing: bool) -> tuple[TableSchema, Cells, list[str]]:
+def schema_of(
+    table: Cells, schema: Any, missing: bool, bounds: Any = "natural"
+) -> tuple[TableSchema, Cells, list[str]]:
     """The schema of a table, detected or as the user gives it, the cells in its words, and remarks.
 
     Raises:
         DataError: the schema is not one, or not of this table.
     """
     if schema is None:
-        return detect_schema(table, missing=missing)
+        return detect_schema(table, missing=missing, bounds=bounds)
     if isinstance(schema, str | os.PathLike):
         label, schema = os.fspath(schema), read_schema(schema)
         schema = TableSchema.from_value(with_levels(schema, table), label)

@@ -34,6 +34,8 @@ COSTS = {
     "neural_ode": ("iterative", "iterative"),
     "regression": ("iterative", "iterative"),
 }
+# Defaults by builder, where they differ from those of the options.
+DEFAULTS = {"regression": {"width": 128, "activation": "silu"}}
 # Builders whose layers have no networks unless they are conditional, whatever their width and depth say.
 WITHOUT_NETWORKS = ("low_rank", "elementwise")
 
@@ -216,14 +218,15 @@ def entry(
         log_det: Exactness of the log-determinant.
         space: `"line"`, or `"circle"` for angles in radians.
         fast: The direction in closed form, `"score"` or `"sample"`.
-        **defaults: Defaults of this flow where they differ from those of the options.
+        **defaults: Defaults of this flow where they differ from those of the options and of the builder.
     """
 
     def enter(function: Function) -> Function:
         name = function.__name__
         declared = options_of(options)
+        chosen = DEFAULTS.get(builder, {}) | defaults
         own = {
-            key: dataclasses.replace(option, default=defaults.get(key, option.default))
+            key: dataclasses.replace(option, default=chosen.get(key, option.default))
             for key, option in declared.items()
         }
         for key, words in (("linear", LINEAR_ON[space]), ("scalar_map", maps_on(space))):
@@ -238,17 +241,6 @@ def entry(
         return function
 
     return enter
-
-
-def entry_of(name: str) -> Entry:
-    """The entry of that name.
-
-    Raises:
-        ValueError: There is no entry of that name.
-    """
-    if name not in ENTRIES:
-        raise ValueError(f"flows: expected one of {', '.join(ENTRIES)}, got {name!r}. Choose one of them.")
-    return ENTRIES[name]
 
 
 def plain(text: str) -> str:

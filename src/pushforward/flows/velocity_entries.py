@@ -81,8 +81,6 @@ class NCSN(declared.Event, declared.Regressed, declared.Noise, declared.Levels, 
     "regression",
     FlowMatching,
     source="Lipman, Chen, Ben-Hamu, Nickel, Le, 2023, arXiv 2210.02747",
-    width=128,
-    activation="silu",
     sigma_min=1e-4,
 )
 def flow_matching(key: PRNGKeyArray, **options: Unpack[FlowMatching]) -> Flow:
@@ -98,8 +96,6 @@ def flow_matching(key: PRNGKeyArray, **options: Unpack[FlowMatching]) -> Flow:
     "regression",
     RectifiedFlow,
     source="Liu, Gong, Liu, 2023, arXiv 2209.03003",
-    width=128,
-    activation="silu",
 )
 def rectified_flow(key: PRNGKeyArray, **options: Unpack[RectifiedFlow]) -> Flow:
     r"""Rectified flow: the velocity of straight lines $x_t = t x_1 + (1 - t) x_0$, to be straightened by reflow.
@@ -115,8 +111,6 @@ def rectified_flow(key: PRNGKeyArray, **options: Unpack[RectifiedFlow]) -> Flow:
     "regression",
     ScoreSDE,
     source="Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, 2021, arXiv 2011.13456",
-    width=128,
-    activation="silu",
 )
 def score_sde(key: PRNGKeyArray, **options: Unpack[ScoreSDE]) -> Flow:
     r"""Score-based diffusion as a flow: the probability-flow equation of a VP, sub-VP or VE SDE.
@@ -132,8 +126,6 @@ def score_sde(key: PRNGKeyArray, **options: Unpack[ScoreSDE]) -> Flow:
     "regression",
     NCSN,
     source="Song, Ermon, 2019, arXiv 1907.05600; Song, Ermon, 2020, arXiv 2006.09011 (levels)",
-    width=128,
-    activation="silu",
 )
 def ncsn(key: PRNGKeyArray, **options: Unpack[NCSN]) -> Flow:
     r"""Noise-conditional score network: the score of data with noise at levels in geometric sequence.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
+from pushforward._checks import package_of
 from pushforward.io.fit_options import FitOptions
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import MaximumLikelihood
+from pushforward.tables.estimators.trials import Attempt, State, Tuned
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.train import Prepared, Trained, layouts, prepare, train
 from pushforward.tables.reading.cells import read_cells
@@ -29,10 +29,15 @@ LEAST_ROWS = 40
 TRIALS, LEAST_SECONDS = 8, 45.0
 # Trials that end before others are stopped early, and epochs that each may run.
 FREE_TRIALS, FREE_EPOCHS = 3, 5
-# What is tried. The defaults are always among it.
-WIDTHS, BINS, BATCHES = (32, 64, 128, 256), (4, 8, 16, 32), (128, 256, 512, 1024)
-LAYERS, DEPTHS, RATES = (1, 8), (1, 3), (5e-4, 1e-2)
-LINEAR = ("reverse", "permutation", "lu")
+# What is tried, numbers or names. The defaults are always among it.
+SIZES: dict[str, Sequence[Any]] = {
+    "n_layers": range(1, 9),
+    "width": (32, 64, 128, 256),
+    "depth": range(1, 4),
+    "bins": (4, 8, 16, 32),
+    "linear": ("reverse", "permutation", "lu"),
+}
+BATCHES, RATES = (128, 256, 512, 1024), (5e-4, 1e-2)
 # Families, each with the flow and, for splines, whether it is autoregressive.
 FAMILIES: dict[str, tuple[str, bool | None]] = {
     "nsf autoregressive": ("nsf", True),
@@ -40,103 +45,6 @@ FAMILIES: dict[str, tuple[str, bool | None]] = {
     "maf": ("maf", None),
     "realnvp": ("realnvp", None),
 }
-
-
-State = Literal["done", "stopped early", "failed", "interrupted"]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One trial.
-
-    Attributes:
-        number: 0 is the defaults.
-        state: `"done"`; `"stopped early"`, for falling behind the median; `"failed"`; `"interrupted"`, by Ctrl-C.
-        choices: what was tried, by name.
-        nats: held-out log-density per row, on the rows that choose; NaN where it failed.
-        standard_error: of `nats`.
-        steps: that it took.
-        seconds: wall-clock time.
-        words: why it failed; else empty.
-    """
-
-    number: int
-    state: State
-    choices: dict[str, Any]
-    nats: float
-    standard_error: float
-    steps: int
-    seconds: float
-    words: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """The trial in a line."""
-        shown = {name: f"{v:.2g}" if isinstance(v, float) else v for name, v in self.choices.items()}
-        chosen = ", ".join(f"{name} {value}" for name, value in shown.items())
-        spread = f" +- {self.standard_error:.4f}" if math.isfinite(self.standard_error) else ""
-        score = f"{self.nats:.4f}{spread} nats" if math.isfinite(self.nats) else self.words
-        state = "" if self.state == "done" else f" ({self.state})"
-        return f"{self.number:>3}  {score}{state}, {self.seconds:.0f} s: {chosen}"
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What a search found.
-
-    Attributes:
-        options: of the winner; `FlowDensity(**options.keywords())` fits with them.
-        attempts: all trials; the first is the defaults.
-        best: the number of the winner.
-        chosen_gain: what the winner gains over the defaults on the rows that chose it, nats per row, which flatters it:
-            the best of many is lucky too. NaN if the defaults failed.
-        fresh_rows: rows that no trial saw.
-        fresh_nats: the winner's mean log-density on them.
-        fresh_gain: what it gains over the defaults on them; NaN if the defaults failed.
-        fresh_error: standard error of `fresh_gain`.
-        interrupted: whether Ctrl-C ended the search.
-        notes: remarks on the data.
-    """
-
-    options: FitOptions
-    attempts: tuple[Attempt, ...]
-    best: int
-    chosen_gain: float
-    fresh_rows: int
-    fresh_nats: float
-    fresh_gain: float
-    fresh_error: float
-    interrupted: bool
-    notes: tuple[str, ...]
-
-    @property
-    def sentences(self) -> list[str]:
-        """What came of it, for people."""
-        counts = {word: sum(a.state == word for a in self.attempts) for word in ("done", "stopped early", "failed")}
-        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        lines = [f"{len(self.attempts)} trials ({told or 'none done'}); the best is trial {self.best}."]
-        if self.interrupted:
-            lines.append("The search was interrupted: this is the best so far.")
-        fresh = f"{self.fresh_rows:,} rows that no trial saw"
-        if self.best == 0:
-            lines.append(f"No trial beat the defaults, which have {self.fresh_nats:.4f} nats per row on {fresh}.")
-        elif math.isnan(self.fresh_gain):
-            lines.append(f"The defaults failed; the winner has {self.fresh_nats:.4f} nats per row on {fresh}.")
-        else:
-            lines.append(
-                f"On the rows that chose it, it gains {self.chosen_gain:.4f} nats per row over the defaults, which "
-                "flatters it: the best of many is lucky too."
-            )
-            gain = f"On {fresh}, it gains {self.fresh_gain:+.4f} +- {self.fresh_error:.4f} nats per row"
-            sure = self.fresh_gain > 2 * self.fresh_error
-            lines.append(f"{gain}{'.' if sure else ', which may be chance: the defaults may do as well.'}")
-        return lines
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain["trials"] = [dataclasses.asdict(attempt) for attempt in plain.pop("attempts")]
-        return {**plain, "options": self.options.model_dump(mode="json"), "sentences": self.sentences}
 
 
 def tune(
@@ -184,10 +92,7 @@ def tune(
         >>> tune(np.random.default_rng(0).normal(size=(60, 1)), options=once, n_trials=1).best
         0
     """
-    try:
-        optuna: Any = importlib.import_module("optuna")
-    except ImportError as error:
-        raise ImportError("tune: optuna is not installed. Run: pip install 'pushforward[tune]'") from error
+    optuna = package_of("tune", "optuna", "tune")
     if not max_seconds > 0 or (n_trials is not None and n_trials < 1):
         raise ValueError(f"tune: expected max_seconds > 0 and n_trials >= 1, got {max_seconds} and {n_trials}.")
     options = options or FitOptions()
@@ -250,42 +155,37 @@ class Space:
         couplings = ("nsf coupling", "realnvp")
         families = [name for name in FAMILIES if n_values > 1 or name == own or (n_values and name not in couplings)]
         self.families = families
-        self.defaults: dict[str, Any] = {
-            "family": own,
-            "learning_rate": MaximumLikelihood.learning_rate,
-            "batch_size": BATCH_SIZE,
-        }
-        self.defaults |= {name: recipe[name] for name in ("n_layers", "width", "depth", "bins", "linear")}
-        self.searched = n_values > 0
+        own_rates = {"learning_rate": MaximumLikelihood.learning_rate, "batch_size": BATCH_SIZE}
+        self.defaults = {"family": own, **own_rates, **{name: recipe[name] for name in SIZES}}
+        self.sizes = {name: _among(values, recipe[name]) for name, values in SIZES.items()} if n_values else {}
         self.batches = sorted({size for size in BATCHES if 2 * size <= n} | {BATCH_SIZE})
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """The choices of a trial; an Optuna `Trial` makes them."""
-        default = self.defaults
         chosen = {"family": trial.suggest_categorical("family", self.families)}
-
-        def among(name: str, choices: Sequence[Any]) -> None:
-            chosen[name] = trial.suggest_categorical(name, sorted({*choices, default[name]}))
-
-        def between(name: str, low: int, high: int) -> None:
-            chosen[name] = trial.suggest_int(name, min(low, default[name]), max(high, default[name]))
-
-        if self.searched:
-            between("n_layers", *LAYERS)
-            among("width", WIDTHS)
-            between("depth", *DEPTHS)
-            if FAMILIES[chosen["family"]][0] == "nsf":
-                among("bins", BINS)
-            chosen["linear"] = trial.suggest_categorical("linear", LINEAR)
+        for name, values in self.sizes.items():
+            if name == "bins" and FAMILIES[chosen["family"]][0] != "nsf":
+                continue
+            if isinstance(values, range):
+                chosen[name] = trial.suggest_int(name, values[0], values[-1])
+            else:
+                chosen[name] = trial.suggest_categorical(name, values)
         chosen["learning_rate"] = trial.suggest_float("learning_rate", *RATES, log=True)
         chosen["batch_size"] = trial.suggest_categorical("batch_size", self.batches)
         return chosen
 
 
+def _among(values: Sequence[Any], default: Any) -> Sequence[Any]:
+    """The values with the default among them, as a range if they are one."""
+    if isinstance(values, range):
+        return range(min(values[0], default), max(values[-1], default) + 1)
+    return tuple(sorted({*values, default}))
+
+
 def options_of(chosen: dict[str, Any], options: FitOptions) -> FitOptions:
     """The options of a fit with these choices."""
     name, autoregressive = FAMILIES[chosen["family"]]
-    flow = {key: chosen[key] for key in ("n_layers", "width", "depth", "bins", "linear") if key in chosen}
+    flow = {key: chosen[key] for key in SIZES if key in chosen}
     flow |= {"name": name, "base": options.flow.base, "autoregressive": autoregressive}
     training = options.training.model_dump() | {key: chosen[key] for key in ("learning_rate", "batch_size")}
     return FitOptions.check({"data": options.data.model_dump(), "flow": flow, "training": training})

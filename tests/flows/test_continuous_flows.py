@@ -72,7 +72,10 @@ def test_options() -> None:
         (lambda: pf.flows.cnf(KEY, dim=2, n_layers=0), "cnf: expected n_layers"),
         (lambda: pf.flows.cnf(KEY, dim=2, method="euler"), "cnf: expected n_steps with method"),
         (lambda: pf.flows.cnf(KEY, dim=2, mixing="add"), "mixing to be one of"),
-        (lambda: pf.flows.cnf(KEY, dim=2, residual=True, frequency=3.0), "cnf: expected a residual network or sines"),
+        (
+            lambda: pf.flows.cnf(KEY, dim=2, residual=True, frequency=3.0),
+            "cnf: frequency has no effect with residual=True",
+        ),
         (lambda: pf.flows.ffjord(KEY, dim=0), "ffjord: expected dim"),
         (lambda: pf.flows.flow_matching(KEY, dim=2, path="curved"), "flow_matching: expected path to be one of"),
         (lambda: pf.flows.rectified_flow(KEY, dim=2, condition_dim=0), "rectified_flow: expected condition_dim"),

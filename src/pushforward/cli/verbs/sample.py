@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,12 @@ from pushforward.cli.verb import TABLE_OUT, Debug, Force, Json, Model, Quiet, Se
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class Clip(StrEnum):
+    """What samples are held to."""
+
+    observed = "observed"
 
 
 @verb("pushforward sample model -n 1000 --out samples.csv")
@@ -31,6 +38,9 @@ def sample(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT, show_default=False)],
     given: Annotated[
         str | None, typer.Option(metavar="FILE", help="Table of conditions, for a model fitted with --given.")
+    ] = None,
+    clip: Annotated[
+        Clip | None, typer.Option(help="Hold every number to the range of the data; by default samples are as drawn.")
     ] = None,
     seed: Seed = 0,
     force: Force = False,
@@ -59,14 +69,23 @@ def sample(
     if size > MAX_BYTES:
         limit = f"more than the {MAX_BYTES / GIB:.0f} GiB that are held at once"
         raise typer.BadParameter(f"{rows:,} rows take {size / GIB:.0f} GiB, {limit}. Draw fewer, with several --seed.")
+    held = None if clip is None else clip.value
     with reporter.hears():
-        table: pa.Table = density.sample(n, given=conditions, random_state=seed)
+        table: pa.Table = density.sample(n, given=conditions, random_state=seed, clip=held)
     wild = not_finite(table)
     if wild:
         reporter.warn(f"{wild:,} of {rows:,} rows are not finite: the model's tails overflow. Fit it anew.")
     write_out(out, table, force)
     reporter.say(f"{rows:,} rows, columns {', '.join(table.column_names)}: {out}")
-    facts = {"model": model, "out": out, "rows": rows, "columns": table.column_names, "seed": seed, "not_finite": wild}
+    facts = {
+        "model": model,
+        "out": out,
+        "rows": rows,
+        "columns": table.column_names,
+        "seed": seed,
+        "not_finite": wild,
+        "clip": clip,
+    }
     reporter.result("sample", facts)
     return OK
 

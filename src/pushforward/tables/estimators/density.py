@@ -360,7 +360,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
         score = self.score(X)
         return -score / ((len(self.columns_) - len(self.given_)) * math.log(2))
 
-    def sample(self, n_samples: int = 1, *, given: Any = None, random_state: Any = None) -> Any:
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        given: Any = None,
+        random_state: Any = None,
+        clip: Literal["observed"] | None = None,
+    ) -> Any:
         """Draw rows.
 
         Args:
@@ -369,6 +376,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 frame are found by name, others may be there too.
             random_state: an integer, a NumPy `RandomState` or `Generator`, or None for other rows each time. The same
                 seed gives the same rows, and a longer sample begins with the shorter one.
+            clip: `"observed"` holds every number to the range of the data; None warns if samples lie far beyond it.
 
         Returns:
             Rows with the columns of the fit: a data frame if the model was fitted on one (or as `set_output` says),
@@ -379,7 +387,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: `given` is missing, superfluous, or of another shape.
         """
         check_is_fitted(self)
-        return draw(self, n_samples, given, random_state)
+        return draw(self, n_samples, given, random_state, clip)
 
     def pdf_grid(self, X: Any, column: str | None = None, grid: Any = None) -> np.ndarray:
         r"""The densities $p(y_j \mid x_i)$ of a model of one column given the others, `(m, g)`, in one over its units.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pushforward.tables.encoding import as_asked, encode
+from pushforward.tables.errors import TableWarning
 from pushforward.tables.estimators.frames import given_cells, to_frame, wanted_kind
+from pushforward.tables.estimators.samples import clipped, wild_rows
 from pushforward.tables.estimators.seeds import seed_words
 
 if TYPE_CHECKING:
     from pushforward.tables.estimators.density import FlowDensity
 
+# Samples below which a share of wild ones says nothing.
+LEAST_ROWS = 20
 
-def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any) -> Any:
+
+def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any, clip: Any) -> Any:
     """Draw rows; see `FlowDensity.sample`.
 
     Args:
@@ -22,11 +28,14 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any) ->
         n_samples: Number of rows, for each row of `given` if there are conditions.
         given: Conditions, or None.
         random_state: As for `seed_words`.
+        clip: `"observed"` or None.
 
     Raises:
-        ValueError: `given` is missing, superfluous, or of another shape.
+        ValueError: `given` is missing, superfluous, or of another shape, or `clip` is another word.
     """
     model = density.model_
+    if clip not in (None, "observed"):
+        raise ValueError(f"FlowDensity.sample: expected clip None or 'observed', got {clip!r}.")
     if isinstance(n_samples, bool) or not hasattr(n_samples, "__index__") or n_samples.__index__() < 1:
         raise ValueError(f"FlowDensity.sample: expected n_samples an integer >= 1, got {n_samples!r}.")
     n, seed = n_samples.__index__(), seed_words(random_state, 2)
@@ -40,6 +49,13 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any) ->
         asked = given_cells(given, density.given_)
         condition = encode(model.given_layout, asked, unseen=density.unseen).rows
     rows = model.draw(n, seed, condition)
+    if clip is not None:
+        rows = clipped(model.layout, rows)
+    elif len(rows) >= LEAST_ROWS:
+        wild = wild_rows(model.layout, rows, model.schema.rows)
+        if wild.share > wild.limit:
+            text = f"{wild.sentence} Fit the model anew, or hold them to the range of the data with clip='observed'."
+            warnings.warn(text, TableWarning, stacklevel=3)
     drawn = model.decode(rows, seed)
     if asked is not None and model.given_layout is not None:
         drawn |= as_asked(model.given_layout, asked, n)

@@ -20,6 +20,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.metrics import Baseline, baselines
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.tables.encoding import Encoded, Layout, within_bounds
+from pushforward.tables.estimators.samples import edge_masses, edge_peaks, edges_line, samples_line
 from pushforward.tables.estimators.verify_margins import check_margins
 from pushforward.tables.modelling.rows import standard_rows
 from pushforward.tables.modelling.table_model import TableModel
@@ -200,10 +201,12 @@ def check_model(
     distribution, key = model.member, jax.random.key(seed)
     flow = distribution.as_flow()  # of an ensemble that of its first member
     with jax.enable_x64(False):
+        guard = check_draws(model, encoded, condition, seed)
         if flow is not None:
-            return check(flow, None if encoded is None else encoded.rows, key=key, condition=condition)
+            report = check(flow, None if encoded is None else encoded.rows, key=key, condition=condition)
+            return CheckReport((*guard, *report.lines), time.perf_counter() - start, _versions())
         rows = encoded.rows if encoded is not None else model.draw(SAMPLED_ROWS, np.array([seed, 0], np.uint32), None)
-        lines: list[CheckLine] = [check_samples(model, condition, seed)]
+        lines: list[CheckLine] = [*guard, check_samples(model, condition, seed)]
         if distribution.masses is not None:
             lines.append(check_masses(distribution.masses, rows, _features(model, condition, len(rows))))
         if distribution.margins is not None:
@@ -275,6 +278,22 @@ def check_units(distribution: TableDistribution, layout: Layout, rows: np.ndarra
         f"derivative by {gap:.1e} nats at most."
     )
     return CheckLine("units of columns", figure, UNITS_TOLERANCE, "fail" if bad else "pass", text)
+
+
+def check_draws(model: TableModel, encoded: Encoded | None, condition: np.ndarray | None, seed: int) -> list[CheckLine]:
+    """The guard of samples, and with rows that of the ends of columns; see `samples.py`."""
+    own = None if condition is None else condition[:SAMPLED_ROWS]
+    drawn = model.draw(SAMPLED_ROWS if own is None else 1, np.array([seed, 2], np.uint32), own)
+    lines = [samples_line(model.layout, drawn, model.schema.rows)]
+    if encoded is None:
+        return lines
+    data = encoded.take(np.arange(min(len(encoded.rows), SAMPLED_ROWS)))
+
+    def score(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
+        given = None if condition is None else condition[of]
+        return model.score_encoded(Encoded(rows, np.zeros(len(rows)), {}), given).log_prob
+
+    return [*lines, edges_line(edge_masses(model.layout, data.rows, drawn), edge_peaks(model.layout, data.rows, score))]
 
 
 def check_samples(model: TableModel, condition: np.ndarray | None, seed: int) -> CheckLine:

@@ -46,7 +46,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         DataError: The table cannot be fitted.
     """
     keywords = options.keywords()
-    table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
+    table, weights = read_weighted(data, options.data)
     try:
         of_table = {name: keywords[name] for name in ("schema", "given", "missing", "bounds")}
         prepared = prepare(table, weights, names=None, **of_table)

@@ -104,7 +104,7 @@ def run_plot(
     one_row = kind in NOISE_TO_DATA and values is not None and values.cond_shape is not None
     table = condition = None
     if data is not None and kind != "curve":
-        whole = read_cells(data).select(density.model_.needed)
+        whole = read_cells(data, conventions=density.schema_.reading).select(density.model_.needed)
         if kind in NOISE_TO_DATA and row is None:
             whole = complete(density, whole)
         if row is not None and row > len(whole):

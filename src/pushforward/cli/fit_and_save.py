@@ -56,7 +56,7 @@ def run_fit(
     if left and not resume:
         remove_checkpoint(checkpoint)
     trackers = [JsonLines(out.with_name(out.name + ".jsonl")), *map(tracker_of, track)]
-    table, weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
+    table, weights = read_weighted(data, options.data)
     reporter.say(f"{table.source}: {len(table):,} rows")
     density.progress = False if reporter.as_json or reporter.quiet else "auto"
     try:

@@ -32,6 +32,9 @@ NAMES = {
 }
 
 
+METAVARS = {"strip": "SIGNS"}
+
+
 def flag_of(section: str, key: str) -> str:
     """The flag of an option."""
     return NAMES.get(f"{section}.{key}", "--" + key.replace("_", "-"))
@@ -119,6 +122,7 @@ def with_flags(command: Callable[..., int], chosen: Chosen) -> Callable[..., int
 
 def _option(section: str, key: str, info: FieldInfo, chosen: Chosen) -> Any:
     kind, metavar = _kind(key, info)
+    metavar = METAVARS.get(key, metavar)
     default, hidden, entry = info.get_default(), False, ENTRIES[chosen.flow]
     if section == "flow" and key in OPTIONS:
         hidden = key not in entry.accepted(chosen.scalar_map)

@@ -8,28 +8,33 @@ import numpy as np
 import typer
 
 from pushforward.cli.reporter import Reporter
+from pushforward.io.fit_options import DataOptions
 from pushforward.tables.errors import DataError
+from pushforward.tables.modelling.train import conventions_in
 from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.reading.conventions import Conventions
 from pushforward.tables.schema import MEANING, Column, TableSchema
 
 # Largest number of columns that are described one by one; the others are counted.
 SHOWN = 40
 
 
-def read_weighted(
-    data: str, columns: list[str] | None, given: list[str], weights: str | None
-) -> tuple[Cells, np.ndarray | None]:
+def read_weighted(data: str, options: DataOptions) -> tuple[Cells, np.ndarray | None]:
     """Read the columns to model with their conditions, and the weights of the rows or None.
 
     Raises:
         typer.BadParameter: A column has two roles.
         DataError: A column is missing, or a weight is negative, or too few are positive.
     """
+    columns, given, weights = options.columns, options.given, options.weights
     if weights is not None and weights in (*given, *(columns or ())):
         raise typer.BadParameter(f"--weights {weights} is a column of --columns or --given too.")
     wanted = None if columns is None else [*columns, *(name for name in given if name not in columns)]
     extra = [] if weights is None else [weights]
-    whole = read_cells(data, columns=None if wanted is None else wanted + extra)
+    how = Conventions.of(options.na, options.decimal, options.strip)
+    if how.usual and options.schema_file is not None:
+        how = conventions_in(options.schema_file)
+    whole = read_cells(data, columns=None if wanted is None else wanted + extra, conventions=how)
     names = [name for name in (wanted or whole.names) if name != weights]
     table = whole.select(names)
     if given:

@@ -46,6 +46,11 @@ class DataOptions(Section):
         default="natural",
         description="Which bounds numbers have: the smallest and largest seen, those that are plausible, or none.",
     )
+    na: list[str] = Field(default=[], description="Values that mean that a cell is missing, such as 99,-999.")
+    decimal: Literal[".", ","] = Field(default=".", description="Mark before the fraction of a number.")
+    strip: str | None = Field(
+        default=None, description="Characters that are left out of numbers, such as '$%'; 45% is read as 45."
+    )
 
 
 class ModelOptions(Section):
@@ -178,6 +183,9 @@ class FitOptions(Section):
             "schema": data.schema_file,
             "missing": data.missing,
             "bounds": data.bounds,
+            "na": list(data.na) or None,
+            "decimal": data.decimal,
+            "strip": data.strip,
             "objective": training.objective,
             "n_members": training.n_members,
             "max_epochs": training.max_epochs,

@@ -51,7 +51,7 @@ def table_for(density: FlowDensity, data: Any) -> Cells:
     from pushforward.tables.reading.cells import read_cells
 
     columns = density.columns_ if isinstance(data, np.ndarray) else None
-    return read_cells(data, columns=columns).select(density.model_.needed)
+    return read_cells(data, columns=columns, conventions=density.schema_.reading).select(density.model_.needed)
 
 
 def complete(density: FlowDensity, table: Cells) -> Cells:

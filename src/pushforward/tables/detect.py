@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,14 +17,14 @@ from pushforward.tables.kinds.sight import Sight
 from pushforward.tables.kinds.text import BLANKS, NUMBER, in_order, is_text, plain_text, without_blanks
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.reading.columns import arrow_column, listed
+from pushforward.tables.reading.conventions import advice
 from pushforward.tables.schema import Column, TableSchema
 
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
-# Numbers as people write them and no program reads: 1,5 or 1,234 or 45% or $3.
-LOCAL_NUMBER = (
-    r"^[€$£]? ?[+-]?(\d+,\d+|\d{1,3}([,'.]\d{3})+[.,]\d+|\d{1,3}([,']\d{3})+|[€$£] ?\d+(\.\d+)?|\d+([.,]\d+)? ?[€$£%])$"
-)
+# Numbers as people write them and no program reads, 1,5 or 1,234 or 45% or $3, and what tells them from other digits.
+LOCAL_NUMBER = r"^[€$£¥]? ?[+-]?(\d+,\d+|\d{1,3}([,'. ]\d{3})+([.,]\d+)?|\d+([.,]\d+)?) ?[€$£¥%]?$"
+LOCAL_MARK = r"[,'€$£¥%]"
 LONG_NUMBER = r"^[+-]?\d{16,}$"
 # Ratio of the cells of a text column that must be numbers for the others to count as faults in a column of numbers.
 MOSTLY_NUMBERS = 0.5
@@ -54,19 +55,21 @@ def detect_schema(
         sight = Sight(cells.source, name, column, found, missing, bounds, notes, categories, ordered)
         columns.append(_detect(sight))
         arrays.append(column)
-    tidy = Cells(pa.Table.from_arrays(arrays, names=list(cells.names)), cells.source, cells.notes)
-    return TableSchema(rows=len(cells), columns=tuple(columns)), tidy, notes
+    tidy = replace(cells, table=pa.Table.from_arrays(arrays, names=list(cells.names)))
+    return TableSchema(rows=len(cells), reading=cells.conventions, columns=tuple(columns)), tidy, notes
 
 
 def _detect(sight: Sight) -> Column:
     claims = ((name, kind.claim(sight)) for name, kind in KINDS.items())
     name, fields = next((name, fields) for name, fields in claims if fields is not None)
     local = sight.text and name in ("category", "identifier") and not sight.categories
-    if local and pc.all(pc.match_substring_regex(sight.words, LOCAL_NUMBER)).as_py():
+    marked = sight.words.filter(pc.match_substring_regex(sight.words, LOCAL_MARK)) if local else ()
+    if len(marked) and pc.all(pc.match_substring_regex(sight.words, LOCAL_NUMBER)).as_py():
         raise DataError(
             "non-numeric",
-            f"{sight.source}: '{sight.name}' writes numbers as {sight.words[0].as_py()[:40]!r}. Write them with a "
-            'point and no other marks (1234.5), or name the column a category in a schema ("kind": "category").',
+            f"{sight.source}: '{sight.name}' writes numbers as {marked[0].as_py()[:40]!r}. Read them with "
+            f"{advice(marked[0].as_py())}, write them with a point and no other marks (1234.5), or name the column a "
+            'category in a schema ("kind": "category").',
         )
     column = Column(kind=name, **fields)
     if sight.plain and column.modelled:

@@ -27,6 +27,7 @@ from pushforward.tables.kinds.base import (
 from pushforward.tables.kinds.levels import level_key
 from pushforward.tables.kinds.registry import KINDS
 from pushforward.tables.reading.containers import Container
+from pushforward.tables.reading.conventions import USUAL, Conventions
 
 # As many as the registry has.
 Kind = Literal[tuple(KINDS)]  # pyright: ignore[reportInvalidTypeForm]
@@ -191,6 +192,7 @@ class TableSchema(BaseModel):
         format: always `"pushforward-schema"`.
         format_version: of this file format.
         rows: rows that were looked at.
+        reading: by which conventions the cells are read.
         columns: all of them, also those set aside.
     """
 
@@ -199,6 +201,7 @@ class TableSchema(BaseModel):
     format: Literal["pushforward-schema"] = "pushforward-schema"
     format_version: Literal[1] = 1
     rows: Counted = 0
+    reading: Conventions = USUAL
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MAX_COLUMNS, strict=False)]
 
     @model_validator(mode="after")
@@ -232,6 +235,9 @@ class TableSchema(BaseModel):
         columns = [column.model_dump(exclude_defaults=True) for column in self.columns]
         body = ",\n  ".join(json.dumps(_short(column), ensure_ascii=False, allow_nan=False) for column in columns)
         head = f'"format": "{self.format}", "format_version": {self.format_version}, "rows": {self.rows}'
+        if self.reading != USUAL:
+            reading = self.reading.model_dump(exclude_defaults=True)
+            head += f',\n "reading": {json.dumps(reading, ensure_ascii=False)}'
         return f'{{{head},\n "columns": [\n  {body}\n ]}}\n'
 
     @staticmethod

@@ -38,7 +38,7 @@ def check(
         raise typer.BadParameter(f"{model} is a density given {', '.join(density.given_)}: pass DATA with these.")
     table, dropped = None, 0
     if data is not None:
-        cells = read_cells(data).select(density.model_.needed)
+        cells = read_cells(data, conventions=density.schema_.reading).select(density.model_.needed)
         table, kept = rows_with_states(density, cells, missing.value)
         dropped = int((~kept).sum())
     if dropped:

@@ -49,7 +49,7 @@ def evaluate(
     if out is not None:
         check_file_target(out, force)
     density = FlowDensity.load(model)
-    table = read_cells(data).select(density.model_.needed)
+    table = read_cells(data, conventions=density.schema_.reading).select(density.model_.needed)
     found = evaluate_density(density, table, n_samples=samples, seed=seed, missing=missing.value)
     facts = {"model": model, "data": table.source, "seed": seed, **found.to_json()}
     if out is not None:

@@ -119,7 +119,7 @@ def _rows(density: FlowDensity, data: str | None) -> tuple[np.ndarray | None, np
     if data is None:
         return None, None
     fitted: TableModel = density.model_
-    table = read_cells(data).select(fitted.needed)
+    table = read_cells(data, conventions=fitted.schema.reading).select(fitted.needed)
     encoded, condition = fitted.encode(table.take(np.arange(min(len(table), VERIFIED_ROWS))))
     return encoded.rows, condition
 

@@ -63,7 +63,9 @@ def sample(
             columns = ", ".join(density.given_)
             raise typer.BadParameter(f"{model} is a density given {columns}: pass a table with these as --given FILE.")
         raise typer.BadParameter(f"{model} has no conditions: leave out --given.")
-    conditions = None if given is None else read_cells(given).select(density.given_)
+    conditions = (
+        None if given is None else read_cells(given, conventions=density.schema_.reading).select(density.given_)
+    )
     rows = n * (1 if conditions is None else len(conditions))
     size = 8 * rows * len(density.columns_)
     if size > MAX_BYTES:

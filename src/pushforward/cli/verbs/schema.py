@@ -33,6 +33,13 @@ def schema(
         Bounds,
         typer.Option(help="Bounds of numbers: the smallest and largest seen, those that are plausible, or none."),
     ] = Bounds.natural,
+    na: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Values that mean that a cell is missing, such as 99,-999.")
+    ] = None,
+    decimal: Annotated[str, typer.Option(metavar="MARK", help="Mark before the fraction of a number.")] = ".",
+    strip: Annotated[
+        str | None, typer.Option(metavar="SIGNS", help="Characters that are left out of numbers, such as '$%'.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write; standard output by default.")
     ] = None,
@@ -48,11 +55,17 @@ def schema(
     from pushforward.io.files import check_file_target, write_file
     from pushforward.tables.detect import detect_schema
     from pushforward.tables.reading.cells import read_cells
+    from pushforward.tables.reading.conventions import Conventions
 
     reporter = Reporter(as_json, quiet, table_on_stdout=True)
     if out is not None:
         check_file_target(out, force)
-    found, _, notes = detect_schema(read_cells(data, names_in(columns)), missing=missing, bounds=bounds.value)
+    try:
+        how = Conventions.of(names_in(na), decimal, strip)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    cells = read_cells(data, names_in(columns), conventions=how)
+    found, _, notes = detect_schema(cells, missing=missing, bounds=bounds.value)
     for note in notes:
         reporter.warn(note)
     text = found.to_json()

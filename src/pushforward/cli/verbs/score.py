@@ -67,7 +67,8 @@ def score(
         check_out(out, force)
     density = FlowDensity.load(model)
     fitted = density.model_
-    table, kept = rows_with_states(density, fitted.pick(read_cells(data)), missing.value)
+    cells = fitted.pick(read_cells(data, conventions=fitted.schema.reading))
+    table, kept = rows_with_states(density, cells, missing.value)
     encoded, condition = fitted.encode(table)
     for name, words in encoded.unseen.items():
         reporter.warn(f"{data}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")

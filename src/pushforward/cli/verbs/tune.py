@@ -90,7 +90,7 @@ def tune(
     options = gather(None, None, {key: value for key, value in chosen.items() if value is not None})
     reporter = Reporter(as_json, quiet)
     check_file_target(out, force)
-    table, row_weights = read_weighted(data, options.data.columns, options.data.given, options.data.weights)
+    table, row_weights = read_weighted(data, options.data)
     reporter.say(f"{table.source}: {len(table):,} rows, trials for {max_minutes:g} minutes; the first is the defaults")
     try:
         found = search(

@@ -32,6 +32,7 @@ from pushforward.tables.modelling.rows import Scores
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
 from pushforward.tables.reading.cells import Cells
+from pushforward.tables.reading.conventions import Conventions
 from pushforward.tables.schema import TableSchema
 from pushforward.training import Adam, Checkpoint, FitResult, Reporting, Steps, Stopping
 from pushforward.training.options import Option
@@ -68,6 +69,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             leave them.
         unseen: what happens to a condition with a level that the fit never saw: `"error"`, or `"other"`, which scores
             and samples it as the levels that were too rare for a probability of their own.
+        na: values that mean that a cell is missing, such as `[99, -999, "n.d."]`.
+        decimal: `","` reads numbers that are written as 1.234,5.
+        strip: characters that are left out of numbers that are written as text, such as `"$%"`; 45% is 45.
         verify: check the trained model and compare it with simple densities, which takes some ten seconds; False leaves
             that out, for grid searches.
         n_members: models of the same architecture that are trained at once, each without a part of the rows, and whose
@@ -123,6 +127,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         missing: Literal["error", "drop", "model"] = "error",
         bounds: Literal["observed", "natural", "none"] = "natural",
         unseen: Literal["error", "other"] = "error",
+        na: Sequence[str | float] | None = None,
+        decimal: Literal[".", ","] = ".",
+        strip: str | None = None,
         verify: bool = True,
         n_members: int | None = None,
         max_epochs: int | None = None,
@@ -148,6 +155,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.missing = missing
         self.bounds = bounds
         self.unseen = unseen
+        self.na = na
+        self.decimal = decimal
+        self.strip = strip
         self.verify = verify
         self.n_members = n_members
         self.max_epochs = max_epochs
@@ -197,6 +207,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             given=self.given,
             missing=self.missing,
             bounds=self.bounds,
+            reading=Conventions.of(self.na, self.decimal, self.strip),
         )
         prepared = dataclasses.replace(prepared, notes=(*taken.notes, *prepared.notes))
         if on_prepared is not None:

@@ -46,7 +46,7 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any, cl
         raise ValueError(f"FlowDensity.sample: expected {expected}, got {'one' if given is not None else 'none'}.")
     condition = asked = None
     if given is not None and model.given_layout is not None:
-        asked = given_cells(given, density.given_)
+        asked = given_cells(given, density.given_, model.schema.reading)
         condition = encode(model.given_layout, asked, unseen=density.unseen).rows
     rows = model.draw(n, seed, condition)
     if clip is not None:

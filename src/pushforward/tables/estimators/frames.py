@@ -16,6 +16,7 @@ from scipy.sparse import issparse
 
 from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.containers import Container, restored
+from pushforward.tables.reading.conventions import Conventions
 
 KINDS = ("pandas", "polars", "pyarrow")
 
@@ -97,14 +98,14 @@ def _polars(polars: Any, name: str, column: pa.ChunkedArray, held: Container | N
     return series
 
 
-def given_cells(given: Any, names: Sequence[str]) -> Cells:
+def given_cells(given: Any, names: Sequence[str], conventions: Conventions | None = None) -> Cells:
     """The conditions as cells with these columns; columns are found by name, a single row is one row.
 
     Raises:
         ValueError: a column is missing, the number of columns does not fit, or a number is not finite.
     """
     if frame_kind(given) is not None or isinstance(given, dict | Cells):
-        cells = read_cells(given)
+        cells = read_cells(given, conventions=conventions)
         missing = [name for name in names if name not in cells.names]
         if missing:
             raise ValueError(

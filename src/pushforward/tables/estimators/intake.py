@@ -11,7 +11,9 @@ from pushforward._checks import message
 from pushforward.tables.encoding import Layout, has_blanks
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.frames import frame_kind, is_source
+from pushforward.tables.modelling.train import conventions_in
 from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.reading.conventions import Conventions
 from pushforward.tables.schema import Column, TableSchema
 
 if TYPE_CHECKING:
@@ -57,10 +59,10 @@ def rows_to_fit(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
         ValueError: The array is not numeric or holds infinity, or the weights do not fit.
         DataError: Values are missing, and `missing` is `"error"`; or the table cannot be read.
     """
-    kind = frame_kind(X)
+    kind, how = frame_kind(X), Conventions.of(density.na, density.decimal, density.strip)
     if kind is None and density.schema is None and not is_source(X):
-        return _array(density, X, sample_weight)
-    cells = read_cells(X)
+        return _array(density, X, sample_weight, how)
+    cells = read_cells(X, conventions=conventions_in(density.schema) if how.usual else how)
     vars(density)["n_features_in_"] = len(cells.names)
     if kind in STRICT:
         validate_data(density, X, reset=True, skip_check_array=True)
@@ -77,9 +79,9 @@ def rows_to_fit(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
     return Taken(kind, cells, None, weights, density.schema, len(cells), ())
 
 
-def _array(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
+def _array(density: FlowDensity, X: Any, sample_weight: Any, marks: Conventions) -> Taken:
     how: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-    x = np.asarray(validate_data(density, X, ensure_min_samples=2, **how))
+    x = marks.of_array(np.asarray(validate_data(density, X, ensure_min_samples=2, **how)))
     weights, names, n = _weights(sample_weight, x), _columns(density, x), len(x)
     gaps = np.isnan(x)
     if not gaps.any() or density.missing not in ("drop", "model"):
@@ -138,15 +140,15 @@ def rows_to_score(density: FlowDensity, X: Any) -> Cells | np.ndarray:
     if frame_kind(X) is None and not is_source(X):
         if not model.plain:
             X = validate_data(density, X, dtype=None, ensure_all_finite=False, reset=False)
-            return read_cells(X, columns=columns)
+            return read_cells(X, columns=columns, conventions=model.schema.reading)
         how: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-        x = np.asarray(validate_data(density, X, reset=False, **how))
+        x = model.schema.reading.of_array(np.asarray(validate_data(density, X, reset=False, **how)))
         x = x[:, [columns.index(name) for name in model.needed]]
         gaps = np.isnan(x)
         if gaps.any():
             raise missing_in_array(gaps, model.needed, "Leave these rows out.")
         return x
-    cells, needed = read_cells(X), model.needed
+    cells, needed = read_cells(X, conventions=model.schema.reading), model.needed
     # Columns set aside may be left out, as they are in samples.
     names = tuple(name for name in columns if name in needed or name in cells.names)
     if frame_kind(X) in STRICT and not (hasattr(density, "feature_names_in_") and cells.names == names):

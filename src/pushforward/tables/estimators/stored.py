@@ -126,12 +126,13 @@ def fill(density: FlowDensity, parts: ModelParts) -> None:
 
 def parameters_of(parts: ModelParts) -> dict[str, Any]:
     """The parameters of the estimator in a model folder; of a folder without them, its architecture."""
-    recipe, settings = parts.recipe, parts.settings
+    recipe, settings, how = parts.recipe, parts.settings, parts.schema.reading
+    reading = {"na": list(how.na) or None, "decimal": how.decimal, "strip": how.strip or None}
     if settings is None:
         architecture = {"flow_options": dict(recipe.arguments), "base": recipe.base}
-        return {"flow": recipe.flow, "given": list(parts.given) or None, **architecture}
+        return {"flow": recipe.flow, "given": list(parts.given) or None, **architecture, **reading}
     others = {name: value for name, value in settings.items() if name not in ("schema", "output")}
-    return {**others, "schema": parts.schema if settings["schema"] else None}
+    return {**others, **reading, "schema": parts.schema if settings["schema"] else None}
 
 
 def _baseline(record: Mapping[str, Any]) -> Baseline:

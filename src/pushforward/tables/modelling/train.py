@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from pushforward.tables.modelling.table_model import TableModel, real_schema
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.reading.columns import listed
 from pushforward.tables.reading.containers import containers_of
+from pushforward.tables.reading.conventions import USUAL, Conventions
 from pushforward.tables.schema import ASIDE, TableSchema, parse_json
 from pushforward.training import Adam, FitResult, fit
 from pushforward.training.options import Option
@@ -101,6 +103,7 @@ def prepare(
     given: Sequence[str | int] | None,
     missing: str,
     bounds: str = "natural",
+    reading: Conventions | None = None,
 ) -> Prepared:
     """Look at a table, or take it as its schema says, and encode it.
 
@@ -112,6 +115,7 @@ def prepare(
         given: conditions, by name or position.
         missing: `"error"`, `"drop"` or `"model"`.
         bounds: which bounds detected columns have; see `detect_schema`.
+        reading: by which conventions an array was read; cells know their own.
 
     Raises:
         ValueError: an option is wrong, or too few rows are left; `DataError` for a table that cannot be modelled.
@@ -127,13 +131,15 @@ def prepare(
             got = f"{len(table)} sample(s) of positive weight"
             raise ValueError(f"FlowDensity.fit: expected 2 rows of positive weight or more, got {got}.")
     if isinstance(table, np.ndarray):
-        return _prepare_array(table, weights, list(names or ()), given)
+        prepared = _prepare_array(table, weights, list(names or ()), given)
+        own = prepared.schema.model_copy(update={"reading": reading or USUAL})
+        return replace(prepared, schema=own)
     if len(table) < 2:
         raise DataError("one-row", f"{table.source}: a density needs rows to learn from; there is only {len(table)}.")
     held = containers_of(table.table)
     found, table, notes = schema_of(table, schema, missing == "model", bounds)
     columns = tuple(c.model_copy(update={"container": held.get(c.name, c.container)}) for c in found.columns)
-    found = found.model_copy(update={"columns": columns})
+    found = found.model_copy(update={"columns": columns, "reading": table.conventions})
     conditions = [table.names[i] for i in conditions_of(given, table.names)]
     aside = [column.name for column in found.columns if column.kind in ASIDE]
     notes += _aside_notes(table.source, found, conditions)
@@ -199,6 +205,18 @@ def schema_of(
         columns = tuple(c.model_copy(update={"missing": c.name in gaps}) for c in schema.columns)
         schema = schema.model_copy(update={"columns": columns})
     return schema, table, notes
+
+
+def conventions_in(schema: Any) -> Conventions:
+    """By which conventions a schema, in any form that `prepare` takes, says that a table is read."""
+    if isinstance(schema, TableSchema):
+        return schema.reading
+    value = read_schema(schema) if isinstance(schema, str | os.PathLike) else schema
+    said = value.get("reading") if isinstance(value, Mapping) else None
+    try:
+        return USUAL if said is None else Conventions.model_validate_json(json.dumps(said))
+    except ValueError:  # which the check of the whole schema explains
+        return USUAL
 
 
 def read_schema(path: str | os.PathLike) -> Any:

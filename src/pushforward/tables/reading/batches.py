@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from pushforward.tables.errors import DataError
 from pushforward.tables.reading.cells import Cells, check_columns, expand, find_wanted, read_cells
 from pushforward.tables.reading.columns import listed
+from pushforward.tables.reading.conventions import USUAL, Conventions
 from pushforward.tables.reading.csv_reader import open_csv
 from pushforward.tables.reading.formats import DAMAGE, MAX_BYTES, damaged, is_gzipped, is_pandas_index, kind_of
 
@@ -45,6 +46,7 @@ def iterate_cells(
     columns: Sequence[str] | None = None,
     *,
     max_bytes: int = MAX_BYTES,
+    conventions: Conventions | None = None,
 ) -> Iterator[Cells]:
     """Read a table batch by batch; together the batches are what `read_cells` gives.
 
@@ -56,6 +58,8 @@ def iterate_cells(
         batch_rows: rows of every batch but the last, which may have fewer.
         columns: the names to keep, in this order; None keeps all.
         max_bytes: limit for one batch, and for a table that is read as a whole.
+        conventions: as for `read_cells`; those of a fitted model say which columns of text are numbers, without which
+            each batch decides for itself.
 
     Raises:
         DataError: as `read_cells` does; damage further down in a file is found when its batch is read.
@@ -67,16 +71,17 @@ def iterate_cells(
     if batch_rows < 1:
         raise ValueError(f"iterate_cells: expected batch_rows >= 1, got {batch_rows}.")
     wanted = None if columns is None else [str(name) for name in columns]
-    files = _open_all(source, wanted)
+    how = conventions or USUAL
+    files = _open_all(source, wanted, decimal=how.decimal)
     if files is None:
-        yield from _pieces(read_cells(source, columns, max_bytes=max_bytes), batch_rows)
+        yield from _pieces(read_cells(source, columns, max_bytes=max_bytes, conventions=conventions), batch_rows)
         return
     names, schema = _common(files, wanted, f"{source}")
     label, notes = (files[0].label if len(files) == 1 else f"{source}"), tuple(n for f in files for n in f.notes)
     found = False
     for table in _of_size(_conformed(files, names, schema), batch_rows):
         found = True
-        yield Cells(table, label, notes)
+        yield read_cells(Cells(table, label, notes), conventions=how)
     if not found:
         raise DataError("empty", f"{label}: there are no rows under the header {listed(names)}.")
 
@@ -90,7 +95,7 @@ def count_rows(source: Any) -> int | None:
     return None if None in rows else sum(row for row in rows if row is not None)
 
 
-def _open_all(source: Any, wanted: list[str] | None, cheap: bool = False) -> list[Opened] | None:
+def _open_all(source: Any, wanted: list[str] | None, cheap: bool = False, decimal: str = ".") -> list[Opened] | None:
     """The files of a source, or None if one has to be read as a whole."""
     if isinstance(source, bytes) or not isinstance(source, str | os.PathLike):
         return None
@@ -98,14 +103,14 @@ def _open_all(source: Any, wanted: list[str] | None, cheap: bool = False) -> lis
         return None
     opened = []
     for path in expand(str(os.fspath(source))):
-        file = None if path == "-" or "::" in path else _open(Path(path), wanted, cheap)
+        file = None if path == "-" or "::" in path else _open(Path(path), wanted, cheap, decimal)
         if file is None:
             return None
         opened.append(file)
     return opened
 
 
-def _open(path: Path, wanted: list[str] | None, cheap: bool) -> Opened | None:
+def _open(path: Path, wanted: list[str] | None, cheap: bool, decimal: str) -> Opened | None:
     label = path.name
     kind = kind_of(path, label)
     try:
@@ -114,7 +119,7 @@ def _open(path: Path, wanted: list[str] | None, cheap: bool) -> Opened | None:
         if kind == "arrow":
             return _open_arrow(path, label)
         if kind == "csv" and not cheap and not is_gzipped(path, label):
-            found = open_csv(path, label, tabs=path.suffix.lower() in (".tsv", ".tab"))
+            found = open_csv(path, label, tabs=path.suffix.lower() in (".tsv", ".tab"), decimal=decimal)
             # A file without a header line takes the names wanted, which `read_cells` gives it.
             if found is not None and not found.notes:
                 return Opened(label, found.schema, lambda: _guarded(found.batches(), label))
@@ -223,4 +228,4 @@ def _of_size(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 def _pieces(cells: Cells, rows: int) -> Iterator[Cells]:
     for start in range(0, len(cells), rows):
-        yield Cells(cells.table.slice(start, rows), cells.source, cells.notes)
+        yield replace(cells, table=cells.table.slice(start, rows))

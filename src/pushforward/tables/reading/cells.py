@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pushforward.tables.errors import DataError
 from pushforward.tables.reading.columns import listed
+from pushforward.tables.reading.conventions import USUAL, Conventions
 from pushforward.tables.reading.formats import MAX_BYTES, Raw, read_file, too_large
 from pushforward.tables.reading.names import MAX_COLUMNS, check_names, find_columns, names_for
 from pushforward.tables.reading.objects import as_arrow, from_fields, from_object
@@ -27,11 +28,13 @@ class Cells:
         table: the columns as Arrow; names are all different.
         source: where it came from, for messages.
         notes: remarks for the user, such as a missing header line.
+        conventions: by which it was read.
     """
 
     table: pa.Table
     source: str = "the table"
     notes: tuple[str, ...] = ()
+    conventions: Conventions = USUAL
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,7 +58,13 @@ class Cells:
         return replace(self, table=self.table.take(pa.array(positions)))
 
 
-def read_cells(source: Any, columns: Sequence[str] | None = None, *, max_bytes: int = MAX_BYTES) -> Cells:
+def read_cells(
+    source: Any,
+    columns: Sequence[str] | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
+    conventions: Conventions | None = None,
+) -> Cells:
     """Read a table whose columns may be of any type.
 
     Args:
@@ -65,6 +74,7 @@ def read_cells(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
         columns: the names to keep, in this order; None keeps all. A table without names (an array, a CSV file without a
             header line) of as many columns takes these as its names.
         max_bytes: limit for the table in memory; a larger one is refused before it is unpacked.
+        conventions: values that mean missing, decimal commas, signs to strip; None is as everybody writes.
 
     Raises:
         DataError: with a stable `code`, and the column or line at fault.
@@ -73,25 +83,36 @@ def read_cells(source: Any, columns: Sequence[str] | None = None, *, max_bytes: 
         >>> read_cells({"size": [1.5, 2.5], "colour": ["red", "blue"]}).names
         ('size', 'colour')
     """
+    how = conventions or USUAL
     if isinstance(source, Cells):
-        return source if columns is None else source.select(columns)
+        chosen = source if columns is None else source.select(columns)
+        return chosen if conventions is None else _by(chosen, conventions)
     wanted = None if columns is None else [str(name) for name in columns]
     shards, total = [], 0
-    for raw in read_raw(source, wanted, max_bytes):
+    for raw in read_raw(source, wanted, max_bytes, how.decimal):
         shards.append(_cells(raw, wanted))
         total += shards[-1].table.nbytes
         if total > max_bytes:
             raise too_large(f"{source}", total, max_bytes)
-    return shards[0] if len(shards) == 1 else _concatenate(shards, str(source))
+    return _by(shards[0] if len(shards) == 1 else _concatenate(shards, str(source)), how)
 
 
-def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[Raw]:
+def _by(cells: Cells, conventions: Conventions) -> Cells:
+    """The cells read by these conventions, once."""
+    if conventions.usual or cells.conventions.model_copy(update={"columns": conventions.columns}) == conventions:
+        return cells
+    table, own = conventions.applied(cells.table, cells.source)
+    return replace(cells, table=table, conventions=own)
+
+
+def read_raw(source: Any, wanted: list[str] | None, max_bytes: int, decimal: str = ".") -> Iterator[Raw]:
     """What a source holds before any check of its content, shard by shard.
 
     Args:
         source: as for `read_cells`.
         wanted: columns; readers that can will read only these.
         max_bytes: limit for each shard.
+        decimal: what parts a whole number from its fraction in text files.
     """
     if isinstance(source, bytes | bytearray) or (
         isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)
@@ -99,7 +120,7 @@ def read_raw(source: Any, wanted: list[str] | None, max_bytes: int) -> Iterator[
         raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
     if isinstance(source, (str, os.PathLike)):
         for path in expand(os.fspath(source)):
-            yield read_file(path, wanted, max_bytes)
+            yield read_file(path, wanted, max_bytes, decimal)
     else:
         yield from_object(source)
 

@@ -37,6 +37,7 @@ class _Form:
         read: arguments of Arrow's `ReadOptions`.
         parse: delimiter and line ends.
         types: columns whose types are given and not found.
+        decimal: what parts a whole number from its fraction.
     """
 
     data: bytes | Path
@@ -44,6 +45,7 @@ class _Form:
     read: dict[str, Any]
     parse: pacsv.ParseOptions
     types: dict[str, pa.DataType]
+    decimal: str = "."
 
     def whole(self, only: list[str] | None = None) -> pa.Table:
         """All rows at once, of all columns or of these."""
@@ -58,7 +60,7 @@ class _Form:
             yield from reader
 
     def _convert(self, only: list[str] | None) -> pacsv.ConvertOptions:
-        return pacsv.ConvertOptions(column_types=self.types, include_columns=only)
+        return pacsv.ConvertOptions(column_types=self.types, include_columns=only, decimal_point=self.decimal)
 
     def typed(self, types: dict[str, pa.DataType]) -> _Form:
         """The same with these types given."""
@@ -84,13 +86,16 @@ class OpenedCsv:
     notes: tuple[str, ...]
 
 
-def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.Table, tuple[str, ...]]:
+def read_csv(
+    data: bytes | Path, label: str, *, tabs: bool = False, decimal: str = "."
+) -> tuple[pa.Table, tuple[str, ...]]:
     """Parse CSV, finding the type of each column. Digits that are codes, such as 02134, stay text.
 
     Args:
         data: the text as bytes, or the path of an uncompressed file.
         label: the name for messages.
         tabs: the delimiter is a tab; otherwise the header line decides among comma, semicolon, tab and bar.
+        decimal: what parts a whole number from its fraction.
 
     Returns:
         The table, and remarks for the user.
@@ -98,7 +103,7 @@ def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.
     Raises:
         DataError: not UTF-8, no rows, rows of different length.
     """
-    form, notes = _form_of(data, label, tabs)
+    form, notes = _form_of(data, label, tabs, decimal)
     try:
         try:
             table = form.whole()
@@ -121,19 +126,20 @@ def read_csv(data: bytes | Path, label: str, *, tabs: bool = False) -> tuple[pa.
     return table.rename_columns([name.strip() for name in table.column_names]), notes
 
 
-def open_csv(path: Path, label: str, *, tabs: bool = False) -> OpenedCsv | None:
+def open_csv(path: Path, label: str, *, tabs: bool = False, decimal: str = ".") -> OpenedCsv | None:
     """Find the types of a CSV file's columns in one pass in pieces, so that it can then be read in pieces.
 
     Args:
         path: an uncompressed file.
         label: the name for messages.
         tabs: as for `read_csv`.
+        decimal: as for `read_csv`.
 
     Returns:
         The file; None if it has to be read as a whole: its cells hold line ends, or it is at fault, which `read_csv`
         explains.
     """
-    form, notes = _form_of(path, label, tabs)
+    form, notes = _form_of(path, label, tabs, decimal)
     sizes: dict[str, float] = {}
     while True:
         try:
@@ -175,7 +181,7 @@ def open_csv(path: Path, label: str, *, tabs: bool = False) -> OpenedCsv | None:
     return OpenedCsv(pa.schema(list(zip(names, types, strict=True))), batches, notes)
 
 
-def _form_of(data: bytes | Path, label: str, tabs: bool) -> tuple[_Form, tuple[str, ...]]:
+def _form_of(data: bytes | Path, label: str, tabs: bool, decimal: str) -> tuple[_Form, tuple[str, ...]]:
     header, delimiter = _header(_head(data, label), label, tabs)
     read: dict[str, Any] = {"column_names": header} if header is not None else {}
     notes = ()
@@ -183,7 +189,7 @@ def _form_of(data: bytes | Path, label: str, tabs: bool) -> tuple[_Form, tuple[s
         notes = (
             f"{label} has no header line (the first is all numbers): columns are called {header[0]} to {header[-1]}.",
         )
-    return _Form(data, label, read, pacsv.ParseOptions(delimiter=delimiter), {}), notes
+    return _Form(data, label, read, pacsv.ParseOptions(delimiter=delimiter), {}, decimal), notes
 
 
 def _once(schema: pa.Schema) -> list[tuple[int, str]]:

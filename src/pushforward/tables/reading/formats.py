@@ -92,24 +92,25 @@ def too_large(label: str, size: int, cap: int) -> DataError:
     )
 
 
-def read_file(path: str, columns: list[str] | None, max_bytes: int = MAX_BYTES) -> Raw:
+def read_file(path: str, columns: list[str] | None, max_bytes: int = MAX_BYTES, decimal: str = ".") -> Raw:
     """One file, or standard input as CSV when `path` is `-`.
 
     Args:
         path: a path; `archive.npz::name` picks one array of an archive.
         columns: the columns wanted, None for all; readers that can will read only these.
         max_bytes: limit for the table in memory.
+        decimal: what parts a whole number from its fraction in text.
 
     Raises:
         DataError: the file is missing, of unknown format, damaged, or too large.
     """
     if path == "-":
         data = _read_all(sys.stdin.buffer, "standard input", max_bytes)
-        return _csv(data, "standard input", ".csv")
+        return _csv(data, "standard input", ".csv", decimal)
     file, _, member = path.partition("::")
     label = Path(file).name
     try:
-        return _read(Path(file), label, member, columns, max_bytes)
+        return _read(Path(file), label, member, columns, max_bytes, decimal)
     except DataError:
         raise
     except DAMAGE as error:
@@ -122,7 +123,7 @@ def damaged(label: str, error: BaseException) -> DataError:
     return DataError("unreadable", f"{label}: the file is damaged or not what it seems: {reason}")
 
 
-def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: int) -> Raw:
+def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: int, decimal: str) -> Raw:
     kind = kind_of(path, label)
     if member and kind != "npz":
         raise DataError("format", f"{label}: '::{member}' picks an array of an .npz archive, but this is {kind}.")
@@ -132,7 +133,7 @@ def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: i
             raise too_large(label, size, cap)
         compressed = is_gzipped(path, label)
         data = _unzip(path, label, cap) if compressed else path
-        return _csv(data, label, path.with_suffix("").suffix if compressed else path.suffix)
+        return _csv(data, label, path.with_suffix("").suffix if compressed else path.suffix, decimal)
     if kind == "parquet":
         return Raw(label, _parquet(path, label, columns, cap))
     if kind == "arrow":
@@ -145,8 +146,8 @@ def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: i
         return _npz(file, label, member, cap)
 
 
-def _csv(data: bytes | Path, label: str, suffix: str) -> Raw:
-    table, notes = read_csv(data, label, tabs=suffix.lower() in (".tsv", ".tab"))
+def _csv(data: bytes | Path, label: str, suffix: str, decimal: str) -> Raw:
+    table, notes = read_csv(data, label, tabs=suffix.lower() in (".tsv", ".tab"), decimal=decimal)
     return Raw(label, table, notes=notes, named=not notes)
 
 

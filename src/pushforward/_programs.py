@@ -23,7 +23,7 @@ def program(function: Callable, model: Any, **static: Any) -> Callable:
         model: Any tree, such as a distribution; it is not changed as long as it lives.
         static: Further arguments, which are hashable and part of the program.
     """
-    parts = _parts(model)
+    parts = once(_split, model)
     compiled = _compiled(function, tuple(sorted(static.items())))
 
     def run(*arrays: Any) -> Any:
@@ -64,22 +64,27 @@ class _Parts(NamedTuple):
     arrays: tuple[Any, ...]
 
 
-# By the identity of a model, with a reference that says whether it is still the same one.
-_kept: dict[int, tuple[weakref.ref, _Parts]] = {}
+# By the function and the identity of its argument, with a reference that says whether it is still the same one.
+_kept: dict[tuple[Callable, int], tuple[weakref.ref, Any]] = {}
 
 
-def _parts(model: Any) -> _Parts:
-    name = id(model)
+def once(function: Callable[[Any], Any], model: Any) -> Any:
+    """`function(model)`, computed once as long as the model lives; the result must not hold the model itself."""
+    name = (function, id(model))
     kept = _kept.get(name)
     if kept is not None and kept[0]() is model:
         return kept[1]
+    result = function(model)
+    _kept[name] = (weakref.ref(model, lambda _: _kept.pop(name, None)), result)
+    return result
+
+
+def _split(model: Any) -> _Parts:
     with jax.enable_x64(True):
         leaves, treedef = jax.tree.flatten(widened(model))
         places = tuple(i for i, leaf in enumerate(leaves) if eqx.is_array(leaf))
         others = tuple(leaf for leaf in leaves if not eqx.is_array(leaf))
-        parts = _Parts(_Structure(treedef, places, others), tuple(jax.device_put([leaves[i] for i in places])))
-    _kept[name] = (weakref.ref(model, lambda _: _kept.pop(name, None)), parts)
-    return parts
+        return _Parts(_Structure(treedef, places, others), tuple(jax.device_put([leaves[i] for i in places])))
 
 
 @functools.lru_cache(maxsize=64)

@@ -24,6 +24,7 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.compound import score_member
 
 CHUNK = 512  # rows per call
+MANY_ROWS = 20_000  # rows from which on a program is compiled with all of XLA's optimisations
 WIDE_CHUNK = 64  # rows per call for events of more than `WIDE_EVENT` elements, whose rows are more work
 WIDE_EVENT = 256
 GRID_CHUNK = 8192  # rows per call of quadrature, in one or two dimensions
@@ -112,7 +113,9 @@ class Programs:
     def walk(self, x: np.ndarray, condition: np.ndarray | None, probe: Probe) -> tuple[np.ndarray, np.ndarray]:
         """Map rows to latents, moved on the way as `probe` says; tell also which spline layers they missed `(n, L)`."""
         arguments = (x, condition, probe.layer, probe.coordinate, probe.knot, probe.ulps)
-        return self._chunks(_walk, (bijection_of(self.model),), arguments, self.chunk)
+        # Compiling well takes as long as some ten thousand rows.
+        program = _walk if len(x) > MANY_ROWS else _walk_few
+        return self._chunks(program, (bijection_of(self.model),), arguments, self.chunk)
 
     def _draw(self, model: AbstractDistribution, key: PRNGKeyArray, n: int, condition: np.ndarray | None) -> np.ndarray:
         numbers = np.arange(n, dtype=np.uint32)
@@ -240,4 +243,4 @@ def _walk_rows(
     return jnp.moveaxis(z, -1, 0), missed
 
 
-_walk = quickly(_walk_rows)
+_walk, _walk_few = eqx.filter_jit(_walk_rows), quickly(_walk_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from pushforward._checks import message
 from pushforward.checking.context import Context, flat, read_condition, read_rows
 from pushforward.checking.latent import normal_scores
 from pushforward.checking.programs import Programs
+from pushforward.checking.spline_walk import Probe
 from pushforward.distributions import UniformBox
 from pushforward.distributions.base import AbstractDistribution
 
@@ -23,7 +24,15 @@ BASE_DRAWS = 20_000  # number of draws from which the region is found if the bas
 SEED = 0  # seed of the draws that measure the model's spread: the status of a row must not depend on chance
 
 
-def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, reference: Any = None) -> np.ndarray:
+def row_status(
+    model: AbstractDistribution,
+    x: Any,
+    condition: Any = None,
+    *,
+    reference: Any = None,
+    log_prob: Any = None,
+    round_trip: Literal["all", "tail"] = "all",
+) -> np.ndarray:
     """Say for each row in a word how far its score can be trusted; the worst word that applies wins.
 
     - `ok`: nothing is unusual.
@@ -38,6 +47,9 @@ def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, re
         x: Rows `(n, *event_shape)`, which may hold NaN and infinity.
         condition: Conditions `(n, *cond_shape)` for a conditional model.
         reference: Training rows `(m, *event_shape)`; None leaves out the test of ranges.
+        log_prob: The log-densities `(n,)` of the rows, if they are known: computing them is half the work.
+        round_trip: Rows that are sent back and forth: `"tail"` leaves out those that are not in a `tail` of a map in
+            closed form, whose round trip `check` tests where the model has its mass.
 
     Returns:
         Words `(n,)`.
@@ -61,32 +73,42 @@ def row_status(model: AbstractDistribution, x: Any, condition: Any = None, *, re
     rows = read_rows(name, "x", x, model.event_shape, finite=False)
     conditions = read_condition(name, condition, model.cond_shape, len(rows))
     context = Context(model, None, conditions, jax.random.key(SEED))
-    scores = context.wide.score(rows, conditions)
     code = np.zeros(len(rows), int)
 
     def mark(which: Any, status: str) -> None:
         np.maximum(code, np.where(which, STATUSES.index(status), 0), out=code)
 
-    if context.bijection is not None:
-        latents = flat(scores.latents)
-        mark(outside_base(context.wide, latents, conditions), "tail")
-        finite = np.isfinite(flat(rows)).all(axis=1)
-        if context.splines:
-            # Rows that are not finite have a status of their own; here a finite number replaces them.
-            tame = np.where(finite.reshape((-1,) + (1,) * (rows.ndim - 1)), rows, 0.0)
-            mark(finite & context.missed_splines(tame, conditions).any(axis=1), "tail")
-        if context.two_way:
-            back = context.wide.decode(scores.latents, conditions)[0]
+    latents, missed = None, None
+    finite = np.isfinite(flat(rows)).all(axis=1)
+    if context.bijection is not None and context.splines:
+        # Rows that are not finite have a status of their own; here a finite number replaces them.
+        tame = np.where(finite.reshape((-1,) + (1,) * (rows.ndim - 1)), rows, 0.0)
+        latents, missed = context.wide.walk(tame, conditions, Probe.nowhere(len(rows)))
+    if log_prob is None or (latents is None and context.bijection is not None):
+        scores = context.wide.score(rows, conditions)
+        log_prob, latents = scores.log_prob, scores.latents if context.bijection is not None else None
+    log_prob = np.asarray(log_prob, np.float64)
+    if latents is not None:
+        mark(outside_base(context.wide, flat(latents), conditions), "tail")
+        if missed is not None:
+            mark(finite & missed.any(axis=1), "tail")
+        every = round_trip == "all" or "iterative" in (context.traits.forward, context.traits.inverse)
+        sent = np.flatnonzero(finite & ((code > 0) | every))
+        if context.two_way and len(sent):
+            own = None if conditions is None else conditions[sent]
+            back = context.wide.decode(latents[sent], own)[0]
             with np.errstate(invalid="ignore"):
-                residual = np.abs(flat(back) - flat(rows)) / context.spread
-            mark(finite & ~(residual <= LARGEST_RESIDUAL).all(axis=1), "unconverged")
+                residual = np.abs(flat(back) - flat(rows[sent])) / context.spread
+            lost = np.zeros(len(rows), bool)
+            lost[sent] = ~(residual <= LARGEST_RESIDUAL).all(axis=1)
+            mark(lost, "unconverged")
     if reference is not None:
         known = flat(read_rows(name, "reference", reference, model.event_shape))
         low, high = known.min(axis=0), known.max(axis=0)
         margin = MARGIN * (high - low)
         mark(((flat(rows) < low - margin) | (flat(rows) > high + margin)).any(axis=1), "extrapolated")
-    mark(scores.log_prob == -np.inf, "extrapolated")
-    mark(np.isnan(scores.log_prob) | (scores.log_prob == np.inf), "unconverged")
+    mark(log_prob == -np.inf, "extrapolated")
+    mark(np.isnan(log_prob) | (log_prob == np.inf), "unconverged")
     return np.array(STATUSES)[code]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,15 +50,16 @@ def sample(
     debug: Debug = False,
 ) -> int:
     """Draw new rows from a model."""
-    from pushforward.cli.table_output import check_out, write_out
+    from pushforward.cli.table_output import check_out, counted, held, write_out
     from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.estimators.drawing import draw_pieces
+    from pushforward.tables.modelling.rows import MOST_DRAWS
     from pushforward.tables.reading.cells import read_cells
     from pushforward.tables.reading.formats import GIB, MAX_BYTES
 
     reporter = reporter_for(out, as_json, quiet)
     check_out(out, force)
     density = FlowDensity.load(model)
-    density.set_output(transform="pyarrow")
     if (given is None) == bool(density.given_):
         if given is None:
             columns = ", ".join(density.given_)
@@ -68,22 +70,31 @@ def sample(
     )
     rows = n * (1 if conditions is None else len(conditions))
     size = 8 * rows * len(density.columns_)
-    if size > MAX_BYTES:
+    if n > MOST_DRAWS:
+        raise typer.BadParameter(f"-n {n:,}: at most {MOST_DRAWS:,} rows can be told apart. Draw fewer.")
+    if size > MAX_BYTES and held(out):
         limit = f"more than the {MAX_BYTES / GIB:.0f} GiB that are held at once"
-        raise typer.BadParameter(f"{rows:,} rows take {size / GIB:.0f} GiB, {limit}. Draw fewer, with several --seed.")
-    held = None if clip is None else clip.value
+        fix = "Write .parquet, .arrow or .csv, which take them piece by piece."
+        raise typer.BadParameter(f"{rows:,} rows take {size / GIB:.0f} GiB, {limit}. {fix}")
+    names, wild = [], 0
+
+    def pieces() -> Iterator[pa.Table]:
+        nonlocal names, wild
+        drawn = draw_pieces(density, n, conditions, seed, None if clip is None else clip.value)
+        for table in counted(drawn, len, rows, not (quiet or as_json)):
+            names, wild = table.column_names, wild + not_finite(table)
+            yield table
+
     with reporter.hears():
-        table: pa.Table = density.sample(n, given=conditions, random_state=seed, clip=held)
-    wild = not_finite(table)
+        write_out(out, pieces(), force)
     if wild:
         reporter.warn(f"{wild:,} of {rows:,} rows are not finite: the model's tails overflow. Fit it anew.")
-    write_out(out, table, force)
-    reporter.say(f"{rows:,} rows, columns {', '.join(table.column_names)}: {out}")
+    reporter.say(f"{rows:,} rows, columns {', '.join(names)}: {out}")
     facts = {
         "model": model,
         "out": out,
         "rows": rows,
-        "columns": table.column_names,
+        "columns": names,
         "seed": seed,
         "not_finite": wild,
         "clip": clip,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +25,9 @@ from pushforward.cli.verb import (
     reporter_for,
     verb,
 )
+
+if TYPE_CHECKING:
+    from pushforward.tables.estimators.bulk import ScoredBatch
 
 
 @verb("pushforward score model weather.csv --out scores.csv")
@@ -55,35 +61,45 @@ def score(
     import numpy as np
     import pyarrow as pa
 
-    from pushforward.cli.table_output import check_out, write_out
-    from pushforward.numerics.mean_error import mean_and_error
+    from pushforward.checking.status import STATUSES
+    from pushforward.cli.table_output import check_out, counted, write_out
     from pushforward.tables.estimators import FlowDensity
-    from pushforward.tables.estimators.intake import rows_with_states
-    from pushforward.tables.estimators.verify import status_of
-    from pushforward.tables.reading.cells import read_cells
+    from pushforward.tables.estimators.bulk import score_batches
+    from pushforward.tables.reading.batches import count_rows
 
     reporter = reporter_for(out, as_json, quiet)
     if out is not None:
         check_out(out, force)
     density = FlowDensity.load(model)
     fitted = density.model_
-    cells = fitted.pick(read_cells(data, conventions=fitted.schema.reading))
-    table, kept = rows_with_states(density, cells, missing.value)
-    encoded, condition = fitted.encode(table)
-    for name, words in encoded.unseen.items():
-        reporter.warn(f"{data}: '{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
-    scores = fitted.score_encoded(encoded, condition)
-    status = status_of(fitted, encoded, condition, scores.log_prob)
-    if out is not None:
+    total, warned = Totals(), set()
+
+    def scored() -> Iterator[ScoredBatch]:
+        batches = score_batches(density, data, missing=missing.value)
+        for batch in counted(batches, lambda b: len(b.kept), count_rows(data), not (quiet or as_json)):
+            for name, words in batch.unseen.items():
+                if name not in warned:
+                    known = f"such as {', '.join(words[:3])}"
+                    reporter.warn(f"{data}: '{name}' holds levels that the fit never saw, {known}.")
+                warned.add(name)
+            total.add(batch)
+            yield batch
+
+    def written(batch: ScoredBatch) -> pa.Table:
+        scores, kept = batch.scores, batch.kept
         columns = {"log_prob": scores.log_prob}
         if parts:
             columns |= {"log_mass": scores.mass, "log_density": scores.density, "bound_error": scores.error}
-        places = np.where(kept, np.cumsum(kept) - 1, len(status))
+        places = np.where(kept, np.cumsum(kept) - 1, len(batch.status))
         spread = {name: pa.array(np.append(own, np.nan)[places], mask=~kept) for name, own in columns.items()}
-        write_out(out, pa.table({**spread, "status": np.append(status, "missing")[places]}), force)
-    n, log_prob = len(scores.log_prob), scores.log_prob
-    there = np.isfinite(log_prob)
-    mean, error = map(float, mean_and_error(log_prob[there])) if there.any() else (math.nan, math.nan)
+        return pa.table({**spread, "status": np.append(batch.status, "missing")[places]})
+
+    if out is None:
+        for _ in scored():
+            pass
+    else:
+        write_out(out, map(written, scored()), force)
+    n, mean, error = total.rows, total.mean, total.error
     dim = len(fitted.layout.columns)
     bits = -mean / (dim * math.log(2))
     spread = f" +- {error:.4f}" if math.isfinite(error) else ""
@@ -92,16 +108,16 @@ def score(
         reporter.say(line)
     if mean > 0:
         reporter.say("It may be positive: it is a density in the data's units, not a probability.")
-    counts = {word: int((status == word).sum()) for word in ("ok", "tail", "extrapolated", "unconverged")}
+    counts = {word: total.status.get(word, 0) for word in STATUSES}
     odd = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count and word != "ok")
     if odd:
         reporter.say(f"Rows out of the ordinary: {odd}.")
-    dropped = int((~kept).sum())
+    dropped = total.left_out
     if dropped:
         reporter.say(f"{dropped:,} rows with missing values are left out.")
     if out is not None:
         reporter.say(f"One log_prob per row: {out}")
-    wild = int((~there).sum())
+    wild = total.rows - total.finite
     if wild:
         reporter.warn(
             f"{wild:,} of {n:,} rows have a log-density that is not finite, being outside the bounds of the model; the "
@@ -116,7 +132,59 @@ def score(
         "standard_error": error,
         "bits_per_dim": bits,
     }
-    means = {"mean_log_mass": scores.mass[there].mean(), "mean_log_density": scores.density[there].mean()}
-    extremes = {"min_nats": log_prob.min(), "max_nats": log_prob.max(), "not_finite": wild}
+    means = {"mean_log_mass": total.mean_mass, "mean_log_density": total.mean_density}
+    extremes = {"min_nats": total.least, "max_nats": total.most, "not_finite": wild}
     reporter.result("score", {**facts, **means, **extremes, "status": counts})
     return OK
+
+
+@dataclass
+class Totals:
+    """What is said of all rows, gathered batch by batch; means are over the rows with a finite log-density."""
+
+    rows: int = 0
+    left_out: int = 0
+    finite: int = 0
+    mean: float = math.nan
+    squares: float = 0.0
+    mean_mass: float = math.nan
+    mean_density: float = math.nan
+    least: float = math.inf
+    most: float = -math.inf
+    status: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def error(self) -> float:
+        """The standard error of `mean`, as `mean_and_error` gives it."""
+        return math.sqrt(self.squares / (self.finite - 1) / self.finite) if self.finite > 1 else math.nan
+
+    def add(self, batch: ScoredBatch) -> None:
+        """Take the rows of a batch in: the sums of squares about two means are joined about the common one.
+
+        Source: Chan, Golub, LeVeque, 1983, "Algorithms for computing the sample variance", eq. 1.5.
+        """
+        import numpy as np
+
+        log_prob, left = batch.scores.log_prob, int((~batch.kept).sum())
+        self.rows, self.left_out = self.rows + len(log_prob), self.left_out + left
+        self.status.update(batch.status.tolist())
+        if not len(log_prob):
+            return
+        self.least = float(np.fmin(self.least, log_prob.min()))
+        self.most = float(np.fmax(self.most, log_prob.max()))
+        there = np.isfinite(log_prob)
+        own, before = int(there.sum()), self.finite
+        if not own:
+            return
+        self.finite, share = before + own, own / (before + own)
+        mean = float(log_prob[there].mean())
+        apart = mean - self.mean if before else 0.0
+        self.squares += float(((log_prob[there] - mean) ** 2).sum()) + apart**2 * before * share
+        self.mean = _joined(self.mean, mean, share)
+        self.mean_mass = _joined(self.mean_mass, float(batch.scores.mass[there].mean()), share)
+        self.mean_density = _joined(self.mean_density, float(batch.scores.density[there].mean()), share)
+
+
+def _joined(before: float, own: float, share: float) -> float:
+    """The mean of two groups, of which the second has this share of the rows."""
+    return own if share == 1 else before + share * (own - before)

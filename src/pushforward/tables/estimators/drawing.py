@@ -1,10 +1,12 @@
-"""New rows from a fitted `FlowDensity`, as the kind of table that it was fitted on."""
+"""New rows from a fitted `FlowDensity`: as the kind of table that it was fitted on, or piece by piece."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from pushforward.tables.encoding import as_asked, encode
@@ -19,9 +21,22 @@ if TYPE_CHECKING:
 # Samples below which a share of wild ones says nothing.
 LEAST_ROWS = 20
 
+# Rows of a piece of a sample that is too large to be held as a whole.
+PIECE_ROWS = 65_536
+
 
 def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any, clip: Any) -> Any:
-    """Draw rows; see `FlowDensity.sample`.
+    """Draw rows; see `FlowDensity.sample`, which has the arguments and the errors."""
+    (table,) = draw_pieces(density, n_samples, given, random_state, clip, None)
+    kind = wanted_kind(getattr(density, "_output", None), density._kind)
+    held = {c.name: c.container for c in density.schema_.columns if c.container is not None}
+    return to_frame(table, kind, held if kind == density._kind else None)
+
+
+def draw_pieces(
+    density: FlowDensity, n_samples: Any, given: Any, random_state: Any, clip: Any, rows: int | None = PIECE_ROWS
+) -> Iterator[pa.Table]:
+    """Draw rows piece by piece, so that a sample of any size takes the memory of one piece.
 
     Args:
         density: Fitted estimator.
@@ -29,6 +44,7 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any, cl
         given: Conditions, or None.
         random_state: As for `seed_words`.
         clip: `"observed"` or None.
+        rows: Rows of each piece but the last; None makes one piece.
 
     Raises:
         ValueError: `given` is missing, superfluous, or of another shape, or `clip` is another word.
@@ -48,19 +64,23 @@ def draw(density: FlowDensity, n_samples: Any, given: Any, random_state: Any, cl
     if given is not None and model.given_layout is not None:
         asked = given_cells(given, density.given_, model.schema.reading)
         condition = encode(model.given_layout, asked, unseen=density.unseen).rows
-    rows = model.draw(n, seed, condition)
-    if clip is not None:
-        rows = clipped(model.layout, rows)
-    elif len(rows) >= LEAST_ROWS:
-        wild = wild_rows(model.layout, rows, model.schema.rows)
-        if wild.share > wild.limit:
-            text = f"{wild.sentence} Fit the model anew, or hold them to the range of the data with clip='observed'."
-            warnings.warn(text, TableWarning, stacklevel=3)
-    drawn = model.decode(rows, seed)
-    if asked is not None and model.given_layout is not None:
-        drawn |= as_asked(model.given_layout, asked, n)
-    names = [name for name in model.names_out() if name in drawn]
-    table = pa.table({name: drawn[name] for name in names})
-    kind = wanted_kind(getattr(density, "_output", None), density._kind)
-    held = {c.name: c.container for c in density.schema_.columns if c.container is not None}
-    return to_frame(table, kind, held if kind == density._kind else None)
+    total = n * (1 if condition is None else len(condition))
+    names, warned = model.names_out(), False
+    for start in range(0, total, rows or total):
+        part = range(start, min(start + (rows or total), total))
+        encoded = model.draw(n, seed, condition, part)
+        if clip is not None:
+            encoded = clipped(model.layout, encoded)
+        elif len(encoded) >= LEAST_ROWS and not warned:
+            wild = wild_rows(model.layout, encoded, model.schema.rows)
+            if wild.share > wild.limit:
+                text = (
+                    f"{wild.sentence} Fit the model anew, or hold them to the range of the data with clip='observed'."
+                )
+                warnings.warn(text, TableWarning, stacklevel=4)
+                warned = True
+        # What decoding leaves to chance, such as the level of a rare one, is left to another chance in each piece.
+        drawn = model.decode(encoded, seed + np.uint32(start))
+        if asked is not None and model.given_layout is not None:
+            drawn |= as_asked(model.given_layout, asked.take(np.arange(part.start, part.stop) // n), 1)
+        yield pa.table({name: drawn[name] for name in names if name in drawn})

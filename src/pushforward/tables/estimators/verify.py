@@ -333,8 +333,11 @@ def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None,
     code = np.zeros(len(encoded.rows), int)
     if model.member.values is not None:
         standard = standard_rows(model.member, encoded.rows, condition)
-        words = row_status(model.member.values, standard.values, standard.condition)
-        code = np.array([STATUSES.index(word) for word in words])
+        # Every row with a density of zero or none is marked below.
+        known = np.zeros(len(standard.values))
+        how: dict[str, Any] = {"log_prob": known, "round_trip": "tail"}
+        words = row_status(model.member.values, standard.values, standard.condition, **how)
+        code = (words[:, None] == np.array(STATUSES)).argmax(axis=1)
     outside = log_prob == -np.inf
     layout = model.layout
     for j, i in enumerate(layout.valued):

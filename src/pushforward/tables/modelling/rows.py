@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._programs import program
+from pushforward._programs import once, program
 from pushforward._vectorize import in_chunks, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.distributions.ensemble import Ensemble
@@ -18,6 +18,10 @@ from pushforward.numerics.mean_error import mean_and_error
 # Rows per call: the smallest size that holds all rows, or else calls of the last. A single row then costs little, and
 # many rows fill the processor's caches but no more. A row's numbers depend on the size by rounding alone.
 SIZES = (1, 64, 512, 4096)
+# Draws have one size: a longer sample then begins with the shorter one to the last bit.
+DRAWN = 512
+# A draw's number is a word of 32 bits.
+MOST_DRAWS = 2**32
 # Draws that a lower bound is averaged over. The same for every row, and in every run.
 N_DRAWS = 16
 DRAWS_SEED = 0
@@ -60,7 +64,7 @@ def score_rows(
     """
     missed = float(np.max(one_of(model).middle_error.value))
     if missed > MIDDLE_ERROR:
-        model = with_draws(model)
+        model = once(with_draws, model)
     n_draws = n_draws if model.needs_key else 0
     score = program(_score, model, n_draws=n_draws)
     mass, density, error = in_chunks(score, SIZES, np.asarray(x, np.float64), condition)
@@ -155,7 +159,9 @@ def middle_error(model: TableDistribution, x: np.ndarray, condition: np.ndarray 
     return float(np.sqrt(np.mean(change**2))) if len(change) else 0.0
 
 
-def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None) -> np.ndarray:
+def sample_rows(
+    model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None, part: range | None = None
+) -> np.ndarray:
     """Draw rows in float64: `n` `(n, d)`, or `n` for each condition `(m * n, d)`, those of the first condition first.
 
     Draw `j` for condition `i` depends on the seed, `i` and `j` alone.
@@ -165,12 +171,13 @@ def sample_rows(model: AbstractDistribution, seed: np.ndarray, n: int, condition
         seed: two words.
         n: draws, for each condition if there are any.
         condition: `(m, k)` or None.
+        part: which of these rows to draw, one after the other; None draws all.
     """
-    m = 1 if condition is None else len(condition)
-    which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
+    rows = range(n if condition is None else n * len(condition)) if part is None else part
+    which, draw = (numbers.astype(np.uint32) for numbers in np.divmod(np.arange(rows.start, rows.stop), n))
     drawn = program(_draw, model)
     own = None if condition is None else condition[which]
-    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), SIZES, which, draw, own)
+    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), DRAWN, which, draw, own)
 
 
 def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, condition: Any) -> Any:

@@ -114,9 +114,9 @@ class TableModel:
         encoded, condition = self.encode(table)
         return latent_rows(self.member, encoded.rows, condition)
 
-    def draw(self, n: int, seed: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+    def draw(self, n: int, seed: np.ndarray, condition: np.ndarray | None, part: range | None = None) -> np.ndarray:
         """Encoded rows; see `sample_rows`."""
-        return sample_rows(self.distribution, seed, n, condition)
+        return sample_rows(self.distribution, seed, n, condition, part)
 
     def decode(self, rows: np.ndarray, seed: np.ndarray) -> dict[str, pa.Array]:
         """Cells of encoded rows, with the constant columns, in the order of the table."""

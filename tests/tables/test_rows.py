@@ -72,3 +72,20 @@ def test_models_of_one_structure_share_their_programs_and_none_is_kept(density, 
     gc.collect()
     assert name not in _programs._kept
     np.testing.assert_array_equal(score_rows(first, x, None).log_prob, density.score_samples(x))
+
+
+def test_fits_that_differ_in_rates_seeds_and_few_rows_share_their_programs():
+    x = np.random.default_rng(0).normal(size=(130, 2))
+    how = {"n_layers": 1, "width": 8, "bins": 4, "max_epochs": 1, "verify": False}
+    pf.FlowDensity(**how, random_state=0).fit(x)
+    compiled = []
+
+    def heard(event: str, duration_secs: float, **_: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    pf.FlowDensity(**how, random_state=1, learning_rate=1e-3, weight_decay=0.1).fit(x)
+    assert not compiled
+    pf.FlowDensity(**how, random_state=0).fit(x[:125])
+    assert len(compiled) <= 6, compiled  # none of a model's size: what pads and splits arrays of another length

@@ -73,7 +73,7 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
         >>> batch = 3.0 + jax.random.normal(jax.random.key(1), (256, 2))
         >>> flow = pf.bijections.initialise(flow, batch)
     """
-    if not any(_starts_from_data(part) for part in parts(flow)):
+    if not starts_from_data(flow):
         return flow
     rows, lead = split_batch("initialise", "batch", batch, flow.event_shape)
     if len(lead) != 1 or lead[0] < 2:
@@ -84,7 +84,12 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
     return eqx.tree_at(lambda f: f.bijection, flow, bijection)
 
 
-def _starts_from_data(node: Any) -> bool:
+def starts_from_data(flow: Any) -> bool:
+    """Whether `initialise` would set any layer of the flow."""
+    return any(_is_set(part) for part in parts(flow))
+
+
+def _is_set(node: Any) -> bool:
     return isinstance(node, ActNorm | PartialWhitening) or is_mixture_layer(node)
 
 

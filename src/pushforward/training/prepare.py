@@ -15,6 +15,7 @@ import optax
 from pushforward._checks import as_key, message
 from pushforward._types import PRNGKeyArray
 from pushforward.bijections import AbstractBijection, initialise
+from pushforward.bijections.normalization import starts_from_data
 from pushforward.distributions.table import TableDistribution
 from pushforward.objectives import AbstractObjective, is_normalised, natural_objective
 from pushforward.training.batches import bucket, streams
@@ -233,7 +234,7 @@ def initialise_from(flow: Any, table: Table, dtype: Any) -> Any:
     condition = None if table.condition is None else table.condition[:INITIALISE_ROWS].astype(dtype)
     if not isinstance(flow, TableDistribution):
         return initialise(flow, rows, condition)
-    if flow.values is None:
+    if flow.values is None or not starts_from_data(flow.values):  # else each number of rows compiles what they see
         return flow
     conditions = None if condition is None else jnp.asarray(condition).T
     # Any key: it fills what is absent, and the start depends on the rows alone.

@@ -24,7 +24,8 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
         name: in `pushforward.flows.ZOO`.
         base: one of those that the flow may have; flows over angles take the torus by themselves.
         options: arguments of the zoo's function; those that are None are left to the zoo's defaults.
-        n_rows: of the table: a mass is at least about one in as many.
+        n_rows: of the table: a mass is at least about one in as many, rounded up to a power of two, so that tables of
+            about one length share their compiled programs.
 
     Raises:
         OptionError: a name is unknown, a base is not the flow's, or an option is not one of the flow's.
@@ -46,7 +47,7 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
     except (TypeError, ValueError) as error:
         raise OptionError(f"FlowDensity: {error}") from error
     plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
-    return Recipe(name, plain, base, smoothing=1.0 / (n_rows + 1))
+    return Recipe(name, plain, base, smoothing=1.0 / 2 ** n_rows.bit_length())
 
 
 def build(

@@ -360,3 +360,17 @@ def test_every_kind_has_words_and_an_axis() -> None:
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.meaning
+
+
+def test_the_observed_ends_are_within() -> None:
+    """The smallest and the largest number lie at observed bounds; a positive number may not lie at 0 without an atom."""
+    cells = read_cells({"x": RNG.normal(size=300), "u": -RNG.integers(0, 50, 300)})
+    how: dict[str, Any] = {"names": None, "given": None, "missing": "error"}
+    prepared = prepare(cells, None, schema=None, bounds="observed", **how)
+    x, u = prepared.schema.columns
+    assert (x.space, u.space, u.high) == ("interval", "interval", 0.0)
+    with pytest.raises(ValueError, match="expected bounds one of observed, natural, none"):
+        prepare(cells, None, schema=None, bounds="tight", **how)
+    positive = {"columns": [{"name": "x", "kind": "positive"}, {"name": "u", "kind": "integer", "step": 1.0}]}
+    with pytest.raises(DataError, match="above 0"):
+        prepare(read_cells({"x": [0.0, 1.5, 2.5], "u": [1, 2, 3]}), None, schema=positive, **how)

@@ -73,8 +73,10 @@ def describe(column: Column) -> str:
         words.append(f"{len(column.levels)} levels: {shown}{', ...' if len(column.levels) > 4 else ''}")
         if column.rare:
             words.append(f"{len(column.rare)} rare levels together")
-    if column.kind == "bounded":
+    if column.low is not None and column.high is not None:
         words.append(f"from {column.low:g} to {column.high:g}")
+    elif column.high is not None:
+        words.append(f"to {column.high:g}")
     elif column.low is not None:
         words.append(f"above {column.low:g}" if column.step is None else f"from {column.low:g}")
     if column.period is not None:

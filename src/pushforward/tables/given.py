@@ -129,9 +129,11 @@ def check_rows(layout: Layout, rows: np.ndarray, source: str, *, modelled: bool 
 def _check_support(column: Column, values: np.ndarray, n: int, source: str) -> None:
     low, high = column.support
     # A rounded number stands for the interval above it, which may begin at the bound; a number at the bound may not.
-    outside = (values < low) | (values >= high)
-    if column.step is None and column.space != "circle":
-        outside |= values <= low
+    outside = (values < low) | (values > high)
+    if column.step is not None or column.space == "circle":
+        outside |= values == high
+    elif not column.family.closed:
+        outside |= (values == low) | (values == high)
     if not outside.any():
         return
     value = values[int(outside.argmax())]

@@ -36,12 +36,14 @@ class AbstractKind(abc.ABC):
         meaning: A few words for people.
         holds: Whether its cells are numbers with a density, levels with a probability each, or not modelled.
         counted: Whether its numbers count by their mass, as whole numbers do.
+        closed: Whether a number that is not rounded may lie at its bound, as the smallest of all does.
     """
 
     name: ClassVar[str]
     meaning: ClassVar[str]
     holds: ClassVar[Literal["values", "levels", "nothing"]]
     counted: ClassVar[bool]
+    closed: ClassVar[bool] = True
 
     @abc.abstractmethod
     def claim(self, sight: Sight) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ def find_ends(name: str, values: np.ndarray, step: float | None, bounds: Bounds)
     if sharp_low and low > 0 and (step is None or low <= step or low > FAR * float(np.median(values))):
         return low, upper
     if low < 0:
-        return (low, upper) if sharp_low else (None, None)  # a bound above alone would leave the density no map
+        return (low if sharp_low else None), upper
     return _half_line(values, low), upper
 
 
@@ -98,8 +98,7 @@ def sharp_ends(values: np.ndarray, step: float | None, bounds: Bounds) -> tuple[
     if bounds == "none" or (bounds == "natural" and step is None):
         return None, None
     sharp = (True, True) if bounds == "observed" or step is None else _sharp(values, low, high, step)
-    # A bound above alone would leave the density no map.
-    return low if sharp[0] else None, high if all(sharp) else None
+    return low if sharp[0] else None, high if sharp[1] else None
 
 
 def _sharp(values: np.ndarray, low: float, high: float, step: float) -> tuple[bool, bool]:

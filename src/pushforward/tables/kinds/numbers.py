@@ -70,6 +70,7 @@ class Bounded(AbstractNumber):
     name = "bounded"
     meaning = "numbers between two bounds"
     counted = False
+    closed = False
 
     def claim(self, sight: Sight) -> dict[str, Any] | None:
         """See `AbstractKind`."""
@@ -99,10 +100,11 @@ class Positive(AbstractNumber):
     name = "positive"
     meaning = "numbers above 0"
     counted = False
+    closed = False
 
     def claim(self, sight: Sight) -> dict[str, Any] | None:
         """See `AbstractKind`."""
-        if not sight.plain or sight.whole or sight.line.low is None or sight.line.low < 0:
+        if not sight.plain or sight.whole or sight.line.low is None or sight.line.low < 0 or sight.bounds == "observed":
             return None
         return {**sight.fields, "scale": scale_of(sight)}
 

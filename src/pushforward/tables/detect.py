@@ -63,7 +63,7 @@ def _detect(sight: Sight) -> Column:
     claims = ((name, kind.claim(sight)) for name, kind in KINDS.items())
     name, fields = next((name, fields) for name, fields in claims if fields is not None)
     local = sight.text and name in ("category", "identifier") and not sight.categories
-    marked = sight.words.filter(pc.match_substring_regex(sight.words, LOCAL_MARK)) if local else ()
+    marked: Any = sight.words.filter(pc.match_substring_regex(sight.words, LOCAL_MARK)) if local else ()
     if len(marked) and pc.all(pc.match_substring_regex(sight.words, LOCAL_NUMBER)).as_py():
         raise DataError(
             "non-numeric",

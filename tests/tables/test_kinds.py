@@ -363,7 +363,7 @@ def test_every_kind_has_words_and_an_axis() -> None:
 
 
 def test_the_observed_ends_are_within() -> None:
-    """The smallest and the largest number lie at observed bounds; a positive number may not lie at 0 without an atom."""
+    """The smallest and the largest number lie at observed bounds; a positive number at 0 needs an atom."""
     cells = read_cells({"x": RNG.normal(size=300), "u": -RNG.integers(0, 50, 300)})
     how: dict[str, Any] = {"names": None, "given": None, "missing": "error"}
     prepared = prepare(cells, None, schema=None, bounds="observed", **how)

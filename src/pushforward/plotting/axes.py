@@ -111,7 +111,8 @@ def number_axis(
             return _log_axis(name, positive, step, zeros=bool((values == 0).any()))
     span = limits(values)
     edges = _edges(span, values, low, high, step)
-    span = min(span[0], edges[0]), max(span[1], edges[-1])
+    if step:  # whole bars
+        span = min(span[0], edges[0]), max(span[1], edges[-1])
     offset, power = units(*span)
 
     def dress(part: Any, most: int) -> None:
@@ -310,14 +311,15 @@ def _edges(
 ) -> np.ndarray:
     """The edges of bins that start at a bound where data come near to it, and hold whole steps."""
     bins, length = _bins(len(values)), span[1] - span[0]
-    first, last = span
-    if values.min() - low < NEAR * length:
-        first = low
-    if high - values.max() < NEAR * length:
-        last = high
-    width = (last - first) / bins
+    near = values.min() - low < NEAR * length, high - values.max() < NEAR * length
+    first = low if near[0] else max(span[0], values.min())
+    last = high if near[1] else min(span[1], values.max())
+    width = (last - first) / bins or length / bins
     if not step or step * 4 * bins < length:
-        return np.linspace(first, last, bins + 1)
+        # Beyond the data, where there is no bound, further bins hold the samples.
+        before = 0 if near[0] else int(np.ceil((first - span[0]) / width))
+        after = 0 if near[1] else int(np.ceil((span[1] - last) / width))
+        return first + width * np.arange(-before, bins + after + 1)
     width = max(1, round(width / step)) * step
     shift = step / 2 if middle else 0.0
     first = np.floor(max(first, values.min()) / step + 1e-9) * step - shift

@@ -63,6 +63,18 @@ def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table of numbers on lines, which flows model, and models of a and b, and of a given b."""
+    folder = tmp_path_factory.mktemp("lines")
+    write_table(folder / "data.csv", ["a", "b", "w"], table())
+    data = str(folder / "data.csv")
+    options = ["-q", "--flow", "realnvp", *SMALL[:4], "--max-epochs", "2", "--no-verify"]
+    assert main(["fit", data, "--columns", "a,b", "--out", str(folder / "model"), *options]) == 0
+    assert main(["fit", data, "--columns", "a", "--given", "b", "--out", str(folder / "given"), *options]) == 0
+    return folder
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     def call(command: str, *more: str) -> tuple[int, str, str]:
@@ -227,7 +239,8 @@ def test_a_model_without_data_can_be_drawn(work: Path, run: Any) -> None:
 
 
 @pytest.mark.thorough
-def test_figures_of_the_way(work: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_the_way(lines: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lines)
     monkeypatch.setattr("pushforward.plotting.plane.GRID", 20)
     assert run("plot model data.csv --kind trajectories --out t.png")[0] == 0
     assert run("plot model --kind layers --out l.png")[0] == 0
@@ -248,7 +261,8 @@ def test_figures_of_the_way(work: Path, run: Any, monkeypatch: pytest.MonkeyPatc
         assert words in err
 
 
-def test_what_is_drawn_of_a_table_is_its_density(work: Path) -> None:
+def test_what_is_drawn_of_a_table_is_its_density(lines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lines)
     model = FlowDensity.load("model").model_
     cells = read_cells("data.csv").select(model.needed)
     subject = subject_of(model, cells, None, 0)

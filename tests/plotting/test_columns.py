@@ -139,6 +139,15 @@ def test_levels_have_words_in_their_order() -> None:
     assert len(masses) == 12
 
 
+def test_levels_of_dates_are_written_as_dates() -> None:
+    """They are numbers of days in the schema."""
+    days = pd.to_datetime(["2020-01-01", "2020-02-01", "2020-03-01"])[RNG.integers(0, 3, 300)]
+    seconds = tuple(float(day.value // 10**9) for day in sorted(set(days)))
+    column = Column(name="month", kind="ordinal", type="timestamp[us]", levels=seconds)
+    words = axis_of("month", column, np.arange(3.0)).words
+    assert [word[:10] for word in words] == ["2020-01-01", "2020-02-01", "2020-03-01"]
+
+
 def test_many_levels_of_numbers_are_numbers() -> None:
     column = Column(name="age", kind="ordinal", levels=tuple(float(i) for i in range(17, 90)))
     values = numbers_in([column], read_cells({"age": [20.0, 45.0, 89.0]}))

@@ -138,6 +138,8 @@ def _check(density: FlowDensity, wanted: Wanted, data: str | None) -> None:
         kinds = ", ".join(("conditional", *NOISE_TO_DATA))
         fix = f"--row chooses the condition of a model that has one, for --kind {kinds}"
         raise typer.BadParameter(f"{fix}. Leave it out.")
+    if kind == "qq" and not density.model_.layout.valued:
+        raise typer.BadParameter("--kind qq draws latents of numbers, and the model has levels alone. Use --kind pair.")
     if data is None and (kind == "qq" or one_row or (density.given_ and kind != "curve")):
         why = "latents are those of data" if kind == "qq" else f"the figure needs {given}"
         if one_row:
@@ -195,12 +197,20 @@ def _pages(density: FlowDensity, table: Cells | None, wanted: Wanted, reporter: 
         result = density.result_
         verdict = dataclasses.asdict(result.verdict)
         pages.append(Page(lambda where: plot_curve(result.history, verdict=verdict, figure=where), *ON_A_PAGE))
-    if kind in ("qq", "all") and table is not None and model.member.values is not None:
-        latents, base = model.latents(complete(density, table)), model.member.values.base
-        normal = isinstance(base, StandardNormal)
-        reference = None if normal else np.asarray(base.sample(jax.random.key(seed), (MOST_ROWS,)))
+    if kind in ("qq", "all") and table is not None and model.layout.valued:
+        latents, reference = model.latents(complete(density, table)), _reference(model, seed)
         pages.append(Page(lambda where: plot_qq(latents, reference=reference, figure=where), *ON_A_PAGE))
     return pages
+
+
+def _reference(model: TableModel, seed: int) -> np.ndarray | None:
+    """Draws of what the latents follow in a right model; None for standard normals, as those of margins are."""
+    flow = model.member.values
+    if flow is None or isinstance(flow.base, StandardNormal):
+        return None
+    drawn = np.random.default_rng(seed).standard_normal((MOST_ROWS, len(model.layout.valued)))
+    drawn[:, list(model.member.flow_places)] = np.asarray(flow.base.sample(jax.random.key(seed), (MOST_ROWS,)))
+    return drawn
 
 
 def _conditional(density: FlowDensity, table: Cells, wanted: Wanted) -> list[Page]:

@@ -109,7 +109,7 @@ def axis_of(name: str, column: Any, values: np.ndarray, gaps: bool = False) -> A
         return number_axis(name, values)
     if few_levels(column):
         return _level_axis(name, column, values, gaps and column.missing)
-    if column.kind == "datetime":
+    if column.kind == "datetime" or (column.levels and column.type.startswith(("date", "timestamp"))):
         days = _in_days(column)
         zone = column.type.partition("tz=")[2].rstrip("]")
         return date_axis(name, values, unit=DAY if days else 1.0, zone=zone, step=column.step)
@@ -185,10 +185,11 @@ def _in_days(column: Any) -> bool:
 def _level_axis(name: str, column: Any, values: np.ndarray, gaps: bool) -> Axis:
     """Numbers in their order, words the commonest first; beyond `MOST_LEVELS` words share a place."""
     levels, seen = list(column.levels), set(values.astype(int))
-    numeric = not isinstance(levels[0], str | bool)
+    numeric = not isinstance(levels[0], str | bool) and not column.ordered
     order = sorted(range(len(levels)), key=levels.__getitem__) if numeric else list(range(len(levels)))
     shown = order if numeric or len(order) <= MOST_LEVELS else order[: MOST_LEVELS - 1]
-    words = [f"{levels[i]:g}" if isinstance(levels[i], float) else str(levels[i]) for i in shown]
+    written = column.family.write(np.arange(len(levels)), column, np.random.default_rng(0)).to_pylist()
+    words = [f"{written[i]:g}" if isinstance(written[i], float) else str(written[i]) for i in shown]
     others = len(levels) - len(shown) + len(column.rare)
     places = np.full(len(levels) + 2, len(shown))
     places[shown] = np.arange(len(shown))

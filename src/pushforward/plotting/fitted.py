@@ -100,7 +100,9 @@ def cells_of(column: Any, values: np.ndarray) -> Any:
     """Numbers as `numbers_in` has them as an Arrow array of the column's type."""
     from pushforward.tables.encoding import Layout, decode, in_steps
 
-    plain = column.model_copy(update={"missing": False, "atoms": ()})
+    # Steps with remainders are finer steps: each number has a mass.
+    plain = column.model_copy(update={"missing": False, "atoms": (), "step": column.fine or column.step})
+    plain = plain.model_copy(update={"fine": None, "remainders": ()})
     rows = in_steps(values, plain) if column.valued else values
     return decode(Layout((plain,)), np.asarray(rows, np.float64)[:, None])[column.name]
 
@@ -132,8 +134,8 @@ def densities(density: FlowDensity, column: Any, axis: Axis, rows: Cells | None,
     values = axis.values(positions)
     found = np.exp(_log_prob(density, column, np.concatenate([values, atoms]), rows))
     height = found[:, : len(values)]
-    if column.kind in ("integer", "count"):  # their log-probabilities are masses
-        height = height / (column.step or 1.0)
+    if column.counted:  # its log-probabilities are masses
+        height = height / (column.fine or column.step or 1.0)
     return Conditionals(positions, axis.per_length(height, positions), places, found[:, len(values) :])
 
 
@@ -178,8 +180,9 @@ def _grid(column: Any, axis: Axis, count: int) -> np.ndarray:
         near = INSIDE * np.diff(positions[:2] if axis.logarithmic else positions[[0, -1]])
         bounds = axis.place(np.array(column.support))
         positions = np.unique(np.clip(positions, bounds[0] + near, bounds[1] - near))
-    if column.step:
+    own = column.fine or column.step
+    if own:
         values = axis.values(positions)
-        step = column.step * max(1, round((values[-1] - values[0]) / column.step / count))
+        step = own * max(1, round((values[-1] - values[0]) / own / count))
         positions = axis.place(np.unique(np.floor(values / step + 1e-9) * step))
     return positions[positions > 0] if axis.logarithmic else positions

@@ -217,3 +217,12 @@ def test_actnorm_of_images_is_set_pixel_by_pixel() -> None:
     latent = np.asarray(pf.initialise(flow, images).encode(images))
     np.testing.assert_allclose(latent.mean((0, 2, 3)), 0, atol=1e-12)
     np.testing.assert_allclose(latent.std((0, 2, 3)), 1, atol=1e-12)
+
+
+def test_a_step_on_every_number_of_a_wide_lu_leaves_its_inverse_tame():
+    dim, step = 166, -0.03
+    layer = pf.LULinear(KEY, dim)
+    moved = eqx.tree_at(lambda b: (b.lower, b.upper), layer, (layer.lower + step, layer.upper + step))
+    assert jnp.abs(jax.vmap(moved.inverse)(jnp.eye(dim))).max() < 1.5
+    # The broken twin: elements that are the trained numbers themselves.
+    assert jnp.abs(jnp.linalg.inv(jnp.tril(jnp.full((dim, dim), step), -1) + jnp.eye(dim))).max() > 3

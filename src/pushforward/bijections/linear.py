@@ -23,6 +23,12 @@ from pushforward.numerics.product import dense
 MAX_LOG_DIAGONAL = 10.0
 # Size of the off-diagonal elements at the start, relative to 1 / dim.
 INITIAL_MIX = 0.1
+# Up to so many coordinates the off-diagonal elements of an LU layer are the numbers that are trained; beyond, these
+# count `(EASY / dim)^(1/2)` each. Adam moves every number by the same step, and so a row's sum by `dim` of them, and
+# the inverse of a triangular factor, by which samples are drawn, grows like the exponential of that sum. On 2449 rows
+# of 166 heavy-tailed columns, 55 % of the samples lay beyond ten times the data after 8 steps and none does now; the
+# held-out nats rose from -298 to -275, after 96 steps from -102 to -95, and after 288 from -90.5 to -90.2.
+EASY = 16
 
 
 class Reverse(AbstractBatchedBijection):
@@ -83,10 +89,17 @@ class Permutation(AbstractBatchedBijection):
         return permute(y, self.inverse_indices, self.indices), jnp.zeros(y.shape[-1:], y.dtype)
 
 
+def _reach(dim: int) -> float:
+    """How much a trained number counts in an off-diagonal element of an LU layer."""
+    return min(1.0, (EASY / dim) ** 0.5)
+
+
 class LULinear(AbstractBatchedBijection):
     r"""$y = L U P x + b$ with a random permutation $P$, unit lower $L$, upper $U$; $\log|\det| = \sum_i \log U_{ii}$.
 
-    The diagonal of $U$ is $e^{d}$ with $d$ bounded, so that the layer cannot become singular.
+    The diagonal of $U$ is $e^{d}$ with $d$ bounded, so that the layer cannot become singular. Beyond 16 coordinates the
+    other elements are the trained numbers times $(16 / D)^{1/2}$, so that steps of Adam on all of them at once leave
+    the inverse tame.
 
     Args:
         key: JAX key for the permutation and the initial weights, near the permutation alone.
@@ -108,15 +121,17 @@ class LULinear(AbstractBatchedBijection):
     def __init__(self, key: PRNGKeyArray, dim: int):
         dim = check_int("LULinear", "dim", dim, 1)
         draw_key, permutation_key = jax.random.split(key)
-        self.lower, self.upper = jax.random.uniform(draw_key, (2, dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
+        start = INITIAL_MIX / (dim * _reach(dim))
+        self.lower, self.upper = jax.random.uniform(draw_key, (2, dim, dim), minval=-1.0) * start
         self.log_diagonal, self.bias = jnp.zeros(dim), jnp.zeros(dim)
         self.permutation = Permutation.random(permutation_key, dim)
         self.in_shape = self.out_shape = (dim,)
 
     def _factors(self, dtype: Any) -> tuple[Array, Array, Array]:
         one = jnp.eye(*self.lower.shape, dtype=dtype)
-        upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
-        return jnp.tril(self.lower.astype(dtype), -1) + one, upper, log_det
+        reach = _reach(self.in_shape[0])
+        upper, log_det = triangular(reach * self.upper, self.log_diagonal, False, dtype)
+        return jnp.tril(reach * self.lower.astype(dtype), -1) + one, upper, log_det
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.lower)

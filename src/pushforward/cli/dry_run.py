@@ -152,14 +152,13 @@ def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members
     training = options.training
     words = np.random.default_rng(training.seed).integers(0, 2**32, size=(2, 2), dtype=np.uint32)
     with jax.enable_x64(False):
-        models = [untrained(prepared, recipe, seed) for seed in member_seeds(words[0], n_members)]
-        model, condition = models[0]
+        # Members differ in their numbers alone, so that one stands for all.
+        model, condition = untrained(prepared, recipe, member_seeds(words[0], n_members)[0])
         flow, rows, validation = model.standardised(), model.standardise(prepared.rows), training.validation_fraction
         key = jax.random.wrap_key_data(words[1], impl="threefry2x32")
         objective = None if training.objective is None else objective_named(training.objective, model)
         if n_members > 1:
-            members = [each.standardised() for each, _ in models]
-            task = together(members, rows, condition, prepared.weights, key, validation, objective)
+            task = together([flow] * n_members, rows, condition, prepared.weights, key, validation, objective)
             flow, rows, validation, objective = task.flow, task.x, task.validation, task.objective
         return rehearse(
             flow,

@@ -52,13 +52,13 @@ class Layout:
         """Positions of the columns with values."""
         return tuple(i for i, column in enumerate(self.columns) if column.valued)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The number of states of each of `stated`."""
         first = [column.n_states for column in self.columns if column.n_states]
         return (*first, *(len(column.remainders) + 1 for column in self.columns if column.remainders))
 
-    @property
+    @cached_property
     def state_of_value(self) -> tuple[int, ...]:
         """For each value, which state says whether it is there; -1 where it always is. It is there in state 0."""
         places = places_of(self)[0]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
 import numpy as np
@@ -107,6 +108,12 @@ class FitResult:
     flow: Flow
     history: dict[str, np.ndarray]
     verdict: Verdict
+
+    def _repr_html_(self) -> str:
+        """The verdict and the last row of the history, as a notebook shows them."""
+        last = {name: column[-1] for name, column in self.history.items() if len(column)}
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{value:.6g}</td></tr>" for name, value in last.items())
+        return f"<div><p>{escape(self.verdict.text)}</p><table>{cells}</table></div>"
 
     def with_score(self, nats: float, error: float) -> FitResult:
         """The same with another held-out score of the weights returned, such as a tighter bound.

@@ -200,7 +200,7 @@ def test_samples_are_the_same_after_loading_and_copying(kind: str, tmp_path: Pat
     for other in (FlowDensity.load(tmp_path / "m"), copy.deepcopy(density), pickled):
         after = other.sample(3, random_state=0)
         assert type(after) is type(before)
-        np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
+        np.testing.assert_array_equal(*(np.asarray(pd.DataFrame(x) if kind == "dict" else x) for x in (after, before)))
         assert clone(other).get_params() == density.get_params()
 
 
@@ -208,3 +208,15 @@ def test_the_output_that_was_set_lasts(tmp_path: Path) -> None:
     density = FlowDensity(**TINY).fit(rows()).set_output(transform="polars")
     density.save(tmp_path / "m")
     assert isinstance(FlowDensity.load(tmp_path / "m").sample(2), pl.DataFrame)
+
+
+def test_notebooks_show_a_page_without_scripts_or_assets() -> None:
+    name = "<script>alert(1)</script>"
+    density = FlowDensity(**TINY)
+    assert "<pre>" in density._repr_mimebundle_()["text/html"]
+    density.fit(pd.DataFrame({name: rows()[:, 0], "b": rows()[:, 1]}))
+    for page in (density._repr_mimebundle_()["text/html"], density._repr_html_(), density.result_._repr_html_()):
+        assert "<script" not in page
+        assert "http" not in page
+        assert "Held-out log-density" in page
+    assert "&lt;script&gt;" in density._repr_html_()

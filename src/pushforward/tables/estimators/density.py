@@ -14,28 +14,26 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.checking import CheckReport
-from pushforward.metrics import compare
+from pushforward.metrics import Baseline, Gain
 from pushforward.objectives import AbstractObjective
 from pushforward.tables.encoding import Encoded
 from pushforward.tables.errors import TableWarning
 from pushforward.tables.estimators import conditional
 from pushforward.tables.estimators.drawing import draw
-from pushforward.tables.estimators.intake import rows_to_fit, rows_to_score
-from pushforward.tables.estimators.seeds import seed_number, seed_words
+from pushforward.tables.estimators.fitting import fit_rows
+from pushforward.tables.estimators.intake import rows_to_score
+from pushforward.tables.estimators.pages import page_of
+from pushforward.tables.estimators.seeds import seed_number
 from pushforward.tables.estimators.stored import fill, parameters_of, to_parts
-from pushforward.tables.estimators.verify import check_model, compare_on_folds, status_of
+from pushforward.tables.estimators.verify import check_model, status_of
 from pushforward.tables.estimators.words import meaning
-from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.folder import load_model, save_model
-from pushforward.tables.modelling.members import members_of
 from pushforward.tables.modelling.rows import Scores
 from pushforward.tables.modelling.table_model import TableModel
-from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
+from pushforward.tables.modelling.train import Prepared
 from pushforward.tables.reading.cells import Cells
-from pushforward.tables.reading.conventions import Conventions
 from pushforward.tables.schema import TableSchema
-from pushforward.training import Adam, Checkpoint, FitResult, Reporting, Steps, Stopping
-from pushforward.training.options import Option
+from pushforward.training import FitResult
 from pushforward.training.tracking import AbstractTracker
 
 
@@ -109,6 +107,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
         >>> density.score_samples(x).shape, density.sample(3, random_state=0).shape
         ((200,), (3, 2))
     """
+
+    notes_: tuple[str, ...]
+    n_rows_left_out_: int
+    held_out_: np.ndarray
+    baselines_: tuple[Baseline, ...]
+    gains_: tuple[Gain, ...]
+    checks_: CheckReport | None
+    _kind: str | None
+    _n_rows: int
 
     def __init__(
         self,
@@ -198,68 +205,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 one, for a table that cannot be modelled: missing values where `missing` is `"error"`, no column left.
             FitError: training diverged and could not be repaired.
         """
-        taken = rows_to_fit(self, X, sample_weight)
-        prepared = prepare(
-            taken.table,
-            taken.weights,
-            names=taken.names,
-            schema=taken.schema,
-            given=self.given,
-            missing=self.missing,
-            bounds=self.bounds,
-            reading=Conventions.of(self.na, self.decimal, self.strip),
-        )
-        prepared = dataclasses.replace(prepared, notes=(*taken.notes, *prepared.notes))
-        if on_prepared is not None:
-            on_prepared(prepared)
-        else:
-            for note in prepared.notes:
-                warnings.warn(note, TableWarning, stacklevel=2)
-        seeds = seed_words(self.random_state, (2, 2))
-        options = {"n_layers": self.n_layers, "width": self.width, "depth": self.depth, "bins": self.bins}
-        options = {**options, "autoregressive": self.autoregressive, **(self.flow_options or {})}
-        how: list[Option] = [Stopping(self.max_seconds), Steps(self.batch_size), Reporting(tracker=tracker)]
-        if checkpoint is not None:
-            how.append(Checkpoint(checkpoint, resume=resume))
-        elif resume:
-            raise ValueError(
-                "FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=."
-            )
-        recipe = make_recipe(self.flow, self.base, options, len(prepared.rows))
-        plain = self.objective is None and self.max_epochs is None and self.validation_fraction > 0
-        n_members, recipe = members_of(self.n_members, len(prepared.rows), recipe, plain)
-        trained = train(
-            prepared,
-            recipe,
-            seeds,
-            validation=self.validation_fraction,
-            objective=self.objective,
-            optimizer=Adam(self.learning_rate, self.weight_decay),
-            max_epochs=self.max_epochs,
-            n_members=n_members,
-            progress=self.progress,
-            options=how,
-        )
-        self._keep(trained.model, trained.result)
-        self.notes_, self.held_out_ = prepared.notes, trained.held_out
-        self._kind, self._n_rows = taken.kind, len(prepared.rows)
-        self.n_rows_left_out_ = taken.rows - len(prepared.rows)
-        self.baselines_, self.gains_, self.checks_ = (), (), None
-        if self.verify:
-            self._verify(prepared, trained)
+        fit_rows(self, X, sample_weight, checkpoint=checkpoint, resume=resume, tracker=tracker, on_prepared=on_prepared)
         return self
-
-    def _verify(self, prepared: Prepared, trained: Trained) -> None:
-        """Check the model and compare it, on the held-out rows; without any, check it on its samples."""
-        held_out, condition = np.concatenate(trained.folds), prepared.condition
-        if len(held_out) == 0:
-            self.checks_ = None if self.given_ else check_model(self.model_, None)
-            return
-        own = None if condition is None else condition[held_out]
-        self.checks_ = check_model(self.model_, prepared.encoded.take(held_out), own)
-        models = trained.of_folds or (self.model_,)
-        compared = compare_on_folds(models, prepared.encoded, trained.folds, condition)
-        self.baselines_, self.gains_ = compared.baselines, tuple(compare(compared.model, compared.baselines))
 
     def _keep(self, model: TableModel, result: FitResult) -> None:
         self.model_, self.schema_ = model, model.schema
@@ -502,6 +449,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         density = FlowDensity(**parameters_of(parts))
         fill(density, parts)
         return density
+
+    # What notebooks show; scikit-learn's `display` decides whether.
+    _html_repr = page_of
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "flow_")

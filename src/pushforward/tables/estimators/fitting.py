@@ -1,0 +1,100 @@
+"""The work of `FlowDensity.fit`: a table is prepared, a model is trained, checked and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.metrics import compare
+from pushforward.tables.errors import TableWarning
+from pushforward.tables.estimators.intake import rows_to_fit
+from pushforward.tables.estimators.seeds import seed_words
+from pushforward.tables.estimators.verify import check_model, compare_on_folds
+from pushforward.tables.modelling.build import make_recipe
+from pushforward.tables.modelling.members import members_of
+from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
+from pushforward.tables.reading.conventions import Conventions
+from pushforward.training import Adam, Checkpoint, Reporting, Steps, Stopping
+from pushforward.training.options import Option
+from pushforward.training.tracking import AbstractTracker
+
+if TYPE_CHECKING:
+    from pushforward.tables.estimators.density import FlowDensity
+
+
+def fit_rows(
+    density: FlowDensity,
+    X: Any,
+    sample_weight: Any,
+    *,
+    checkpoint: str | os.PathLike | None,
+    resume: bool,
+    tracker: AbstractTracker | Sequence[AbstractTracker] | None,
+    on_prepared: Callable[[Prepared], None] | None,
+) -> None:
+    """Fit an estimator to a table and set its attributes; see `FlowDensity.fit` for the arguments."""
+    taken = rows_to_fit(density, X, sample_weight)
+    prepared = prepare(
+        taken.table,
+        taken.weights,
+        names=taken.names,
+        schema=taken.schema,
+        given=density.given,
+        missing=density.missing,
+        bounds=density.bounds,
+        reading=Conventions.of(density.na, density.decimal, density.strip),
+    )
+    prepared = dataclasses.replace(prepared, notes=(*taken.notes, *prepared.notes))
+    if on_prepared is not None:
+        on_prepared(prepared)
+    else:
+        for note in prepared.notes:
+            warnings.warn(note, TableWarning, stacklevel=3)
+    seeds = seed_words(density.random_state, (2, 2))
+    options = {"n_layers": density.n_layers, "width": density.width, "depth": density.depth, "bins": density.bins}
+    options = {**options, "autoregressive": density.autoregressive, **(density.flow_options or {})}
+    how: list[Option] = [Stopping(density.max_seconds), Steps(density.batch_size), Reporting(tracker=tracker)]
+    if checkpoint is not None:
+        how.append(Checkpoint(checkpoint, resume=resume))
+    elif resume:
+        raise ValueError("FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=.")
+    recipe = make_recipe(density.flow, density.base, options, len(prepared.rows))
+    plain = density.objective is None and density.max_epochs is None and density.validation_fraction > 0
+    n_members, recipe = members_of(density.n_members, len(prepared.rows), recipe, plain)
+    trained = train(
+        prepared,
+        recipe,
+        seeds,
+        validation=density.validation_fraction,
+        objective=density.objective,
+        optimizer=Adam(density.learning_rate, density.weight_decay),
+        max_epochs=density.max_epochs,
+        n_members=n_members,
+        progress=density.progress,
+        options=how,
+    )
+    density._keep(trained.model, trained.result)
+    density.notes_, density.held_out_ = prepared.notes, trained.held_out
+    density._kind, density._n_rows = taken.kind, len(prepared.rows)
+    density.n_rows_left_out_ = taken.rows - len(prepared.rows)
+    density.baselines_, density.gains_, density.checks_ = (), (), None
+    if density.verify:
+        _verify(density, prepared, trained)
+
+
+def _verify(density: FlowDensity, prepared: Prepared, trained: Trained) -> None:
+    """Check the model and compare it, on the held-out rows; without any, check it on its samples."""
+    held_out, condition = np.concatenate(trained.folds), prepared.condition
+    if len(held_out) == 0:
+        density.checks_ = None if density.given_ else check_model(density.model_, None)
+        return
+    own = None if condition is None else condition[held_out]
+    density.checks_ = check_model(density.model_, prepared.encoded.take(held_out), own)
+    models = trained.of_folds or (density.model_,)
+    compared = compare_on_folds(models, prepared.encoded, trained.folds, condition)
+    density.baselines_, density.gains_ = compared.baselines, tuple(compare(compared.model, compared.baselines))

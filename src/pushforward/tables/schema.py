@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pushforward._words import nearest
+from pushforward.tables.dependent import Follows
 from pushforward.tables.errors import DataError
 from pushforward.tables.kinds.base import (
     MAX_ATOMS,
@@ -194,6 +195,7 @@ class TableSchema(BaseModel):
         rows: rows that were looked at.
         reading: by which conventions the cells are read.
         columns: all of them, also those set aside.
+        follows: columns that follow from others in every row, which are set aside and recomputed in samples.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -203,12 +205,19 @@ class TableSchema(BaseModel):
     rows: Counted = 0
     reading: Conventions = USUAL
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MAX_COLUMNS, strict=False)]
+    follows: Annotated[tuple[Follows, ...], Field(max_length=MAX_COLUMNS, strict=False)] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> TableSchema:
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
             raise ValueError("a column is listed twice")
+        known = {column.name: column for column in self.columns}
+        after = {follows.name for follows in self.follows}
+        for follows in self.follows:
+            wrong = [name for name in (follows.name, *follows.of) if name not in known or not known[name].modelled]
+            if wrong or after & set(follows.of) or (follows.factors and not known[follows.name].valued):
+                raise ValueError(f"{follows.name!r} cannot follow from {', '.join(map(repr, follows.of[:4]))}")
         return self
 
     @property
@@ -219,7 +228,8 @@ class TableSchema(BaseModel):
     @property
     def modelled(self) -> tuple[Column, ...]:
         """The columns that are not set aside."""
-        return tuple(column for column in self.columns if column.modelled)
+        after = {follows.name for follows in self.follows}
+        return tuple(column for column in self.columns if column.modelled and column.name not in after)
 
     def column(self, name: str) -> Column:
         """The column of that name."""
@@ -228,7 +238,9 @@ class TableSchema(BaseModel):
     def select(self, names: Sequence[str]) -> TableSchema:
         """These columns, in this order."""
         known = {column.name: column for column in self.columns}
-        return self.model_copy(update={"columns": tuple(known[name] for name in names)})
+        chosen = set(names)
+        kept = tuple(f for f in self.follows if f.name in chosen and chosen.issuperset(f.of))
+        return self.model_copy(update={"columns": tuple(known[name] for name in names), "follows": kept})
 
     def to_json(self) -> str:
         """For people to read and edit: what says nothing is left out."""
@@ -238,7 +250,11 @@ class TableSchema(BaseModel):
         if self.reading != USUAL:
             reading = self.reading.model_dump(exclude_defaults=True)
             head += f',\n "reading": {json.dumps(reading, ensure_ascii=False)}'
-        return f'{{{head},\n "columns": [\n  {body}\n ]}}\n'
+        rest = ""
+        if self.follows:
+            rules = [json.dumps(rule.model_dump(exclude_defaults=True), ensure_ascii=False) for rule in self.follows]
+            rest = ',\n "follows": [\n  ' + ",\n  ".join(rules) + "\n ]"
+        return f'{{{head},\n "columns": [\n  {body}\n ]{rest}}}\n'
 
     @staticmethod
     def from_json(text: str | bytes, label: str = "the schema") -> TableSchema:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.tables.encoding import Encoded, Layout, decode, encode
 from pushforward.tables.modelling.assemble import Recipe
+from pushforward.tables.modelling.derived import broken, recomputed
 from pushforward.tables.modelling.rows import Scores, latent_rows, sample_rows, score_rows
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import Column, TableSchema
@@ -71,17 +72,20 @@ class TableModel:
         return tuple(column for column in self.schema.columns if column.kind == "constant")
 
     def pick(self, cells: Cells) -> Cells:
-        """The columns that a table needs to be scored, and the constant ones that it has.
+        """The columns that a table needs to be scored, and the constant ones and those that follow that it has.
 
         Raises:
             DataError: a column is missing.
         """
-        return cells.select([*self.needed, *(c.name for c in self.constants if c.name in cells.names)])
+        held = [*(c.name for c in self.constants), *(f.name for f in self.schema.follows)]
+        return cells.select([*self.needed, *(name for name in held if name in cells.names)])
 
     @property
     def plain(self) -> bool:
-        """Whether cells are numbers as they are: real, not rounded, never missing."""
-        return all(c.kind == "real" and c.step is None and not c.n_states for c in self.schema.modelled)
+        """Whether cells are numbers as they are: real, not rounded, never missing, held to no others."""
+        return not self.schema.follows and all(
+            c.kind == "real" and c.step is None and not c.n_states for c in self.schema.modelled
+        )
 
     def encode(self, table: Cells | np.ndarray, unseen: str = "error") -> tuple[Encoded, np.ndarray | None]:
         """The rows of a table and their conditions, as the distribution takes them.
@@ -96,7 +100,10 @@ class TableModel:
             condition = table[:, [places[name] for name in self.given]] if self.given else None
             return Encoded(table[:, own], np.zeros(len(table)), {}), condition
         condition = None if self.given_layout is None else encode(self.given_layout, table, unseen=unseen).rows
-        return encode(self.layout, table, others=self.constants), condition
+        encoded = encode(self.layout, table, others=self.constants)
+        if self.schema.follows:
+            encoded = replace(encoded, within=np.where(broken(self.schema, table), -np.inf, encoded.within))
+        return encoded, condition
 
     def score(self, table: Cells | np.ndarray) -> Scores:
         """Log-probabilities of the rows, and their parts."""
@@ -120,7 +127,8 @@ class TableModel:
 
     def decode(self, rows: np.ndarray, seed: np.ndarray) -> dict[str, pa.Array]:
         """Cells of encoded rows, with the constant columns, in the order of the table."""
-        return decode(self.layout, rows, self.constants, int(np.asarray(seed).ravel()[0]))
+        drawn = decode(self.layout, rows, self.constants, int(np.asarray(seed).ravel()[0]))
+        return drawn | recomputed(self.schema, drawn)
 
     def names_out(self) -> tuple[str, ...]:
         """The columns of samples: all but identifiers."""

@@ -26,6 +26,7 @@ from pushforward.tables.kinds.base import Bounds
 from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.build import build
 from pushforward.tables.modelling.conditions import check_varies, conditions_of
+from pushforward.tables.modelling.derived import rules_of, sentences
 from pushforward.tables.modelling.measure import measure, with_margins
 from pushforward.tables.modelling.members import calibrated, member_seeds, together, weigh, wide_member
 from pushforward.tables.modelling.rows import middle_error
@@ -144,6 +145,9 @@ def prepare(
     aside = [column.name for column in found.columns if column.kind in ASIDE]
     notes += _aside_notes(table.source, found, conditions)
     conditions = [name for name in conditions if name not in aside]
+    if schema is None:
+        found = found.model_copy(update={"follows": rules_of(found, table, conditions)})
+        notes += sentences(table.source, found.follows)
     layout = Layout(tuple(column for column in found.modelled if column.name not in conditions))
     given_layout = Layout(tuple(found.column(name) for name in conditions)) if conditions else None
     if not layout.columns:
@@ -243,9 +247,12 @@ def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) ->
     condition = x[:, places] if places else None
     if condition is not None:
         check_varies(condition, weights, [names[i] for i in places], constant=True)
-    encoded, schema = Encoded(x[:, others], np.zeros(len(x)), {}), real_schema(names, len(x))
-    layout = Layout(tuple(schema.columns[i] for i in others))
-    notes = remarks("the array", layout, encoded.rows, condition)
+    rules = tuple(sums({names[i]: x[:, i] for i in others}))
+    after = {rule.name for rule in rules}
+    others = [i for i in others if names[i] not in after]
+    schema = real_schema(names, len(x)).model_copy(update={"follows": rules})
+    encoded, layout = Encoded(x[:, others], np.zeros(len(x)), {}), Layout(tuple(schema.columns[i] for i in others))
+    notes = [*sentences("the array", rules), *remarks("the array", layout, encoded.rows, condition)]
     return Prepared(schema, tuple(names[i] for i in places), encoded, condition, weights, tuple(notes))
 
 

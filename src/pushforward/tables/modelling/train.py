@@ -18,6 +18,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective, objective_named
 from pushforward.tables.checks import remarks
+from pushforward.tables.dependent import sums
 from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Encoded, Layout, encode, has_blanks, missing_values
 from pushforward.tables.errors import DataError

@@ -102,7 +102,8 @@ def sums(columns: Mapping[str, np.ndarray]) -> list[Follows]:
     Args:
         columns: finite numbers by name, `(n,)` each, in the order of the table.
     """
-    names = list(columns)
+    largest = np.finfo(np.float64).max ** 0.25  # squares of larger numbers, and sums of them, might overflow
+    names = [name for name in columns if np.abs(columns[name]).max(initial=0.0) < largest]
     if not names or len(columns[names[0]]) < LEAST_DISTINCT:
         return []
     n = len(columns[names[0]])

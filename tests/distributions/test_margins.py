@@ -18,6 +18,7 @@ PLACES = {
     "above": Place("above", 3.0, 2.0),
     "heavy above, rising": Place("above", 0.0, 1.0, tail=1.0, low_power=0.5),
     "above, vanishing": Place("above", 0.0, 1.0, low_power=2.0),
+    "above, light": Place("above", 0.0, 1.0, bend=0.7),
     "below": Place("below", 2.0, 1.0),
     "interval": Place("interval", 1.0, 3.0),
     "interval with powers": Place("interval", 0.0, 1.0, low_power=0.5, high_power=2.0),
@@ -41,7 +42,7 @@ def margins():
     with jax.enable_x64(True):
         made = ConditionalMargins(jax.random.key(0), list(PLACES.values()), bins=6, width=16)
         noise = np.random.default_rng(0).normal(size=made.net.out_weight.shape)
-        made = eqx.tree_at(lambda m: m.net.out_weight, made, made.net.out_weight + 0.7 * noise)
+        made = eqx.tree_at(lambda m: m.net.out_weight, made, made.net.out_weight + 3.0 * noise)
         floor = made.floor + np.random.default_rng(1).normal(size=made.floor.shape)
         return eqx.tree_at(lambda m: m.floor, made, floor)
 

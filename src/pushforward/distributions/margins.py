@@ -23,6 +23,9 @@ from pushforward.numerics.unit_spline import Pieces, find, log_mass, n_params, p
 ROUNDING = 1e-6
 # Probabilities are kept this far from 0 and 1 before the normal's quantile is taken.
 LEAST_PROBABILITY = 1e-12
+# What the network adds to the parameters of the splines is scaled by this, so that its steps are as much shorter, and
+# weight decay as much stronger by the square: columns that do not depend on each other stay near to independent ones.
+RESTRAINT = 0.25
 # The share of a column's own spline starts at 0.05.
 FLOOR_LOGIT = math.log(0.05 / 0.95)
 
@@ -58,6 +61,7 @@ class ConditionalMargins(AbstractDistribution):
 
     spaces: Spaces
     net: MADE
+    bias: Array
     floor: Array
     floor_logit: Array
     bins: int = eqx.field(static=True)
@@ -92,13 +96,10 @@ class ConditionalMargins(AbstractDistribution):
             activation="silu",
             features="pairs",
         )
-        if start is not None:
-            weight = net.out_weight
-            net = eqx.tree_at(lambda n: n.out_weight, net, weight.at[..., -1].set(jnp.asarray(start, weight.dtype)))
         self.net = net
         # Flat, for weight decay is of arrays with two axes or more.
         raw = np.zeros((n_params(bins), dim)) if start is None else start
-        self.floor = jnp.asarray(raw, net.out_weight.dtype).reshape(-1)
+        self.bias = self.floor = jnp.asarray(raw, net.out_weight.dtype).reshape(-1)
         self.floor_logit = jnp.full((dim,), FLOOR_LOGIT, net.out_weight.dtype)
         self.event_shape, self.cond_shape, self.needs_key = (dim,), shape, False
 
@@ -123,11 +124,15 @@ class ConditionalMargins(AbstractDistribution):
     def pieces(self, x: Array, condition: Array | None, there: Array | None) -> Pieces:
         """The splines of all numbers, each given those before it; arguments as in `each_log_prob`."""
         raw = self.net(self.spaces.features(x, there), condition)
-        return pieces_of(raw, self.bins, self.spaces.circular)
+        return pieces_of(self._of_column(self.bias)[..., None] + RESTRAINT * raw, self.bins, self.spaces.circular)
+
+    def _of_column(self, flat: Array) -> Array:
+        """The parameters `(n_params, dim)` that do not depend on the row."""
+        return flat.reshape(-1, self.spaces.dim)
 
     def _floor(self, n: int) -> Pieces:
         """The splines that are the same in all `n` rows."""
-        pieces = pieces_of(self.floor.reshape(-1, self.spaces.dim, 1), self.bins, self.spaces.circular)
+        pieces = pieces_of(self._of_column(self.floor)[..., None], self.bins, self.spaces.circular)
         return Pieces(*(jnp.broadcast_to(part, (*part.shape[:-1], n)) for part in pieces))
 
     def _conditionals(self, x: Array, condition: Array | None, there: Array | None) -> Array:
@@ -174,7 +179,8 @@ class ConditionalMargins(AbstractDistribution):
         dim, n = self.spaces.dim, keys.shape[0]
         dtype = jnp.result_type(self.net.out_weight)
         noise = jax.vmap(lambda key: jax.random.uniform(key, (dim, 2), dtype), out_axes=-1)(keys)
-        floor, share = self.floor.reshape(-1, dim), jax.nn.sigmoid(self.floor_logit)
+        floor, bias = self._of_column(self.floor), self._of_column(self.bias)
+        share = jax.nn.sigmoid(self.floor_logit)
         there = jnp.ones((dim, n), bool) if there is None else jnp.broadcast_to(there, (dim, n))
         low, high = self.spaces.support(dtype)
         steps = jnp.asarray(self.spaces.step.value, dtype)
@@ -184,7 +190,7 @@ class ConditionalMargins(AbstractDistribution):
             state, previous = carry
             i, own, uniform = inputs
             raw, state = self.net.step(state, i, previous)
-            raw = jnp.where(uniform[1] < share[i], floor[:, i, None], raw)
+            raw = jnp.where(uniform[1] < share[i], floor[:, i, None], bias[:, i, None] + RESTRAINT * raw)
             u = quantile(pieces_of(raw, self.bins, circular[i]), uniform[0])
             value = self.spaces.back_one(i, u)
             h = steps[i]

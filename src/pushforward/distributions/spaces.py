@@ -6,7 +6,7 @@ $t$ of the column, counted from its end where it has one, the functions $u = F(t
 $$\text{line: } \sigma(y), \quad \text{half line: } 1 - e^{-y}, \quad \text{interval: } \sigma(\kappa_0 \log t -
 \kappa_1 \log(1 - t)), \quad \text{circle: } t$$
 
-where $y = t$ on the line and $y = t^\kappa$ on a half line, or with tails of a power law $y = \alpha
+where $y = t$ on the line and $y = t^\kappa + b\,t^{2\kappa}$ on a half line, or with tails of a power law $y = \alpha
 \operatorname{arsinh} t$ and $y = \frac{\alpha}{\kappa} \log(1 + t^\kappa)$. The density at an end is then finite and
 positive for $\kappa = 1$, and grows or falls like $t^{\kappa - 1}$ for others. What a model makes of $u$ by a spline of
 positive slopes keeps that.
@@ -14,7 +14,7 @@ positive slopes keeps that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -47,6 +47,7 @@ class Place:
         tail: Exponent of the power law of the tails of a line or a half line; None for exponential tails.
         low_power: Exponent $\kappa$ at the end of a half line, or at the low end of an interval.
         high_power: Exponent $\kappa_1$ at the high end of an interval.
+        bend: The number $b$, 0 or more, of a half line whose tail is lighter than an exponential's.
         step: Numbers are rounded down to multiples of this; 0 where they are not.
         rounded: Whether a number stands for the interval up to the next multiple of its step. Otherwise it is a point
             in the middle of that interval.
@@ -59,6 +60,7 @@ class Place:
     tail: float | None = None
     low_power: float = 1.0
     high_power: float = 1.0
+    bend: float = 0.0
     step: float = 0.0
     rounded: bool = False
     counted: bool = False
@@ -93,6 +95,7 @@ class Spaces(eqx.Module):
     tail: Fixed
     low_power: Fixed
     high_power: Fixed
+    bend: Fixed
     step: Fixed
     log_unit: Fixed
     spaces: tuple[Space, ...] = eqx.field(static=True)
@@ -114,9 +117,9 @@ class Spaces(eqx.Module):
         self.rounded = tuple(place.rounded for place in places)
         self.counted = tuple(place.counted for place in places)
         steps = [place.step for place in places]
-        self.loc, self.scale, self.tail, self.low_power, self.high_power, self.step = (
+        self.loc, self.scale, self.tail, self.low_power, self.high_power, self.bend, self.step = (
             Fixed(np.array(part, np.float64))  # pyright: ignore[reportArgumentType] - NumPy keeps float64
-            for part in ([p.loc for p in places], *sizes, steps)
+            for part in ([p.loc for p in places], *sizes, [p.bend for p in places], steps)
         )
         self.log_unit = Fixed(self.unit_of(self.counted))  # pyright: ignore[reportArgumentType]
 
@@ -172,20 +175,36 @@ class Spaces(eqx.Module):
 
     def locate_one(self, i: Array, x: Array) -> Located:
         """The same for the numbers `(n,)` of column `i`, which may be traced."""
-        dtype = x.dtype
-        loc, scale = (jnp.asarray(part.value, dtype)[i] for part in (self.loc, self.scale))
-        found = self._located(jnp.broadcast_to(((x - loc) / scale)[None], (self.dim, x.shape[-1])))
-        return Located(*(part[i] for part in found))
+        loc, scale, tail, low, high, bend = self._numbers_of(i, x.dtype)
+        t = (x - loc) / scale
+        found = Located(t, t, t)
+        for kind in dict.fromkeys(self._kinds):
+            space, heavy = kind
+            new = FORMULAS[space](t, tail if heavy else None, low, high, bend)
+            own = jnp.asarray(np.array([kind == other for other in self._kinds]))[i]
+            found = Located(*(jnp.where(own, a, b) for a, b in zip(new, found, strict=True)))
+        return found
+
+    @property
+    def _kinds(self) -> list[tuple[Space, bool]]:
+        return list(zip(self.spaces, self.heavy, strict=True))
+
+    def _numbers_of(self, i: Array, dtype: Any) -> tuple[Array, ...]:
+        """Location, scale, exponents of the tails and at both ends, and bend of column `i`."""
+        parts = (self.loc, self.scale, self.tail, self.low_power, self.high_power, self.bend)
+        return tuple(jnp.asarray(part.value, dtype)[i] for part in parts)
 
     def _located(self, t: Array) -> Located:
-        formulas = {"line": _line, "above": _above, "below": _below, "interval": _interval, "circle": _circle}
-        tail, low, high = (along(jnp.asarray(p.value, t.dtype)) for p in (self.tail, self.low_power, self.high_power))
-        kinds = list(zip(self.spaces, self.heavy, strict=True))
+        fixed = (self.tail, self.low_power, self.high_power, self.bend)
+        tail, low, high, bend = (along(jnp.asarray(part.value, t.dtype)) for part in fixed)
+        kinds = self._kinds
         parts, order = [], []
         for kind in dict.fromkeys(kinds):
             places = np.array([n for n, own in enumerate(kinds) if own == kind])
             space, heavy = kind
-            parts.append(formulas[space](t[places], tail[places] if heavy else None, low[places], high[places]))
+            parts.append(
+                FORMULAS[space](t[places], tail[places] if heavy else None, low[places], high[places], bend[places])
+            )
             order += places.tolist()
         back = np.argsort(order)
         return Located(*(jnp.concatenate([part[n] for part in parts])[back] for n in range(3)))
@@ -193,19 +212,16 @@ class Spaces(eqx.Module):
     def back_one(self, i: Array, u: Array) -> Array:
         """The number `(n,)` of column `i` at which its distribution function is `u`, in the data's units."""
         dtype = u.dtype
-        loc, scale, tail, low, high = (
-            jnp.asarray(part.value, dtype)[i]
-            for part in (self.loc, self.scale, self.tail, self.low_power, self.high_power)
-        )
+        loc, scale, tail, low, high, bend = self._numbers_of(i, dtype)
         heavy = jnp.asarray(self.heavy)[i]
         least = jnp.finfo(dtype).tiny
         rest = jnp.maximum(1 - u, least)
         logit = jnp.log(jnp.maximum(u, least)) - jnp.log(rest)
         line = jnp.where(heavy, jnp.sinh(jnp.clip(logit / tail, -MOST, MOST)), logit)
         above = _back_above(
-            jnp.minimum(-jnp.log1p(-jnp.minimum(u, 1 - jnp.finfo(dtype).epsneg)), MOST), heavy, tail, low
+            jnp.minimum(-jnp.log1p(-jnp.minimum(u, 1 - jnp.finfo(dtype).epsneg)), MOST), heavy, tail, low, bend
         )
-        below = -_back_above(jnp.minimum(-jnp.log(jnp.maximum(u, least)), MOST), heavy, tail, low)
+        below = -_back_above(jnp.minimum(-jnp.log(jnp.maximum(u, least)), MOST), heavy, tail, low, bend)
         plain = (low == 1) & (high == 1)
         within = jnp.where(plain, u, _back_interval(logit, low, high))
         choices = {"line": line, "above": above, "below": below, "interval": within, "circle": u}
@@ -249,7 +265,7 @@ def _sigmoid(y: Array) -> tuple[Array, Array, Array]:
     return u, rest, -jax.nn.softplus(y) - jax.nn.softplus(-y)
 
 
-def _line(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
+def _line(t: Array, tail: Array | None, low: Array, high: Array, bend: Array) -> Located:
     if tail is None:
         return Located(*_sigmoid(t))
     y = tail * jnp.arcsinh(t)
@@ -257,24 +273,24 @@ def _line(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
     return Located(u, rest, log_slope + jnp.log(tail) - 0.5 * jnp.log1p(jnp.minimum(jnp.abs(t), 1e15) ** 2))
 
 
-def _above(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
+def _above(t: Array, tail: Array | None, low: Array, high: Array, bend: Array) -> Located:
     t = jnp.maximum(t, 0.0)
     log_t = jnp.log(jnp.maximum(t, LEAST))
     power = jnp.where(low == 1, t, jnp.exp(jnp.minimum(low * log_t, MOST / 10)))
     bent = jnp.where(low == 1, 0.0, (low - 1) * log_t)
     if tail is None:
-        y, log_rate = power, jnp.log(low) + bent
+        y, log_rate = power * (1 + bend * power), jnp.log(low) + bent + jnp.log1p(2 * bend * power)
     else:
         y, log_rate = tail / low * jnp.log1p(power), jnp.log(tail) + bent - jnp.log1p(power)
     return Located(-jnp.expm1(-y), jnp.exp(-y), log_rate - y)
 
 
-def _below(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
-    found = _above(-t, tail, low, high)
+def _below(t: Array, tail: Array | None, low: Array, high: Array, bend: Array) -> Located:
+    found = _above(-t, tail, low, high, bend)
     return Located(found.rest, found.u, found.log_slope)
 
 
-def _interval(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
+def _interval(t: Array, tail: Array | None, low: Array, high: Array, bend: Array) -> Located:
     t = jnp.clip(t, 0.0, 1.0)
     left, right = jnp.maximum(t, LEAST), jnp.maximum(1 - t, LEAST)
     u, rest, log_slope = _sigmoid(low * jnp.log(left) - high * jnp.log(right))
@@ -283,13 +299,24 @@ def _interval(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
     return Located(jnp.where(plain, t, u), jnp.where(plain, 1 - t, rest), jnp.where(plain, 0.0, bent))
 
 
-def _circle(t: Array, tail: Array | None, low: Array, high: Array) -> Located:
+def _circle(t: Array, tail: Array | None, low: Array, high: Array, bend: Array) -> Located:
     u = jnp.clip(t, 0.0, 1.0)
     return Located(u, 1 - u, jnp.zeros_like(u))
 
 
-def _back_above(y: Array, heavy: Array, tail: Array, low: Array) -> Array:
-    power = jnp.where(heavy, jnp.expm1(jnp.minimum(y * low / tail, MOST / 10)), y)
+FORMULAS: dict[Space, Callable[[Array, Array | None, Array, Array, Array], Located]] = {
+    "line": _line,
+    "above": _above,
+    "below": _below,
+    "interval": _interval,
+    "circle": _circle,
+}
+
+
+def _back_above(y: Array, heavy: Array, tail: Array, low: Array, bend: Array) -> Array:
+    # The root of power * (1 + bend * power) = y, without a difference of near numbers.
+    light = 2 * y / (1 + jnp.sqrt(1 + 4 * bend * y))
+    power = jnp.where(heavy, jnp.expm1(jnp.minimum(y * low / tail, MOST / 10)), light)
     return jnp.maximum(power, LEAST) ** (1 / low)
 
 

@@ -22,8 +22,8 @@ from pushforward.tables.schema import Column
 
 # Quantiles by which a column is measured.
 QUANTILES = 2048
-# Units per layer of the margins' network, for tables of fewer rows than stand beside them.
-MARGIN_WIDTHS = ((1000, 32), (5000, 64), (math.inf, 128))
+# Units per layer of the margins' network and bins of their splines, for tables of fewer rows than stand before them.
+MARGIN_SIZES = ((1000, 32, 8), (5000, 64, 8), (50_000, 128, 10), (math.inf, 128, 16))
 
 
 def measure(
@@ -77,8 +77,8 @@ def with_margins(recipe: Recipe, layout: Layout, rows: np.ndarray) -> Recipe:
     """
     if ENTRIES[recipe.flow].space == "circle":
         return recipe
-    width = next(width for most, width in MARGIN_WIDTHS if len(rows) < most)
-    return replace(recipe, margins=margins_of(layout, rows), margin_width=width)
+    width, bins = next(sizes for most, *sizes in MARGIN_SIZES if len(rows) < most)
+    return replace(recipe, margins=margins_of(layout, rows), margin_width=width, margin_bins=bins)
 
 
 def _filled(column: Column, values: np.ndarray, seed: int) -> np.ndarray:

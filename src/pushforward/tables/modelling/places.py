@@ -32,6 +32,8 @@ VANISHING = 1.15
 # An exponent is taken for the nearest half within this many of its standard errors.
 ROUNDED_WITHIN = 2.5
 LEAST_POWER, MOST_POWER = 0.25, 4.0
+# Rows are far from an end if only one in a hundred is nearer than this share of their median.
+FAR, MOST_FAR = 0.2, 50.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def margins_of(layout: Layout, rows: np.ndarray) -> tuple[Margin, ...]:
         if not (absent or coarse or space == "circle" or _reaches(column, space, values)):
             continue
         heavy = column.tail_index is not None and space in ("line", "above", "below")
+        heavy = heavy or _far(_distance(column, space, values))
         found.append(Margin(column.name, space, heavy, step > POINT_STEP * _scale(space, column, values)))
     return tuple(found)
 
@@ -124,14 +127,50 @@ def fit_place(margin: Margin, column: Column, values: np.ndarray) -> Place:
         half = 0.5 * float(upper - lower) or _spread(values) * NORMAL_RANGE / 2
         scale = half / math.log(3) if tail is None else half / math.sinh(math.log(3) / tail)
         return Place("line", float(centre), scale, tail, **shared)
-    distance = middles - low if margin.space == "above" else high - middles
-    distance = distance[distance > 0]
+    distance = _distance(column, margin.space, middles)
+    if _far(distance):
+        # A log-logistic distribution, by its quartiles, for the logarithm of the distance is what lies on a line.
+        lower, centre, upper = np.quantile(distance, [0.25, 0.5, 0.75])
+        power = math.log(9) / max(math.log(upper / lower), 1 / MOST_FAR)
+        end = low if margin.space == "above" else high
+        return Place(margin.space, end, float(centre), power, power, **shared)
     power = _power(distance, step)
     middle = float(np.median(distance)) if len(distance) else 1.0
-    ratio = math.log(2) if tail is None else 2 ** (power / tail) - 1
-    return Place(
-        margin.space, low if margin.space == "above" else high, middle / ratio ** (1 / power), tail, power, **shared
-    )
+    bend, ratio = 0.0, math.log(2)
+    if tail is not None:
+        ratio = 2 ** (power / tail) - 1
+    elif len(distance):
+        ratio, bend = _light(float(np.quantile(distance, 0.95) / middle) ** power)
+    end, scale = low if margin.space == "above" else high, middle / ratio ** (1 / power)
+    return Place(margin.space, end, scale, tail, power, bend=bend, **shared)
+
+
+def _distance(column: Column, space: Space, values: np.ndarray) -> np.ndarray:
+    """The distances of numbers from the end of their half line, those above 0; none in other spaces."""
+    low, high = column.support
+    if space not in ("above", "below"):
+        return np.zeros(0)
+    distance = values - low if space == "above" else high - values
+    return distance[distance > 0]
+
+
+def _far(distance: np.ndarray) -> bool:
+    """Whether the rows are far from the end of their half line, so that nothing is known of it."""
+    return len(distance) > 0 and bool(np.quantile(distance, 0.01) > FAR * np.median(distance))
+
+
+def _light(far: float) -> tuple[float, float]:
+    """The median's place and the bend for which $y(q)$ is log 2 at the median and log 20 at the 95 % quantile.
+
+    Args:
+        far: That quantile over the median, to the power at the end. An exponential's is log 20 / log 2 = 4.3, or more
+            where tails are heavier, and has no bend.
+    """
+    # a + b = log 2 and a far + b far^2 = log 20, where the power is a times the ratio, and bend = b / a^2.
+    b = (math.log(20) - far * math.log(2)) / (far * far - far) if far > 1 else 0.0
+    b = min(max(b, 0.0), 0.95 * math.log(2))
+    a = math.log(2) - b
+    return a, b / a**2
 
 
 def blank_place(margin: Margin, column: Column) -> Place:

@@ -204,3 +204,25 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, source: str, target:
     rows, megabytes = map(int, done.stdout.split())
     assert rows == (n if source == "t.parquet" else n // 2)
     assert megabytes < 100  # the table takes 61 MiB for 1,000,000 rows, and reading it whole several times that
+
+
+CODES = {
+    "zip codes": ["02134", "10001"],
+    "telephones": ["+4915112345678", "+4930123456"],
+    "long identifiers": ["12345678901234567", "12345678901234568"],
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_digits_that_are_codes_stay_text(tmp_path: Path, name: str) -> None:
+    """F8: a zip code lost its zero, a telephone its plus, and a long identifier its last digits."""
+    words = CODES[name] * 30
+    (tmp_path / "t.csv").write_text("code,x\n" + "".join(f"{word},{i}.5\n" for i, word in enumerate(words)))
+    assert read_cells(tmp_path / "t.csv").table["code"].to_pylist() == words
+    pieces = list(iterate_cells(tmp_path / "t.csv", 25))
+    assert [word for piece in pieces for word in piece.table["code"].to_pylist()] == words
+
+
+def test_numbers_with_a_sign_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n+1,+0.5\n-2,-1.5\n")
+    assert read_cells(tmp_path / "t.csv").table.to_pydict() == {"a": [1.0, -2.0], "b": [0.5, -1.5]}

@@ -17,8 +17,9 @@ from pushforward.tables.reading.columns import EXACT
 pc: Any = pyarrow.compute
 # Cells that mean "nothing here" among numbers, as Arrow reads CSV.
 GAPS = pa.array(pacsv.ConvertOptions().null_values, pa.string())
-# A number has no 0 before its first digit, and none of sixteen digits is meant to be rounded.
-CODE = r"^\s*(0\d+|[+-]?\d{16,})\s*$"
+# A number has no 0 before its first digit, none of sixteen digits is meant to be rounded, and long ones with a plus are
+# those of telephones.
+CODE = r"^\s*(0\d+|[+-]?\d{16,}|\+\d{7,})\s*$"
 PIECE = 2**22
 # What stands before the first digit of a cell: a delimiter, a quote, a blank, the end of a line, or nothing.
 _BEFORE = np.zeros(256, bool)
@@ -66,7 +67,7 @@ def code_columns(
 
 
 def _has_padded(data: bytes | Path) -> bool:
-    """Whether a cell may begin with a 0 before another digit."""
+    """Whether a cell may begin with a 0 or a plus before a digit."""
     if isinstance(data, bytes):
         return _padded(b"\n" + data[:PIECE]) or any(
             _padded(data[start - 3 : start + PIECE]) for start in range(PIECE, len(data), PIECE)
@@ -85,6 +86,6 @@ def _padded(piece: bytes) -> bool:
     if len(found) < 3:
         return False
     first, second, third = found[:-2], found[1:-1], found[2:]
-    places = np.flatnonzero(second == ord("0"))
+    places = np.flatnonzero((second == ord("0")) | (second == ord("+")))
     places = places[_BEFORE[first[places]]]
     return bool(np.any((third[places] >= ord("0")) & (third[places] <= ord("9"))))

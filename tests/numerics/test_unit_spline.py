@@ -56,7 +56,7 @@ def test_mass_of_a_short_interval_keeps_its_digits_in_float32():
     raw = np.random.default_rng(0).normal(size=(n_params(BINS), N))
     low = np.linspace(0, 0.999, N)
     size = np.full(N, 3e-6)
-    truth = log_mass(pieces_of(jnp.asarray(raw), BINS, False), jnp.asarray(low), jnp.asarray(low + size), np.log(size))
+    truth = log_mass(pieces_of(jnp.asarray(raw), BINS, False), jnp.asarray(low), jnp.asarray(low + size), jnp.log(size))
     parts = [jnp.asarray(part, jnp.float32) for part in (raw, low, low + size, np.log(size))]
     mass = log_mass(pieces_of(parts[0], BINS, False), *parts[1:])
     plain = jnp.log(

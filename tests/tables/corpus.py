@@ -4,6 +4,9 @@ A case is one column: its rows, its true log-density (a log-mass for whole numbe
 atoms and what lies just beside them.
 """
 
+# Pyright takes a frozen distribution of scipy for one of the other kind.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,8 @@ def test_density_is_the_truth_at_edges_seams_and_atoms(name: str) -> None:
     case = CASES[name]
     frame = pd.DataFrame({case.name: case.rows(np.random.default_rng(0), ROWS)})
     density = pf.FlowDensity(max_epochs=8, verify=False, random_state=0).fit(frame)
-    found = density.score_samples(pd.DataFrame({case.name: case.grid.astype(frame[case.name].dtype)}))
+    kind: Any = frame[case.name].dtype
+    found = density.score_samples(pd.DataFrame({case.name: case.grid.astype(kind)}))
     np.testing.assert_allclose(found, case.truth(case.grid), atol=case.tolerance)
     # A density that is a quarter wider is not the truth.
     wider = case.truth(case.grid / 1.25) - np.log(1.25)

@@ -250,7 +250,7 @@ def test_one_value_and_gaps(title: str) -> None:
 
 
 def test_local_midnights() -> None:
-    days = pd.Timestamp("2023-01-01") + pd.to_timedelta(RNG.integers(0, 365, 500), unit="D")
+    days: Any = pd.Timestamp("2023-01-01") + pd.to_timedelta(RNG.integers(0, 365, 500), unit="D")
     for zone in ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"):
         column, again, before = back(pd.DataFrame({"day": days.tz_localize(zone)}))
         assert (column.step, column.local) == (86_400.0, zone != "UTC")
@@ -258,7 +258,7 @@ def test_local_midnights() -> None:
         rows = 86_400.0 * RNG.integers(19_000, 20_000, (500, 1)) + 86_399.0
         shown = decode(Layout((column.model_copy(update={"low": None, "high": None}),)), rows)["day"].to_pandas()
         assert (shown == shown.dt.normalize()).all()
-    hours = pd.Timestamp("2023-04-01") + pd.to_timedelta(RNG.integers(0, 4000, 500), unit="h")
+    hours: Any = pd.Timestamp("2023-04-01") + pd.to_timedelta(RNG.integers(0, 4000, 500), unit="h")
     hours = hours.tz_localize("Asia/Kolkata")
     column, again, before = back(pd.DataFrame({"hour_at": hours}))
     assert (column.step, column.local) == (3600.0, True)
@@ -285,10 +285,12 @@ def test_new_values_of_constants_are_strange() -> None:
     constants = [column for column in schema.columns if column.kind == "constant"]
     assert len(constants) == 4
     layout = Layout(schema.modelled)
-    assert not encode(layout, read_cells(table), others=constants).strange.any()
+    strange: Any = encode(layout, read_cells(table), others=constants).strange
+    assert not strange.any()
     for name, other in {"c": 7.0, "w": "v", "f": False, "d": dt.date(2024, 1, 2)}.items():
         changed = {**table, name: [table[name][0], other, None]}
-        assert encode(layout, read_cells(changed), others=constants).strange.tolist() == [False, True, True]
+        strange = encode(layout, read_cells(changed), others=constants).strange
+        assert strange.tolist() == [False, True, True]
     assert encode(layout, read_cells({"x": [1.0]}), others=constants).strange is None
 
 

@@ -1,5 +1,7 @@
 """Ensembles of tables' models: what each member is trained on, how they are weighed, saved and loaded."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.members import members_of, wide_share
 from pushforward.training.members import SharedRows, folds, shares_of
 
-SMALL = {"n_layers": 2, "width": 8, "max_epochs": 20, "random_state": 0}
+SMALL: dict[str, Any] = {"n_layers": 2, "width": 8, "max_epochs": 20, "random_state": 0}
 
 
 def frame(n: int = 80) -> pd.DataFrame:

@@ -73,7 +73,14 @@ def make(name: str = "nsf", base: str = "normal", **arguments: Any) -> ModelPart
     layout = Layout(tuple(column for column in SCHEMA.modelled if column.name != "c0"))
     given = Layout((SCHEMA.column("c0"),))
     margins = (Margin("c2", "above", rounded=True),)
-    sizes = {"mass_width": 4, "mass_depth": 1, "embed": 3, "margin_width": 4, "margin_depth": 1, "margin_bins": 3}
+    sizes: dict[str, Any] = {
+        "mass_width": 4,
+        "mass_depth": 1,
+        "embed": 3,
+        "margin_width": 4,
+        "margin_depth": 1,
+        "margin_bins": 3,
+    }
     recipe = Recipe(name, arguments, base, margins=margins, **sizes)
     distribution = assemble(
         layout,

@@ -189,7 +189,7 @@ class Spaces(eqx.Module):
     def _kinds(self) -> list[tuple[Space, bool]]:
         return list(zip(self.spaces, self.heavy, strict=True))
 
-    def _numbers_of(self, i: Array, dtype: Any) -> tuple[Array, ...]:
+    def _numbers_of(self, i: Array | int, dtype: Any) -> tuple[Array, ...]:
         """Location, scale, exponents of the tails and at both ends, and bend of column `i`."""
         parts = (self.loc, self.scale, self.tail, self.low_power, self.high_power, self.bend)
         return tuple(jnp.asarray(part.value, dtype)[i] for part in parts)
@@ -209,7 +209,7 @@ class Spaces(eqx.Module):
         back = np.argsort(order)
         return Located(*(jnp.concatenate([part[n] for part in parts])[back] for n in range(3)))
 
-    def back_one(self, i: Array, u: Array) -> Array:
+    def back_one(self, i: Array | int, u: Array) -> Array:
         """The number `(n,)` of column `i` at which its distribution function is `u`, in the data's units."""
         dtype = u.dtype
         loc, scale, tail, low, high, bend = self._numbers_of(i, dtype)

@@ -74,7 +74,7 @@ def n_params(bins: int) -> int:
     return 3 * bins + 1
 
 
-def pieces_of(raw: Array, bins: int, circular: Array | np.ndarray) -> Pieces:
+def pieces_of(raw: Array, bins: int, circular: Array | np.ndarray | bool) -> Pieces:
     """The bins that unconstrained parameters describe; parameters of 0 give the identity.
 
     Args:

@@ -163,7 +163,8 @@ def test_a_loaded_model_knows_its_settings(case: str, tmp_path: Path) -> None:
     loaded = FlowDensity.load(tmp_path / "m")
     expected = {**density.get_params(), **({"given": ["x0"]} if "given" in SETTINGS[case] else {})}
     assert loaded.get_params() == expected
-    again = clone(loaded).fit(rows())
+    copied: Any = clone(loaded)
+    again = copied.fit(rows())
     if "max_seconds" in SETTINGS[case]:  # the clock bends the numbers
         return
     np.testing.assert_array_equal(again.score_samples(rows()), density.score_samples(rows()))
@@ -180,7 +181,8 @@ def test_a_schema_and_what_json_cannot_hold(tmp_path: Path) -> None:
     assert loaded.random_state is None
     assert isinstance(loaded.schema, TableSchema)
     assert [column.kind for column in loaded.schema.columns] == ["real", "positive"]
-    assert clone(loaded).fit(frame).schema_.names == ("a", "b")
+    copied: Any = clone(loaded)
+    assert copied.fit(frame).schema_.names == ("a", "b")
 
 
 MAKERS = {
@@ -201,8 +203,10 @@ def test_samples_are_the_same_after_loading_and_copying(kind: str, tmp_path: Pat
     for other in (FlowDensity.load(tmp_path / "m"), copy.deepcopy(density), pickled):
         after = other.sample(3, random_state=0)
         assert type(after) is type(before)
-        np.testing.assert_array_equal(*(np.asarray(pd.DataFrame(x) if kind == "dict" else x) for x in (after, before)))
-        assert clone(other).get_params() == density.get_params()
+        plain = [np.asarray(pd.DataFrame(x) if kind == "dict" else x) for x in (after, before)]
+        np.testing.assert_array_equal(plain[0], plain[1])
+        copied: Any = clone(other)
+        assert copied.get_params() == density.get_params()
 
 
 def test_the_output_that_was_set_lasts(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def margins_of(layout: Layout, rows: np.ndarray) -> tuple[Margin, ...]:
         if not (absent or coarse or space == "circle" or _reaches(column, space, values)):
             continue
         heavy = column.tail_index is not None and space in ("line", "above", "below")
-        heavy = heavy or _far(_distance(column, space, values))
+        heavy = heavy or _far(_distance(column, space, values + 0.5 * step))
         found.append(Margin(column.name, space, heavy, step > POINT_STEP * _scale(space, column, values)))
     return tuple(found)
 
@@ -128,7 +128,7 @@ def fit_place(margin: Margin, column: Column, values: np.ndarray) -> Place:
         scale = half / math.log(3) if tail is None else half / math.sinh(math.log(3) / tail)
         return Place("line", float(centre), scale, tail, **shared)
     distance = _distance(column, margin.space, middles)
-    if _far(distance):
+    if margin.heavy and column.tail_index is None:
         # A log-logistic distribution, by its quartiles, for the logarithm of the distance is what lies on a line.
         lower, centre, upper = np.quantile(distance, [0.25, 0.5, 0.75])
         power = math.log(9) / max(math.log(upper / lower), 1 / MOST_FAR)

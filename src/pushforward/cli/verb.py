@@ -6,6 +6,7 @@ Nothing here needs JAX or NumPy, so that the command line shows its help at once
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ class Verb:
 
     Args:
         command: Function that does the work and returns the exit code. Its parameters are the verb's arguments and
-            options, its docstring is the verb's help.
+            options, and a `reporter` as the options of every verb (`--quiet`, `--json`, `--debug`) have it. Its
+            docstring is the verb's help.
         example: Command line that the help shows as an example.
         fit_options: Whether every option of `FitOptions` is a flag of the verb; the command then receives the flags
             that were given as the keyword `flags`.
@@ -78,7 +80,30 @@ class Verb:
         if self.fit_options:
             chosen = Chosen.of(arguments)
             command, epilog = with_flags(command, chosen), f"{chosen.sentence} {epilog}"
+        command = with_output(command)
         app.command(name, epilog=epilog)(interruptible(cached(command)))
+
+
+def with_output(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options that every verb has; it receives a `reporter` instead of them."""
+    own = inspect.signature(command, eval_str=True)
+    shared = {"quiet": Quiet, "as_json": Json, "debug": Debug}
+
+    def wrapped(
+        *arguments: Any, quiet: bool = False, as_json: bool = False, debug: bool = False, **options: Any
+    ) -> int:
+        return command(*arguments, **options, reporter=Reporter(as_json, quiet))
+
+    kept = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "reporter"]
+    made = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in shared.items()
+    ]
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    signature = inspect.Signature(kept + made, return_annotation=int)
+    wrapped.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return wrapped
 
 
 def verb(example: str, *, fit_options: bool = False) -> Callable[[Callable[..., int]], Verb]:
@@ -117,9 +142,9 @@ def cached(command: Callable[..., int]) -> Callable[..., int]:
     return wrapped
 
 
-def reporter_for(out: Path | None, as_json: bool, quiet: bool) -> Reporter:
-    """A reporter that leaves standard output to the table where the table goes there."""
+def leave_stdout_to(out: Path | None, reporter: Reporter) -> None:
+    """Leave standard output to the table where the table goes there."""
     on_stdout = out is not None and str(out) == "-"
-    if on_stdout and as_json:
+    if on_stdout and reporter.as_json:
         raise typer.BadParameter("standard output takes either the table (--out -) or the JSON object (--json).")
-    return Reporter(as_json, quiet, table_on_stdout=on_stdout)
+    reporter.table_on_stdout = on_stdout

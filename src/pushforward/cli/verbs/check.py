@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pushforward.cli.reporter import CHECK_FAILED, OK, Reporter
-from pushforward.cli.verb import DATA, Debug, DropMissing, Json, Missing, Model, Quiet, Seed, verb
+from pushforward.cli.verb import DATA, DropMissing, Missing, Model, Seed, verb
 
 
 @verb("pushforward check model weather.csv")
@@ -19,9 +19,8 @@ def check(
     ] = None,
     missing: DropMissing = Missing.error,
     seed: Seed = 0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Check that a trained model is exact and normalised.
 
@@ -32,7 +31,6 @@ def check(
     from pushforward.tables.estimators.intake import rows_with_states
     from pushforward.tables.reading.cells import read_cells
 
-    reporter = Reporter(as_json, quiet)
     density = FlowDensity.load(model)
     if data is None and density.given_:
         raise typer.BadParameter(f"{model} is a density given {', '.join(density.given_)}: pass DATA with these.")

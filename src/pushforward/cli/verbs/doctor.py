@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pushforward.cli.reporter import CHECK_FAILED, OK, Reporter
-from pushforward.cli.verb import Debug, Json, Quiet, verb
+from pushforward.cli.verb import verb
 
 # Packages that are of use without an extra of pushforward, and extras that are for its developers.
 FRAMES, DEVELOPMENT = {"pandas": "frames", "polars": "frames"}, ("test", "dev")
@@ -44,12 +44,12 @@ def line(name: str, sentence: str, facts: dict[str, Any], advice: str = "", verd
 
 
 @verb("pushforward doctor")
-def doctor(quiet: Quiet = False, as_json: Json = False, debug: Debug = False) -> int:
+def doctor(*, reporter: Reporter) -> int:
     """Show what is installed, and test whether it works.
 
     A small model is fitted, saved and loaded, which takes about ten seconds. The exit code is 6 if that fails.
     """
-    reporter, lines = Reporter(as_json, quiet), []
+    lines = []
     for found in (found for check in CHECKS for found in _findings(check)):
         lines.append(found)
         reporter.say(f"{found.verdict:<4}  {found.name}: {found.sentence}")

@@ -9,7 +9,7 @@ import typer
 
 from pushforward._json import to_json
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import Data, Debug, DropMissing, Force, Json, Missing, Model, Quiet, Seed, verb
+from pushforward.cli.verb import Data, DropMissing, Force, Missing, Model, Seed, verb
 
 
 @verb("pushforward evaluate model new_rows.csv --out report.json")
@@ -31,9 +31,8 @@ def evaluate(
     missing: DropMissing = Missing.error,
     seed: Seed = 0,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Judge a model by rows that it has not seen.
 
@@ -45,7 +44,6 @@ def evaluate(
     from pushforward.tables.estimators import evaluate as evaluate_density
     from pushforward.tables.reading.cells import read_cells
 
-    reporter = Reporter(as_json, quiet)
     if out is not None:
         check_file_target(out, force)
     density = FlowDensity.load(model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.cli.reporter import CHECK_FAILED, OK, Reporter
-from pushforward.cli.verb import DATA, Debug, Force, Json, Model, Quiet, verb
+from pushforward.cli.verb import DATA, Force, Model, verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,9 +53,8 @@ def export(
         Precision, typer.Option(help="Floating type in which the exported programs compute.")
     ] = Precision.float64,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Write density and sampler as StableHLO or ONNX programs.
 
@@ -67,7 +66,6 @@ def export(
     from pushforward.export import export_onnx, export_stablehlo
     from pushforward.tables.estimators import FlowDensity
 
-    reporter = Reporter(as_json, quiet)
     density = FlowDensity.load(model)
     fitted: TableModel = density.model_
     rows, condition = _rows(density, data)

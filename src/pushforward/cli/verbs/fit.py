@@ -9,7 +9,7 @@ import typer
 
 from pushforward.cli.flags import gather
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import DATA, Debug, Force, Json, Quiet, verb
+from pushforward.cli.verb import DATA, Force, verb
 
 
 @verb("pushforward fit weather.csv --out model", fit_options=True)
@@ -45,17 +45,14 @@ def fit(
         ),
     ] = None,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
     *,
+    reporter: Reporter,
     flags: dict[str, Any],
 ) -> int:
     """Fit a flow to a table and write it as a model folder."""
     options = gather(config, settings, flags)
-    reporter = Reporter(as_json, quiet)
     if print_config:
-        if not as_json:
+        if not reporter.as_json:
             typer.echo(options.to_toml())
         reporter.result("fit", {"config": options.model_dump(mode="json"), "toml": options.to_toml()})
         return OK

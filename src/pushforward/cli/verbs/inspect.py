@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import Debug, Json, Model, Quiet, verb
+from pushforward.cli.verb import Model, verb
 
 if TYPE_CHECKING:
     from pushforward.tables.modelling.folder import ModelFacts
 
 
 @verb("pushforward inspect model")
-def inspect(model: Model, quiet: Quiet = False, as_json: Json = False, debug: Debug = False) -> int:
+def inspect(model: Model, *, reporter: Reporter) -> int:
     """Show what a model consists of and how its fit went.
 
     Columns, layers, costs and checks are shown; the weights are not loaded.
@@ -22,7 +22,6 @@ def inspect(model: Model, quiet: Quiet = False, as_json: Json = False, debug: De
     from pushforward.cli.table_input import show_columns
     from pushforward.tables.modelling.folder import inspect_model
 
-    reporter = Reporter(as_json, quiet)
     facts = inspect_model(model)
     distribution = facts.member
     flow = distribution.as_flow()

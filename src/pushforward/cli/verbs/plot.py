@@ -10,7 +10,7 @@ import typer
 
 from pushforward.cli.flags import names_in
 from pushforward.cli.reporter import Reporter
-from pushforward.cli.verb import DATA, Debug, Force, Json, Model, Quiet, Seed, verb
+from pushforward.cli.verb import DATA, Force, Model, Seed, verb
 
 
 class Kind(StrEnum):
@@ -65,9 +65,8 @@ def plot(
     ] = None,
     seed: Seed = 0,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Draw figures of a model and of its data.
 
@@ -85,5 +84,5 @@ def plot(
         row=row,
         seed=seed,
         force=force,
-        reporter=Reporter(as_json, quiet),
+        reporter=reporter,
     )

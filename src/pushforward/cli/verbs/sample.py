@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pushforward.cli.reporter import OK
-from pushforward.cli.verb import TABLE_OUT, Debug, Force, Json, Model, Quiet, Seed, reporter_for, verb
+from pushforward.cli.reporter import OK, Reporter
+from pushforward.cli.verb import TABLE_OUT, Force, Model, Seed, leave_stdout_to, verb
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +45,8 @@ def sample(
     ] = None,
     seed: Seed = 0,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Draw new rows from a model."""
     from pushforward.cli.table_output import check_out, counted, held, write_out
@@ -57,7 +56,7 @@ def sample(
     from pushforward.tables.reading.cells import read_cells
     from pushforward.tables.reading.formats import GIB, MAX_BYTES
 
-    reporter = reporter_for(out, as_json, quiet)
+    leave_stdout_to(out, reporter)
     check_out(out, force)
     density = FlowDensity.load(model)
     if (given is None) == bool(density.given_):
@@ -81,7 +80,7 @@ def sample(
     def pieces() -> Iterator[pa.Table]:
         nonlocal names, wild
         drawn = draw_pieces(density, n, conditions, seed, None if clip is None else clip.value)
-        for table in counted(drawn, len, rows, not (quiet or as_json)):
+        for table in counted(drawn, len, rows, not (reporter.quiet or reporter.as_json)):
             names, wild = table.column_names, wild + not_finite(table)
             yield table
 

@@ -11,7 +11,7 @@ import typer
 
 from pushforward.cli.flags import names_in
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import Data, Debug, Force, Json, Quiet, verb
+from pushforward.cli.verb import Data, Force, verb
 
 
 class Bounds(StrEnum):
@@ -44,9 +44,8 @@ def schema(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write; standard output by default.")
     ] = None,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Print what each column is, as JSON for `fit --schema`.
 
@@ -57,7 +56,7 @@ def schema(
     from pushforward.tables.reading.cells import read_cells
     from pushforward.tables.reading.conventions import Conventions
 
-    reporter = Reporter(as_json, quiet, table_on_stdout=True)
+    reporter.table_on_stdout = True
     if out is not None:
         check_file_target(out, force)
     try:
@@ -72,7 +71,7 @@ def schema(
     if out is not None:
         write_file(out, lambda file: file.write(text.encode("utf-8")), force)
         reporter.say(f"{len(found.columns)} columns: {out}")
-    elif not as_json:
+    elif not reporter.as_json:
         typer.echo(text, nl=False)
     reporter.result("schema", {"data": data, "out": out, "schema": json.loads(text)})
     return OK

@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pushforward.cli.reporter import OK
+from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import (
     TABLE_OUT,
     Data,
-    Debug,
     DropMissing,
     Force,
-    Json,
     Missing,
     Model,
-    Quiet,
-    reporter_for,
+    leave_stdout_to,
     verb,
 )
 
@@ -49,9 +46,8 @@ def score(
     ] = False,
     missing: DropMissing = Missing.error,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Score each row with its exact log-density; print their mean.
 
@@ -67,7 +63,7 @@ def score(
     from pushforward.tables.estimators.bulk import score_batches
     from pushforward.tables.reading.batches import count_rows
 
-    reporter = reporter_for(out, as_json, quiet)
+    leave_stdout_to(out, reporter)
     if out is not None:
         check_out(out, force)
     density = FlowDensity.load(model)
@@ -76,7 +72,9 @@ def score(
 
     def scored() -> Iterator[ScoredBatch]:
         batches = score_batches(density, data, missing=missing.value)
-        for batch in counted(batches, lambda b: len(b.kept), count_rows(data), not (quiet or as_json)):
+        for batch in counted(
+            batches, lambda b: len(b.kept), count_rows(data), not (reporter.quiet or reporter.as_json)
+        ):
             for name, words in batch.unseen.items():
                 if name not in warned:
                     known = f"such as {', '.join(words[:3])}"

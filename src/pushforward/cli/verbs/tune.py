@@ -11,7 +11,7 @@ import typer
 
 from pushforward.cli.flags import gather, names_in
 from pushforward.cli.reporter import INTERRUPT, OK, Reporter
-from pushforward.cli.verb import Data, Debug, Force, Json, Quiet, Seed, verb
+from pushforward.cli.verb import Data, Force, Seed, verb
 
 
 class Missing(StrEnum):
@@ -65,9 +65,8 @@ def tune(
     ] = Missing.error,
     seed: Seed = 0,
     force: Force = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    *,
+    reporter: Reporter,
 ) -> int:
     """Search for better options of a fit within a time budget.
 
@@ -88,7 +87,6 @@ def tune(
         "training.max_epochs": max_epochs,
     }
     options = gather(None, None, {key: value for key, value in chosen.items() if value is not None})
-    reporter = Reporter(as_json, quiet)
     check_file_target(out, force)
     table, row_weights = read_weighted(data, options.data)
     reporter.say(f"{table.source}: {len(table):,} rows, trials for {max_minutes:g} minutes; the first is the defaults")

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_int, message
+from pushforward._parts import parts, rewritten
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import Chain
 from pushforward.bijections.gaussian_start import GaussianStart, gaussian_of
-from pushforward.distributions import Flow
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.flows import ENTRIES
@@ -140,9 +139,8 @@ def wide_member(member: TableDistribution, rows: np.ndarray, condition: np.ndarr
         rows: `(n, dim)` in standard units.
         condition: `(n, k)` in standard units, or None.
     """
-    values: Any = member.values  # a flow, or None
-    layer = None if values is None or not isinstance(values.bijection, Chain) else values.bijection.members[-1]
-    if not isinstance(layer, GaussianStart) or len(rows) < 2:
+    layer = next((part for part in parts(member) if isinstance(part, GaussianStart)), None)
+    if layer is None or len(rows) < 2:
         return member
     order = np.random.default_rng(0).permutation(len(rows))[:WIDE_ROWS]
     # Any key: it fills what is absent, and the Gaussian depends on the rows alone.
@@ -150,13 +148,7 @@ def wide_member(member: TableDistribution, rows: np.ndarray, condition: np.ndarr
     given = None if condition is None else jnp.asarray(condition[order].T, jnp.float32)
     seen = member.standard(jnp.asarray(rows[order].T, jnp.float32), given, keys)
     last = gaussian_of(layer, seen.values, seen.condition)
-    started = with_last(values, last)
-    return eqx.tree_at(lambda m: m.values, member, started)
-
-
-def with_last(flow: Any, layer: GaussianStart) -> Flow:
-    """A flow whose bijection is a chain, with another last layer."""
-    return Flow(flow.base, Chain([*flow.bijection.members[:-1], layer]))
+    return rewritten(member, lambda part: last if isinstance(part, GaussianStart) else part)
 
 
 def calibrated(

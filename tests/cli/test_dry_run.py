@@ -15,7 +15,7 @@ from pushforward.cli import dry_run, main
 from pushforward.tables.modelling.assemble import assemble
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.measure import with_margins
-from pushforward.tables.modelling.train import layouts, prepare
+from pushforward.tables.modelling.preparation import layouts, prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.training.rehearsal import Rehearsal
 

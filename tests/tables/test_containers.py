@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import pushforward as pf
 from pushforward.tables.encoding import Layout, decode, encode
 from pushforward.tables.estimators.frames import frame_kind, to_frame
-from pushforward.tables.modelling.train import prepare
+from pushforward.tables.modelling.preparation import prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.reading.containers import Container, containers_of
 from pushforward.tables.schema import TableSchema

@@ -25,7 +25,7 @@ from pushforward.cli import main
 from pushforward.tables import DataError
 from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Layout, decode, encode
-from pushforward.tables.modelling.train import prepare
+from pushforward.tables.modelling.preparation import prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.schema import TableSchema
 

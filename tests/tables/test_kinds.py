@@ -16,7 +16,7 @@ from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Layout, as_asked, decode, encode
 from pushforward.tables.kinds.registry import KINDS
 from pushforward.tables.kinds.steps import find_remainders, find_step
-from pushforward.tables.modelling.train import prepare
+from pushforward.tables.modelling.preparation import prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.schema import Column, TableSchema
 

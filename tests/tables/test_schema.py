@@ -14,7 +14,7 @@ from pushforward.tables import DataError
 from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Layout, decode, encode
 from pushforward.tables.given import check_rows
-from pushforward.tables.modelling.train import Prepared, prepare
+from pushforward.tables.modelling.preparation import Prepared, prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.schema import Column, TableSchema
 

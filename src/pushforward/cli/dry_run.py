@@ -23,7 +23,8 @@ from pushforward.tables.modelling.assemble import Recipe, assemble
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.measure import with_margins
 from pushforward.tables.modelling.members import member_seeds, members_of, together
-from pushforward.tables.modelling.train import Prepared, layouts, prepare, untrained
+from pushforward.tables.modelling.preparation import Prepared, layouts, prepare
+from pushforward.tables.modelling.train import untrained
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, rehearse
 

@@ -20,7 +20,7 @@ from pushforward.io.files import check_folder_target
 from pushforward.io.fit_options import FitOptions
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators import FlowDensity
-from pushforward.tables.modelling.train import Prepared
+from pushforward.tables.modelling.preparation import Prepared
 from pushforward.training import remove_checkpoint
 from pushforward.training.tracking import AbstractTracker, JsonLines
 

@@ -10,7 +10,7 @@ import typer
 from pushforward.cli.reporter import Reporter
 from pushforward.io.fit_options import DataOptions
 from pushforward.tables.errors import DataError
-from pushforward.tables.modelling.train import conventions_in
+from pushforward.tables.modelling.preparation import conventions_in
 from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.conventions import Conventions
 from pushforward.tables.schema import MEANING, Column, TableSchema

@@ -16,7 +16,7 @@ from pushforward._types import Array, Fixed, PRNGKeyArray, Shape, is_array
 from pushforward.bijections.base import fold_keys
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.compound import AbstractCompound, Step
-from pushforward.distributions.table import Parts
+from pushforward.distributions.table_parts import Parts
 
 # The place of the choice of a member among what a row's key is folded with: no member folds so large a number.
 CHOICE = 0x656E73

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,40 +22,13 @@ from pushforward.distributions.compound import AbstractCompound, Step, score_mem
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.margins import ConditionalMargins
 from pushforward.distributions.table_features import Cells, Embedded, embedded, present
+from pushforward.distributions.table_parts import Parts, Standard
 from pushforward.numerics.unit_spline import Pieces
 
 # A sample that is rounded down to its step may miss the multiple it stands for by this share of a step.
 ROUNDING = 1e-6
-
 # Stands for infinity in a bound, for a file of weights holds finite numbers alone; float32 can hold it.
 UNBOUNDED = 1e30
-
-
-class Parts(NamedTuple):
-    """What a log-probability is made of, each `(n,)` in nats.
-
-    Attributes:
-        mass: Log-probability of the states. It is exact.
-        density: Log-density of the values given the states; whole numbers count by their log-mass.
-    """
-
-    mass: Array
-    density: Array
-
-
-class Standard(NamedTuple):
-    """What the flow of a table's values sees.
-
-    Attributes:
-        values: Standard numbers `(n_flow, n)`.
-        condition: Condition of the flow, or None.
-        log_prob: `(n,)` nats, what is to be added to the flow's log-density: log-slopes, steps, -inf beyond the bounds,
-            the log-masses of the states and the log-probabilities of the margins.
-    """
-
-    values: Array
-    condition: Array | None
-    log_prob: Array
 
 
 class TableDistribution(AbstractCompound, AbstractDistribution):
@@ -343,7 +316,7 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         return along(bounds[:, 0]), along(bounds[:, 1])
 
     def _for_margins(self, x: Array, context: Array | None) -> Array | None:
-        parts = ([] if context is None else [context]) + ([] if self.values is None else [self._middles(x)])
+        parts = [part for part in (context, None if self.values is None else self._middles(x)) if part is not None]
         return jnp.concatenate([part.astype(x.dtype) for part in parts]) if parts else None
 
     def _margin(self, x: Array, context: Array | None) -> Array:

@@ -28,9 +28,9 @@ from pushforward.tables.estimators.stored import fill, parameters_of, to_parts
 from pushforward.tables.estimators.verify import check_model, status_of
 from pushforward.tables.estimators.words import meaning
 from pushforward.tables.modelling.folder import load_model, save_model
+from pushforward.tables.modelling.preparation import Prepared
 from pushforward.tables.modelling.rows import Scores
 from pushforward.tables.modelling.table_model import TableModel
-from pushforward.tables.modelling.train import Prepared
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import TableSchema
 from pushforward.training import FitResult

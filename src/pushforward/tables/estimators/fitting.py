@@ -17,7 +17,8 @@ from pushforward.tables.estimators.seeds import seed_words
 from pushforward.tables.estimators.verify import check_model, compare_on_folds
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.members import members_of
-from pushforward.tables.modelling.train import Prepared, Trained, prepare, train
+from pushforward.tables.modelling.preparation import Prepared, prepare
+from pushforward.tables.modelling.train import Trained, train
 from pushforward.tables.reading.conventions import Conventions
 from pushforward.training import Adam, Checkpoint, Reporting, Steps, Stopping
 from pushforward.training.options import Option

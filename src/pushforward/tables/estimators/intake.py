@@ -11,7 +11,7 @@ from pushforward._checks import message
 from pushforward.tables.encoding import Layout, has_blanks
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.frames import frame_kind, is_source
-from pushforward.tables.modelling.train import conventions_in
+from pushforward.tables.modelling.preparation import conventions_in
 from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.conventions import Conventions
 from pushforward.tables.schema import Column, TableSchema

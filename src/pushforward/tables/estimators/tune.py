@@ -17,7 +17,8 @@ from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import MaximumLikelihood
 from pushforward.tables.estimators.trials import Attempt, State, Tuned
 from pushforward.tables.modelling.build import make_recipe
-from pushforward.tables.modelling.train import Prepared, Trained, layouts, prepare, train
+from pushforward.tables.modelling.preparation import Prepared, layouts, prepare
+from pushforward.tables.modelling.train import Trained, train
 from pushforward.tables.reading.cells import read_cells
 from pushforward.training import Adam, FitError, Reporting, Steps, Stopping
 from pushforward.training.plan import BATCH_SIZE

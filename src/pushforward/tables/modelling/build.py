@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,8 @@ class _Static:
 
     def __init__(self, layout: Layout, given: Layout | None, recipe: Recipe):
         self.parts = (layout, given, recipe)
-        self.text = repr((_shape(layout), None if given is None else _shape(given), recipe))
+        shapes = (_shape(layout, recipe), None if given is None else _shape(given, recipe))
+        self.text = repr((*shapes, dataclasses.replace(recipe, margins=())))
 
     def __hash__(self) -> int:
         return hash(self.text)
@@ -75,8 +77,13 @@ class _Static:
         return isinstance(other, _Static) and self.text == other.text
 
 
-def _shape(layout: Layout) -> tuple:
-    kinds = tuple((c.name, c.kind, c.scale, c.tail_index, c.step, c.support) for c in layout.columns)
+def _shape(layout: Layout, recipe: Recipe) -> tuple:
+    """What the structure of a model depends on: names, and all that is put in afterwards, are left out."""
+    margins = {margin.name: (margin.space, margin.heavy, margin.rounded) for margin in recipe.margins}
+    kinds = tuple(
+        (c.kind, c.scale, c.tail_index, c.step is None, tuple(map(math.isfinite, c.support)), margins.get(c.name))
+        for c in layout.columns
+    )
     return layout.sizes, layout.state_of_value, tuple(layout.drawable.tolist()), kinds
 
 

@@ -129,7 +129,7 @@ def test_scores_add_up_and_are_their_rows_own(table, mixed):
         with pytest.raises(ValueError, match="feature names"):
             mixed.score_samples(wrong)
     text = " ".join(mixed.meaning())
-    for words in ("log_mass", "colour", "rain = 0", "what is missing", "whole numbers visits", "lower bound"):
+    for words in ("log_mass", "colour", "rain = 0", "what is missing", "whole numbers visits", "exact but for day"):
         assert words in text
     assert mixed.schema_.column("visits").seen == (0.0, float(table["visits"].max()))
     assert any("constant" in note for note in mixed.notes_)

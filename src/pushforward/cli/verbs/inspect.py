@@ -39,8 +39,10 @@ def inspect(model: Model, *, reporter: Reporter) -> int:
         reporter.say(f"Ensemble of {config.members} members of one architecture, the last a wide one; the first is:")
     if described is not None:
         reporter.say(str(described))
-    if flow is None and distribution.needs_key:
-        reporter.say("  log_prob is a lower bound, averaged over draws, for values that are rounded or may be absent")
+    if distribution.margins is not None:
+        names = ", ".join(margin.name for margin in config.margins.columns)
+        cost = f"1 pass per log_prob, {len(config.margins.columns)} steps per sample; exact"
+        reporter.say(f"Margins: distribution functions on the spaces of {names}, each given those before it; {cost}")
     reporter.say(f"Parameters in all: {whole.trained:,} trained, {whole.fixed:,} fixed")
     reporter.say(f"Fit: {verdict.text}")
     for baseline in facts.metrics.baselines:

@@ -125,7 +125,7 @@ def evaluate(
         nats=nats,
         standard_error=error,
         bits_per_dim=bits_per_dim(nats, len(model.layout.columns)),
-        bound_error=float(np.mean(scores.error)) if model.distribution.needs_key else None,
+        bound_error=float(np.mean(scores.error)) if (scores.error > 0).any() else None,
         zero=int((log_prob == -np.inf).sum()),
         status={word: int((status == word).sum()) for word in STATUSES},
         baselines=baselines,

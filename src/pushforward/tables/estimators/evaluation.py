@@ -25,7 +25,7 @@ class Evaluation:
         nats: mean log-probability per row, in the units of the data; minus infinity if a row has density zero.
         standard_error: of `nats`.
         bits_per_dim: the same in bits per modelled column.
-        bound_error: mean standard error of a row's score where it is a bound averaged over draws; None where exact.
+        bound_error: Mean error of a row's score where numbers are rounded to steps; None where scores are exact.
         zero: rows of density zero.
         status: rows by status.
         baselines: simple densities on the same rows, cross-fitted.
@@ -76,8 +76,7 @@ class Evaluation:
             lines.append(f"{self.dropped:,} rows with missing values are left out.")
         if self.bound_error is not None:
             lines.append(
-                f"It is a lower bound, because numbers are rounded or absent: a row's score is known to about "
-                f"{self.bound_error:.3f} nats."
+                f"Because numbers are rounded to steps, a row's score is known to about {self.bound_error:.3f} nats."
             )
         if self.zero:
             lines.append(

@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pushforward.tables.modelling.folder import ModelParts
+from pushforward.tables.modelling.rows import MIDDLE_ERROR
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.schema import MEANING, Column
 
@@ -27,24 +30,22 @@ def meaning(model: TableModel) -> list[str]:
     if facts:
         lines.append(f"log_mass: the log-probability of {_listed(facts)}; exact.")
     if valued:
-        counted = [c.name for c in valued if c.kind in ("integer", "count")]
-        dense = [c.name for c in valued if c.kind not in ("integer", "count")]
+        counted = [c.name for c in valued if c.counted]
+        dense = [c.name for c in valued if not c.counted]
         what = []
         if dense:
             what.append(f"the log-density of {_listed(dense)} in their units")
         if counted:
             what.append(f"the log-probability of the whole numbers {_listed(counted)}")
-        rounded = [c.name for c in valued if c.step is not None]
-        absent = [c.name for c in valued if c.n_states]
-        reasons = []
-        if rounded:
-            reasons.append(f"{_listed(rounded)} {'are' if len(rounded) > 1 else 'is'} rounded")
-        if absent:
-            reasons.append(f"{_listed(absent)} may be absent")
+        # Values with spaces of their own have exact masses; rounded values of the flow do not.
+        rounded = [valued[j].name for j in model.member.flow_places if valued[j].step is not None]
         given = " given these" if facts else ""
         exact = "exact"
-        if reasons:
-            exact = f"a lower bound, averaged over draws to within bound_error, because {' and '.join(reasons)}"
+        if rounded:
+            drawn = float(np.max(model.member.middle_error.value)) > MIDDLE_ERROR
+            how = "averaged over draws within its steps" if drawn else "taken at the middle of its steps"
+            how = how.replace("its", "their") if len(rounded) > 1 else how
+            exact = f"exact but for {_listed(rounded)}, {how} to within bound_error"
         lines.append(f"log_density: {' and '.join(what)}{given}; {exact}.")
     return lines
 

@@ -179,7 +179,8 @@ class ConditionalMargins(AbstractDistribution):
         dim, n = self.spaces.dim, keys.shape[0]
         dtype = jnp.result_type(self.net.out_weight)
         noise = jax.vmap(lambda key: jax.random.uniform(key, (dim, 2), dtype), out_axes=-1)(keys)
-        floor, bias = self._of_column(self.floor), self._of_column(self.bias)
+        # Arrays of NumPy, as of a loaded model, cannot be indexed by what is traced.
+        floor, bias = (jnp.asarray(self._of_column(flat)) for flat in (self.floor, self.bias))
         share = jax.nn.sigmoid(self.floor_logit)
         there = jnp.ones((dim, n), bool) if there is None else jnp.broadcast_to(there, (dim, n))
         low, high = self.spaces.support(dtype)

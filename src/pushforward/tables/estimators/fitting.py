@@ -18,6 +18,7 @@ from pushforward.tables.estimators.verify import check_model, compare_on_folds
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.members import members_of
 from pushforward.tables.modelling.preparation import Prepared, prepare
+from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.modelling.train import Trained, train
 from pushforward.tables.reading.conventions import Conventions
 from pushforward.training import Adam, Checkpoint, Reporting, Steps, Stopping
@@ -80,12 +81,22 @@ def fit_rows(
         options=how,
     )
     density._keep(trained.model, trained.result)
-    density.notes_, density.held_out_ = prepared.notes, trained.held_out
+    density.notes_, density.held_out_ = (*prepared.notes, *_idle_flow(trained.model)), trained.held_out
     density._kind, density._n_rows = taken.kind, len(prepared.rows)
     density.n_rows_left_out_ = taken.rows - len(prepared.rows)
     density.baselines_, density.gains_, density.checks_ = (), (), None
     if density.verify:
         _verify(density, prepared, trained)
+
+
+def _idle_flow(model: TableModel) -> tuple[str, ...]:
+    """A remark where a table leaves nothing to the flow, none otherwise."""
+    if not model.recipe.margins or model.member.flow_places:
+        return ()
+    why = "reach an end of their range, are rounded coarsely, may be absent or come round"
+    return (
+        f"All numbers {why}: they have distribution functions of their own, and the flow {model.recipe.flow} none.",
+    )
 
 
 def _verify(density: FlowDensity, prepared: Prepared, trained: Trained) -> None:

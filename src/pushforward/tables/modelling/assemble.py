@@ -157,6 +157,8 @@ def assemble(
             raise OptionError(str(error)) from error
         if recipe.gaussian_start:
             values = Flow(values.base, Chain([values.bijection, GaussianStart(len(of_flow), size or None)]))
+    elif layout.valued:
+        _check_flow(recipe)
     if of_margins:
         margins = ConditionalMargins(
             keys[3],
@@ -183,6 +185,18 @@ def assemble(
         embed=size if size < n_features else None,
         key=keys[2],
     )
+
+
+def _check_flow(recipe: Recipe) -> None:
+    """Check the options of a flow that a table leaves nothing to, as if it had two numbers."""
+    if recipe.arguments.get("split") is not None or recipe.arguments.get("adjacency") is not None:
+        return  # they are for other numbers of columns
+    try:
+        eqx.filter_eval_shape(
+            lambda key: ZOO[recipe.flow](key, dim=2, base=BASES[recipe.base](2), **recipe.arguments), jax.random.key(0)
+        )
+    except (TypeError, ValueError) as error:
+        raise OptionError(str(error)) from error
 
 
 def with_measured(model: TableDistribution, layout: Layout, recipe: Recipe, measured: Measured) -> TableDistribution:

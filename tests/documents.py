@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,10 @@ def unknown_names(document: Path) -> list[str]:
 
 def run_in_order(document: Path) -> None:
     """Run every block in the current folder; the traceback of an error gives the line of the document."""
+    import pushforward
+
+    # A remark on the example data is no fault of the document.
+    warnings.filterwarnings("ignore", category=pushforward.TableWarning)
     namespace: dict[str, object] = {"__name__": "__main__"}
     output = ""
     for block in blocks(document):

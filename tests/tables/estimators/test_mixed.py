@@ -17,9 +17,11 @@ import pytest
 
 from pushforward.bijections import ColumnUnits
 from pushforward.distributions.categorical import AutoregressiveCategorical
+from pushforward.numerics.unit_spline import value_at
 from pushforward.tables.errors import DataError
-from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.estimators import FlowDensity, verify_margins
 from pushforward.tables.estimators.verify import check_masses, check_samples, check_units
+from pushforward.tables.estimators.verify_margins import check_margins
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.schema import Column, TableSchema
 
@@ -272,7 +274,7 @@ def test_verified(table):
     names = ["colour", "visits", "flag"]
     density = FlowDensity(**{**SMALL, "verify": True}, given=["flag"], schema=SCHEMA.select(names)).fit(table[names])
     assert density.checks_ is not None
-    assert {"masses of states", "units of columns", "samples within the schema"} <= {
+    assert {"masses of states", "densities of margins", "samples within the schema"} <= {
         line.name for line in density.checks_.lines
     }
     assert not [line.sentence for line in density.checks_.lines if line.verdict == "fail"]
@@ -284,16 +286,19 @@ def test_what_the_checks_of_a_table_are_for(mixed, monkeypatch):
     """The broken twins: masses that miss 1 by a thousandth, a slope off by as much, a bound that samples cross."""
     model = mixed.model_
     rows = model.draw(64, np.array([0, 1], np.uint32), None)
-    masses, units = model.distribution.masses, model.distribution.units
+    masses = model.distribution.masses
     assert check_masses(masses, rows, None).verdict == "pass"
-    assert check_units(units, model.layout, rows).verdict == "pass"
+    assert check_units(model.distribution, model.layout, rows).verdict == "pass"
+    assert [line.verdict for line in check_margins(model, rows, None)] == ["pass"]
     assert check_samples(model, None, 0).verdict == "pass"
     honest = AutoregressiveCategorical.each_log_prob
     monkeypatch.setattr(AutoregressiveCategorical, "each_log_prob", lambda *own: honest(*own) + 1e-3)
     assert check_masses(masses, rows, None).verdict == "fail"
     inverse = ColumnUnits.each_inverse
     monkeypatch.setattr(ColumnUnits, "each_inverse", lambda *own: (inverse(*own)[0], inverse(*own)[1] + 1e-3))
-    assert check_units(units, model.layout, rows).verdict == "fail"
+    assert check_units(model.distribution, model.layout, rows).verdict == "fail"
+    monkeypatch.setattr(verify_margins, "value_at", lambda place: 1.01 * value_at(place))
+    assert [line.verdict for line in check_margins(model, rows, None)] == ["fail"]
     share = model.schema.column("share").model_copy(update={"high": 0.5})
     columns = tuple(share if column.name == "share" else column for column in model.schema.columns)
     narrow = dataclasses.replace(model, schema=TableSchema(columns=columns))

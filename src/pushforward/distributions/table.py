@@ -213,10 +213,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             condition: Conditions `(*cond_shape, n)` or None.
         """
         margins: Any = self.margins
-        n_states, places = len(self.own.sizes), np.array(self.margin_places)
-        there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
-        own = self._for_margins(x, self._context(x, self._features(condition)))
-        return margins.pieces(x[n_states + places], own, there)
+        numbers, there = self._margin_numbers(x)
+        return margins.pieces(numbers, self._for_margins(x, self._context(x, self._features(condition))), there)
 
     def parts(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Parts:
         """The log-probability in its parts.
@@ -270,18 +268,16 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             condition: Conditions `(*cond_shape, n)` or None.
             uniform: Places within the steps of rounded values, and latents of absent ones, `(n_values, n)` in [0, 1).
         """
-        context, n_states = self._context(x, self._features(condition)), len(self.own.sizes)
+        context = self._context(x, self._features(condition))
         out = jnp.zeros(uniform.shape, x.dtype)
         if self.values is not None:
             seen = self._standard(x, context, None, uniform[np.array(self.flow_places)])
             latent = run_batch(self.values.bijection, seen.values, seen.condition, None, False)[0]
             out = out.at[np.array(self.flow_places)].set(latent)
         if self.margins is not None:
-            places = np.array(self.margin_places)
-            there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
-            own = self._for_margins(x, context)
-            there = jnp.broadcast_to(there, (len(places), x.shape[-1]))
-            out = out.at[places].set(self.margins.latents(x[n_states + places], own, there, uniform[places]))
+            (numbers, there), places = self._margin_numbers(x), np.array(self.margin_places)
+            own, there = self._for_margins(x, context), jnp.broadcast_to(there, numbers.shape)
+            out = out.at[places].set(self.margins.latents(numbers, own, there, uniform[places]))
         return out
 
     def _features(self, condition: Array | None) -> Array | None:
@@ -319,12 +315,17 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         parts = [part for part in (context, None if self.values is None else self._middles(x)) if part is not None]
         return jnp.concatenate([part.astype(x.dtype) for part in parts]) if parts else None
 
+    def _margin_numbers(self, x: Array) -> tuple[Array, Array]:
+        """The numbers of the margins, and which of them are there, as the states of the rows say."""
+        n_states, places = len(self.own.sizes), np.array(self.margin_places)
+        there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
+        return x[n_states + places], there
+
     def _margin(self, x: Array, context: Array | None) -> Array:
         if self.margins is None:
             return jnp.zeros(x.shape[-1:], jnp.result_type(x))
-        n_states, places = len(self.own.sizes), np.array(self.margin_places)
-        there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
-        each = self.margins.each_log_prob(x[n_states + places], self._for_margins(x, context), there)
+        numbers, there = self._margin_numbers(x)
+        each = self.margins.each_log_prob(numbers, self._for_margins(x, context), there)
         return jnp.sum(each, axis=0)
 
     def _standard(
@@ -389,10 +390,9 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             values = jnp.where(steps > 0, rounded, values)
             x = x.astype(values.dtype).at[n_states + np.array(self.flow_places)].set(values)
         if self.margins is not None:
-            places = np.array(self.margin_places)
-            there = present(states, [self.own.state_of_value[i] for i in places])
+            _, there = self._margin_numbers(x)
             drawn = self.margins.draw(of_margins, self._for_margins(x, context), there)
-            x = x.astype(drawn.dtype).at[n_states + places].set(drawn)
+            x = x.astype(drawn.dtype).at[n_states + np.array(self.margin_places)].set(drawn)
         return x
 
     def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:

@@ -45,7 +45,35 @@ CODE = re.compile(
 SHOWN_LEVELS = 8
 
 
-class Category(AbstractLevels):
+class AbstractListed(AbstractLevels):
+    """A kind whose levels stand in the schema, one by one."""
+
+    def fault(self, column: Column) -> str | None:
+        """See `AbstractKind`."""
+        return None
+
+    def read(self, array: pa.ChunkedArray, column: Column, source: str) -> States:
+        """See `AbstractLevels`."""
+        return read_levels(array, column, source)
+
+    def write(self, states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.Array:
+        """See `AbstractLevels`."""
+        return write_levels(states, column, rng)
+
+    def support(self, column: Column) -> tuple[float, float]:
+        """See `AbstractKind`."""
+        return -np.inf, np.inf
+
+    def space(self, column: Column) -> Space:
+        """See `AbstractKind`."""
+        return "levels"
+
+    def axis(self, column: Column) -> Axis:
+        """See `AbstractKind`."""
+        return "levels"
+
+
+class Category(AbstractListed):
     """Words, and numbers that are codes."""
 
     name = "category"
@@ -73,32 +101,8 @@ class Category(AbstractLevels):
             )
         return made
 
-    def fault(self, column: Column) -> str | None:
-        """See `AbstractKind`."""
-        return None
 
-    def read(self, array: pa.ChunkedArray, column: Column, source: str) -> States:
-        """See `AbstractLevels`."""
-        return read_levels(array, column, source)
-
-    def write(self, states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.Array:
-        """See `AbstractLevels`."""
-        return write_levels(states, column, rng)
-
-    def support(self, column: Column) -> tuple[float, float]:
-        """See `AbstractKind`."""
-        return -np.inf, np.inf
-
-    def space(self, column: Column) -> Space:
-        """See `AbstractKind`."""
-        return "levels"
-
-    def axis(self, column: Column) -> Axis:
-        """See `AbstractKind`."""
-        return "levels"
-
-
-class Ordinal(AbstractLevels):
+class Ordinal(AbstractListed):
     """Few distinct numbers, or times, each with a probability."""
 
     name = "ordinal"
@@ -112,32 +116,8 @@ class Ordinal(AbstractLevels):
         levels = tuple(int(value) if whole else float(value) for value in sight.distinct)
         return {**sight.base, "levels": levels}
 
-    def fault(self, column: Column) -> str | None:
-        """See `AbstractKind`."""
-        return None
 
-    def read(self, array: pa.ChunkedArray, column: Column, source: str) -> States:
-        """See `AbstractLevels`."""
-        return read_levels(array, column, source)
-
-    def write(self, states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.Array:
-        """See `AbstractLevels`."""
-        return write_levels(states, column, rng)
-
-    def support(self, column: Column) -> tuple[float, float]:
-        """See `AbstractKind`."""
-        return -np.inf, np.inf
-
-    def space(self, column: Column) -> Space:
-        """See `AbstractKind`."""
-        return "levels"
-
-    def axis(self, column: Column) -> Axis:
-        """See `AbstractKind`."""
-        return "levels"
-
-
-class Boolean(AbstractLevels):
+class Boolean(AbstractListed):
     """Yes or no."""
 
     name = "boolean"
@@ -146,30 +126,6 @@ class Boolean(AbstractLevels):
     def claim(self, sight: Sight) -> dict[str, Any] | None:
         """See `AbstractKind`."""
         return {**sight.base, "levels": (False, True)} if pa.types.is_boolean(sight.type) else None
-
-    def fault(self, column: Column) -> str | None:
-        """See `AbstractKind`."""
-        return None
-
-    def read(self, array: pa.ChunkedArray, column: Column, source: str) -> States:
-        """See `AbstractLevels`."""
-        return read_levels(array, column, source)
-
-    def write(self, states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.Array:
-        """See `AbstractLevels`."""
-        return write_levels(states, column, rng)
-
-    def support(self, column: Column) -> tuple[float, float]:
-        """See `AbstractKind`."""
-        return -np.inf, np.inf
-
-    def space(self, column: Column) -> Space:
-        """See `AbstractKind`."""
-        return "levels"
-
-    def axis(self, column: Column) -> Axis:
-        """See `AbstractKind`."""
-        return "levels"
 
 
 def _few(sight: Sight) -> bool:

@@ -12,7 +12,7 @@ from pushforward.tables import times
 from pushforward.tables.kinds.base import AbstractValues, Axis, Space
 from pushforward.tables.kinds.cells import by_local_clock, read_numbers, write_numbers
 from pushforward.tables.kinds.ends import sharp_ends
-from pushforward.tables.kinds.numbers import scale_of, space_of, support_of, within
+from pushforward.tables.kinds.numbers import AbstractNumber, scale_of, space_of, support_of, within
 from pushforward.tables.kinds.sight import Sight
 from pushforward.tables.kinds.steps import clock_step, snapped
 from pushforward.tables.kinds.text import arrow_type
@@ -87,7 +87,7 @@ class Datetime(AbstractValues):
         return "date"
 
 
-class Duration(AbstractValues):
+class Duration(AbstractNumber):
     """Lengths of time in seconds."""
 
     name = "duration"
@@ -107,29 +107,9 @@ class Duration(AbstractValues):
         """See `AbstractKind`."""
         return None
 
-    def read(self, array: pa.ChunkedArray, column: Column, source: str) -> np.ndarray:
-        """See `AbstractValues`."""
-        return read_numbers(array, column, source)
-
-    def to_model(self, values: np.ndarray, column: Column) -> np.ndarray:
-        """See `AbstractValues`."""
-        return snapped(values, column.step)
-
-    def to_cells(self, values: np.ndarray, column: Column) -> np.ndarray:
-        """See `AbstractValues`."""
-        return within(values, column, self.support(column))
-
-    def write(self, values: np.ndarray, column: Column) -> pa.Array:
-        """See `AbstractValues`."""
-        return write_numbers(values, column)
-
     def support(self, column: Column) -> tuple[float, float]:
         """See `AbstractKind`."""
         return support_of(column, column.low)
-
-    def space(self, column: Column) -> Space:
-        """See `AbstractKind`."""
-        return space_of(self.support(column))
 
     def axis(self, column: Column) -> Axis:
         """See `AbstractKind`."""

@@ -27,7 +27,22 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 UNSAFE_READERS = {"pickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
 NETWORK = {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "requests", "httpx", "urllib3", "aiohttp"}
-HEAVY = {"jax", "jaxlib", "equinox", "optax", "scipy", "sklearn", "pandas", "polars", "pyarrow", "matplotlib", "torch"}
+HEAVY = {
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "scipy",
+    "sklearn",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "matplotlib",
+    "torch",
+    "blackjax",
+    "arviz",
+    "numpyro",
+}
 # Where the name to install differs from the name to import.
 DISTRIBUTION = {"sklearn": "scikit-learn", "ott": "ott-jax"}
 

@@ -1,0 +1,22 @@
+"""Flows for inference: unnormalised densities, posteriors of simulators, and conditions after training.
+
+The names are imported on first use. blackjax and ArviZ come with the extra `inference`, and are imported where they are
+used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME: dict[str, str] = {}
+
+__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"pushforward.inference.{_HOME[name]}"), name)
+    raise AttributeError(
+        f"module 'pushforward.inference' has no attribute {name!r}; it has {', '.join(sorted(__all__))}"
+    )

@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "AbstractDensity": "densities",
+    "Target": "target",
+}
 
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -11,7 +11,15 @@ from typing import Any
 
 _HOME: dict[str, str] = {
     "AbstractDensity": "densities",
+    "Chains": "metropolis",
+    "Importance": "weighting",
+    "LatentGradient": "latent_space",
+    "PulledBack": "latent_space",
     "Target": "target",
+    "importance": "weighting",
+    "independent_metropolis": "metropolis",
+    "inverse_and_gradient": "latent_space",
+    "pull_back": "latent_space",
 }
 
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

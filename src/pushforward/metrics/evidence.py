@@ -110,7 +110,7 @@ def bridge_log_z(at_target: Any, at_proposal: Any, *, n_effective: float | None 
     # Every finite ratio bounds the root up to the number of draws: beyond, one of the means has the wrong size.
     finite = np.concatenate([own[np.isfinite(own)], other[np.isfinite(other)]])
     reach = abs(odds) + math.log(len(own) + len(other)) + 1
-    value = float(brentq(difference, finite.min() - reach, finite.max() + reach, xtol=1e-12))
+    value: Any = brentq(difference, finite.min() - reach, finite.max() + reach, xtol=1e-12)
     scaled = [mean_and_error(np.exp(terms - terms.max())) for terms in log_terms(value)]
     squared = [(error / mean) ** 2 for mean, error in scaled]
-    return LogZ(value, math.sqrt(squared[0] + squared[1] * len(own) / n))
+    return LogZ(float(value), math.sqrt(squared[0] + squared[1] * len(own) / n))

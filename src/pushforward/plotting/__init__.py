@@ -1,4 +1,4 @@
-"""Figures of a fit: columns, pairs, conditional densities, the learning curve, latent quantiles, the way of a flow.
+"""Figures of a fit or an inference: columns, pairs, conditional densities, learning curve, latents, the way of a flow.
 
 matplotlib is imported on first use.
 """
@@ -6,6 +6,7 @@ matplotlib is imported on first use.
 from pushforward.plotting.conditional import plot_conditional, plot_predictive
 from pushforward.plotting.curve import plot_curve
 from pushforward.plotting.field import plot_field
+from pushforward.plotting.inference import plot_corner, plot_ladder, plot_weights
 from pushforward.plotting.layers import plot_layers
 from pushforward.plotting.marginal import plot_marginal
 from pushforward.plotting.overview import plot_overview
@@ -15,8 +16,10 @@ from pushforward.plotting.trajectories import plot_trajectories
 
 __all__ = [
     "plot_conditional",
+    "plot_corner",
     "plot_curve",
     "plot_field",
+    "plot_ladder",
     "plot_layers",
     "plot_marginal",
     "plot_overview",
@@ -24,4 +27,5 @@ __all__ = [
     "plot_predictive",
     "plot_qq",
     "plot_trajectories",
+    "plot_weights",
 ]

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         StudentT,
         UniformBox,
     )
-    from pushforward.inference import Inference, Target, infer
+    from pushforward.inference import ConditioningError, Inference, Target, condition_on, infer, marginal
     from pushforward.io.errors import UntrustedModelError
     from pushforward.nets import MADE, MLP, AbstractConditioner
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
@@ -144,7 +144,7 @@ _NAMES = {
     "checking": ("CheckLine", "CheckReport", "check", "row_status", "summary"),
     "tables.errors": ("DataError", "TableWarning"),
     "tables.estimators.density": ("FlowDensity",),
-    "inference": ("Inference", "Target", "infer"),
+    "inference": ("ConditioningError", "Inference", "Target", "condition_on", "infer", "marginal"),
     "io.errors": ("UntrustedModelError",),
     "nets": ("MADE", "MLP", "AbstractConditioner"),
     "objectives": ("AbstractObjective", "MaximumLikelihood"),

@@ -199,6 +199,24 @@ def test_conditional_models(work: Path, run: Any) -> None:
     assert run("sample model -n 2 --given conditions.csv --out t.csv")[0] == 2
 
 
+def test_conditions_on_columns(work: Path, run: Any) -> None:
+    code, out, err = run("sample model -n 100 --out s.csv --json --where", "a>0.5, 'b'=0.2..3")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["rows"] == 100
+    assert told["ess"] > 90
+    a, b = read_table("s.csv").values.T
+    assert a.min() > 0.5
+    assert 0.2 <= b.min() <= b.max() <= 3
+    code, _, err = run("sample model -n 5 --out t.csv --where", "aa=1")
+    assert code == 3
+    assert "no column 'aa'. Did you mean 'a'?" in err
+    code, out, _ = run("sample model -n 5 --out t.csv --json --where", "a=big")
+    assert (code, json.loads(out)["error"]["code"]) == (3, "non-numeric")
+    assert run("sample given -n 5 --out t.csv --where", "a=1")[0] == 2
+    assert not Path("t.csv").exists()
+
+
 def test_weights_are_not_modelled(work: Path, run: Any) -> None:
     code, out, _ = run("fit data.csv --weights w --out weighted --json", *SMALL)
     assert code == 0

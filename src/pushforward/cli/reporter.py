@@ -136,4 +136,8 @@ def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
         return USAGE, words, {}
     if checks is not None and isinstance(error, checks.ConvergenceError):
         return NUMERICAL, words, {}
+    known = sys.modules.get("pushforward.inference.known")
+    if known is not None and isinstance(error, known.ConditioningError):
+        numerical = error.code in ("impossible", "unreliable", "not-exact")
+        return NUMERICAL if numerical else USAGE, words, {"code": error.code}
     return FAULT, f"{type(error).__name__}: {words}", {}

@@ -111,26 +111,53 @@ class AutoregressiveCategorical(AbstractDistribution):
         return jnp.sum(self.each_log_prob(x, condition), axis=0)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        total = sum(self.sizes)
+        return self.draw_within(keys, condition)[0]
+
+    def draw_within(
+        self, keys: PRNGKeyArray, condition: Array | None, allowed: Array | None = None
+    ) -> tuple[Array, Array]:
+        """States `(len(sizes), n)` among those that are allowed, and the log-probability of being among them `(n,)`.
+
+        Each variable is drawn given those before it, and its factor is the probability that it is allowed given those.
+
+        Args:
+            keys: Keys `(n,)`.
+            condition: Conditions `(cond_size, n)` or None.
+            allowed: Flags `(sum(sizes), n)`; None allows all that samples may have. A variable of which no state that
+                samples may have is allowed is drawn among the others.
+        """
+        total, n = sum(self.sizes), keys.shape[0]
         noise = jax.vmap(lambda key: jax.random.gumbel(key, (total,)), out_axes=-1)(keys)
         variable = np.repeat(np.arange(len(self.sizes)), self.sizes)
         level = jnp.asarray(np.concatenate([np.arange(size) for size in self.sizes]))
         sums, sizes = jnp.asarray(self._sums()), jnp.asarray(np.repeat(self.sizes, self.sizes), noise.dtype)[:, None]
-        may = jnp.asarray(self.drawable)[:, None]
+        may = chosen = jnp.asarray(self.drawable)[:, None]
+        if allowed is not None:
+            some = sums.T @ (sums @ (allowed & may).astype(noise.dtype)) > 0.5
+            chosen = jnp.where(some, allowed & may, allowed)
+            may = may | chosen
 
-        def draw(c: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            one_hot, states = carry
+        def draw(c: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            one_hot, states, log_mass_of_allowed = carry
             logits = soft_clamp(self.net(one_hot, condition), MAX_LOGIT)
             log_mass = logits - sums.T.astype(logits.dtype) @ jnp.log(sums.astype(logits.dtype) @ jnp.exp(logits))
             log_mass = self._smoothed(log_mass, sizes)
             own = jnp.asarray(variable == np.arange(len(self.sizes))[:, None])[c][:, None]
-            row = jnp.argmax(jnp.where(own & may, log_mass + noise, -jnp.inf), axis=0)
-            chosen = (jnp.arange(total)[:, None] == row).astype(one_hot.dtype)
-            return one_hot + chosen, states.at[c].set(level[row].astype(states.dtype))
+            row = jnp.argmax(jnp.where(own & chosen, log_mass + noise, -jnp.inf), axis=0)
+            if allowed is not None:
+                inside, every = (
+                    jax.nn.logsumexp(jnp.where(own & flags, log_mass, -jnp.inf), axis=0) for flags in (chosen, may)
+                )
+                # Where nothing is asked the two are the same sum.
+                log_mass_of_allowed = log_mass_of_allowed + (inside - every).astype(noise.dtype)
+            drawn = (jnp.arange(total)[:, None] == row).astype(one_hot.dtype)
+            return one_hot + drawn, states.at[c].set(level[row].astype(states.dtype)), log_mass_of_allowed
 
-        one_hot = jnp.zeros((total, keys.shape[0]), noise.dtype)
-        states = jnp.zeros((len(self.sizes), keys.shape[0]), noise.dtype)
-        return jax.lax.fori_loop(0, len(self.sizes), draw, (one_hot, states))[1]
+        one_hot = jnp.zeros((total, n), noise.dtype)
+        states = jnp.zeros((len(self.sizes), n), noise.dtype)
+        start = (one_hot, states, jnp.zeros((n,), noise.dtype))
+        _, states, log_mass = jax.lax.fori_loop(0, len(self.sizes), draw, start)
+        return states, log_mass
 
     def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         x = self.sample_rows(keys, condition)

@@ -176,6 +176,27 @@ class ConditionalMargins(AbstractDistribution):
 
     def draw(self, keys: PRNGKeyArray, condition: Array | None, there: Array | None = None) -> Array:
         """Numbers `(dim, n)`, one row per key; 0 where `there` says that none is."""
+        return self.draw_within(keys, condition, there)[0]
+
+    def draw_within(
+        self,
+        keys: PRNGKeyArray,
+        condition: Array | None,
+        there: Array | None = None,
+        limits: tuple[Array, Array] | None = None,
+    ) -> tuple[Array, Array]:
+        """Numbers `(dim, n)` within limits, and the log-probabilities that each lies there given those before it.
+
+        Args:
+            keys: Keys `(n,)`.
+            condition: Conditions `(cond_shape, n)` or None.
+            there: Which numbers are there; None for all. 0 stands where one is not.
+            limits: Ends `(dim, n)` of the range of each number, infinite where there is none. Where both are one
+                number it stands there, with its log-density, or its log-mass if it is rounded. None sets no limits.
+
+        Returns:
+            Numbers `(dim, n)`, and log-probabilities `(dim, n)`: 0 where there is no limit, or no number.
+        """
         dim, n = self.spaces.dim, keys.shape[0]
         dtype = jnp.result_type(self.net.out_weight)
         noise = jax.vmap(lambda key: jax.random.uniform(key, (dim, 2), dtype), out_axes=-1)(keys)
@@ -187,23 +208,54 @@ class ConditionalMargins(AbstractDistribution):
         steps = jnp.asarray(self.spaces.step.value, dtype)
         circular = jnp.asarray(self.spaces.circular[:, 0])
 
-        def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
+        def within(i: Array, pieces: tuple[Pieces, Pieces], ends: Any, uniform: Array) -> tuple[Array, ...]:
+            """Which spline a number follows, its value there, and the log-probability of the range."""
+            first, last = (jnp.where(jnp.isfinite(end), self.spaces.locate_one(i, end).u, side) for end, side in ends)
+            starts, sizes = [], []
+            for own in pieces:
+                start = value_at(find(own, first))
+                starts.append(start)
+                sizes.append(jnp.maximum(value_at(find(own, last)) - start, 0.0))
+            both = share[i] * sizes[0] + (1 - share[i]) * sizes[1]
+            floored = uniform[1] * both < share[i] * sizes[0]
+            start, size = (jnp.where(floored, *parts) for parts in (starts, sizes))
+            return floored, start + size * uniform[0], jnp.log(both)
+
+        def step(carry: Any, inputs: Any) -> tuple[Any, tuple[Array, Array]]:
             state, previous = carry
-            i, own, uniform = inputs
+            i, own, uniform, ends = inputs
             raw, state = self.net.step(state, i, previous)
-            raw = jnp.where(uniform[1] < share[i], floor[:, i, None], bias[:, i, None] + RESTRAINT * raw)
-            u = quantile(pieces_of(raw, self.bins, circular[i]), uniform[0])
+            raws = floor[:, i, None], bias[:, i, None] + RESTRAINT * raw
+            floored, value, mass = uniform[1] < share[i], uniform[0], jnp.zeros(n, dtype)
+            if limits is not None:
+                first, other = (pieces_of(jnp.broadcast_to(r, raw.shape), self.bins, circular[i]) for r in raws)
+                floored, value, mass = within(i, (first, other), ((ends[0], 0.0), (ends[1], 1.0)), uniform)
+            u = quantile(pieces_of(jnp.where(floored, *raws), self.bins, circular[i]), value)
             value = self.spaces.back_one(i, u)
+            if limits is not None:
+                value = jnp.clip(value, ends[0], ends[1])
             h = steps[i]
             safe = jnp.where(h > 0, h, 1.0)
             rounded = jnp.floor(value / safe + ROUNDING) * safe
-            rounded = jnp.where(rounded > high[i] - 0.5 * h, rounded - h, rounded)
+            last = high[i] if limits is None else jnp.minimum(high[i], ends[1])
+            rounded = jnp.where(rounded > last - 0.5 * h, rounded - h, rounded)
             value = jnp.where(h > 0, jnp.maximum(rounded, jnp.ceil(low[i] / safe - ROUNDING) * safe), value)
-            value = jnp.where(own, jnp.clip(value, low[i], high[i]), 0.0)
-            return (state, self.spaces.features_one(i, value, own)), value
+            value = jnp.clip(value, low[i], high[i])
+            if limits is not None:
+                value = jnp.where(ends[0] == ends[1], ends[0], value)
+            value = jnp.where(own, value, 0.0)
+            return (state, self.spaces.features_one(i, value, own)), (value, mass)
 
+        none = jnp.zeros((dim, 2, 0), dtype)
+        ends = none if limits is None else jnp.stack(limits, axis=1).astype(dtype)
         start = (self.net.init((n,), condition), jnp.zeros((2, n), dtype))
-        return jax.lax.scan(step, start, (jnp.arange(dim), there, noise))[1]
+        _, (x, mass) = jax.lax.scan(step, start, (jnp.arange(dim), there, noise, ends))
+        if limits is None:
+            return x, jnp.zeros_like(x)
+        point = limits[0] == limits[1]
+        limited = (jnp.isfinite(limits[0]) | jnp.isfinite(limits[1])) & there
+        each = self.each_log_prob(x, condition, there)
+        return x, jnp.where(limited, jnp.where(point, each, mass), 0.0)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         return self.draw(keys, condition)

@@ -21,12 +21,11 @@ from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.compound import AbstractCompound, Step, score_member
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.margins import ConditionalMargins
+from pushforward.distributions.table_draws import draw_rows
 from pushforward.distributions.table_features import Cells, Embedded, embedded, present
 from pushforward.distributions.table_parts import Parts, Standard
 from pushforward.numerics.unit_spline import Pieces
 
-# A sample that is rounded down to its step may miss the multiple it stands for by this share of a step.
-ROUNDING = 1e-6
 # Stands for infinity in a bound, for a file of weights holds finite numbers alone; float32 can hold it.
 UNBOUNDED = 1e30
 
@@ -213,8 +212,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             condition: Conditions `(*cond_shape, n)` or None.
         """
         margins: Any = self.margins
-        numbers, there = self._margin_numbers(x)
-        return margins.pieces(numbers, self._for_margins(x, self._context(x, self._features(condition))), there)
+        numbers, there = self.margin_numbers(x)
+        return margins.pieces(numbers, self.for_margins(x, self.context(x, self.features(condition))), there)
 
     def parts(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Parts:
         """The log-probability in its parts.
@@ -229,8 +228,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
     def _parts(
         self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
     ) -> tuple[Parts, tuple[Any, ...]]:
-        features = self._features(condition)
-        mass, context = self._mass(x, features), self._context(x, features)
+        features = self.features(condition)
+        mass, context = self._mass(x, features), self.context(x, features)
         density, extras = self._margin(x, context), ()
         if self.values is not None:
             seen = self._standard(x, context, keys)
@@ -254,8 +253,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         if self.values is None:
             fix = "Score its rows with log_prob."
             raise ValueError(message("TableDistribution.standard", "a table with a flow of numbers", "none", fix))
-        features = self._features(condition)
-        context = self._context(x, features)
+        features = self.features(condition)
+        context = self.context(x, features)
         seen = self._standard(x, context, keys)
         rest = self._mass(x, features) + self._margin(x, context)
         return seen._replace(log_prob=seen.log_prob + rest)
@@ -268,19 +267,20 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             condition: Conditions `(*cond_shape, n)` or None.
             uniform: Places within the steps of rounded values, and latents of absent ones, `(n_values, n)` in [0, 1).
         """
-        context = self._context(x, self._features(condition))
+        context = self.context(x, self.features(condition))
         out = jnp.zeros(uniform.shape, x.dtype)
         if self.values is not None:
             seen = self._standard(x, context, None, uniform[np.array(self.flow_places)])
             latent = run_batch(self.values.bijection, seen.values, seen.condition, None, False)[0]
             out = out.at[np.array(self.flow_places)].set(latent)
         if self.margins is not None:
-            (numbers, there), places = self._margin_numbers(x), np.array(self.margin_places)
-            own, there = self._for_margins(x, context), jnp.broadcast_to(there, numbers.shape)
+            (numbers, there), places = self.margin_numbers(x), np.array(self.margin_places)
+            own, there = self.for_margins(x, context), jnp.broadcast_to(there, numbers.shape)
             out = out.at[places].set(self.margins.latents(numbers, own, there, uniform[places]))
         return out
 
-    def _features(self, condition: Array | None) -> Array | None:
+    def features(self, condition: Array | None) -> Array | None:
+        """The features of conditions `(*cond_shape, n)`; None without any."""
         return None if self.given is None or condition is None else self.given(condition)
 
     def _mass(self, x: Array, features: Array | None) -> Array:
@@ -288,7 +288,7 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             return jnp.zeros(x.shape[-1:], jnp.result_type(x))
         return self.masses.log_prob_rows(x[: len(self.own.sizes)], features, None)
 
-    def _context(self, x: Array, features: Array | None) -> Array | None:
+    def context(self, x: Array, features: Array | None) -> Array | None:
         """The features of states and condition, embedded if they are many; None if there are none."""
         states = x[: len(self.own.sizes)]
         own = [] if self.masses is None else [self.masses.one_hot(states)]
@@ -302,20 +302,22 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         """The flow's values in standard units, at the middles of their steps."""
         values = x[len(self.own.sizes) + np.array(self.flow_places, int)]
         units: Any = self.units
-        low, high = self._bounds(x.dtype)
+        low, high = self.flow_ends(x.dtype)
         middle = values + 0.5 * along(jnp.asarray(self.steps.value, x.dtype))
         return units.each_inverse(jnp.clip(middle, low, high))[0]
 
-    def _bounds(self, dtype: Any) -> tuple[Array, Array]:
+    def flow_ends(self, dtype: Any) -> tuple[Array, Array]:
+        """The ends of the flow's values, `(n_flow, 1)` each, infinite where there is none."""
         bounds = jnp.asarray(self.bounds.value, dtype)
         bounds = jnp.where(jnp.abs(bounds) >= UNBOUNDED, jnp.sign(bounds) * jnp.inf, bounds)
         return along(bounds[:, 0]), along(bounds[:, 1])
 
-    def _for_margins(self, x: Array, context: Array | None) -> Array | None:
+    def for_margins(self, x: Array, context: Array | None) -> Array | None:
+        """What the margins are given: the context, and the flow's values in standard units."""
         parts = [part for part in (context, None if self.values is None else self._middles(x)) if part is not None]
         return jnp.concatenate([part.astype(x.dtype) for part in parts]) if parts else None
 
-    def _margin_numbers(self, x: Array) -> tuple[Array, Array]:
+    def margin_numbers(self, x: Array) -> tuple[Array, Array]:
         """The numbers of the margins, and which of them are there, as the states of the rows say."""
         n_states, places = len(self.own.sizes), np.array(self.margin_places)
         there = present(x[:n_states], [self.own.state_of_value[i] for i in places])
@@ -324,8 +326,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
     def _margin(self, x: Array, context: Array | None) -> Array:
         if self.margins is None:
             return jnp.zeros(x.shape[-1:], jnp.result_type(x))
-        numbers, there = self._margin_numbers(x)
-        each = self.margins.each_log_prob(numbers, self._for_margins(x, context), there)
+        numbers, there = self.margin_numbers(x)
+        each = self.margins.each_log_prob(numbers, self.for_margins(x, context), there)
         return jnp.sum(each, axis=0)
 
     def _standard(
@@ -335,7 +337,7 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         units: Any = self.units
         values = x[len(self.own.sizes) + np.array(self.flow_places, int)]
         steps = along(jnp.asarray(self.steps.value, x.dtype))
-        low, high = self._bounds(x.dtype)
+        low, high = self.flow_ends(x.dtype)
         if self.noisy and keys is not None:
             n_flow = len(self.counted)
             uniform = jax.vmap(lambda key: jax.random.uniform(key, (n_flow,)), out_axes=-1)(keys).astype(x.dtype)
@@ -370,30 +372,7 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         return mass + density, extras
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
-        features, n_states = self._features(condition), len(self.own.sizes)
-        of_states, of_values, of_margins = (jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, n) for n in range(3))
-        states = jnp.zeros((0, keys.shape[0]))
-        if self.masses is not None:
-            states = self.masses.sample_rows(of_states, features)
-        context = self._context(states, features)
-        n_values = len(self.own.state_of_value)
-        x = jnp.concatenate([states, jnp.zeros((n_values, keys.shape[0]), states.dtype)])
-        if self.values is not None and self.units is not None:
-            condition = context if self.values.cond_shape is not None else None
-            standard = self.values.sample_rows(of_values, condition)
-            values = run_batch(self.units, standard, None, None, True)[0]
-            steps = along(jnp.asarray(self.steps.value, values.dtype))
-            rounded = jnp.floor(values / jnp.where(steps > 0, steps, 1.0) + ROUNDING) * steps
-            # What rounding takes up to the end of the last step belongs to that step.
-            end = self._bounds(values.dtype)[1]
-            rounded = jnp.where(rounded > end - 0.5 * steps, rounded - steps, rounded)
-            values = jnp.where(steps > 0, rounded, values)
-            x = x.astype(values.dtype).at[n_states + np.array(self.flow_places)].set(values)
-        if self.margins is not None:
-            _, there = self._margin_numbers(x)
-            drawn = self.margins.draw(of_margins, self._for_margins(x, context), there)
-            x = x.astype(drawn.dtype).at[n_states + np.array(self.margin_places)].set(drawn)
-        return x
+        return draw_rows(self, keys, condition)[0]
 
     def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:
         x = self.sample_rows(keys, condition)

@@ -25,6 +25,7 @@ DataCode = Literal[
     "dates",
     "nothing",
     "unseen",
+    "where",
 ]
 
 

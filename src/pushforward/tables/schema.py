@@ -196,6 +196,7 @@ class TableSchema(BaseModel):
         reading: by which conventions the cells are read.
         columns: all of them, also those set aside.
         follows: columns that follow from others in every row, which are set aside and recomputed in samples.
+        order: columns that the model has first, in this order; the others come after them as in the table.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -206,6 +207,7 @@ class TableSchema(BaseModel):
     reading: Conventions = USUAL
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MAX_COLUMNS, strict=False)]
     follows: Annotated[tuple[Follows, ...], Field(max_length=MAX_COLUMNS, strict=False)] = ()
+    order: Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS, strict=False)] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> TableSchema:
@@ -218,6 +220,11 @@ class TableSchema(BaseModel):
             wrong = [name for name in (follows.name, *follows.of) if name not in known or not known[name].modelled]
             if wrong or after & set(follows.of) or (follows.factors and not known[follows.name].valued):
                 raise ValueError(f"{follows.name!r} cannot follow from {', '.join(map(repr, follows.of[:4]))}")
+        if len(set(self.order)) < len(self.order):
+            raise ValueError("a column is listed twice in order")
+        for name in self.order:
+            if name not in known or not known[name].modelled or name in after:
+                raise ValueError(f"order names {name!r}, which is no column of the model")
         return self
 
     @property
@@ -227,9 +234,11 @@ class TableSchema(BaseModel):
 
     @property
     def modelled(self) -> tuple[Column, ...]:
-        """The columns that are not set aside."""
+        """The columns that are not set aside, in the order of the model."""
         after = {follows.name for follows in self.follows}
-        return tuple(column for column in self.columns if column.modelled and column.name not in after)
+        own = [column for column in self.columns if column.modelled and column.name not in after]
+        first = {name: place for place, name in enumerate(self.order)}
+        return tuple(sorted(own, key=lambda column: first.get(column.name, len(first))))
 
     def column(self, name: str) -> Column:
         """The column of that name."""
@@ -240,7 +249,10 @@ class TableSchema(BaseModel):
         known = {column.name: column for column in self.columns}
         chosen = set(names)
         kept = tuple(f for f in self.follows if f.name in chosen and chosen.issuperset(f.of))
-        return self.model_copy(update={"columns": tuple(known[name] for name in names), "follows": kept})
+        order = tuple(name for name in self.order if name in chosen)
+        return self.model_copy(
+            update={"columns": tuple(known[name] for name in names), "follows": kept, "order": order}
+        )
 
     def to_json(self) -> str:
         """For people to read and edit: what says nothing is left out."""
@@ -254,6 +266,8 @@ class TableSchema(BaseModel):
         if self.follows:
             rules = [json.dumps(rule.model_dump(exclude_defaults=True), ensure_ascii=False) for rule in self.follows]
             rest = ',\n "follows": [\n  ' + ",\n  ".join(rules) + "\n ]"
+        if self.order:
+            rest += f',\n "order": {json.dumps(list(self.order), ensure_ascii=False)}'
         return f'{{{head},\n "columns": [\n  {body}\n ]{rest}}}\n'
 
     @staticmethod

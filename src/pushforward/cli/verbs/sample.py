@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,8 @@ from pushforward.cli.verb import TABLE_OUT, Force, Model, Seed, leave_stdout_to,
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pushforward.tables.estimators import FlowDensity
 
 
 class Clip(StrEnum):
@@ -40,6 +43,13 @@ def sample(
     given: Annotated[
         str | None, typer.Option(metavar="FILE", help="Table of conditions, for a model fitted with --given.")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITIONS",
+            help="What is known of every row, such as 'weather=rain|snow,temp_max>20,wind=2..5,rain=missing'.",
+        ),
+    ] = None,
     clip: Annotated[
         Clip | None, typer.Option(help="Hold every number to the range of the data; by default samples are as drawn.")
     ] = None,
@@ -59,6 +69,10 @@ def sample(
     leave_stdout_to(out, reporter)
     check_out(out, force)
     density = FlowDensity.load(model)
+    if where is not None:
+        if given is not None:
+            raise typer.BadParameter("--given is for models with conditions of their own, and --where for all others.")
+        return _sample_where(density, n, out, where, seed, clip, force, reporter)
     if (given is None) == bool(density.given_):
         if given is None:
             columns = ", ".join(density.given_)
@@ -97,6 +111,37 @@ def sample(
         "seed": seed,
         "not_finite": wild,
         "clip": clip,
+    }
+    reporter.result("sample", facts)
+    return OK
+
+
+def _sample_where(
+    density: FlowDensity, n: int, out: Path, where: str, seed: int, clip: Clip | None, force: bool, reporter: Reporter
+) -> int:
+    """Draw rows in which what is known holds."""
+    from pushforward.cli.table_output import write_out
+    from pushforward.tables.estimators.conditioned import condition_table
+    from pushforward.tables.estimators.where import parse_where
+
+    if clip is not None:
+        raise typer.BadParameter("--where says what numbers are held to: leave out --clip.")
+    with reporter.hears():
+        table, report = condition_table(density, parse_where(where)).table(n, seed)
+        write_out(out, iter([table]), force)
+    reporter.say(f"{n:,} rows, columns {', '.join(table.column_names)}: {out}")
+    reporter.say(report.sentence)
+    facts = {
+        "out": out,
+        "rows": n,
+        "columns": table.column_names,
+        "seed": seed,
+        "not_finite": not_finite(table),
+        "where": where,
+        "method": report.method,
+        "ess": report.ess,
+        "pareto_k": report.pareto_k if math.isfinite(report.pareto_k) else None,
+        "log_evidence": report.log_evidence,
     }
     reporter.result("sample", facts)
     return OK

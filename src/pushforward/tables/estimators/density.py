@@ -14,11 +14,14 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.checking import CheckReport
+from pushforward.inference.conditioning import condition_on
+from pushforward.inference.marginals import marginal
 from pushforward.metrics import Baseline, Gain
 from pushforward.objectives import AbstractObjective
 from pushforward.tables.encoding import Encoded
 from pushforward.tables.errors import TableWarning
 from pushforward.tables.estimators import conditional
+from pushforward.tables.estimators.conditioned import condition_table, marginal_table
 from pushforward.tables.estimators.drawing import draw
 from pushforward.tables.estimators.fitting import fit_rows
 from pushforward.tables.estimators.intake import rows_to_score
@@ -47,6 +50,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Args:
         flow: name in `pushforward.flows.ZOO`, such as `"nsf"` or `"maf"`; `pushforward.flows.describe()` lists them.
         given: columns that are conditions, by name or position; None models all.
+        order: names of the columns that the model has first, in this order, so that what is conditioned on later
+            (`pf.condition_on`) is exact; it takes an autoregressive flow. Columns of levels come before those of
+            numbers in any case. None leaves the order to the flow.
         n_layers: layers of the flow; None takes the default of `flow`, here and below, which measurement over real
             tables chose (`docs/explanation/flow_defaults.md`).
         width: units per hidden layer.
@@ -122,6 +128,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         flow: str = "nsf",
         *,
         given: Sequence[str | int] | None = None,
+        order: Sequence[str] | None = None,
         n_layers: int | None = None,
         width: int | None = None,
         depth: int | None = None,
@@ -150,6 +157,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     ):
         self.flow = flow
         self.given = given
+        self.order = order
         self.n_layers = n_layers
         self.width = width
         self.depth = depth
@@ -455,3 +463,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "flow_")
+
+
+condition_on.register(FlowDensity, condition_table)
+marginal.register(FlowDensity, marginal_table)

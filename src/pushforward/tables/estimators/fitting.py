@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward._checks import OptionError, message
 from pushforward.metrics import compare
 from pushforward.tables.errors import TableWarning
 from pushforward.tables.estimators.intake import rows_to_fit
@@ -50,6 +51,7 @@ def fit_rows(
         missing=density.missing,
         bounds=density.bounds,
         reading=Conventions.of(density.na, density.decimal, density.strip),
+        order=tuple(density.order or ()),
     )
     prepared = dataclasses.replace(prepared, notes=(*taken.notes, *prepared.notes))
     if on_prepared is not None:
@@ -65,9 +67,16 @@ def fit_rows(
         how.append(Checkpoint(checkpoint, resume=resume))
     elif resume:
         raise ValueError("FlowDensity.fit: expected a checkpoint folder to resume from, got none. Pass checkpoint=.")
-    recipe = make_recipe(density.flow, density.base, options, len(prepared.rows))
+    recipe = make_recipe(density.flow, density.base, options, len(prepared.rows), bool(density.order))
     plain = density.objective is None and density.max_epochs is None and density.validation_fraction > 0
-    n_members, recipe = members_of(density.n_members, len(prepared.rows), recipe, plain)
+    n_members = density.n_members
+    if density.order:
+        # The wide member of an ensemble has no order.
+        n_members = 1 if n_members is None else n_members
+        if n_members > 1:
+            fix = "Leave out one of the two."
+            raise OptionError(message("FlowDensity", "one member with order=", f"n_members={n_members}", fix))
+    n_members, recipe = members_of(n_members, len(prepared.rows), recipe, plain)
     trained = train(
         prepared,
         recipe,

@@ -83,6 +83,7 @@ def settings_of(density: FlowDensity) -> dict[str, Any]:
     if given is not None:
         given = [name if isinstance(name, str) else density.columns_[int(name)] for name in given]
     settings["given"] = given
+    settings["order"] = None if density.order is None else list(density.order)
     settings["output"] = getattr(density, "_output", None)
     return settings
 

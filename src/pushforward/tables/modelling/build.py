@@ -17,8 +17,11 @@ from pushforward.flows import ENTRIES
 from pushforward.tables.encoding import Layout
 from pushforward.tables.modelling.assemble import Measured, Recipe, assemble, blank, with_measured
 
+# Builders of flows that are autoregressive in the order of the columns if nothing mixes these.
+ORDERED = ("autoregressive", "arranged")
 
-def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -> Recipe:
+
+def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int, ordered: bool = False) -> Recipe:
     """What a table's model is to be built of, every argument written out.
 
     Args:
@@ -27,6 +30,7 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
         options: arguments of the zoo's function; those that are None are left to the zoo's defaults.
         n_rows: of the table: a mass is at least about one in as many, rounded up to a power of two, so that tables of
             about one length share their compiled programs.
+        ordered: whether the flow is to keep the order of the columns, so that nothing mixes them between its layers.
 
     Raises:
         OptionError: a name is unknown, a base is not the flow's, or an option is not one of the flow's.
@@ -43,6 +47,12 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int) -
         allowed = f"base of flow {name!r} to be one of {', '.join(entry.bases)}"
         raise OptionError(message("FlowDensity", allowed, repr(base), fix))
     chosen = {key: value for key, value in options.items() if value is not None}
+    if ordered:
+        if entry.builder not in ORDERED or chosen.get("autoregressive") is False or "linear" in chosen:
+            fix = "Take flow='nsf' or 'maf' without linear=, or leave out order=."
+            expected = "an autoregressive flow in which nothing mixes the columns, with order="
+            raise OptionError(message("FlowDensity", expected, f"flow {name!r} with {chosen}", fix))
+        chosen["linear"] = None
     try:  # all arguments, so that what is written down means the same when a default changes
         arguments = entry.arguments(chosen)
     except (TypeError, ValueError) as error:

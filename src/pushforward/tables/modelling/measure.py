@@ -67,18 +67,19 @@ def measure(
     return Measured(units, tuple(places), starts, given_units, state_frequencies(layout, rows, weights))
 
 
-def with_margins(recipe: Recipe, layout: Layout, rows: np.ndarray) -> Recipe:
+def with_margins(recipe: Recipe, layout: Layout, rows: np.ndarray, ordered: bool = False) -> Recipe:
     """The recipe with the values that have spaces of their own; a flow over angles has them all.
 
     Args:
         recipe: What the model is built of.
         layout: Layout of the modelled columns.
         rows: Encoded rows `(n, layout.dim)`.
+        ordered: Whether the order of the columns is to hold; see `margins_of`.
     """
     if ENTRIES[recipe.flow].space == "circle":
         return recipe
     width, bins = next(sizes for most, *sizes in MARGIN_SIZES if len(rows) < most)
-    return replace(recipe, margins=margins_of(layout, rows), margin_width=width, margin_bins=bins)
+    return replace(recipe, margins=margins_of(layout, rows, ordered), margin_width=width, margin_bins=bins)
 
 
 def _filled(column: Column, values: np.ndarray, seed: int) -> np.ndarray:

@@ -81,12 +81,13 @@ def values_of(layout: Layout, rows: np.ndarray, j: int, weights: Any = None) -> 
     return rows[there, len(layout.stated) + j], None if weights is None else np.asarray(weights)[there]
 
 
-def margins_of(layout: Layout, rows: np.ndarray) -> tuple[Margin, ...]:
+def margins_of(layout: Layout, rows: np.ndarray, ordered: bool = False) -> tuple[Margin, ...]:
     """The values that belong to the margins, in the order of the columns.
 
     Args:
         layout: Layout of the columns.
         rows: Encoded rows `(n, layout.dim)`.
+        ordered: Whether the order of the columns is to hold, so that all values after the first margin are margins.
     """
     found = []
     for j, i in enumerate(layout.valued):
@@ -95,7 +96,8 @@ def margins_of(layout: Layout, rows: np.ndarray) -> tuple[Margin, ...]:
         spread = _spread(values)
         coarse = step > FINE_STEP * spread
         absent = layout.state_of_value[j] >= 0
-        if not (absent or coarse or space == "circle" or _reaches(column, space, values)):
+        follows = ordered and bool(found)
+        if not (follows or absent or coarse or space == "circle" or _reaches(column, space, values)):
             continue
         heavy = column.tail_index is not None and space in ("line", "above", "below")
         heavy = heavy or _far(_distance(column, space, values + 0.5 * step))

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from pushforward._words import nearest
 from pushforward.tables.checks import remarks
 from pushforward.tables.dependent import sums
 from pushforward.tables.detect import detect_schema
@@ -67,6 +68,7 @@ def prepare(
     missing: str,
     bounds: str = "natural",
     reading: Conventions | None = None,
+    order: Sequence[str] = (),
 ) -> Prepared:
     """Look at a table, or take it as its schema says, and encode it.
 
@@ -79,6 +81,7 @@ def prepare(
         missing: `"error"`, `"drop"` or `"model"`.
         bounds: which bounds detected columns have; see `detect_schema`.
         reading: by which conventions an array was read; cells know their own.
+        order: names of the columns that the model has first, in this order.
 
     Raises:
         ValueError: an option is wrong, or too few rows are left; `DataError` for a table that cannot be modelled.
@@ -94,7 +97,7 @@ def prepare(
             got = f"{len(table)} sample(s) of positive weight"
             raise ValueError(f"FlowDensity.fit: expected 2 rows of positive weight or more, got {got}.")
     if isinstance(table, np.ndarray):
-        prepared = _prepare_array(table, weights, list(names or ()), given)
+        prepared = _prepare_array(table, weights, list(names or ()), given, order)
         own = prepared.schema.model_copy(update={"reading": reading or USUAL})
         return replace(prepared, schema=own)
     if len(table) < 2:
@@ -110,6 +113,7 @@ def prepare(
     if schema is None:
         found = found.model_copy(update={"follows": rules_of(found, table, conditions)})
         notes += sentences(table.source, found.follows)
+    found = ordered(found, conditions, order)
     layout = Layout(tuple(column for column in found.modelled if column.name not in conditions))
     given_layout = Layout(tuple(found.column(name) for name in conditions)) if conditions else None
     if not layout.columns:
@@ -202,7 +206,23 @@ def read_schema(path: str | os.PathLike) -> Any:
     return parse_json(text, os.fspath(path))
 
 
-def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) -> Prepared:
+def ordered(schema: TableSchema, conditions: Sequence[str], order: Sequence[str]) -> TableSchema:
+    """The schema whose model has these columns first.
+
+    Raises:
+        DataError: one of them is not modelled, or is named twice.
+    """
+    known = [column.name for column in schema.modelled if column.name not in conditions]
+    for place, name in enumerate(order):
+        if name not in known:
+            hint = nearest(str(name)[:60], known)
+            raise DataError("columns", f"FlowDensity: order names {str(name)[:60]!r}, no column of the model.{hint}")
+        if name in order[:place]:
+            raise DataError("columns", f"FlowDensity: order names {name!r} twice. Name it once.")
+    return schema.model_copy(update={"order": tuple(order)}) if order else schema
+
+
+def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any, order: Sequence[str]) -> Prepared:
     places = conditions_of(given, names)
     others = [i for i in range(x.shape[1]) if i not in places]
     check_varies(x[:, others], weights, [names[i] for i in others])
@@ -213,6 +233,9 @@ def _prepare_array(x: np.ndarray, weights: Any, names: list[str], given: Any) ->
     after = {rule.name for rule in rules}
     others = [i for i in others if names[i] not in after]
     schema = real_schema(names, len(x)).model_copy(update={"follows": rules})
+    schema = ordered(schema, [names[i] for i in places], order)
+    own = {names[i] for i in others}
+    others = [names.index(column.name) for column in schema.modelled if column.name in own]
     encoded, layout = Encoded(x[:, others], np.zeros(len(x)), {}), Layout(tuple(schema.columns[i] for i in others))
     notes = [*sentences("the array", rules), *remarks("the array", layout, encoded.rows, condition)]
     return Prepared(schema, tuple(names[i] for i in places), encoded, condition, weights, tuple(notes))

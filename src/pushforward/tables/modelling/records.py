@@ -76,6 +76,7 @@ class Settings(Strict):
     flow: FlowName  # pyright: ignore[reportInvalidTypeForm] - as many as the zoo has
     base: BaseName
     given: Annotated[list[Name], Field(max_length=MAX_DIM)] | None
+    order: Annotated[list[Name], Field(max_length=MAX_DIM)] | None = None
     n_layers: Count | None
     width: Count | None
     depth: Count | None

@@ -85,7 +85,7 @@ def train(
         FitError: training diverged and could not be repaired.
     """
     layout, _ = layouts(prepared)
-    recipe = with_margins(recipe, layout, prepared.rows)
+    recipe = with_margins(recipe, layout, prepared.rows, bool(prepared.schema.order))
     key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
     how: dict[str, Any] = {"optimizer": optimizer, "max_epochs": max_epochs, "progress": progress, "options": options}
     # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.

@@ -1,0 +1,309 @@
+"""What is known of the cells of a row, by column, as the model's states and values."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pushforward._words import nearest
+from pushforward.inference.known import MOST_CASES, Boxes
+from pushforward.inference.table_sources import table_boxes
+from pushforward.tables.encoding import Layout, encode, in_steps, numbers_of, places_of, remainders_of
+from pushforward.tables.errors import DataError
+from pushforward.tables.kinds.base import AbstractLevels
+from pushforward.tables.modelling.table_model import TableModel
+from pushforward.tables.reading.cells import read_cells
+from pushforward.tables.schema import Column, TableSchema
+
+SOURCE = "condition_on"
+# A number is on a step if it misses it by less than this share of the step.
+ON_STEP = 1e-6
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is known of one column: one of some values, or a range.
+
+    Args:
+        values: Values, None for a missing cell; empty for a range.
+        low: Lower end of the range; None for none.
+        high: Upper end.
+        low_open: Whether the lower end itself is excluded.
+        high_open: Whether the upper end itself is excluded.
+    """
+
+    values: tuple[Any, ...] = ()
+    low: Any = None
+    high: Any = None
+    low_open: bool = False
+    high_open: bool = False
+
+
+class Case(NamedTuple):
+    """One way in which a column can be as it is known to be.
+
+    Attributes:
+        states: By place of a state, the numbers of those that are allowed.
+        place: Place of the column's value among all values, -1 where nothing is known of it.
+        low: Lower end of the value.
+        high: Upper end.
+    """
+
+    states: dict[int, list[int]]
+    place: int = -1
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def wanted_of(name: str, value: Any) -> Wanted:
+    """What a value of a dict of conditions says: a cell, None for a missing one, a tuple as a range, or a set."""
+    if isinstance(value, Wanted):
+        return value
+    if isinstance(value, tuple):
+        if len(value) != 2 or all(end is None for end in value):
+            fix = "A range is (low, high), with None for an end that is not there; a set is {a, b}."
+            raise DataError("where", f"{SOURCE}: column '{name}': expected two ends, got {value!r:.60}. {fix}")
+        return Wanted(low=value[0], high=value[1])
+    if isinstance(value, set | frozenset | list):
+        if not value:
+            raise DataError("where", f"{SOURCE}: column '{name}': expected values, got an empty set. Name a value.")
+        return Wanted(tuple(sorted(value, key=str)))
+    return Wanted((value,))
+
+
+def column_named(schema: TableSchema, given: tuple[str, ...], name: Any) -> Column:
+    """The modelled column of that name.
+
+    Raises:
+        DataError: There is none, or its cells are not drawn by the model.
+    """
+    if name not in schema.names:
+        known = [column.name for column in schema.modelled]
+        raise DataError("columns", f"{SOURCE}: there is no column {str(name)[:60]!r}.{nearest(str(name)[:60], known)}")
+    column = schema.column(name)
+    after = {follows.name: follows.of for follows in schema.follows}
+    if name in after:
+        fix = f"Condition on {', '.join(after[name])}."
+        raise DataError("columns", f"{SOURCE}: column '{name}' follows from others and is not drawn. {fix}")
+    if name in given:
+        raise DataError(
+            "columns", f"{SOURCE}: column '{name}' is a condition of the model itself. Pass it with given (--given)."
+        )
+    if not column.modelled:
+        raise DataError("columns", f"{SOURCE}: column '{name}' is {column.kind}: it is no part of the model.")
+    return column
+
+
+def boxes_for(model: TableModel, conditions: Mapping[Any, Any]) -> Boxes:
+    """What conditions on columns say of the model's states and values, one box for each case.
+
+    Args:
+        model: The model.
+        conditions: By name of the column; see `wanted_of`.
+
+    Raises:
+        DataError: A column or a level is not in the model, with the nearest one that is; or a value does not fit its
+            column.
+    """
+    if not isinstance(conditions, Mapping) or not conditions:
+        raise DataError("where", f"{SOURCE}: expected conditions by column, got {conditions!r:.60}. Name a column.")
+    layout = model.layout
+    cases = []
+    for name, value in conditions.items():
+        column = column_named(model.schema, model.given, name)
+        cases.append(_cases(layout, layout.columns.index(column), wanted_of(name, value), model))
+    n_cases = math.prod(map(len, cases))
+    if n_cases > MOST_CASES:
+        fix = "Name fewer values, or a range."
+        raise DataError(
+            "where", f"{SOURCE}: expected at most {MOST_CASES} combinations of values, got {n_cases:,}. {fix}"
+        )
+    n_values, starts = len(layout.valued), np.concatenate([[0], np.cumsum(layout.sizes)]).astype(int)
+    low, high = np.full((n_cases, n_values), -np.inf), np.full((n_cases, n_values), np.inf)
+    allowed = np.ones((n_cases, starts[-1]), bool)
+    for row, combination in enumerate(itertools.product(*cases)):
+        for case in combination:
+            for place, states in case.states.items():
+                own = allowed[row, starts[place] : starts[place + 1]]
+                own[~np.isin(np.arange(len(own)), states)] = False
+            if case.place >= 0:
+                low[row, case.place], high[row, case.place] = case.low, case.high
+    return table_boxes(allowed, low, high)
+
+
+def _cases(layout: Layout, i: int, wanted: Wanted, model: TableModel) -> list[Case]:
+    column = layout.columns[i]
+    if isinstance(column.family, AbstractLevels):
+        state = places_of(layout)[0][i]
+        return [Case({state: _level_states(column, wanted, model)})]
+    return _value_cases(layout, i, wanted, model)
+
+
+def _level_states(column: Column, wanted: Wanted, model: TableModel) -> list[int]:
+    """The states of a column of levels that are as wanted."""
+    if not wanted.values:
+        if column.kind != "ordinal":
+            fix = f"Name some of its levels: {', '.join(map(str, column.levels[:8]))}."
+            raise DataError("where", f"{SOURCE}: column '{column.name}' has levels without an order. {fix}")
+        low = -math.inf if wanted.low is None else _number(column, wanted.low, model)
+        high = math.inf if wanted.high is None else _number(column, wanted.high, model)
+        levels = np.array([float(level) for level in column.levels])
+        inside = (levels > low if wanted.low_open else levels >= low) & (
+            levels < high if wanted.high_open else levels <= high
+        )
+        if not inside.any():
+            shown = f"{levels.min():g} to {levels.max():g}"
+            raise DataError("unseen", f"{SOURCE}: column '{column.name}' has no level in that range, only {shown}.")
+        return np.flatnonzero(inside).tolist()
+    states: list[int] = []
+    for value in wanted.values:
+        if value is None:
+            states.append(_missing(column))
+            continue
+        cells = read_cells({column.name: [value]}, conventions=model.schema.reading)
+        found = column.family.read(cells.table.column(column.name), column, SOURCE)  # pyright: ignore[reportAttributeAccessIssue]
+        if found.unseen:
+            known = [str(level) for level in (*column.levels, *column.rare)]
+            raise DataError(
+                "unseen",
+                f"{SOURCE}: column '{column.name}' has no level {str(value)[:40]!r}.{nearest(str(value)[:40], known)}",
+            )
+        states.append(_missing(column) if found.blank[0] else int(found.states[0]))
+    return states
+
+
+def _missing(column: Column) -> int:
+    if not column.missing:
+        fix = 'Fit with missing="model" (--missing model) to model gaps.'
+        raise DataError("where", f"{SOURCE}: column '{column.name}' is never missing in the model. {fix}")
+    return column.missing_state
+
+
+def _number(column: Column, value: Any, model: TableModel) -> float:
+    """A number, or a date, as the column's cells hold it.
+
+    Raises:
+        DataError: It is none.
+    """
+    if isinstance(value, str) and column.kind != "datetime" and "time" not in column.type:
+        try:
+            return float(value)
+        except ValueError:
+            fix = "Write a number, with a point for decimals."
+            raise DataError(
+                "non-numeric", f"{SOURCE}: column '{column.name}' holds numbers, and {value[:40]!r} is none. {fix}"
+            ) from None
+    if isinstance(value, bool | int | float | np.number):
+        return float(value)
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        value = value.isoformat() if column.type == "string" else value
+    cells = read_cells({column.name: [value]}, conventions=model.schema.reading)
+    number = float(numbers_of(cells, column)[0])
+    if math.isnan(number):
+        raise DataError("dates", f"{SOURCE}: column '{column.name}' cannot be {str(value)[:40]!r}. Write 2024-12-31.")
+    return number
+
+
+def _value_cases(layout: Layout, i: int, wanted: Wanted, model: TableModel) -> list[Case]:
+    column = layout.columns[i]
+    state_places, value_places = places_of(layout)
+    place, state = value_places[i] - len(layout.stated), state_places.get(i)
+    if not wanted.values:
+        return [_range(layout, i, wanted, model)]
+    cases: list[Case] = []
+    for value in wanted.values:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            cases.append(Case({} if state is None else {state: [_missing(column)]}))
+            if state is None:
+                _missing(column)
+            continue
+        number = _number(column, value, model)
+        atoms = [n for n, atom in enumerate(column.atoms) if math.isclose(atom, number, rel_tol=1e-9, abs_tol=1e-12)]
+        if atoms and state is not None:
+            cases.append(Case({state: [1 + atoms[0]]}))
+            continue
+        cases.append(_point(layout, i, place, number))
+    return cases
+
+
+def _point(layout: Layout, i: int, place: int, number: float) -> Case:
+    """The case of one number that is no atom."""
+    column = layout.columns[i]
+    state = places_of(layout)[0].get(i)
+    states = {} if state is None else {state: [0]}
+    remainder = remainders_of(layout).get(i)
+    if remainder is not None:
+        own = Layout((column,))
+        row = encode(own, read_cells({column.name: [number]})).rows[0]
+        states[remainder] = [int(row[remainders_of(own)[0]])]
+        value = float(row[-1])
+    else:
+        value = float(in_steps(np.array([number]), column)[0])
+    low, high = column.support
+    if not low <= value <= high or (column.step is not None and value >= high):
+        shown = f"{low:g} to {high:g}"
+        raise DataError(
+            "where", f"{SOURCE}: column '{column.name}' lies within {shown} in the model, and {number:g} does not."
+        )
+    return Case(states, place, value, value)
+
+
+def _range(layout: Layout, i: int, wanted: Wanted, model: TableModel) -> Case:
+    """The case of a range of numbers: the values in it, and the atoms in it."""
+    column = layout.columns[i]
+    if i in remainders_of(layout):
+        fix = "Name values of it instead."
+        raise DataError(
+            "where", f"{SOURCE}: column '{column.name}' has remainders, of which no range can be drawn. {fix}"
+        )
+    low = -math.inf if wanted.low is None else _number(column, wanted.low, model)
+    high = math.inf if wanted.high is None else _number(column, wanted.high, model)
+    if not low <= high:
+        raise DataError("where", f"{SOURCE}: column '{column.name}': the range from {low:g} to {high:g} is empty.")
+    atoms = [
+        1 + n
+        for n, atom in enumerate(column.atoms)
+        if (atom > low if wanted.low_open else atom >= low) and (atom < high if wanted.high_open else atom <= high)
+    ]
+    if column.kind == "circular":
+        low, high = low - (column.low or 0.0), high - (column.low or 0.0)
+    step = column.step
+    if step is not None:
+        # A number on a step stands for the interval up to the next one.
+        first, last = low / step, high / step
+        first = (
+            math.floor(first + ON_STEP) + 1
+            if wanted.low_open
+            else math.ceil(first - ON_STEP)
+            if math.isfinite(first)
+            else first
+        )
+        last = (
+            math.ceil(last - ON_STEP) - 1
+            if wanted.high_open
+            else math.floor(last + ON_STEP)
+            if math.isfinite(last)
+            else last
+        )
+        low, high = first * step, (last + 1) * step
+    start, end = column.support
+    low, high = max(low, start), min(high, end)
+    states = places_of(layout)[0]
+    there = low < high
+    if not there and not atoms:
+        shown = f"{start:g} to {end:g}"
+        raise DataError(
+            "where", f"{SOURCE}: column '{column.name}' lies within {shown} in the model, not in that range."
+        )
+    # An end of the support is no limit.
+    low, high = (-math.inf if low == start else low), (math.inf if high == end else high)
+    allowed = [*([0] if there else []), *atoms]
+    place = places_of(layout)[1][i] - len(layout.stated)
+    own = {states[i]: allowed} if i in states else {}
+    return Case(own, place, low, high) if there else Case(own)

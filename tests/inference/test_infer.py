@@ -42,7 +42,7 @@ def small(key, dim):
     return pf.flows.nsf(key, dim=dim, linear="reverse", n_layers=1, width=8, bins=4).bijection
 
 
-def infer(target, seed=0, n_draws=500, **options):
+def infer(target, seed=0, n_draws=300, **options):
     return pf.infer(target, key=jax.random.key(seed), n_draws=n_draws, flow=small, progress=False, **options)
 
 
@@ -53,7 +53,7 @@ def two():
 
 def test_separate_modes_are_found_with_their_shares(two):
     left = np.mean(two.draws["x"][:, 0] < 0)
-    assert abs(left - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 500)
+    assert abs(left - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 300)
     assert two.verdict == "trustworthy", two.summary()
     assert abs(two.log_z - 3) < 4 * two.log_z_error < 0.2
     assert abs(two.log_z_importance.value - 3) < 4 * two.log_z_importance.error
@@ -74,8 +74,8 @@ def test_a_normal_is_known_by_its_mean_and_covariance():
     answer = infer(pf.Target(Modes((1.0, 2.0), (1.0, 2.0)), 2))
     assert abs(answer.log_z - 3) < max(4 * answer.log_z_error, 1e-3)
     assert answer.ess_fraction > 0.9
-    np.testing.assert_allclose(answer.draws["x"].mean(axis=0), [1.0, 2.0], atol=4 / np.sqrt(500))
-    np.testing.assert_allclose(answer.draws["x"].std(axis=0), 1.0, atol=4 / np.sqrt(1000))
+    np.testing.assert_allclose(answer.draws["x"].mean(axis=0), [1.0, 2.0], atol=4 / np.sqrt(300))
+    np.testing.assert_allclose(answer.draws["x"].std(axis=0), 1.0, atol=4 / np.sqrt(600))
 
 
 def test_nan_in_a_corner_is_counted_and_left_out():
@@ -109,7 +109,7 @@ def test_a_small_budget_gives_the_best_so_far():
     answer = infer(pf.Target(Modes((1.0, 2.0), (1.0, 2.0)), 2), budget="0.001s")
     assert answer.status == "budget"
     assert answer.verdict.startswith("do not trust: the budget was used up")
-    assert answer.draws["x"].shape == (500, 2)
+    assert answer.draws["x"].shape == (300, 2)
 
 
 def test_a_ladder_goes_on_from_its_folder(two, tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_the_flow_scores_and_is_saved(two, tmp_path):
 def test_to_arviz(two):
     pytest.importorskip("arviz")
     posterior = two.to_arviz()["posterior"]
-    assert posterior["x"].shape == (1, 500, 2)
+    assert posterior["x"].shape == (1, 300, 2)
     assert posterior.attrs["verdict"] == "trustworthy"
 
 
@@ -204,4 +204,4 @@ def test_a_host_function_equals_the_jax_one():
 @pytest.mark.thorough
 def test_scalars_of_a_dict():
     answer = infer(pf.Target(lambda p: -0.5 * p["a"] ** 2, {"a": Real()}))
-    assert answer.draws["a"].shape == (500,)
+    assert answer.draws["a"].shape == (300,)

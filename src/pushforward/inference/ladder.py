@@ -22,10 +22,11 @@ from pushforward.inference.transport import DTYPE
 # The share of effective particles that a step of the temperature leaves.
 ESS_SHARE = 0.5
 # Calls of `move` at a stage: more where proposals are refused.
-LEAST_MOVES, MOST_MOVES = 1, 4
+LEAST_MOVES, MOST_MOVES = 1, 3
 ENOUGH = 0.5  # acceptance of independent proposals with which one call is enough
-# Where the flow explains the particles as well as this, no new one is trained on the way.
-GOOD = 0.8
+# Where as many independent proposals were accepted, no new flow is trained on the way: a target that is nearly normal
+# compiles no flow at all.
+GOOD = 0.6
 # A proper target of many dimensions takes some dozens of stages; a ladder that does not end belongs to no density.
 MOST_STAGES = 300
 # Batches of draws of the start that are tried until a particle has a density above 0.
@@ -154,7 +155,7 @@ def next_rung(target: Target, fitter: Fitter, rung: Rung, key: PRNGKeyArray, bud
         log_z=rung.log_z + float(top + np.log(weights.mean())),
         stage=rung.stage + 1,
     )
-    told = rung.history[-1]["jump_acceptance"] if rung.history else 0.0
+    told = rung.history[-1]["jump_acceptance"] if rung.history else 1.0
     effort = "none" if told > GOOD else "stage"
     choice = fitter.choose(rung.u, ancestors, rung.kept, rung.trained, rung.stage, effort)
     rung, rates = moves(target, rung, choice, move_key, budget)

@@ -83,6 +83,8 @@ class LadderStore:
             raise ValueError(f"infer: {self.folder} belongs to another target, key or number of draws. {fix}")
         n, d = self.fingerprint["particles"], len(self.fingerprint["names"])
         plain = fitter.plain(np.random.default_rng(0).normal(size=(2 * d + 2, d)))
+        if record["kept"] in ("new flow", "old flow"):
+            plain = plain._replace(bijection=fitter.start)
         template = {"u": np.zeros((n, d)), "log_p": np.zeros(n), "kept": plain, "trained": fitter.start}
         arrays = weights_from_bytes(template, files[STATE], str(self.folder / STATE))
         budget.spent, budget.before = int(record["spent"]), float(record["elapsed"])

@@ -143,7 +143,7 @@ def finished(
     """
     transport = rung.kept.transport._replace(base=fitter.base)
     if rung.kept.name == "identity":
-        transport = transport._replace(bijection=fitter.start)
+        transport = transport._replace(bijection=rung.trained)
     state, best = Training.start(transport.bijection), (effective, rung.kept)
     floor = nats(rung.kept, rung.u) - LOSS
     ends = np.geomspace(*FINISH_RATES, FINISH_CALLS + 1)

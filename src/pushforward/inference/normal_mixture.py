@@ -18,7 +18,7 @@ from pushforward.distributions import AbstractDistribution
 ABSENT = -1e4
 # The variance added to each coordinate of standardised rows, so that no component collapses onto one of them.
 RIDGE = 1e-6
-MOST_ITERATIONS = 200
+MOST_ITERATIONS, TOLERANCE = 500, 1e-5
 
 
 class NormalMixture(AbstractDistribution):
@@ -76,20 +76,25 @@ class NormalMixture(AbstractDistribution):
         return x, self.log_prob_rows(x, condition, None)
 
 
-def fitted_mixture(rows: np.ndarray, size: int, n_components: int, seed: int, dtype: Any) -> NormalMixture | None:
+def fitted_mixture(
+    rows: np.ndarray, size: int, n_components: int, n_starts: int, seed: int, dtype: Any
+) -> NormalMixture | None:
     """The mixture of `n_components` normals that expectation and maximisation find; None if it collapses.
 
     Args:
         rows: Standardised rows `(n, d)`.
         size: Number of components of the arrays, at least `n_components`.
         n_components: Number of components to fit.
-        seed: Seed of the start, which is that of k-means.
+        n_starts: Number of starts, by k-means, of which the best is kept.
+        seed: Seed of the starts.
         dtype: Type of the arrays.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    model: Any = GaussianMixture(n_components, reg_covar=RIDGE, max_iter=MOST_ITERATIONS, random_state=seed)
+    model: Any = GaussianMixture(
+        n_components, reg_covar=RIDGE, max_iter=MOST_ITERATIONS, tol=TOLERANCE, n_init=n_starts, random_state=seed
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the held-out rows judge what came out
         try:

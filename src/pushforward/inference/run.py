@@ -24,9 +24,9 @@ from pushforward.inference.target import Target
 from pushforward.inference.transport import lower, new_bijection
 
 # The share of a budget that the ladder may use, and the ladder with the last fits; the rest is for the final moves.
-LADDER_SHARE, FIT_SHARE = 0.5, 0.8
+LADDER_SHARE, FIT_SHARE = 0.7, 0.85
 # Particles for a budget in evaluations: each costs about as many on the whole way.
-EVALUATIONS_PER_PARTICLE = 1000
+EVALUATIONS_PER_PARTICLE = 2000
 LEAST_PARTICLES = 200
 # Stages that are tried of a target that has no finite mass.
 IMPROPER_STAGES = 5

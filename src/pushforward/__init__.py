@@ -70,7 +70,18 @@ if TYPE_CHECKING:
         StudentT,
         UniformBox,
     )
-    from pushforward.inference import ConditioningError, Inference, Target, condition_on, infer, marginal
+    from pushforward.inference import (
+        NLE,
+        NPE,
+        ConditioningError,
+        Inference,
+        JointPosterior,
+        Target,
+        calibrate,
+        condition_on,
+        infer,
+        marginal,
+    )
     from pushforward.io.errors import UntrustedModelError
     from pushforward.nets import MADE, MLP, AbstractConditioner
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
@@ -144,7 +155,18 @@ _NAMES = {
     "checking": ("CheckLine", "CheckReport", "check", "row_status", "summary"),
     "tables.errors": ("DataError", "TableWarning"),
     "tables.estimators.density": ("FlowDensity",),
-    "inference": ("ConditioningError", "Inference", "Target", "condition_on", "infer", "marginal"),
+    "inference": (
+        "NLE",
+        "NPE",
+        "ConditioningError",
+        "Inference",
+        "JointPosterior",
+        "Target",
+        "calibrate",
+        "condition_on",
+        "infer",
+        "marginal",
+    ),
     "io.errors": ("UntrustedModelError",),
     "nets": ("MADE", "MLP", "AbstractConditioner"),
     "objectives": ("AbstractObjective", "MaximumLikelihood"),

@@ -2,10 +2,13 @@
 
 from pushforward.metrics.baselines import Baseline, baselines
 from pushforward.metrics.bits import bits_per_dim
+from pushforward.metrics.classifiers import LocalC2ST, c2st_accuracy, local_c2st
+from pushforward.metrics.coverage import coverage_curve, density_levels, tarp_levels
 from pushforward.metrics.evidence import LogZ, bridge_log_z, importance_log_z
 from pushforward.metrics.gains import Gain, compare
 from pushforward.metrics.marginal import MarginalTest, MarginalTests, marginal_test, marginal_tests
 from pushforward.metrics.neighbours import Memorisation, memorisation
+from pushforward.metrics.ranks import Uniformity, ecdf_band, outside_band, pairs_needed, rank_levels, ranks, uniformity
 from pushforward.metrics.tails import TailExceedances, TailIndex, TailLine, tail_exceedances, tail_index
 from pushforward.metrics.two_sample import C2ST, c2st
 from pushforward.metrics.weights import effective_sample_size, pareto_k
@@ -14,6 +17,7 @@ __all__ = [
     "C2ST",
     "Baseline",
     "Gain",
+    "LocalC2ST",
     "LogZ",
     "MarginalTest",
     "MarginalTests",
@@ -21,17 +25,29 @@ __all__ = [
     "TailExceedances",
     "TailIndex",
     "TailLine",
+    "Uniformity",
     "baselines",
     "bits_per_dim",
     "bridge_log_z",
     "c2st",
+    "c2st_accuracy",
     "compare",
+    "coverage_curve",
+    "density_levels",
+    "ecdf_band",
     "effective_sample_size",
     "importance_log_z",
+    "local_c2st",
     "marginal_test",
     "marginal_tests",
     "memorisation",
+    "outside_band",
+    "pairs_needed",
     "pareto_k",
+    "rank_levels",
+    "ranks",
     "tail_exceedances",
     "tail_index",
+    "tarp_levels",
+    "uniformity",
 ]

@@ -3,6 +3,7 @@
 matplotlib is imported on first use.
 """
 
+from pushforward.plotting.calibration import plot_calibration
 from pushforward.plotting.conditional import plot_conditional, plot_predictive
 from pushforward.plotting.curve import plot_curve
 from pushforward.plotting.field import plot_field
@@ -15,6 +16,7 @@ from pushforward.plotting.qq import plot_qq
 from pushforward.plotting.trajectories import plot_trajectories
 
 __all__ = [
+    "plot_calibration",
     "plot_conditional",
     "plot_corner",
     "plot_curve",

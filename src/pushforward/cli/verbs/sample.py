@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.verb import TABLE_OUT, Force, Model, Seed, leave_stdout_to, verb
+from pushforward.cli.verb import TABLE_OUT, Force, Seed, leave_stdout_to, verb
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,9 @@ class Clip(StrEnum):
 
 @verb("pushforward sample model -n 1000 --out samples.csv")
 def sample(
-    model: Model,
+    model: Annotated[
+        Path, typer.Argument(help="Model folder that `fit` or `infer` wrote.", metavar="MODEL", show_default=False)
+    ],
     n: Annotated[
         int,
         typer.Option(
@@ -41,7 +43,11 @@ def sample(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT, show_default=False)],
     given: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Table of conditions, for a model fitted with --given.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Table of conditions, for a model fitted with --given; of observations, for one of `infer`.",
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -60,6 +66,7 @@ def sample(
 ) -> int:
     """Draw new rows from a model."""
     from pushforward.cli.table_output import check_out, counted, held, write_out
+    from pushforward.inference.saved import is_inference
     from pushforward.tables.estimators import FlowDensity
     from pushforward.tables.estimators.drawing import draw_pieces
     from pushforward.tables.modelling.rows import MOST_DRAWS
@@ -68,6 +75,14 @@ def sample(
 
     leave_stdout_to(out, reporter)
     check_out(out, force)
+    if is_inference(model):
+        from pushforward.cli.simulations import draw_to
+        from pushforward.inference import NPE
+
+        if clip is not None:
+            raise typer.BadParameter("--clip: the draws of a posterior lie within its prior as they are.")
+        draw_to(NPE.load(model), given, n, out, seed, force, reporter)
+        return OK
     density = FlowDensity.load(model)
     if where is not None:
         if given is not None:

@@ -27,7 +27,7 @@ def simulate(theta: np.ndarray, seed: int = 1) -> np.ndarray:
 def bounded() -> pf.NPE:
     """A uniform prior, so that the posterior is a normal distribution that the bounds cut off."""
     theta = np.random.default_rng(0).uniform(0, 1, (4000, 2))
-    posterior = pf.NPE({"a": (0, 1), "b": (0, 1)}, flow_options=SMALL, n_members=2, max_epochs=25)
+    posterior = pf.NPE({"a": (0, 1), "b": (0, 1)}, flow_options=SMALL, n_members=2, max_epochs=60)
     return posterior.fit(theta, simulate(theta))
 
 

@@ -95,6 +95,7 @@ def test_the_interval_map_keeps_the_interval_and_is_its_own_inverse() -> None:
         params = scale * jax.random.normal(jax.random.key(0), (own.n_params, 1)) * np.ones((1, 401))
         y, log_det = own.forward_and_log_det(x, params)  # type: ignore[arg-type]
         back, other = own.inverse_and_log_det(y, params)
+        y, log_det = np.asarray(y), np.asarray(log_det)
         np.testing.assert_allclose(y[[0, -1]], x[[0, -1]], atol=2e-6)
         np.testing.assert_allclose(back, x, atol=2e-5)
         np.testing.assert_allclose(other, -log_det, atol=5e-2)

@@ -120,6 +120,7 @@ class AnyConditional(AbstractDistribution):
 
     def complete(self, keys: PRNGKeyArray, values: Array, known: Array, free: Array) -> Array:
         """The numbers `(dim, n)` with free ones drawn given known ones; arguments as in `score`, and keys `(n,)`."""
+        values = values.astype(jnp.result_type(self.net.weights[0]))
         noise = jax.vmap(lambda key: jax.random.uniform(key, (free.shape[0],), values.dtype), out_axes=-1)(keys)
 
         def step(carry: Any, inputs: Any) -> tuple[Any, None]:

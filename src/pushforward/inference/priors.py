@@ -215,7 +215,8 @@ class WholePrior(AbstractPrior):
 
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
         inside = self.inside(theta)
-        middle = np.where(np.isfinite(self.low) & np.isfinite(self.high), 0.5 * (self.low + self.high), 0.0)
+        with np.errstate(invalid="ignore"):
+            middle = np.where(np.isfinite(self.low) & np.isfinite(self.high), 0.5 * (self.low + self.high), 0.0)
         held = np.where(inside[..., None], theta, np.clip(middle, self.low, self.high))
         return np.where(inside, np.asarray(self._log_density(held), np.float64), -np.inf)
 

@@ -35,7 +35,7 @@ def linear() -> pf.JointPosterior:
     rng = np.random.default_rng(0)
     theta = rng.normal(size=(6000, 2))
     x = theta @ SLOPE.T + NOISE * rng.normal(size=theta.shape)
-    joint = pf.JointPosterior([stats.norm(0, 1)] * 2, width=48, depth=1, bins=4, max_epochs=60)
+    joint = pf.JointPosterior([stats.norm(0, 1)] * 2, width=48, depth=1, bins=4, max_epochs=150)
     return joint.fit(theta, x)
 
 

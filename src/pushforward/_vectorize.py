@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from pushforward._types import Array, PRNGKeyArray, Shape
 # From this many chunks on they run on threads, of which each holds the arrays of one chunk.
 THREADED_CHUNKS = 4
 MOST_THREADS = 8
+Item = TypeVar("Item")
+_END = object()
 
 
 def split_batch(name: str, what: str, x: Any, event_shape: Shape, dtype: Any = None) -> tuple[Array, Shape]:
@@ -145,6 +147,24 @@ def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any) -> Any
         for _ in threads.map(run, rest):
             pass
     return out
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each made by a thread of its own while the one before it is used.
+
+    Args:
+        items: What is to be made; it must not depend on the thread.
+
+    Example:
+        >>> list(ahead(range(3)))
+        [0, 1, 2]
+    """
+    rest = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, rest, _END)
+        while (item := following.result()) is not _END:
+            following = thread.submit(next, rest, _END)
+            yield cast(Any, item)
 
 
 def cores() -> int:

@@ -24,6 +24,8 @@ from pushforward.bijections.base import (
     needed,
     run_batch,
 )
+from pushforward.distributions.compound import own as own_condition
+from pushforward.distributions.compound import score_member
 from pushforward.numerics.rational_quadratic_spline import MIN_BIN
 
 
@@ -118,6 +120,58 @@ def walk_splines(
         for number, own in zip(numbers, each, strict=True):
             met[int(number)] = SplineInputs(own, stack.low, stack.high)
     return z, [met[number] for number in sorted(met)]
+
+
+class Walked(NamedTuple):
+    """Where rows end, and whether they passed a spline on the way.
+
+    Attributes:
+        latents: Latents `(*in_shape, n)`.
+        missed: Flags `(n,)`: whether a coordinate lay outside the interval of a spline.
+    """
+
+    latents: Array
+    missed: Array
+
+
+def score_walking(
+    flow: Any, x: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+) -> tuple[Array, Array, Walked]:
+    """A step of a compound for a flow as its member: its log-densities, and the walk that they come from.
+
+    Args:
+        flow: A `Flow`.
+        x: Rows `(*event_shape, n)`.
+        condition: Conditions `(*cond_shape, n)`, or None.
+        keys: Keys `(n,)`, or None.
+        forward: Not used: a flow is scored.
+    """
+    n = x.shape[-1]
+
+    def through(
+        member: AbstractBijection, rows: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
+    ) -> tuple[Array, Array, Any]:
+        condition, keys = needed(member, condition, keys)
+        if isinstance(member, AbstractComposite):
+            return member.run_with(through, rows, condition, keys, forward)
+        met = None
+        if isinstance(member, Coupling | Autoregressive) and _is_spline_layer(member):
+            spline: Any = member.scalar_map
+            own = rows[np.flatnonzero(np.array(member.split))] if isinstance(member, Coupling) else rows
+            met = jnp.any((own < spline.low) | (own > spline.high), axis=0)
+        return *run_batch(member, rows, condition, keys, forward), met
+
+    def step(member: Any, rows: Array, *arguments: Any) -> tuple[Array, Array, Any]:
+        if not isinstance(member, AbstractBijection):
+            return score_member(member, rows, *arguments)
+        z, log_det, met = through(member, rows, *arguments)
+        return z, log_det, (z, met)
+
+    log_prob, (_, (z, met)) = flow.score_with(step, x, own_condition(flow, condition), keys)
+    missed = jnp.zeros(n, bool)
+    for flags in jax.tree.leaves(met):
+        missed = missed | jnp.any(flags.reshape(-1, n), axis=0)
+    return x, log_prob, Walked(z, missed)
 
 
 def _is_spline_layer(part: Any) -> bool:

@@ -12,7 +12,7 @@ from pushforward._checks import message
 from pushforward.checking.context import Context, flat, read_condition, read_rows
 from pushforward.checking.latent import normal_scores
 from pushforward.checking.programs import Programs
-from pushforward.checking.spline_walk import Probe
+from pushforward.checking.spline_walk import Probe, Walked
 from pushforward.distributions import UniformBox
 from pushforward.distributions.base import AbstractDistribution
 
@@ -32,6 +32,7 @@ def row_status(
     reference: Any = None,
     log_prob: Any = None,
     round_trip: Literal["all", "tail"] = "all",
+    walked: Walked | None = None,
 ) -> np.ndarray:
     """Say for each row in a word how far its score can be trusted; the worst word that applies wins.
 
@@ -50,6 +51,7 @@ def row_status(
         log_prob: The log-densities `(n,)` of the rows, if they are known: computing them is half the work.
         round_trip: Rows that are sent back and forth: `"tail"` leaves out those that are not in a `tail` of a map in
             closed form, whose round trip `check` tests where the model has its mass.
+        walked: Latents `(n, *in_shape)` of the rows and whether each missed a spline `(n,)`, if they are known.
 
     Returns:
         Words `(n,)`.
@@ -80,7 +82,9 @@ def row_status(
 
     latents, missed = None, None
     finite = np.isfinite(flat(rows)).all(axis=1)
-    if context.bijection is not None and context.splines:
+    if walked is not None:
+        latents, missed = np.asarray(walked.latents), np.asarray(walked.missed)[:, None]
+    elif context.bijection is not None and context.splines:
         # Rows that are not finite have a status of their own; here a finite number replaces them.
         tame = np.where(finite.reshape((-1,) + (1,) * (rows.ndim - 1)), rows, 0.0)
         latents, missed = context.wide.walk(tame, conditions, Probe.nowhere(len(rows)))

@@ -19,17 +19,18 @@ from pushforward.objectives import objective_named
 from pushforward.objectives.field_view import has_field
 from pushforward.tables.encoding import Layout
 from pushforward.tables.errors import DataError
-from pushforward.tables.modelling.assemble import Recipe, assemble
+from pushforward.tables.modelling.assemble import Recipe, assemble, split_values
 from pushforward.tables.modelling.build import make_recipe
-from pushforward.tables.modelling.measure import with_margins
 from pushforward.tables.modelling.members import member_seeds, members_of, together
 from pushforward.tables.modelling.preparation import Prepared, layouts, prepare
 from pushforward.tables.modelling.train import untrained
+from pushforward.tables.modelling.wide import WIDE, completed, sentence
 from pushforward.training import Adam, Steps
-from pushforward.training.rehearsal import Rehearsal, rehearse
+from pushforward.training.rehearsal import Rehearsal, guess, rehearse
+from pushforward.training.rows import MAX_HELD_OUT
 
 # Scoring is a third of a step, whose gradient costs twice as much; sampling runs in float64, which is half as fast.
-STEP_OVER_PASS, WIDE = 3.0, 2.0
+STEP_OVER_PASS, IN_FLOAT64 = 3.0, 2.0
 EVALUATIONS = 60  # for one draw of a velocity field at a tolerance of 1e-5; usual numbers are 40 to 100
 SAMPLED = 1000
 
@@ -63,18 +64,23 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         reporter.warn(note)
     named = {key: keywords[key] for key in ("n_layers", "width", "depth", "bins", "autoregressive")}
     chosen = {**named, **(keywords["flow_options"] or {})}
-    recipe = with_margins(make_recipe(keywords["flow"], keywords["base"], chosen, kept), layout, prepared.rows)
+    recipe = completed(make_recipe(keywords["flow"], keywords["base"], chosen, kept), layout, prepared.rows)
+    if recipe.column_bins:
+        reporter.warn(sentence(recipe, len(split_values(layout, recipe.margins)[0])))
     training = options.training
     plain = training.objective is None and training.max_epochs is None and training.validation_fraction > 0
     n_members, recipe = members_of(training.n_members, kept, recipe, plain)
     size = sizes(layout, given_layout, recipe)
-    rehearsal = _rehearse(prepared, recipe, options, n_members)
-    sampling = SAMPLED * WIDE * size.passes * rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
+    guessed = plain and layout.dim >= WIDE and size.cost != "iterative"
+    rehearsal = (_guessed if guessed else _rehearse)(prepared, recipe, options, n_members)
+    sampling = SAMPLED * IN_FLOAT64 * size.passes * rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
     limit = keywords["max_seconds"] or math.inf
     seconds = min(rehearsal.seconds, limit)
     work = "" if rehearsal.work_bytes is None else f", {_bytes(rehearsal.work_bytes)} at work in a step"
     total = rehearsal.row_bytes + rehearsal.state_bytes + (rehearsal.work_bytes or 0)
     guess = " (of a solver that runs to its tolerance: a guess)" if size.cost == "iterative" else ""
+    rough = ". It is guessed from the sizes, to a factor of three: a wide table's program is not compiled"
+    rough = rough if guessed else ""
     cut = "" if rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
     for line in (
         f"An event is {len(layout.valued)} values and {sum(layout.sizes):,} states of {len(layout.stated)} columns. "
@@ -85,7 +91,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps "
         f"of {rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
         f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
-        f"{_time(seconds)} at most{cut}.",
+        f"{_time(seconds)} at most{cut}{rough}.",
         f"Sampling: {size.passes} passes per draw{guess}, about {_time(sampling)} per {SAMPLED:,} rows once "
         "compiled, to a factor of five.",
         "Nothing was written.",
@@ -108,6 +114,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         "parameters": size.trained,
         "fixed_numbers": size.fixed,
         **{name: found[name] for name in (*taken, "step_seconds")},
+        "guessed": guessed,
         "epochs": rehearsal.epochs,
         "seconds_at_most": seconds,
         "sampling_passes": size.passes,
@@ -147,6 +154,21 @@ def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
         passes += 1 if cost == "parallel" else EVALUATIONS if solved else len(layout.valued) - len(recipe.margins)
         passes += len(recipe.margins)
     return Sizes(whole.trained, whole.fixed, passes, cost)
+
+
+def _guessed(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:
+    """The plan, the time and the memory of a wide table's fit, whose program alone would take longer to compile."""
+    n, training = len(prepared.rows), options.training
+    n_held_out = min(max(round(training.validation_fraction * n), 1), MAX_HELD_OUT)
+    numbers = prepared.rows.shape[1] + (0 if prepared.condition is None else prepared.condition.shape[1]) + 1
+    return guess(
+        n if n_members > 1 else n - n_held_out,
+        n_held_out,
+        n_members * sizes(*layouts(prepared), recipe).trained,
+        numbers,
+        optimizer=Adam(training.learning_rate),
+        options=Steps(training.batch_size),
+    )
 
 
 def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:

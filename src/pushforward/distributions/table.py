@@ -223,21 +223,22 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             condition: Conditions `(*cond_shape, n)` or None.
             keys: Keys `(n,)`; None if and only if no key is needed.
         """
-        return self._parts(score_member, x, condition, keys)[0]
+        return self.parts_with(score_member, x, condition, keys)[0]
 
-    def _parts(
+    def parts_with(
         self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
     ) -> tuple[Parts, tuple[Any, ...]]:
+        """The same with any step for the flow of the values, and what that step finds beside its log-density."""
         features = self.features(condition)
-        mass, context = self._mass(x, features), self.context(x, features)
-        density, extras = self._margin(x, context), ()
+        context = self.context(x, features)
+        mass, density = self._mass(x, features), self._margin(x, context)
         if self.values is not None:
             seen = self._standard(x, context, keys)
             _, own, extra = step(self.values, seen.values, seen.condition, fold_keys(keys, 3), False)
             # Where a row lies beyond the bounds the flow saw it at them.
             own = jnp.where(jnp.isneginf(seen.log_prob), -jnp.inf, own + seen.log_prob)
-            density, extras = jnp.where(jnp.isneginf(density), -jnp.inf, density + own), (extra,)
-        return Parts(mass, density), extras
+            return Parts(mass, jnp.where(jnp.isneginf(density), -jnp.inf, density + own)), (extra,)
+        return Parts(mass, density), ()
 
     def standard(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Standard:
         """Rows as the flow of the values sees them, and the rest of their log-probability.
@@ -368,7 +369,7 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
     def score_with(
         self, step: Step, x: Array, condition: Array | None, keys: PRNGKeyArray | None
     ) -> tuple[Array, tuple[Any, ...]]:
-        (mass, density), extras = self._parts(step, x, condition, keys)
+        (mass, density), extras = self.parts_with(step, x, condition, keys)
         return mass + density, extras
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:

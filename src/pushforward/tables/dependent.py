@@ -22,6 +22,8 @@ NEGLIGIBLE = 1e-7
 MOST_COLUMNS = 2000
 # Rows in which a sum is looked for first; all rows must then obey it.
 FIRST_ROWS = 5000
+# Columns that are projected at once onto those before them: products of matrices are quicker than of vectors.
+BLOCK = 32
 
 
 class Follows(BaseModel):
@@ -110,36 +112,72 @@ def sums(columns: Mapping[str, np.ndarray]) -> list[Follows]:
     rows = np.sort(np.random.default_rng(0).permutation(n)[:FIRST_ROWS])
     several = n >= ROWS_PER_COLUMN * len(names) + MORE_ROWS and len(names) <= MOST_COLUMNS
     found: list[Follows] = []
-    basis = np.zeros((len(rows), 0))
-    standard: dict[str, np.ndarray] = {}
+    basis = _Basis(len(rows))
+    before: list[str] = []
     lines: dict[bytes, str] = {}
-    for name in names:
-        values = columns[name][rows]
-        spread = float(values.std())
-        if not np.isfinite(spread) or spread == 0:
-            continue
-        own = (values - values.mean()) / spread
-        # Columns on a line have the same standardised numbers, up to sign and rounding.
-        first = own[np.flatnonzero(np.abs(own) > 1e-3)[0]]
-        key = (np.round(own * np.sign(first), 6) + 0.0).tobytes()
-        enough = len(np.unique(values)) >= LEAST_DISTINCT
-        follows = _sum_of(name, [lines[key]], columns) if enough and key in lines else None
-        if follows is None and several and enough and basis.shape[1]:
-            left = own - basis @ (basis.T @ own)
-            if np.abs(left).max() <= 1e3 * ROUNDING:
-                follows = _sum_of(name, list(standard), columns)
-        if follows is not None:
-            found.append(follows)
-            continue
-        lines.setdefault(key, name)
-        standard[name] = own
-        if several:
-            left = own - basis @ (basis.T @ own)
-            left = left - basis @ (basis.T @ left)  # twice is enough
-            size = np.linalg.norm(left)
-            if size > 1e-6 * np.sqrt(len(rows)):
-                basis = np.concatenate([basis, (left / size)[:, None]], axis=1)
+    for start in range(0, len(names), BLOCK):
+        block = [(name, *_standardised(columns[name][rows])) for name in names[start : start + BLOCK]]
+        block = [(name, values, own) for name, values, own in block if own is not None]
+        if several and block:
+            basis.look_at(np.stack([own for *_, own in block], axis=1))
+        for j, (name, values, own) in enumerate(block):
+            # Columns on a line have the same standardised numbers, up to sign and rounding.
+            first = own[np.flatnonzero(np.abs(own) > 1e-3)[0]]
+            key = (np.round(own * np.sign(first), 6) + 0.0).tobytes()
+            enough = len(np.unique(values)) >= LEAST_DISTINCT
+            follows = _sum_of(name, [lines[key]], columns) if enough and key in lines else None
+            left = basis.left_of(j) if several else own
+            if follows is None and several and enough and before and np.abs(left).max() <= 1e3 * ROUNDING:
+                follows = _sum_of(name, before, columns)
+            if follows is not None:
+                found.append(follows)
+                continue
+            lines.setdefault(key, name)
+            before.append(name)
+            if several:
+                basis.add(left)
     return found
+
+
+def _standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers, and these with mean 0 and variance 1; None where they are constant or too large."""
+    spread = float(values.std())
+    return values, None if not np.isfinite(spread) or spread == 0 else (values - values.mean()) / spread
+
+
+class _Basis:
+    """An orthonormal basis of columns, which grows one by one; a block of columns is projected onto it at once.
+
+    Source: classical Gram-Schmidt, twice: Giraud, Langou, Rozloznik, 2005, doi 10.1007/s00211-005-0615-4.
+    """
+
+    def __init__(self, n: int):
+        self._whole = np.zeros((n, 0))
+        self._new: list[np.ndarray] = []
+        self._block = np.zeros((n, 0))
+
+    def look_at(self, block: np.ndarray) -> None:
+        """Take a block of columns `(n, b)`, and what is left of them after the basis."""
+        self._whole = np.concatenate([self._whole, *(own[:, None] for own in self._new)], axis=1)
+        self._new = []
+        for _ in range(2):
+            block = block - self._whole @ (self._whole.T @ block)
+        self._block = block
+
+    def left_of(self, j: int) -> np.ndarray:
+        """What is left of column `j` of the block after the basis and all that has been added to it."""
+        left = self._block[:, j]
+        if self._new:
+            new = np.stack(self._new)
+            for _ in range(2):
+                left = left - new.T @ (new @ left)
+        return left
+
+    def add(self, left: np.ndarray) -> None:
+        """Add a direction, unless it is rounding alone."""
+        size = np.linalg.norm(left)
+        if size > 1e-6 * np.sqrt(len(left)):
+            self._new.append(left / size)
 
 
 def _sum_of(name: str, others: list[str], columns: Mapping[str, np.ndarray]) -> Follows | None:

@@ -8,18 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from pushforward._types import PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
-from pushforward.objectives import AbstractObjective
+from pushforward.objectives import AbstractObjective, MaximumLikelihood
 from pushforward.training.loop import one_call, run
 from pushforward.training.options import Adam, Option, check_optimizer, collect
+from pushforward.training.plan import make_plan
 from pushforward.training.prepare import Choices, Data, Problem, prepare
+from pushforward.training.rows import SCORE_CHUNK
 from pushforward.training.state import FitState
 
 # Seconds that the timed steps fill, roughly.
 TIMED_SECONDS = 1.5
+# A guess, for a program that is not compiled: seconds to compile it, the share of a product of matrices' speed that a
+# step reaches, and numbers of its state for each weight. Steps of wide tables reached 0.2 to 0.6 of that speed.
+COMPILE_SECONDS, REACHED, STATE_NUMBERS = 10.0, 0.4, 9
+OPERATIONS_PER_WEIGHT = 6  # of a step, for each row: a product and a sum forward, and twice as many back
+TIMED_SIZE = 768
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,72 @@ def rehearse(
         state_bytes=_size(state),
         work_bytes=_work_bytes(compiled),
     )
+
+
+def guess(
+    n: int,
+    n_held_out: int,
+    parameters: int,
+    numbers: int,
+    *,
+    max_epochs: int | None = None,
+    optimizer: Adam | None = None,
+    options: Option | Sequence[Option] | None = None,
+) -> Rehearsal:
+    """What `rehearse` measures, guessed from sizes and from the speed of a product of matrices; nothing is compiled.
+
+    Args:
+        n: Number of training rows.
+        n_held_out: Number of held-out rows.
+        parameters: Number of parameters that are trained.
+        numbers: Numbers per row, its condition and weight included.
+        max_epochs: Number of passes over the rows.
+        optimizer: Optimiser, as for `fit`.
+        options: Options as for `fit`.
+
+    Returns:
+        The plan as it will be; the times to a factor of three, and the memory without activations.
+
+    Example:
+        >>> from pushforward.training.rehearsal import guess
+        >>> guess(900, 100, 10_000, 5, max_epochs=2).steps
+        8
+    """
+    plan = make_plan(
+        n,
+        n_held_out,
+        SCORE_CHUNK,
+        max_epochs=max_epochs,
+        optimizer=Adam() if optimizer is None else optimizer,
+        options=collect(options),
+        objective=MaximumLikelihood(),
+    )
+    batch = -(-n // int(plan.steps_per_epoch))
+    operations = OPERATIONS_PER_WEIGHT * parameters * (batch + n_held_out / (3 * int(plan.steps_per_round)))
+    return Rehearsal(
+        rows=n,
+        held_out_rows=n_held_out,
+        parameters=parameters,
+        batch_rows=batch,
+        steps=int(plan.total_steps),
+        steps_per_epoch=int(plan.steps_per_epoch),
+        compile_seconds=COMPILE_SECONDS,
+        step_seconds=operations / (REACHED * _operations_per_second()),
+        row_bytes=4 * (n + n_held_out) * numbers,
+        state_bytes=4 * STATE_NUMBERS * parameters,
+        work_bytes=None,
+    )
+
+
+def _operations_per_second() -> float:
+    """The speed of a product of matrices in float32 on this machine, the best of three."""
+    matrix = np.ones((TIMED_SIZE, TIMED_SIZE), np.float32)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        np.dot(matrix, matrix)
+        seconds.append(time.perf_counter() - start)
+    return 2 * TIMED_SIZE**3 / min(seconds)
 
 
 def _time_steps(compiled: Any, state: FitState, problem: Problem) -> float:

@@ -52,8 +52,7 @@ def schema(
     The JSON can be edited before it is passed to `fit`. With --json it is the entry `schema` of the object printed.
     """
     from pushforward.io.files import check_file_target, write_file
-    from pushforward.tables.detect import detect_schema
-    from pushforward.tables.reading.cells import read_cells
+    from pushforward.tables.detect_file import detect_file
     from pushforward.tables.reading.conventions import Conventions
 
     reporter.table_on_stdout = True
@@ -63,8 +62,7 @@ def schema(
         how = Conventions.of(names_in(na), decimal, strip)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    cells = read_cells(data, names_in(columns), conventions=how)
-    found, _, notes = detect_schema(cells, missing=missing, bounds=bounds.value)
+    found, notes = detect_file(data, names_in(columns), conventions=how, missing=missing, bounds=bounds.value)
     for note in notes:
         reporter.warn(note)
     text = found.to_json()

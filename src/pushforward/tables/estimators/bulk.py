@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pushforward._vectorize import ahead
 from pushforward.tables.encoding import Layout, has_blanks
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.density import FlowDensity
@@ -48,7 +49,7 @@ def score_batches(
     """
     model, any_kept = density.model_, False
     fixed = Layout(tuple(column for column in model.schema.modelled if not column.missing))
-    for batch in iterate_cells(source, batch_rows, conventions=model.schema.reading):
+    for batch in ahead(iterate_cells(source, batch_rows, conventions=model.schema.reading)):
         cells = model.pick(batch)
         blank = has_blanks(fixed, cells) if missing == "drop" else np.zeros(len(cells), bool)
         if len(blank) and blank.all():  # of this batch, perhaps not of the table
@@ -58,7 +59,7 @@ def score_batches(
         any_kept = True
         taken, kept = rows_with_states(density, cells, missing)
         encoded, condition = model.encode(taken)
-        scores = model.score_encoded(encoded, condition)
-        yield ScoredBatch(scores, status_of(model, encoded, condition, scores.log_prob), kept, encoded.unseen)
+        scores, seen = model.score_seeing(encoded, condition)
+        yield ScoredBatch(scores, status_of(model, encoded, condition, scores.log_prob, seen), kept, encoded.unseen)
     if not any_kept:
         raise DataError("missing", f"{source}: no row is left without missing values.")

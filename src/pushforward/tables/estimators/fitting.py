@@ -21,6 +21,7 @@ from pushforward.tables.modelling.members import members_of
 from pushforward.tables.modelling.preparation import Prepared, prepare
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.modelling.train import Trained, train
+from pushforward.tables.modelling.wide import sentence
 from pushforward.tables.reading.conventions import Conventions
 from pushforward.training import Adam, Checkpoint, Reporting, Steps, Stopping
 from pushforward.training.options import Option
@@ -90,7 +91,7 @@ def fit_rows(
         options=how,
     )
     density._keep(trained.model, trained.result)
-    density.notes_, density.held_out_ = (*prepared.notes, *_idle_flow(trained.model)), trained.held_out
+    density.notes_, density.held_out_ = (*prepared.notes, *_of_flow(trained.model)), trained.held_out
     density._kind, density._n_rows = taken.kind, len(prepared.rows)
     density.n_rows_left_out_ = taken.rows - len(prepared.rows)
     density.baselines_, density.gains_, density.checks_ = (), (), None
@@ -98,8 +99,10 @@ def fit_rows(
         _verify(density, prepared, trained)
 
 
-def _idle_flow(model: TableModel) -> tuple[str, ...]:
-    """A remark where a table leaves nothing to the flow, none otherwise."""
+def _of_flow(model: TableModel) -> tuple[str, ...]:
+    """A remark where a table leaves nothing to the flow, or so much that its sizes follow a rule; none otherwise."""
+    if model.recipe.column_bins:
+        return (sentence(model.recipe, len(model.member.flow_places)),)
     if not model.recipe.margins or model.member.flow_places:
         return ()
     why = "reach an end of their range, are rounded coarsely, may be absent or come round"

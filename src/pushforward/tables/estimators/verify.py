@@ -22,7 +22,7 @@ from pushforward.numerics.mean_error import mean_and_error
 from pushforward.tables.encoding import Encoded, Layout, within_bounds
 from pushforward.tables.estimators.samples import edge_masses, edge_peaks, edges_line, samples_line
 from pushforward.tables.estimators.verify_margins import check_margins
-from pushforward.tables.modelling.rows import standard_rows
+from pushforward.tables.modelling.rows import Seen, standard_rows
 from pushforward.tables.modelling.table_model import TableModel
 
 # Rows that simple densities are compared on, and draws for each of what is rounded or absent.
@@ -321,7 +321,13 @@ def check_samples(model: TableModel, condition: np.ndarray | None, seed: int) ->
     return CheckLine("samples within the schema", float(outside), 0.0, "fail" if outside else "pass", text)
 
 
-def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None, log_prob: np.ndarray) -> np.ndarray:
+def status_of(
+    model: TableModel,
+    encoded: Encoded,
+    condition: np.ndarray | None,
+    log_prob: np.ndarray,
+    walk: Seen | None = None,
+) -> np.ndarray:
     """The status of each row: `ok`, `tail`, `extrapolated` or `unconverged`; see `pushforward.checking.row_status`.
 
     Args:
@@ -329,13 +335,15 @@ def status_of(model: TableModel, encoded: Encoded, condition: np.ndarray | None,
         encoded: rows.
         condition: `(n, k)` or None.
         log_prob: their scores.
+        walk: what the flow saw of them, if it is known.
     """
     code = np.zeros(len(encoded.rows), int)
     if model.member.values is not None:
-        standard = standard_rows(model.member, encoded.rows, condition)
+        standard = standard_rows(model.member, encoded.rows, condition) if walk is None else walk.standard
         # Every row with a density of zero or none is marked below.
         known = np.zeros(len(standard.values))
-        how: dict[str, Any] = {"log_prob": known, "round_trip": "tail"}
+        walked = None if walk is None else walk.walked
+        how: dict[str, Any] = {"log_prob": known, "round_trip": "tail", "walked": walked}
         words = row_status(model.member.values, standard.values, standard.condition, **how)
         code = (words[:, None] == np.array(STATUSES)).argmax(axis=1)
     outside = log_prob == -np.inf

@@ -12,7 +12,8 @@ import numpy as np
 
 from pushforward._checks import OptionError
 from pushforward._types import PRNGKeyArray
-from pushforward.bijections import Chain, GaussianStart
+from pushforward.bijections import Affine, Chain, Elementwise, GaussianStart, RationalQuadraticMap
+from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.elementwise import ColumnUnits, Support, Unit
 from pushforward.distributions import Flow
 from pushforward.distributions.categorical import AutoregressiveCategorical
@@ -25,6 +26,9 @@ from pushforward.flows.bases import BASES
 from pushforward.tables.encoding import Layout
 from pushforward.tables.modelling.places import Margin, blank_place
 from pushforward.tables.schema import Column
+
+# Half-width, in standard units, of the interval that the splines of a wide table's columns bend.
+COLUMN_BOUND = 6.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Recipe:
         margin_bins: Bins of the margins' splines.
         gaussian_start: Whether the flow's last layer is a `GaussianStart`, which the wide member of an ensemble needs.
         members: Number of models of this architecture in an ensemble, its wide member among them; 1 is a model alone.
+        column_bins: Bins of a spline of each of the flow's columns, which a `GaussianStart` follows, as the flow of a
+            wide table has them; 0 for none.
+        chosen: Names of the arguments that the user chose; no part of the architecture.
     """
 
     flow: str
@@ -56,6 +63,8 @@ class Recipe:
     embed: int | None = 64
     gaussian_start: bool = False
     members: int = 1
+    column_bins: int = 0
+    chosen: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     margins: tuple[Margin, ...] = ()
     margin_width: int = 128
     margin_depth: int = 1
@@ -155,8 +164,13 @@ def assemble(
             )
         except (TypeError, ValueError) as error:
             raise OptionError(str(error)) from error
-        if recipe.gaussian_start:
-            values = Flow(values.base, Chain([values.bijection, GaussianStart(len(of_flow), size or None)]))
+        last: list[AbstractBijection] = []
+        if recipe.gaussian_start or recipe.column_bins:
+            last.append(GaussianStart(len(of_flow), size or None))
+        if recipe.column_bins:
+            spline = RationalQuadraticMap(recipe.column_bins, COLUMN_BOUND, end_slopes="free")
+            last += [Elementwise(spline, (len(of_flow),)), Affine(shape=(len(of_flow),))]
+        values = Flow(values.base, Chain([values.bijection, *last])) if last else values
     elif layout.valued:
         _check_flow(recipe)
     if of_margins:

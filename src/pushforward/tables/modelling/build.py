@@ -58,7 +58,7 @@ def make_recipe(name: str, base: str, options: Mapping[str, Any], n_rows: int, o
     except (TypeError, ValueError) as error:
         raise OptionError(f"FlowDensity: {error}") from error
     plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
-    return Recipe(name, plain, base, smoothing=1.0 / 2 ** n_rows.bit_length())
+    return Recipe(name, plain, base, smoothing=1.0 / 2 ** n_rows.bit_length(), chosen=frozenset(chosen))
 
 
 def build(

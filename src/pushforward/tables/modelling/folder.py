@@ -104,6 +104,7 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
             "embed": recipe.embed,
         },
         "gaussian_start": recipe.gaussian_start,
+        "column_bins": recipe.column_bins,
         "members": recipe.members,
         "margins": {
             "columns": [dataclasses.asdict(margin) for margin in recipe.margins],
@@ -227,6 +228,7 @@ def recipe_of(config: Config) -> Recipe:
         embed=masses.embed,
         gaussian_start=config.gaussian_start,
         members=config.members,
+        column_bins=config.column_bins,
         margins=tuple(Margin(m.name, m.space, m.heavy, m.rounded) for m in margins.columns),
         margin_width=margins.width,
         margin_depth=margins.depth,

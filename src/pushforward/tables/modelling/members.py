@@ -22,6 +22,7 @@ from pushforward.objectives import AbstractObjective, natural_objective
 from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.calibrate import calibrate
 from pushforward.tables.modelling.rows import score_rows
+from pushforward.tables.modelling.wide import started
 from pushforward.training.members import EachMember, SharedRows, folds, shares_of
 from pushforward.training.prepare import initialise_from
 from pushforward.training.rows import MAX_HELD_OUT, Table
@@ -111,7 +112,10 @@ def together(
     held_out = folds(n, len(members), validation, np.asarray(jax.random.key_data(key)).ravel().tolist())
     own = np.ones(n) if weights is None else weights
     tables = [_table(rows, condition, np.delete(np.arange(n), out), own) for out in held_out]
-    starts = [initialise_from(member, table, np.float32) for member, table in zip(members, tables, strict=True)]
+    starts = [
+        initialise_from(started(member, table.x, table.condition), table, np.float32)
+        for member, table in zip(members, tables, strict=True)
+    ]
     wide = tuple(wide_member(members[0], table.x, table.condition) for table in tables)
     shared = np.concatenate([rows, shares_of(held_out, n)], axis=1)
     judged: Any = None

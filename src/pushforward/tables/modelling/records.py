@@ -133,6 +133,7 @@ class Config(Strict):
     flow: FlowConfig
     masses: MassConfig
     gaussian_start: bool = False
+    column_bins: Literal[0] | Annotated[int, Field(ge=2, le=256)] = 0
     members: Annotated[int, Field(ge=1, le=256)] = 1
     margins: MarginConfig
     given: Annotated[list[Name], Field(max_length=MAX_DIM)]

@@ -10,7 +10,8 @@ import numpy as np
 
 from pushforward._programs import once, program
 from pushforward._vectorize import in_chunks, rows_last
-from pushforward.distributions import AbstractDistribution
+from pushforward.checking.spline_walk import Walked, score_walking
+from pushforward.distributions import AbstractDistribution, Flow
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.table import TableDistribution
 from pushforward.numerics.mean_error import mean_and_error
@@ -18,6 +19,8 @@ from pushforward.numerics.mean_error import mean_and_error
 # Rows per call: the smallest size that holds all rows, or else calls of the last. A single row then costs little, and
 # many rows fill the processor's caches but no more. A row's numbers depend on the size by rounding alone.
 SIZES = (1, 64, 512, 4096)
+# Numbers of a call, its rows times its columns, beyond which the rows of a call are fewer.
+MOST_NUMBERS = 2**19
 # Draws have one size: a longer sample then begins with the shorter one to the last bit.
 DRAWN = 512
 # A draw's number is a word of 32 bits.
@@ -27,6 +30,11 @@ N_DRAWS = 16
 DRAWS_SEED = 0
 # Rounded values of the flow are taken at the middles of their steps where that changes a row's score by less, in nats.
 MIDDLE_ERROR = 0.02
+
+
+def sizes_of(x: np.ndarray) -> tuple[int, ...]:
+    """The numbers of rows of a call for rows `(n, dim)`."""
+    return tuple(size for size in SIZES if size == SIZES[0] or size * x.shape[1] <= MOST_NUMBERS)
 
 
 class Scores(NamedTuple):
@@ -67,7 +75,7 @@ def score_rows(
         model = once(with_draws, model)
     n_draws = n_draws if model.needs_key else 0
     score = program(_score, model, n_draws=n_draws)
-    mass, density, error = in_chunks(score, SIZES, np.asarray(x, np.float64), condition)
+    mass, density, error = in_chunks(score, sizes_of(x), np.asarray(x, np.float64), condition)
     return Scores(mass + density, mass, density, error if n_draws else np.full(len(mass), missed))
 
 
@@ -103,6 +111,44 @@ class Standard(NamedTuple):
     condition: np.ndarray | None
 
 
+class Seen(NamedTuple):
+    """What the flow of a table's values sees of rows, and where it carries them.
+
+    Attributes:
+        standard: Its values in standard units, with their conditions.
+        walked: Latents `(n, n_flow)`, and whether each row missed a spline `(n,)`.
+    """
+
+    standard: Standard
+    walked: Walked
+
+
+def score_and_see(
+    model: TableDistribution | Ensemble, x: np.ndarray, condition: np.ndarray | None
+) -> tuple[Scores, Seen | None]:
+    """The log-probabilities of rows, and from the same pass what else their status takes; arguments as in `score_rows`.
+
+    The second is None for an ensemble, where the log-probability is averaged over draws, and without a flow.
+    """
+    missed = float(np.max(one_of(model).middle_error.value))
+    alone = isinstance(model, TableDistribution) and isinstance(model.values, Flow)
+    if not alone or model.needs_key or missed > MIDDLE_ERROR:
+        return score_rows(model, x, condition), None
+    mass, density, seen = in_chunks(program(_score_seeing, model), sizes_of(x), np.asarray(x, np.float64), condition)
+    return Scores(mass + density, mass, density, np.full(len(mass), missed)), seen
+
+
+def _score_seeing(model: TableDistribution, x: Any, condition: Any) -> tuple[Any, Any, Seen]:
+    caught: list[Standard] = []
+
+    def step(flow: Any, rows: Any, own: Any, keys: Any, forward: bool) -> tuple[Any, Any, Walked]:
+        caught.append(Standard(rows.T, None if own is None else own.T))
+        return score_walking(flow, rows, own, keys, forward)
+
+    parts, (walked,) = model.parts_with(step, x.T, None if condition is None else condition.T, None)
+    return parts.mass, parts.density, Seen(caught[0], Walked(walked.latents.T, walked.missed))
+
+
 def standard_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> Standard:
     """The values of the flow in standard units, at the middles of their steps, with their conditions.
 
@@ -111,7 +157,7 @@ def standard_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray
         x: Rows `(n, dim)`.
         condition: Conditions `(n, k)` or None.
     """
-    return in_chunks(program(_standard, model), SIZES, np.asarray(x, np.float64), condition)
+    return in_chunks(program(_standard, model), sizes_of(x), np.asarray(x, np.float64), condition)
 
 
 def _standard(model: TableDistribution, x: Any, condition: Any) -> Standard:
@@ -123,7 +169,7 @@ def _standard(model: TableDistribution, x: Any, condition: Any) -> Standard:
 def latent_rows(model: TableDistribution, x: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
     """The latents of all values `(n, n_values)` in float64; what is rounded or absent is drawn, anew for each row."""
     uniform = np.random.default_rng(DRAWS_SEED).uniform(size=(len(x), len(model.own.state_of_value)))
-    return in_chunks(program(_latents, model), SIZES, np.asarray(x, np.float64), condition, uniform)
+    return in_chunks(program(_latents, model), sizes_of(x), np.asarray(x, np.float64), condition, uniform)
 
 
 def _latents(model: TableDistribution, x: Any, condition: Any, uniform: Any) -> Any:

@@ -15,7 +15,7 @@ from pushforward.distributions.table import TableDistribution
 from pushforward.tables.encoding import Encoded, Layout, decode, encode
 from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.derived import broken, recomputed
-from pushforward.tables.modelling.rows import Scores, latent_rows, sample_rows, score_rows
+from pushforward.tables.modelling.rows import Scores, Seen, latent_rows, sample_rows, score_and_see, score_rows
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import Column, TableSchema
 
@@ -115,6 +115,12 @@ class TableModel:
         scores = score_rows(self.distribution, encoded.rows, condition)
         mass = scores.mass + encoded.within
         return scores._replace(log_prob=mass + scores.density, mass=mass)
+
+    def score_seeing(self, encoded: Encoded, condition: np.ndarray | None) -> tuple[Scores, Seen | None]:
+        """The same, and from the same pass what else the status of the rows takes; see `score_and_see`."""
+        scores, seen = score_and_see(self.distribution, encoded.rows, condition)
+        mass = scores.mass + encoded.within
+        return scores._replace(log_prob=mass + scores.density, mass=mass), seen
 
     def latents(self, table: Cells | np.ndarray) -> np.ndarray:
         """The latents of the rows' values, `(n, n_values)`; of an ensemble those of its first member."""

@@ -18,11 +18,12 @@ from pushforward.objectives import AbstractObjective, objective_named
 from pushforward.tables.encoding import Encoded, Layout
 from pushforward.tables.modelling.assemble import Recipe
 from pushforward.tables.modelling.build import build
-from pushforward.tables.modelling.measure import measure, with_margins
+from pushforward.tables.modelling.measure import measure
 from pushforward.tables.modelling.members import calibrated, member_seeds, together, weigh, wide_member
 from pushforward.tables.modelling.preparation import Prepared, layouts
 from pushforward.tables.modelling.rows import middle_error
 from pushforward.tables.modelling.table_model import TableModel
+from pushforward.tables.modelling.wide import completed, started
 from pushforward.tables.schema import TableSchema
 from pushforward.training import Adam, FitResult, fit
 from pushforward.training.options import Option
@@ -85,7 +86,7 @@ def train(
         FitError: training diverged and could not be repaired.
     """
     layout, _ = layouts(prepared)
-    recipe = with_margins(recipe, layout, prepared.rows, bool(prepared.schema.order))
+    recipe = completed(recipe, layout, prepared.rows, bool(prepared.schema.order))
     key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
     how: dict[str, Any] = {"optimizer": optimizer, "max_epochs": max_epochs, "progress": progress, "options": options}
     # Training is float32 also where the user has switched JAX to float64: twice as fast, and one compiled program.
@@ -94,9 +95,14 @@ def train(
         chosen = objective_named(objective, model) if isinstance(objective, str) else objective
         if n_members > 1:
             return _train_members(prepared, recipe, seeds[0], key, n_members, validation, chosen, how)
+        held_out = held_out_rows(len(prepared.rows), validation, key)
+        flow, standard = model.standardised(), model.standardise(prepared.rows)
+        if recipe.column_bins:
+            kept = np.delete(np.arange(len(standard)), held_out)
+            flow = started(flow, standard[kept], None if condition is None else condition[kept])
         result = fit(
-            model.standardised(),  # pyright: ignore[reportArgumentType]
-            model.standardise(prepared.rows),
+            flow,  # pyright: ignore[reportArgumentType]
+            standard,
             condition=condition,
             weights=prepared.weights,
             key=key,
@@ -104,7 +110,6 @@ def train(
             objective=chosen,
             **how,
         )
-        held_out = held_out_rows(len(prepared.rows), validation, key)
         final = calibrated(result.flow, prepared.rows, condition, prepared.weights, held_out)
         trained = final.in_units_of(model)
         trained = _with_middle_error(trained, prepared, held_out)

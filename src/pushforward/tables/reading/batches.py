@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -84,6 +84,49 @@ def iterate_cells(
         yield read_cells(Cells(table, label, notes), conventions=how)
     if not found:
         raise DataError("empty", f"{label}: there are no rows under the header {listed(names)}.")
+
+
+class Apart(NamedTuple):
+    """A table whose columns can be read one by one.
+
+    Attributes:
+        names: Of its columns.
+        rows: Number of its rows.
+        label: Its name for messages.
+    """
+
+    names: list[str]
+    rows: int
+    label: str
+
+
+def columns_apart(source: Any, columns: Sequence[str] | None) -> Apart | None:
+    """What is known of a table whose columns can be read apart, as those of Parquet files; None for others.
+
+    Args:
+        source: As for `read_cells`.
+        columns: The names to keep, in this order; None keeps all.
+    """
+    wanted = None if columns is None else [str(name) for name in columns]
+    files = _open_all(source, wanted, cheap=True)
+    rows = None if files is None else count_rows(source)
+    if not files or not rows or any(file.rows is None for file in files):
+        return None
+    label = files[0].label if len(files) == 1 else f"{source}"
+    return Apart(_common(files, wanted, f"{source}")[0], rows, label)
+
+
+def column_batches(source: Any, name: str) -> Iterator[pa.Array]:
+    """The cells of one column, batch by batch.
+
+    Args:
+        source: A table for which `columns_apart` gives names.
+        name: Of the column.
+    """
+    files = _open_all(source, [name], cheap=True) or []
+    schema = _common(files, [name], f"{source}")[1]
+    for table in _conformed(files, [name], schema):
+        yield from table.column(0).chunks
 
 
 def count_rows(source: Any) -> int | None:

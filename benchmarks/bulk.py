@@ -139,6 +139,14 @@ def grid(work: Path, rows: int) -> None:
     say("13 tiny fits", None, "<= 30 s", (time.perf_counter() - start, time.process_time() - cpu, 0.0))
 
 
+def judged(work: Path, rows: int) -> None:
+    pq.write_table(table(10, COLUMNS, None, seed=3), work / "ten.parquet")
+    say("evaluate of ten rows", None, "<= 5 s", best(work, "evaluate plain ten.parquet -q"))
+    fit = command(work, f"fit {WEATHER.resolve()} --out weather --force --no-verify -q")
+    say("fit of the weather table without checks, warm", None, "three times the next", fit)
+    say("check of it", None, "<= a third of the fit", best(work, f"check weather {WEATHER.resolve()} -q"))
+
+
 FIGURES = {
     "score": score,
     "sample": sample,
@@ -147,6 +155,7 @@ FIGURES = {
     "wide": wide,
     "again": again,
     "grid": grid,
+    "judged": judged,
 }
 
 

@@ -65,7 +65,7 @@ def test_of_a_sample_the_kinds_ends_and_gaps_are_those_of_all_rows(path: Path, m
     # What has steps, codes or levels is looked at as a whole.
     assert ["any"] not in whole
     assert ["gaps"] not in whole
-    assert {"steps", "words", "id", "codes"} <= {name for (name,) in whole}
+    assert {"steps", "words", "id", "codes", "zeros"} <= {name for (name,) in whole}
 
 
 def test_an_infinite_number_in_a_long_file_is_told_with_its_row(path: Path) -> None:

@@ -26,7 +26,7 @@ LONG = 2**24
 # Rows of a long column that its shape is told from. The share of the rows below a number is then known to within a
 # standard error of 0.07 %; ends, gaps and that there is no step are those of all rows.
 SAMPLED = 2**19
-# Kinds that a sample tells: numbers on a line that are rounded to no step.
+# Kinds that a sample tells: numbers on a line, without steps and atoms.
 TOLD = ("real", "positive", "bounded")
 
 
@@ -40,8 +40,8 @@ def detect_file(
 ) -> tuple[TableSchema, list[str]]:
     """The schema of a table, and remarks; as `detect_schema` finds it, with the memory of one column.
 
-    Parquet files of `LONG` cells or more are read column by column. A column of numbers without steps is never held: it
-    is read through once, and what cannot be counted is told from every k-th row.
+    Parquet files of `LONG` cells or more are read column by column. A column of numbers without steps and atoms is
+    never held: it is read through once, and what cannot be counted is told from every k-th row.
 
     Args:
         source: as for `read_cells`.
@@ -65,8 +65,9 @@ def detect_file(
         if sample is not None:
             cells = Cells(pa.table({name: sample}), apart.label)
             found, _, notes = detect_schema(cells, missing=missing, bounds=bounds)
-            if found.columns[0].kind in TOLD and found.columns[0].step is None and not notes:
-                return found.columns[0], notes
+            column = found.columns[0]
+            if column.kind in TOLD and column.step is None and not column.atoms and not notes:
+                return column, notes
         with whole:
             found, _, notes = detect_schema(read_cells(source, [name]), missing=missing, bounds=bounds)
         return found.columns[0], notes
@@ -100,5 +101,8 @@ def _sample(batches: Iterator[pa.Array], every: int) -> pa.ChunkedArray | None:
         start += len(cells)
     if not ends:
         return None
-    extra = [min(low for low, _ in ends), max(high for _, high in ends), *([None] if gaps else [])]
+    whole = pa.chunked_array(taken, kind)
+    numbers = whole.to_numpy()
+    extra = [end for end in (min(low for low, _ in ends), max(high for _, high in ends)) if not (numbers == end).any()]
+    extra += [None] if gaps and not np.isnan(numbers).any() else []
     return pa.chunked_array([*taken, pa.array(extra, kind)])

@@ -263,8 +263,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             X: as in `score_samples`.
         """
         encoded, condition = self.encode(X)
-        log_prob = self.model_.score_encoded(encoded, condition).log_prob
-        return status_of(self.model_, encoded, condition, log_prob)
+        scores, walk = self.model_.score_seeing(encoded, condition)
+        return status_of(self.model_, encoded, condition, scores.log_prob, walk)
 
     def check(self, X: Any = None, *, random_state: Any = 0) -> CheckReport:
         """Check the trained model: round trip, log-determinants, normalisation, latents, precision and more.

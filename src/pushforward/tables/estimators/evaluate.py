@@ -44,6 +44,8 @@ C2ST_ROWS = 2000
 # takes about a quarter of a minute for it.
 TAIL_LEVELS = (1e-2, 1e-3, 1e-4)
 TAIL_SAMPLES, TAIL_WORK = math.ceil(LEAST_BEYOND / min(TAIL_LEVELS)), 5e10
+# Few rows need no more samples than these, or than so many for each: they hardly tell what is rarer.
+FEW_TAILS, TAILS_PER_ROW = 20_000, 2_000
 # Numbers held at once for the tails.
 TAIL_CELLS = 50_000_000
 # Rows below which simple densities and the classifier have too little to go by.
@@ -101,10 +103,10 @@ def evaluate(
     encoded, condition = model.encode(cells)
     for name, words in encoded.unseen.items():
         notes.append(f"'{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
-    scores = model.score_encoded(encoded, condition)
+    scores, seen = model.score_seeing(encoded, condition)
     log_prob = scores.log_prob
     n = len(log_prob)
-    status = status_of(model, encoded, condition, log_prob)
+    status = status_of(model, encoded, condition, log_prob, seen)
     nats, error = map(float, mean_and_error(log_prob))  # a density of zero makes the mean -inf and its error NaN
     baselines, gains, compared = _simple(model, encoded, condition, seed, notes)
     drawn = _draw(model, condition, n, n_samples, rng, notes)
@@ -227,7 +229,7 @@ def _draw(
 ) -> _Drawn:
     """Draw what the tests need, in one go: the samples of the columns are the first of those for the tails."""
     words = rng.integers(0, 2**32, size=2, dtype=np.uint32)
-    most = min(tail_samples(model), max(1, TAIL_CELLS // max(model.layout.dim, 1)))
+    most = min(tail_samples(model), max(1, TAIL_CELLS // max(model.layout.dim, 1)), max(FEW_TAILS, TAILS_PER_ROW * n))
     if condition is None:
         few = min(max(n, SAMPLES[0]), SAMPLES[1]) if wanted is None else int(wanted)
         every, rows = model.draw(max(few, most), words, None), np.arange(n)

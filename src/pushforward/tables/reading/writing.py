@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -149,8 +150,19 @@ def _csv(file: Any, pieces: _Pieces, delimiter: str) -> None:
 
     schema = _plain(pieces.first).schema
     with pacsv.CSVWriter(file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter)) as writer:
+        _behind(lambda table: writer.write_table(_plain(table)), pieces)
+
+
+def _behind(write: Callable[[pa.Table], None], pieces: _Pieces) -> None:
+    """Write each piece in a thread of its own while the next one is made."""
+    with ThreadPoolExecutor(1) as thread:
+        begun: Future[None] | None = None
         for table in pieces:
-            writer.write_table(_plain(table))
+            if begun is not None:
+                begun.result()
+            begun = thread.submit(write, table)
+        if begun is not None:
+            begun.result()
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -171,8 +183,7 @@ def _parquet(file: BinaryIO, pieces: _Pieces) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetWriter(file, pieces.first.schema) as writer:
-        for table in pieces:
-            writer.write_table(table)
+        _behind(writer.write_table, pieces)
 
 
 def _arrow(file: BinaryIO, pieces: _Pieces) -> None:

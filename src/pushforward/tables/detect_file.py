@@ -24,8 +24,8 @@ pc: Any = pyarrow.compute
 # Cells of a table from which on its columns are read apart; a table of fewer is read at once.
 LONG = 2**24
 # Rows of a long column that its shape is told from. The share of the rows below a number is then known to within a
-# standard error of 0.07 %; ends, gaps and that there is no step are those of all rows.
-SAMPLED = 2**19
+# standard error of 0.1 %; ends, gaps and that there is no step are those of all rows.
+SAMPLED = 2**18
 # Kinds that a sample tells: numbers on a line, without steps and atoms.
 TOLD = ("real", "positive", "bounded")
 

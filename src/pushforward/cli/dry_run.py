@@ -64,7 +64,8 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         reporter.warn(note)
     named = {key: keywords[key] for key in ("n_layers", "width", "depth", "bins", "autoregressive")}
     chosen = {**named, **(keywords["flow_options"] or {})}
-    recipe = completed(make_recipe(keywords["flow"], keywords["base"], chosen, kept), layout, prepared.rows)
+    made = make_recipe(keywords["flow"], keywords["base"], chosen, kept)
+    recipe = completed(made, layout, prepared.rows, bool(prepared.schema.order))
     if recipe.column_bins:
         reporter.warn(sentence(recipe, len(split_values(layout, recipe.margins)[0])))
     training = options.training

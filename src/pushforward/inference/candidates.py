@@ -24,7 +24,7 @@ STAGE_CALLS, LAST_CALLS, JUDGED_EVERY = 3, 30, 3
 # The numbers of components that are tried, as shares of the largest.
 MIXTURE_SHARES = (1.0, 0.5, 0.125)
 LEAST_ROWS_OF_A_COMPONENT = 20
-LAST_STARTS = 4  # of each mixture in the last stage; on the way one is enough
+LAST_STARTS = 2  # of each mixture in the last stage; on the way one is enough
 
 Effort = Literal["none", "stage", "last"]
 

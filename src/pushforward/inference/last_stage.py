@@ -19,12 +19,12 @@ from pushforward.inference.target import Target
 from pushforward.inference.weighting import Importance
 
 # Rounds of moves and fits, and calls of `move` in each, whose particles are pooled.
-ROUNDS, SWEEPS = 3, 5
+ROUNDS, SWEEPS = 3, 8
 # A flow whose draws are as effective as this needs no further fit.
 ENOUGH = 0.97
-# The reverse divergence: calls, rates at the first and the last step, and how many nats of the held-out particles an
-# effective flow may lose (it must not drop a mode).
-FINISH_CALLS, FINISH_RATES, LOSS = 16, (5e-4, 1e-5), 0.02
+# The reverse divergence: calls, the rate at the first step (it falls to 0 like a cosine), and how many nats of the
+# particles an effective flow may lose (it must not drop a mode).
+FINISH_CALLS, FINISH_RATE, LOSS = 20, 5e-4, 0.02
 FINISH_JUDGED_EVERY = 4
 # Calls of `move` in the end, whose particles tell whether the chains have mixed.
 POLISH_SWEEPS = 12
@@ -146,7 +146,7 @@ def finished(
         transport = transport._replace(bijection=rung.trained)
     state, best = Training.start(transport.bijection), (effective, rung.kept)
     floor = nats(rung.kept, rung.u) - LOSS
-    ends = np.geomspace(*FINISH_RATES, FINISH_CALLS + 1)
+    ends = FINISH_RATE * 0.5 * (1 + np.cos(np.pi * np.arange(FINISH_CALLS + 1) / FINISH_CALLS))
     for call in range(FINISH_CALLS):
         if not budget.allows(FINISH_COST, share):
             break

@@ -18,7 +18,8 @@ from pushforward.distributions import AbstractDistribution
 ABSENT = -1e4
 # The variance added to each coordinate of standardised rows, so that no component collapses onto one of them.
 RIDGE = 1e-6
-MOST_ITERATIONS, TOLERANCE = 500, 1e-5
+# Converging further took 40 times as long on a mixture of 40 modes, and explained fresh rows no better.
+MOST_ITERATIONS, TOLERANCE = 200, 1e-3
 
 
 class NormalMixture(AbstractDistribution):

@@ -40,7 +40,8 @@ STEPS, BATCH = 100, 256
 CLIP = 5.0
 # Evaluations of the density by one call, for each particle or in all.
 MOVE_COST = ITERATIONS * (1 + LEAPFROGS) + 2
-FINISH_COST = STEPS * BATCH
+FINISH_BATCH = 512  # draws of a step of the reverse divergence
+FINISH_COST = STEPS * FINISH_BATCH
 
 
 class Moved(NamedTuple):
@@ -233,7 +234,7 @@ def finish(state: Training, transport: Transport, target: Target, rates: Array, 
         return (target.rows(u) + log_det).astype(DTYPE)
 
     params, rest = trainable(state.bijection)
-    step = make_step(ReverseKL(log_density, BATCH, batched=True), optimizer(), _standard_flow)
+    step = make_step(ReverseKL(log_density, FINISH_BATCH, batched=True), optimizer(), _standard_flow)
 
     def body(carry: Any, at: tuple[Array, PRNGKeyArray]) -> tuple[Any, None]:
         rate, key = at

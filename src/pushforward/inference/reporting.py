@@ -58,11 +58,13 @@ class BarReporter:
 
         columns = (TextColumn("infer"), BarColumn(), TextColumn("{task.description}"))
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.bar.start()
-        self.task = self.bar.add_task("the programs are compiled", total=1.0)
+        self.task: Any = None
 
     def update(self, record: Mapping[str, Any]) -> None:
         """Move the bar."""
+        if self.task is None:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=1.0)
         self.bar.update(self.task, completed=record["temperature"], description=in_words(record))
 
     def close(self, text: str) -> None:

@@ -29,7 +29,7 @@ LADDER_SHARE, FIT_SHARE = 0.7, 0.85
 EVALUATIONS_PER_PARTICLE = 2000
 LEAST_PARTICLES = 200
 # Stages that are tried of a target that has no finite mass.
-IMPROPER_STAGES = 5
+IMPROPER_STAGES = 3
 
 
 def infer(

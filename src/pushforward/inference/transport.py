@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._types import Array, PRNGKeyArray
+from pushforward._types import Array, PRNGKeyArray, is_array
 from pushforward.bijections import AffineMap, Chain, RationalQuadraticMap, Standardize
 from pushforward.bijections.base import AbstractBijection, run_batch
 from pushforward.bijections.whitening import PartialWhitening
@@ -76,7 +76,9 @@ class Transport(NamedTuple):
 
     def as_flow(self) -> Flow:
         """The transport as a flow over unconstrained vectors."""
-        return Flow(self.base, Chain([self.bijection, self.whitening, self.units]))
+        # NumPy keeps float64 where JAX is in float32.
+        fixed = jax.tree.map(lambda a: np.asarray(a) if is_array(a) else a, (self.whitening, self.units))
+        return Flow(self.base, Chain([self.bijection, *fixed]))
 
 
 def mixture_size(dim: int) -> int:

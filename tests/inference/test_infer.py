@@ -104,6 +104,23 @@ def test_an_improper_target_is_told_in_words():
     assert "x[1]" in answer.verdict
 
 
+@pytest.mark.parametrize(
+    ("log_density", "supports", "improper"),
+    [
+        (lambda p: -2 * jnp.log1p(p["t"]), {"t": HalfLine()}, False),
+        (lambda p: -0.5 * (p["t"] / 1e6) ** 2, {"t": Real()}, False),
+        (lambda p: -jnp.log1p(p["t"] ** 2), {"t": Real()}, False),
+        (lambda p: 0 * p["t"], {"t": HalfLine()}, True),
+        (lambda p: -jnp.log(p["t"]), {"t": HalfLine()}, True),
+        (lambda p: 0 * p["t"], {"t": Real()}, True),
+    ],
+)
+def test_what_counts_as_improper(log_density, supports, improper):
+    from pushforward.inference.improper import improper_direction
+
+    assert (improper_direction(pf.Target(log_density, supports), jax.random.key(0)) is not None) == improper
+
+
 @pytest.mark.parametrize(("limits", "words"), [({"nan_above": -1e9}, "not a number"), ({"zero_above": -1e9}, "-inf")])
 def test_no_density_anywhere_is_told_in_words(limits, words):
     with pytest.raises(DensityError, match=words):

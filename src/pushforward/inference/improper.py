@@ -12,9 +12,9 @@ import numpy as np
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.inference.target import Target
 
-# Radii, in units of the unconstrained vector, between which the mass per unit of log r has to fall. Priors as wide as
-# a million units are proper within them.
-RADII = (1e8, 1e10)
+# Pairs of radii, in units of the unconstrained vector, between which the mass per unit of log r has to fall, in one
+# pair at least. An exponential parameter overflows at 700; a prior as wide as a million units falls later.
+RADII = ((100.0, 200.0), (1e8, 1e10))
 # The mass has to fall at least like this power of the radius.
 LEAST_POWER = 0.05
 N_DIRECTIONS = 32
@@ -22,7 +22,7 @@ N_DIRECTIONS = 32
 
 @eqx.filter_jit
 def _far_values(target: Target, directions: Array) -> tuple[Array, ...]:
-    return tuple(target.rows(r * directions) for r in RADII)
+    return tuple(target.rows(r * directions) for pair in RADII for r in pair)
 
 
 def improper_direction(target: Target, key: PRNGKeyArray) -> str | None:
@@ -40,11 +40,13 @@ def improper_direction(target: Target, key: PRNGKeyArray) -> str | None:
     axes = np.concatenate([np.eye(d), -np.eye(d)])
     random = np.asarray(jax.random.normal(key, (N_DIRECTIONS, d)))
     directions = np.concatenate([axes, random / np.linalg.norm(random, axis=1, keepdims=True)])
-    near, far = (np.asarray(values) for values in _far_values(target, jnp.asarray(directions)))
-    decades = math.log(RADII[1] / RADII[0])
-    with np.errstate(invalid="ignore"):
-        power = (far - near) / decades + d
-    wrong = np.flatnonzero(np.isfinite(near) & np.isfinite(far) & (power > -LEAST_POWER))
+    values = [np.asarray(value) for value in _far_values(target, jnp.asarray(directions))]
+    lasting = np.ones(len(directions), bool)
+    for (r_near, r_far), near, far in zip(RADII, values[::2], values[1::2], strict=True):
+        with np.errstate(invalid="ignore"):
+            power = (far - near) / math.log(r_far / r_near) + d
+        lasting &= np.isfinite(near) & np.isfinite(far) & (power > -LEAST_POWER)
+    wrong = np.flatnonzero(lasting)
     if not len(wrong):
         return None
     first = int(wrong[0])

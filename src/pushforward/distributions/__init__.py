@@ -2,11 +2,13 @@
 
 from pushforward.distributions.accuracy import Estimate
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.bernoulli import ConditionalBernoulli
 from pushforward.distributions.closed_form import AbstractClosedForm
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.distributions.evolve import Evolution, stages
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.joint import Joint
+from pushforward.distributions.latent_variable import VAE
 from pushforward.distributions.margins import ConditionalMargins
 from pushforward.distributions.mixture import Mixture
 from pushforward.distributions.normal import ConditionalNormal, MultivariateNormal
@@ -16,8 +18,10 @@ from pushforward.distributions.spaces import Place
 from pushforward.distributions.standard import DiagonalNormal, StandardNormal, StudentT, UniformBox
 
 __all__ = [
+    "VAE",
     "AbstractClosedForm",
     "AbstractDistribution",
+    "ConditionalBernoulli",
     "ConditionalMargins",
     "ConditionalNormal",
     "DiagonalNormal",

@@ -11,8 +11,12 @@ from typing import Any
 
 _HOME: dict[str, str] = {
     "AbstractDensity": "densities",
+<<<<<<< HEAD
     "Calibration": "calibration",
     "CalibrationTest": "calibration",
+=======
+    "Bootstrapped": "alpha_divergence",
+>>>>>>> c826dbf (VAEs with amortised flows as posteriors: ELBO and IWAE; path gradients carried along with the draws; training by the alpha-divergence 2)
     "Chains": "metropolis",
     "Conditional": "conditioning",
     "ConditionalDraws": "weighted",
@@ -31,10 +35,14 @@ _HOME: dict[str, str] = {
     "Report": "weighted",
     "SimulationWarning": "simulations",
     "Target": "target",
+<<<<<<< HEAD
     "TruncatedProposal": "proposals",
     "WholePrior": "priors",
     "calibrate": "calibration",
     "condition_on": "conditioning",
+=======
+    "annealed_bootstrap": "alpha_divergence",
+>>>>>>> c826dbf (VAEs with amortised flows as posteriors: ELBO and IWAE; path gradients carried along with the draws; training by the alpha-divergence 2)
     "importance": "weighting",
     "independent_metropolis": "metropolis",
     "infer": "run",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_expit, logsumexp
+from scipy.special import log_expit
 
 from pushforward.metrics._arrays import vector
 from pushforward.metrics.weights import log_weights_of
@@ -105,7 +105,8 @@ def bridge_log_z(at_target: Any, at_proposal: Any, *, n_effective: float | None 
 
     def difference(log_z: float) -> float:
         first, second = log_terms(log_z)
-        return float(logsumexp(first) - math.log(len(first)) - logsumexp(second) + math.log(len(second)) - odds)
+        sums = np.logaddexp.reduce(first) - np.logaddexp.reduce(second)
+        return float(sums - math.log(len(first)) + math.log(len(second)) - odds)
 
     # Every finite ratio bounds the root up to the number of draws: beyond, one of the means has the wrong size.
     finite = np.concatenate([own[np.isfinite(own)], other[np.isfinite(other)]])

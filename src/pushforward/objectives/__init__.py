@@ -15,6 +15,7 @@ from pushforward.objectives.drawn_times import (
     LogitNormalTimes,
     UniformTimes,
 )
+from pushforward.objectives.elbo import ELBO, IWAE
 from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
 from pushforward.objectives.likelihood import MaximumLikelihood
@@ -27,6 +28,8 @@ from pushforward.objectives.score_matching import ScoreMatching, SlicedScoreMatc
 OBJECTIVES = registry()  # the objectives by name, for the estimator and the command line
 
 __all__ = [
+    "ELBO",
+    "IWAE",
     "OBJECTIVES",
     "AbstractObjective",
     "AbstractTimes",

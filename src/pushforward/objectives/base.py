@@ -69,6 +69,16 @@ class AbstractObjective(Module):
         """
         return weighted_mean(self.per_row(flow, x, condition, key), weights)
 
+    def at_step(self, step: Array) -> AbstractObjective:
+        """What training minimises at a step, counted from 0; by default the objective itself, at all steps.
+
+        Held-out rows are scored by the objective itself.
+
+        Args:
+            step: Number of the step, a traced scalar.
+        """
+        return self
+
     @abstractmethod
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None

@@ -9,9 +9,10 @@ import equinox as eqx
 import jax
 
 from pushforward._checks import as_key, check_int, message
-from pushforward._types import Array, PRNGKeyArray, is_array
+from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions import AbstractDistribution
 from pushforward.objectives.base import AbstractObjective, Rows
+from pushforward.objectives.reparametrised import draws_and_log_prob
 
 
 class ReverseKL(AbstractObjective):
@@ -21,12 +22,12 @@ class ReverseKL(AbstractObjective):
     bound of $\log Z$. This divergence seeks modes: a flow that misses a mode of the target is not penalised for it.
 
     The gradient goes along the path of the samples alone, without the term of the score of $q$ whose mean is zero: at
-    the optimum it is zero for every draw. It takes the density of the samples, so flows that are dear to score train
-    faster with the plain reparametrised gradient.
+    the optimum it is zero for every draw. It takes the inverse of each layer at the samples, so flows that are dear to
+    score train faster with the plain reparametrised gradient.
 
     Args:
-        log_density: The function $\log \tilde p$, as a JAX function of one event (and of its condition if the flow has
-            one) to a number; or of rows `(n, *event_shape)` to `(n,)` with `batched`.
+        log_density: The function $\log \tilde p$: a `pf.Target`, or a JAX function of one event (and of its condition
+            if the flow has one) to a number; or of rows `(n, *event_shape)` to `(n,)` with `batched`.
         n_samples: Number of draws per step for an unconditional flow; a conditional flow draws one for each row of
             conditions.
         batched: Whether `log_density` takes rows.
@@ -85,15 +86,11 @@ class ReverseKL(AbstractObjective):
             condition: Rows `(n, *cond_shape)`, or None.
             key: JAX key of the draws.
         """
-        draw_key, own_key = jax.random.split(as_key("ReverseKL", key))
         n = self.n_samples if x is None else len(x)
         shape = n if condition is None else ()
-        if self.path_gradient:
-            draws = flow.sample(draw_key, shape, condition)
-            fixed = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if is_array(leaf) else leaf, flow)
-            log_q = fixed.log_prob(draws, condition, key=own_key if flow.needs_key else None)
-        else:
-            draws, log_q = flow.sample_and_log_prob(draw_key, shape, condition)
+        draws, log_q = draws_and_log_prob(
+            flow, as_key("ReverseKL", key), shape, condition, path_gradient=self.path_gradient
+        )
         given: tuple[Any, ...] = (draws,) if condition is None else (draws, condition)
         log_p = self.log_density(*given) if self.batched else jax.vmap(self.log_density)(*given)
         if log_p.shape != log_q.shape:

@@ -97,7 +97,6 @@ def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report
     order_seed, *others = problem.seeds
     step_key, validation_key = (jax.random.wrap_key_data(seed, impl="threefry2x32") for seed in others)
     optimizer = adam(plan, problem.decay) if problem.optimizer is None else problem.optimizer
-    loss_of = make_loss(problem.objective, problem.model.build)
 
     def rate_at(i: Array, scale: Array) -> Array:
         if problem.schedule is not None:
@@ -133,6 +132,7 @@ def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report
             condition = None if data.condition is None else take(data.condition, rows)
             share, key = (weight / nominal).astype(now.params.dtype), jax.random.fold_in(step_key, i)
             given = take(data.x, rows), condition, weights, key, share
+            loss_of = make_loss(problem.objective.at_step(i), problem.model.build)
             (value, losses), gradient = jax.value_and_grad(loss_of, has_aux=True)(now.params, *given)
             following, made, over = attempt.after(batch[1], losses, all_finite(value, gradient))
             search = {"value": value, "grad": gradient, "value_fn": lambda vector: loss_of(vector, *given)[0]}

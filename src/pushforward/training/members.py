@@ -85,6 +85,10 @@ class EachMember(AbstractObjective):
             inner.score_words,
         )
 
+    def at_step(self, step: Array) -> AbstractObjective:
+        inner = self.inner.at_step(step)
+        return self if inner is self.inner else EachMember(inner)
+
     def per_row(
         self, flow: AbstractDistribution, x: Rows, condition: Rows | None = None, key: PRNGKeyArray | None = None
     ) -> Array:

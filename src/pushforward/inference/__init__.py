@@ -11,12 +11,9 @@ from typing import Any
 
 _HOME: dict[str, str] = {
     "AbstractDensity": "densities",
-<<<<<<< HEAD
+    "Bootstrapped": "alpha_divergence",
     "Calibration": "calibration",
     "CalibrationTest": "calibration",
-=======
-    "Bootstrapped": "alpha_divergence",
->>>>>>> c826dbf (VAEs with amortised flows as posteriors: ELBO and IWAE; path gradients carried along with the draws; training by the alpha-divergence 2)
     "Chains": "metropolis",
     "Conditional": "conditioning",
     "ConditionalDraws": "weighted",
@@ -35,14 +32,11 @@ _HOME: dict[str, str] = {
     "Report": "weighted",
     "SimulationWarning": "simulations",
     "Target": "target",
-<<<<<<< HEAD
     "TruncatedProposal": "proposals",
     "WholePrior": "priors",
+    "annealed_bootstrap": "alpha_divergence",
     "calibrate": "calibration",
     "condition_on": "conditioning",
-=======
-    "annealed_bootstrap": "alpha_divergence",
->>>>>>> c826dbf (VAEs with amortised flows as posteriors: ELBO and IWAE; path gradients carried along with the draws; training by the alpha-divergence 2)
     "importance": "weighting",
     "independent_metropolis": "metropolis",
     "infer": "run",

@@ -13,6 +13,7 @@ from scipy.stats import multivariate_normal as _normal
 
 import pushforward as pf
 from documents import ROOT
+from marks import thorough
 from pushforward.distributions import VAE, ConditionalBernoulli
 from pushforward.objectives import ELBO, IWAE
 
@@ -79,11 +80,11 @@ def test_the_bound_is_short_by_the_divergence_and_grows_with_the_draws(x: Any):
     drawn = -np.asarray(ELBO().per_row(vae, rows, key=KEY))
     error = drawn.std() / np.sqrt(n)
     assert abs(drawn.mean() + divergence(0.3, 0.2) - EVIDENCE.logpdf(x[0])) < 4 * error
-    assert abs(drawn.mean() + divergence(0.3, 0.0) - EVIDENCE.logpdf(x[0])) > 4 * error  # the twin
+    assert abs(drawn.mean() + divergence(0.2, 0.2) - EVIDENCE.logpdf(x[0])) > 4 * error  # the twin
     bounds = [drawn.mean(), *(-np.mean(IWAE(k).per_row(vae, rows[:1000], key=KEY)) for k in (4, 16))]
     bounds.append(float(np.mean(vae.with_draws(1000).log_prob(rows[:100], key=KEY))))
     assert (np.diff(bounds) > 0).all()
-    assert bounds[-1] == pytest.approx(EVIDENCE.logpdf(x[0]), abs=0.01)
+    assert bounds[-1] == pytest.approx(EVIDENCE.logpdf(x[0]), abs=0.02)
 
 
 def gradients(objective: Any, vae: VAE, x: Any, n: int) -> np.ndarray:
@@ -133,7 +134,7 @@ def test_warm_up_and_free_bits(x: Any):
     np.testing.assert_allclose(eased.per_row(vae, x, key=KEY), full)  # held-out rows are not eased
 
 
-@pytest.mark.parametrize("name", ["planar", "sylvester", "iaf", "nsf"])
+@pytest.mark.parametrize("name", [thorough("planar"), "sylvester", "iaf", thorough("nsf")])
 def test_amortised_flows_are_posteriors(name: str):
     options: dict[str, Any] = {"fast": "sample"} if name in ("planar", "sylvester") else {"width": 8}
     made = getattr(pf.flows, name)(KEY, dim=2, condition_dim=4, n_layers=1, **options)
@@ -142,7 +143,7 @@ def test_amortised_flows_are_posteriors(name: str):
     x = EVIDENCE.rvs(3, random_state=1)
     losses, found = eqx.filter_value_and_grad(lambda vae: ELBO(2)(vae, x, key=KEY))(vae)
     assert np.isfinite(losses)
-    leaves = [leaf for leaf in jax.tree.leaves(found.posterior.bijection) if eqx.is_inexact_array(leaf)]
+    leaves = [leaf for leaf in jax.tree.leaves(found.posterior.bijection) if eqx.is_inexact_array(leaf) and leaf.size]
     assert any(np.abs(leaf).max() > 0 for leaf in leaves)
     assert all(np.isfinite(leaf).all() for leaf in leaves)
 
@@ -165,10 +166,10 @@ def test_a_bayesian_regression_is_recovered():
     objective, adam = pf.objectives.ReverseKL(target, 32), pf.training.Adam(5e-2)
     found = pf.fit(flow, key=KEY, objective=objective, optimizer=adam, max_epochs=20, progress=False)
     weighed = pf.inference.importance(found.flow, target, 2000, KEY)
-    assert weighed.log_z == pytest.approx(evidence, abs=1e-3)
-    assert weighed.ess > 1990
+    assert abs(weighed.log_z - evidence) < 4 * weighed.log_z_error + 1e-6
+    assert weighed.ess > 1900
     np.testing.assert_allclose(weighed.weights @ weighed.draws, mean, atol=4 * np.sqrt(covariance.max() / 2000))
-    np.testing.assert_allclose(np.cov(weighed.draws.T), covariance, rtol=0.15)
+    np.testing.assert_allclose(np.cov(weighed.draws.T), covariance, atol=0.15 * covariance.max())
 
 
 def test_bits():
@@ -199,6 +200,7 @@ def test_refusals():
         ELBO(free_bits=-1.0)
 
 
+@pytest.mark.thorough
 def test_the_example_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     import vae_digits  # type: ignore[import-not-found]

@@ -15,6 +15,8 @@ from pushforward.tables.modelling.table_model import TableModel
 
 # Rows whose distribution functions are summed, points of the grid, and by how much the sum may miss 1 in float64.
 SUMMED_ROWS, GRID, SUM_TOLERANCE = 16, 2048, 1e-3
+# Densities that are added up at once: of many columns fewer rows are looked at.
+SUMMED = 1000
 # Rows whose latents are looked at.
 LATENT_ROWS = 2000
 
@@ -28,9 +30,10 @@ def check_margins(model: TableModel, rows: np.ndarray, condition: np.ndarray | N
         condition: Their conditions `(n, k)`, or None.
     """
     distribution: Any = widened(model.distribution)
-    own = None if condition is None else condition[:SUMMED_ROWS]
+    some = max(1, min(SUMMED_ROWS, SUMMED // max(len(model.recipe.margins), 1)))
+    own = None if condition is None else condition[:some]
     with jax.enable_x64(True):
-        x = jnp.asarray(rows[:SUMMED_ROWS].T, jnp.float64)
+        x = jnp.asarray(rows[:some].T, jnp.float64)
         given = None if own is None else jnp.asarray(own.T, jnp.float64)
         pieces = distribution.margin_pieces(x, given)
         grid = jnp.broadcast_to(jnp.linspace(0, 1, GRID + 1)[:, None, None], (GRID + 1, *pieces.widths.shape[1:]))

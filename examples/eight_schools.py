@@ -1,6 +1,6 @@
 """Infer the eight schools, and draw the posterior, the way up the ladder, and the weights.
 
-Writes examples/out/eight_schools_*.png; takes about a minute. It needs the extra `inference`.
+Writes examples/out/eight_schools_*.png; takes a minute or two. It needs the extra `inference`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.thorough
 def test_a_posterior_is_learned_drawn_from_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = json.loads((folder / "model" / "config.json").read_text())
     assert (config["names"], config["x_names"], config["n_failed"]) == (["mass", "age"], ["light", "hue"], 1)
@@ -47,11 +48,20 @@ def test_a_posterior_is_learned_drawn_from_and_judged(folder: Path, capsys: pyte
     assert figure.stat().st_size > 1000
 
 
-def test_errors_are_of_the_user(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, table = str(folder / "model"), str(folder / "simulations.csv")
+@pytest.mark.thorough
+def test_errors_of_a_model_are_of_the_user(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(folder / "model")
     assert main(["sample", model, "-n", "5", "--out", str(folder / "no.csv")]) == 2
     assert "--given" in capsys.readouterr().err
+    assert main(["calibrate", model, str(folder / "observed.csv")]) == 3
+
+
+def test_errors_are_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path
+    pd.DataFrame({"mass": [0.1, 0.2], "light": [1.0, 2.0]}).to_csv(folder / "simulations.csv", index=False)
+    table = str(folder / "simulations.csv")
     assert main(["infer", table, "--parameters", "mas", "--out", str(folder / "no")]) == 3
     assert main(["infer", table, "--parameters", "mass", "--bounds", "mass=0", "--out", str(folder / "no")]) == 2
     assert "NAME=LOW:HIGH" in capsys.readouterr().err
-    assert main(["calibrate", model, str(folder / "observed.csv")]) == 3
+    assert main(["infer", table, "--parameters", "mass", "--out", str(folder / "no")]) == 3
+    assert "at least 20 simulations" in capsys.readouterr().err

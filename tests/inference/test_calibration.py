@@ -70,6 +70,7 @@ def test_the_prior_as_posterior_is_seen_by_tarp_alone(pairs: tuple[np.ndarray, n
     assert not result["tarp"].passed
 
 
+@pytest.mark.thorough
 def test_tests_at_an_observation(pairs: tuple[np.ndarray, np.ndarray]) -> None:
     few = pairs[0][:1200], pairs[1][:1200]
     rng = np.random.default_rng(0)
@@ -89,7 +90,7 @@ def test_tests_at_an_observation(pairs: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_the_figure_has_a_panel_for_each_test(pairs: tuple[np.ndarray, np.ndarray]) -> None:
-    result = found(pairs, Conjugate(), observed=np.zeros(2))
+    result = found((pairs[0][:200], pairs[1][:200]), Conjugate())
     figure, axes = pf.plotting.plot_calibration(result)
     assert len(axes) == len(result.tests)
     del figure

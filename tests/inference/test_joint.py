@@ -32,13 +32,24 @@ def conditional(free: list[int], known: list[int], values: np.ndarray) -> tuple[
 
 @pytest.fixture(scope="module")
 def linear() -> pf.JointPosterior:
+    return fitted(6000, 64, 200)
+
+
+@pytest.fixture(scope="module")
+def quick() -> pf.JointPosterior:
+    """One that has hardly learned, but whose answers must agree with each other all the same."""
+    return fitted(300, 16, 2)
+
+
+def fitted(n: int, width: int, epochs: int) -> pf.JointPosterior:
     rng = np.random.default_rng(0)
-    theta = rng.normal(size=(6000, 2))
+    theta = rng.normal(size=(n, 2))
     x = theta @ SLOPE.T + NOISE * rng.normal(size=theta.shape)
-    joint = pf.JointPosterior([stats.norm(0, 1)] * 2, width=48, depth=1, bins=4, max_epochs=150)
+    joint = pf.JointPosterior([stats.norm(0, 1)] * 2, width=width, depth=1, bins=4, max_epochs=epochs)
     return joint.fit(theta, x)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("free", "known"),
     [([0, 1], [2, 3]), ([2, 3], [0, 1]), ([0, 1], [2]), ([0], [1, 2, 3]), ([3], [0]), ([0, 1, 2, 3], [])],
@@ -63,17 +74,17 @@ def test_every_conditional_of_a_linear_simulator(linear: pf.JointPosterior, free
         assert abs(own[NAMES[i]].std() / sd[n] - 1) < 0.15
 
 
-def test_the_posterior_as_npe_has_it_and_with_missing_numbers(linear: pf.JointPosterior) -> None:
+def test_the_posterior_as_npe_has_it_and_with_missing_numbers(quick: pf.JointPosterior) -> None:
     x = np.array([[0.8, -0.4], [0.8, np.nan]])
-    draws = linear.sample(300, x=x)
+    draws = quick.sample(300, x=x)
     assert draws.shape == (2, 300, 2)
     theta = np.array([[0.1, 0.2], [0.5, -0.3]])
-    nats = linear.log_prob(theta, x=x[1])
-    expected = linear.log_prob_given({"theta_0": theta[:, 0], "theta_1": theta[:, 1]}, {"x_0": 0.8})
+    nats = quick.log_prob(theta, x=x[1])
+    expected = quick.log_prob_given({"theta_0": theta[:, 0], "theta_1": theta[:, 1]}, {"x_0": 0.8})
     np.testing.assert_allclose(nats, expected, rtol=1e-6)
-    likelihood = linear.log_likelihood(np.tile(x[0], (2, 1)), theta=theta)
+    likelihood = quick.log_likelihood(np.tile(x[0], (2, 1)), theta=theta)
     given = {"theta_0": 0.1, "theta_1": 0.2}
-    one = linear.log_prob_given({"x_0": [0.8], "x_1": [-0.4]}, given)
+    one = quick.log_prob_given({"x_0": [0.8], "x_1": [-0.4]}, given)
     np.testing.assert_allclose(likelihood[0], one[0], rtol=1e-6)
 
 
@@ -93,12 +104,12 @@ def test_densities_are_normalised_and_draws_follow_them() -> None:
     assert stats.kstest(draws[:, 0], lambda v: np.interp(v, first, cdf)).pvalue > 1e-3
 
 
-def test_errors(linear: pf.JointPosterior) -> None:
+def test_errors(quick: pf.JointPosterior) -> None:
     with pytest.raises(ValueError, match="names among"):
-        linear.sample_given(3, {"y": 1.0})
+        quick.sample_given(3, {"y": 1.0})
     with pytest.raises(ValueError, match="values that are not given"):
-        linear.log_prob_given({"x_0": [1.0]}, {"x_0": 1.0})
+        quick.log_prob_given({"x_0": [1.0]}, {"x_0": 1.0})
     with pytest.raises(ValueError, match=r"Call fit\(theta, x\) first"):
         pf.JointPosterior([(0, 1)]).sample(3, x=[0.0])
     with pytest.raises(ValueError, match="NaN stands for"):
-        linear.sample(3, x=[0.0])
+        quick.sample(3, x=[0.0])

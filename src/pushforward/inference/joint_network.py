@@ -24,8 +24,9 @@ LEAST_LOG_SCALE, MOST_LOG_SCALE = -7.0, 5.0
 BEND = 5.0
 # Numbers of each row that are scored in a step.
 SCORED = 4
-# Shares of rows that are trained as posteriors and as likelihoods; the others have any numbers given.
-POSTERIORS, LIKELIHOODS = 0.4, 0.2
+# Shares of rows that are trained as posteriors and as likelihoods; the others have any numbers given. Half of the
+# posteriors are given all of the simulation, and half a part of it.
+POSTERIORS, LIKELIHOODS, COMPLETE = 0.5, 0.2, 0.5
 
 
 class AnyConditional(AbstractDistribution):
@@ -173,12 +174,12 @@ class MaskedLikelihood(AbstractObjective):
     def _masks(self, key: Any, shape: Shape) -> tuple[Array, Array]:
         """For `SCORED` copies of the rows: which numbers are known, and which one is scored.
 
-        In a posterior all of the simulation is known and some of the parameters before the scored one, in their order;
-        in a likelihood it is the other way round. Otherwise the known ones are any of the numbers.
+        In a posterior all of the simulation is known, or a part, and the parameters before the scored one; in a
+        likelihood all parameters, and the numbers before. Otherwise the known ones are any of the numbers.
         """
         dim, n = shape
         d, m = self.n_parameters, SCORED * n
-        kind_key, size_key, order_key, place_key = jax.random.split(key, 4)
+        kind_key, size_key, order_key, place_key, part_key = jax.random.split(key, 5)
         kind = jax.random.uniform(kind_key, (m,))
         index = jnp.arange(dim)[:, None]
         place_u = jax.random.uniform(place_key, (m,))
@@ -187,7 +188,8 @@ class MaskedLikelihood(AbstractObjective):
         any_place = jnp.minimum((place_u * dim).astype(int), dim - 1)
         share = jax.random.uniform(size_key, (m,))
         scattered = jax.random.uniform(order_key, (dim, m)) < share
-        posterior = jnp.where(index < d, index < of_theta, True)
+        complete = jax.random.bernoulli(part_key, COMPLETE, (m,))
+        posterior = jnp.where(index < d, index < of_theta, complete | scattered)
         likelihood = jnp.where(index < d, True, index < of_x)
         first, second = kind < POSTERIORS, kind < POSTERIORS + LIKELIHOODS
         place = jnp.where(first, of_theta, jnp.where(second, of_x, any_place))

@@ -90,9 +90,9 @@ def test_errors(prior: Any, words: str) -> None:
 
 def test_the_interval_map_keeps_the_interval_and_is_its_own_inverse() -> None:
     own = IntervalMap(6)
-    x = np.linspace(-HALF_WIDTH, HALF_WIDTH, 401, dtype=np.float32)
+    x = np.linspace(-HALF_WIDTH, HALF_WIDTH, 4001, dtype=np.float32)
     for scale in (0.0, 1.0, 4.0):
-        params = scale * jax.random.normal(jax.random.key(0), (own.n_params, 1)) * np.ones((1, 401))
+        params = scale * jax.random.normal(jax.random.key(0), (own.n_params, 1)) * np.ones((1, 4001))
         y, log_det = own.forward_and_log_det(x, params)  # type: ignore[arg-type]
         back, other = own.inverse_and_log_det(y, params)
         y, log_det = np.asarray(y), np.asarray(log_det)

@@ -213,8 +213,14 @@ def test_conditions_on_columns(work: Path, run: Any) -> None:
     assert "no column 'aa'. Did you mean 'a'?" in err
     code, out, _ = run("sample model -n 5 --out t.csv --json --where", "a=big")
     assert (code, json.loads(out)["error"]["code"]) == (3, "non-numeric")
-    assert run("sample given -n 5 --out t.csv --where", "a=1")[0] == 2
     assert not Path("t.csv").exists()
+    code, _, err = run("sample given -n 5 --out t.csv --where", "a>0.1")
+    assert code == 3
+    assert "a density given 'b', which has to be known" in err
+    assert run("sample given -n 5 --out t.csv --where", "a>0.1,b=1.5")[0] == 0
+    rows = read_table("t.csv").values
+    assert rows[:, 0].min() > 0.1
+    assert (rows[:, 1] == 1.5).all()
 
 
 def test_weights_are_not_modelled(work: Path, run: Any) -> None:

@@ -126,14 +126,18 @@ def _surrogate(model: AbstractDistribution) -> Surrogate:
     return fit_surrogate(plain_rows(core_of(model).inner, SURROGATE_SEED, FITTED), 0)
 
 
-def plain_rows(model: AbstractDistribution, seed: np.ndarray, n: int) -> np.ndarray:
-    """Plain draws of a model in float64, `(n, dim)`."""
+def plain_rows(
+    model: AbstractDistribution, seed: np.ndarray, n: int, condition: np.ndarray | None = None
+) -> np.ndarray:
+    """Plain draws of a model in float64, `(n, dim)`, at one condition `(k,)` if it has any."""
     numbers = np.arange(n, dtype=np.uint32)
-    return in_chunks(functools.partial(program(_drawn, model), seed), SIZES, np.zeros_like(numbers), numbers)
+    conditions = None if condition is None else np.repeat(condition[None], n, axis=0)
+    run = functools.partial(program(_drawn, model), seed)
+    return in_chunks(run, SIZES, np.zeros_like(numbers), numbers, conditions)
 
 
-def _drawn(model: AbstractDistribution, seed: Array, which: Array, draw: Array) -> Array:
-    return model.sample_rows(row_keys(seed, which, draw), None).T
+def _drawn(model: AbstractDistribution, seed: Array, which: Array, draw: Array, condition: Array | None) -> Array:
+    return model.sample_rows(row_keys(seed, which, draw), None if condition is None else condition.T).T
 
 
 def order_for(boxes: Boxes) -> tuple[np.ndarray, int, int]:

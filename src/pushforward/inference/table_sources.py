@@ -24,16 +24,19 @@ TableModel = TableDistribution | Ensemble
 CHOICE = 0x6B6E6F
 
 
-def table_boxes(allowed: np.ndarray, low: np.ndarray, high: np.ndarray) -> Boxes:
-    """What is known of rows of a table, as boxes: the values first, then a flag for each state that is allowed.
+def table_boxes(allowed: np.ndarray, low: np.ndarray, high: np.ndarray, condition: np.ndarray | None = None) -> Boxes:
+    """What is known of rows of a table, as boxes: values, a flag for each state that is allowed, and the condition.
 
     Args:
         allowed: Flags `(m, sum(sizes))`.
         low: Lower ends of the values `(m, n_values)`.
         high: Upper ends.
+        condition: Condition of a model with conditions of its own, `(k,)`; the same for all.
     """
-    flags = allowed.astype(np.float64)
-    return Boxes(np.concatenate([low, flags], axis=1), np.concatenate([high, flags], axis=1))
+    none = np.zeros((len(low), 0))
+    fixed = none if condition is None else np.repeat(condition[None], len(low), axis=0)
+    rest = np.concatenate([allowed.astype(np.float64), fixed], axis=1)
+    return Boxes(np.concatenate([low, rest], axis=1), np.concatenate([high, rest], axis=1))
 
 
 def member_of(model: TableModel) -> TableDistribution:
@@ -62,7 +65,11 @@ def table_sources(model: TableModel, boxes: Boxes) -> list[Source]:
         known, ranged = (np.asarray(flags.any(axis=0)) for flags in (own.known, own.known & ~own.points))
         sources.append(program(_rows, model, steps=steps_of(order, known, ranged)))
     places_in_order, n_points, n_ranges = order_for(own)
-    fixed = (tuple(once(_surrogate, model)), places_in_order, np.int64(n_points), np.int64(n_ranges))
+    condition = None
+    if member.cond_shape is not None:
+        condition = boxes.low[0, len(member.own.state_of_value) + sum(member.own.sizes) :]
+    surrogate = once(_surrogate, model) if condition is None else _surrogate(model, condition)
+    fixed = (tuple(surrogate), places_in_order, np.int64(n_points), np.int64(n_ranges))
     run = program(_proposed_rows, model)
     sources.append(lambda seed, which, draw, low, high: run(fixed, seed, which, draw, low, high))
     return sources
@@ -114,9 +121,11 @@ def _drawn(model: TableModel, keys: Any, low: Array, high: Array, of_flow: Any) 
 
     def one(member: Any) -> tuple[Array, Array]:
         n_values = len(member.own.state_of_value)
-        allowed = low[n_values:] > 0.5 if member.own.sizes else None
+        last = n_values + sum(member.own.sizes)
+        allowed = low[n_values:last] > 0.5 if member.own.sizes else None
+        condition = None if member.cond_shape is None else low[last:]
         limits = Limits(allowed, low[:n_values], high[:n_values])
-        rows, log_weights = draw_rows(member, keys, None, limits, of_flow(member))
+        rows, log_weights = draw_rows(member, keys, condition, limits, of_flow(member))
         return rows, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
 
     if not isinstance(model, Ensemble):
@@ -130,16 +139,17 @@ def _drawn(model: TableModel, keys: Any, low: Array, high: Array, of_flow: Any) 
     return jnp.take_along_axis(rows, chosen[None, None], axis=0)[0].T, jax.nn.logsumexp(log_weights, axis=0)
 
 
-def _surrogate(model: TableModel) -> Surrogate:
+def _surrogate(model: TableModel, condition: np.ndarray | None = None) -> Surrogate:
     """A mixture fitted to draws of the flow's values, in its standard units, with the states that go with them."""
     member = member_of(model)
-    rows = plain_rows(model, SURROGATE_SEED, FITTED)
-    standard = np.asarray(program(_standard, member)(rows))
+    rows = plain_rows(model, SURROGATE_SEED, FITTED, condition)
+    conditions = None if condition is None else np.repeat(condition[None], FITTED, axis=0)
+    standard = np.asarray(program(_standard, member)(rows, conditions))
     sizes = member.own.sizes
     states = [rows[:, i, None] == np.arange(size) for i, size in enumerate(sizes)]
     flags = np.concatenate(states, axis=1).astype(float) if states else None
     return fit_surrogate(standard, 0, flags)
 
 
-def _standard(member: TableDistribution, rows: Array) -> Array:
-    return member.standard(rows.T, None, None).values.T
+def _standard(member: TableDistribution, rows: Array, conditions: Array | None) -> Array:
+    return member.standard(rows.T, None if conditions is None else conditions.T, None).values.T

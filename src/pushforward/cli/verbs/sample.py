@@ -86,7 +86,7 @@ def sample(
     density = FlowDensity.load(model)
     if where is not None:
         if given is not None:
-            raise typer.BadParameter("--given is for models with conditions of their own, and --where for all others.")
+            raise typer.BadParameter("--given FILE and --where are two ways to say what is known: choose one.")
         return _sample_where(density, n, out, where, seed, clip, force, reporter)
     if (given is None) == bool(density.given_):
         if given is None:

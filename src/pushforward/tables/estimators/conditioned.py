@@ -24,8 +24,9 @@ from pushforward.inference.weighted import (
     refuse,
     weighted_rows,
 )
+from pushforward.tables.encoding import as_asked
 from pushforward.tables.estimators.frames import to_frame, wanted_kind
-from pushforward.tables.estimators.known_cells import SOURCE, boxes_for, wanted_of
+from pushforward.tables.estimators.known_cells import SOURCE, boxes_for, column_named, given_cells_of, wanted_of
 from pushforward.tables.estimators.seeds import seed_words
 from pushforward.tables.kinds.base import AbstractLevels
 
@@ -81,6 +82,9 @@ class ConditionalTable:
         if not isinstance(found, ConditionalDraws):
             raise refuse(SOURCE, found)
         cells = model.decode(found.rows, seed) | self._as_asked(n)
+        given = given_cells_of(model, self.conditions)
+        if given is not None and model.given_layout is not None:
+            cells |= as_asked(model.given_layout, given, n)
         names = [name for name in model.names_out() if name in cells]
         return pa.table({name: cells[name] for name in names}), found.report
 
@@ -113,19 +117,13 @@ def condition_table(density: FlowDensity, given: Mapping[str, Any], *, method: W
     """A fitted `FlowDensity` given some cells; see `pf.condition_on`.
 
     Raises:
-        DataError: A column or a level is not in the model.
-        ConditioningError: The model has conditions of its own.
+        DataError: A column or a level is not in the model, or a condition of the model itself is not known.
+        ConditioningError: Chains are asked for.
     """
     check_way(SOURCE, method)
     if method == "mcmc":
         fix = "Use method='auto'."
         raise ConditioningError("unsupported", f"{SOURCE}: the rows of a table are drawn without chains. {fix}")
-    if density.given_:
-        raise ConditioningError(
-            "unsupported",
-            f"{SOURCE}: expected a model without conditions of its own, got one given {list(density.given_)}. Fit all "
-            "columns without given, or draw with sample(given=...).",
-        )
     found = ConditionalTable(density, dict(given) if isinstance(given, Mapping) else given, method)
     boxes_for(density.model_, found.conditions)
     return found
@@ -254,9 +252,10 @@ def marginal_table(density: FlowDensity, columns: Sequence[str]) -> MarginalTabl
     Raises:
         DataError: A column is not in the model.
     """
-    from pushforward.tables.estimators.known_cells import column_named
-
     names = (columns,) if isinstance(columns, str) else tuple(columns)
     for name in names:
-        column_named(density.schema_, density.given_, name)
+        column_named(density.schema_, name)
+    if density.given_:
+        fix = "Take it of a model of all columns."
+        raise ConditioningError("unsupported", f"marginal: the model is a density given {list(density.given_)}. {fix}")
     return MarginalTable(density, names)

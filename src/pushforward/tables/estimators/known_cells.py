@@ -18,7 +18,7 @@ from pushforward.tables.encoding import Layout, encode, in_steps, numbers_of, pl
 from pushforward.tables.errors import DataError
 from pushforward.tables.kinds.base import AbstractLevels
 from pushforward.tables.modelling.table_model import TableModel
-from pushforward.tables.reading.cells import read_cells
+from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.schema import Column, TableSchema
 
 SOURCE = "condition_on"
@@ -77,7 +77,7 @@ def wanted_of(name: str, value: Any) -> Wanted:
     return Wanted((value,))
 
 
-def column_named(schema: TableSchema, given: tuple[str, ...], name: Any) -> Column:
+def column_named(schema: TableSchema, name: Any) -> Column:
     """The modelled column of that name.
 
     Raises:
@@ -91,10 +91,6 @@ def column_named(schema: TableSchema, given: tuple[str, ...], name: Any) -> Colu
     if name in after:
         fix = f"Condition on {', '.join(after[name])}."
         raise DataError("columns", f"{SOURCE}: column '{name}' follows from others and is not drawn. {fix}")
-    if name in given:
-        raise DataError(
-            "columns", f"{SOURCE}: column '{name}' is a condition of the model itself. Pass it with given (--given)."
-        )
     if not column.modelled:
         raise DataError("columns", f"{SOURCE}: column '{name}' is {column.kind}: it is no part of the model.")
     return column
@@ -116,7 +112,9 @@ def boxes_for(model: TableModel, conditions: Mapping[Any, Any]) -> Boxes:
     layout = model.layout
     cases = []
     for name, value in conditions.items():
-        column = column_named(model.schema, model.given, name)
+        column = column_named(model.schema, name)
+        if name in model.given:
+            continue
         cases.append(_cases(layout, layout.columns.index(column), wanted_of(name, value), model))
     n_cases = math.prod(map(len, cases))
     if n_cases > MOST_CASES:
@@ -134,7 +132,33 @@ def boxes_for(model: TableModel, conditions: Mapping[Any, Any]) -> Boxes:
                 own[~np.isin(np.arange(len(own)), states)] = False
             if case.place >= 0:
                 low[row, case.place], high[row, case.place] = case.low, case.high
-    return table_boxes(allowed, low, high)
+    fixed = given_cells_of(model, conditions)
+    layout_of_given = model.given_layout
+    condition = None if fixed is None or layout_of_given is None else encode(layout_of_given, fixed).rows[0]
+    return table_boxes(allowed, low, high, condition)
+
+
+def given_cells_of(model: TableModel, conditions: Mapping[Any, Any]) -> Cells | None:
+    """The conditions of a model that has some of its own, as one row of cells; None for one without.
+
+    Raises:
+        DataError: One of them is not known, or not by one value.
+    """
+    if not model.given:
+        return None
+    row: dict[str, list[Any]] = {}
+    for name in model.given:
+        wanted = wanted_of(name, conditions[name]) if name in conditions else Wanted()
+        if len(wanted.values) != 1:
+            fix = f"Give one value for each of {', '.join(model.given)}."
+            raise DataError("where", f"{SOURCE}: the model is a density given '{name}', which has to be known. {fix}")
+        column, value = model.schema.column(name), wanted.values[0]
+        if isinstance(column.family, AbstractLevels):
+            _level_states(column, wanted, model)
+        elif isinstance(value, str) and column.kind != "datetime" and "time" not in column.type:
+            value = _number(column, value, model)
+        row[name] = [value]
+    return read_cells(row, conventions=model.schema.reading)
 
 
 def _cases(layout: Layout, i: int, wanted: Wanted, model: TableModel) -> list[Case]:

@@ -162,3 +162,17 @@ def test_an_order_makes_numbers_exact(tmp_path):
         pf.FlowDensity("realnvp", order=["wind"], verify=False).fit(rows)
     with pytest.raises(pf.DataError, match="'wind'"):
         pf.FlowDensity(order=["wnd"], verify=False).fit(rows)
+
+
+@pytest.mark.thorough
+def test_prices_with_cents_lie_in_their_range():
+    rng = np.random.default_rng(0)
+    price = np.round(rng.gamma(3.0, 8.0, 1500)) + rng.choice([0.0, 0.99, 0.5], 1500, p=[0.4, 0.5, 0.1])
+    rows = pd.DataFrame({"price": price, "size": rng.normal(size=1500) + price / 20})
+    own = pf.FlowDensity(n_layers=1, width=8, max_epochs=3, n_members=1, verify=False, random_state=0).fit(rows)
+    drawn = pf.condition_on(own, {"price": (20.5, 30.0)}).sample(500, random_state=0)
+    assert drawn["price"].between(20.5, 30.0).all()
+    assert len(set(np.round(drawn["price"] % 1, 2))) == 3
+    every = own.sample(20_000, random_state=1)
+    inside = every[every["price"].between(20.5, 30.0)]
+    assert close(drawn["price"], inside["price"], 300) < 4.5

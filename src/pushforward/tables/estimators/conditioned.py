@@ -19,6 +19,7 @@ from pushforward.inference.weighted import (
     ConditionalDraws,
     Evidence,
     Report,
+    Source,
     equal,
     evidence_of,
     refuse,
@@ -26,7 +27,15 @@ from pushforward.inference.weighted import (
 )
 from pushforward.tables.encoding import as_asked
 from pushforward.tables.estimators.frames import to_frame, wanted_kind
-from pushforward.tables.estimators.known_cells import SOURCE, boxes_for, column_named, given_cells_of, wanted_of
+from pushforward.tables.estimators.known_cells import (
+    SOURCE,
+    Remaining,
+    boxes_for,
+    column_named,
+    given_cells_of,
+    remaining_of,
+    wanted_of,
+)
 from pushforward.tables.estimators.seeds import seed_words
 from pushforward.tables.kinds.base import AbstractLevels
 
@@ -78,7 +87,7 @@ class ConditionalTable:
         model = self.density.model_
         n, seed = check_int(SOURCE, "n_samples", n_samples, 1), seed_words(random_state, 2)
         boxes = self.boxes
-        found = draw_by_weights(SOURCE, table_sources(model.distribution, boxes), boxes, seed, n, self.method)
+        found = draw_by_weights(SOURCE, self._sources(boxes), boxes, seed, n, self.method)
         if not isinstance(found, ConditionalDraws):
             raise refuse(SOURCE, found)
         cells = model.decode(found.rows, seed) | self._as_asked(n)
@@ -109,8 +118,25 @@ class ConditionalTable:
             n: Number of weighted rows for each case.
             random_state: Seed of the rows.
         """
-        sources = table_sources(self.density.model_.distribution, self.boxes)
-        return _evidence(weighted_rows(sources[0], self.boxes, seed_words(random_state, 2), n).log_weights)
+        boxes = self.boxes
+        return _evidence(weighted_rows(self._sources(boxes)[0], boxes, seed_words(random_state, 2), n).log_weights)
+
+    def _sources(self, boxes: Boxes) -> list[Source]:
+        """Where rows come from; those in which a number with a remainder is not in its range weigh nothing."""
+        model = self.density.model_
+        sources, remaining = table_sources(model.distribution, boxes), remaining_of(model, self.conditions)
+        return [_within(source, remaining) for source in sources] if remaining else sources
+
+
+def _within(source: Source, remaining: list[Remaining]) -> Source:
+    """A source whose rows weigh nothing where a number with a remainder is not in its range."""
+
+    def run(*arguments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, log_weights = (np.asarray(part) for part in source(*arguments))
+        holds = np.all([one.holds(rows) for one in remaining], axis=0)
+        return rows, np.where(holds, log_weights, -np.inf)
+
+    return run
 
 
 def condition_table(density: FlowDensity, given: Mapping[str, Any], *, method: Way = "auto") -> ConditionalTable:
@@ -218,6 +244,9 @@ def _evidences(
     density: FlowDensity, rows: Sequence[Mapping[str, Any]], n: int, seed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-densities of what each row says, and their errors; rows of which the same numbers are known go together."""
+    if any(remaining_of(density.model_, row) for row in rows):
+        found = [condition_table(density, row).log_evidence(n=n, random_state=int(seed[0])) for row in rows]
+        return np.array([one.value for one in found]), np.array([one.error for one in found])
     boxes = [condition_table(density, row).boxes for row in rows]
     groups: dict[bytes, list[int]] = {}
     for place, own in enumerate(boxes):

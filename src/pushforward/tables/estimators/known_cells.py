@@ -61,6 +61,53 @@ class Case(NamedTuple):
     high: float = math.inf
 
 
+class Remaining(NamedTuple):
+    """A range of a column whose numbers are multiples of a step and a remainder, which a box cannot say alone.
+
+    Attributes:
+        value: Place of the multiple in a row.
+        state: Place of the state of the remainder.
+        own: Place of the state that says whether there is a number, -1 where there always is.
+        column: The column.
+        wanted: The range, its ends as numbers.
+    """
+
+    value: int
+    state: int
+    own: int
+    column: Column
+    wanted: Wanted
+
+    def holds(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows `(n, dim)` have a number in the range, `(n,)`; one that has no number does."""
+        column, wanted = self.column, self.wanted
+        known = np.array(column.remainders)
+        numbers = rows[:, self.value] + known[np.minimum(rows[:, self.state].astype(int), len(known) - 1)]
+        slack = ON_STEP * (column.fine or 1.0)
+        low, high = (
+            (-math.inf if wanted.low is None else wanted.low),
+            (math.inf if wanted.high is None else wanted.high),
+        )
+        above = numbers > low + slack if wanted.low_open else numbers >= low - slack
+        absent = np.zeros(len(rows), bool) if self.own < 0 else rows[:, self.own] != 0
+        return absent | above & (numbers < high - slack if wanted.high_open else numbers <= high + slack)
+
+
+def remaining_of(model: TableModel, conditions: Mapping[Any, Any]) -> list[Remaining]:
+    """The ranges of columns with remainders among conditions."""
+    layout, found = model.layout, []
+    for place, at in remainders_of(layout).items():
+        column = layout.columns[place]
+        if column.name in conditions:
+            wanted = wanted_of(column.name, conditions[column.name])
+            if not wanted.values:
+                ends = [None if end is None else _number(column, end, model) for end in (wanted.low, wanted.high)]
+                own = Wanted((), *ends, low_open=wanted.low_open, high_open=wanted.high_open)
+                states, values = places_of(layout)
+                found.append(Remaining(values[place], at, states.get(place, -1), column, own))
+    return found
+
+
 def wanted_of(name: str, value: Any) -> Wanted:
     """What a value of a dict of conditions says: a cell, None for a missing one, a tuple as a range, or a set."""
     if isinstance(value, Wanted):
@@ -281,11 +328,6 @@ def _point(layout: Layout, i: int, place: int, number: float) -> Case:
 def _range(layout: Layout, i: int, wanted: Wanted, model: TableModel) -> Case:
     """The case of a range of numbers: the values in it, and the atoms in it."""
     column = layout.columns[i]
-    if i in remainders_of(layout):
-        fix = "Name values of it instead."
-        raise DataError(
-            "where", f"{SOURCE}: column '{column.name}' has remainders, of which no range can be drawn. {fix}"
-        )
     low = -math.inf if wanted.low is None else _number(column, wanted.low, model)
     high = math.inf if wanted.high is None else _number(column, wanted.high, model)
     if not low <= high:
@@ -298,6 +340,10 @@ def _range(layout: Layout, i: int, wanted: Wanted, model: TableModel) -> Case:
     if column.kind == "circular":
         low, high = low - (column.low or 0.0), high - (column.low or 0.0)
     step = column.step
+    if step is not None and i in remainders_of(layout):
+        # The multiples that are in the range with one remainder or another; see `Remaining`.
+        low, high = low - max(column.remainders), high - min(column.remainders)
+        wanted = Wanted(low=low, high=high)
     if step is not None:
         # A number on a step stands for the interval up to the next one.
         first, last = low / step, high / step

@@ -13,8 +13,8 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward.inference.target import Target
 
 # Pairs of radii, in units of the unconstrained vector, between which the mass per unit of log r has to fall, in one
-# pair at least. An exponential parameter overflows at 700; a prior as wide as a million units falls later.
-RADII = ((100.0, 200.0), (1e8, 1e10))
+# pair at least. An exponential parameter overflows far out; a prior as wide as a million units falls in the far pair.
+RADII = ((25.0, 50.0), (1e8, 1e10))
 # The mass has to fall at least like this power of the radius.
 LEAST_POWER = 0.05
 N_DIRECTIONS = 32

@@ -55,7 +55,7 @@ def test_rounds_narrow_the_prior_to_where_the_posterior_is() -> None:
     def simulate(theta: np.ndarray) -> np.ndarray:
         return theta + 0.02 * rng.normal(size=theta.shape)
 
-    options = {"flow_options": {"n_layers": 2, "width": 32, "bins": 6}, "n_members": 2, "max_epochs": 60}
+    options = {"flow_options": {"n_layers": 2, "width": 32, "bins": 6}, "n_members": 2, "max_epochs": 500}
     npe = pf.NPE({"a": (0, 1), "b": (0, 1)}, **options)
     npe.rounds(simulate=simulate, x=x, n_rounds=3, n_simulations=500)
     draws = npe.sample(1000, x=x)

@@ -131,7 +131,8 @@ def _round(
     """Anneal new draws into the buffer, and train on batches of it."""
     n_draws, n_stages, n_updates = sizes
     flow = combine(state.params, rest)
-    anneal_key, *update_keys = jax.random.split(key, 1 + n_updates)
+    anneal_key, update_key = jax.random.split(key)
+    update_keys = jax.random.split(update_key, n_updates)
     z, log_w, first, accepted = _anneal(flow, target, anneal_key, n_draws, n_stages, state.step_size)
     x, log_det = jax.vmap(flow.bijection.forward_and_log_det)(z)
     log_q = flow.base.log_prob(z) - log_det
@@ -141,15 +142,21 @@ def _round(
     x, log_w, log_q = (
         old.at[places].set(new.astype(old.dtype)) for old, new in zip(state[2:5], (x, log_w, log_q), strict=True)
     )
-    step, params, moments = make_step(MaximumLikelihood(), optimizer), state.params, state.moments
-    for update_key in update_keys:
+    step = make_step(MaximumLikelihood(), optimizer)
+
+    def update(carry: tuple[Any, Any, Array, Array], key: PRNGKeyArray) -> tuple[tuple[Any, Any, Array, Array], None]:
+        params, moments, log_w, log_q = carry
         # The largest of Gumbel-perturbed weights are draws without replacement.
-        chosen = jax.lax.top_k(log_w + jax.random.gumbel(update_key, log_w.shape, log_w.dtype), n_draws)[1]
-        now = combine(params, rest).log_prob(x[chosen])
+        chosen = jax.lax.top_k(log_w + jax.random.gumbel(key, log_w.shape, log_w.dtype), n_draws)[1]
+        now = combine(params, rest).log_prob(x[chosen]).astype(log_q.dtype)
         moved = jnp.where(jnp.isfinite(log_w[chosen]), log_q[chosen] - now, -jnp.inf)
         log_w, log_q = log_w.at[chosen].add(jnp.where(jnp.isfinite(moved), moved, 0)), log_q.at[chosen].set(now)
         weights = jnp.minimum(jnp.exp(moved), MAX_CORRECTION)
         params, moments, _ = step(params, rest, moments, x[chosen], weights=weights)
+        return (params, moments, log_w, log_q), None
+
+    start = (state.params, state.moments, log_w, log_q)
+    (params, moments, log_w, log_q), _ = jax.lax.scan(update, start, update_keys)
     grown = jnp.where(accepted > ACCEPTANCE, STEP_FACTOR, 1 / STEP_FACTOR)
     share = jnp.exp(2 * jax.nn.logsumexp(first) - jax.nn.logsumexp(2 * first)) / n_draws
     return _State(params, moments, x, log_w, log_q, state.step_size * grown), (share, accepted)

@@ -11,6 +11,7 @@ import pytest
 
 from pushforward.tables import DataError
 from pushforward.tables.detect import detect_schema
+from pushforward.tables.kinds.ends import find_ends, sharp_ends
 from pushforward.tables.kinds.steps import find_step
 from pushforward.tables.kinds.text import arrow_type, type_name
 from pushforward.tables.reading.cells import read_cells
@@ -159,3 +160,27 @@ def test_json_says_what_is_not_said_by_default() -> None:
     assert text.count("\n") == 5
     assert '"missing"' not in text
     assert TableSchema.from_json(text) == schema
+
+
+def test_a_bell_with_a_long_tail_does_not_end_where_its_rows_do():
+    """Red wine's sulphates: the range is long, so its first twentieth held many rows, and the end was the lowest."""
+    rng = np.random.default_rng(0)
+    values = np.round(np.exp(rng.normal(-0.4, 0.25, 1300)) + 5 * (rng.uniform(size=1300) < 0.02), 2)
+    low, _ = find_ends("sulphates", values, 0.01, "natural")
+    assert low is not None
+    assert low < values.min() - 0.03
+    # An even density does end there.
+    even = np.round(rng.uniform(0.37, 2.0, 1300), 2)
+    assert find_ends("sulphates", even, 0.01, "natural") == (even.min(), even.max())
+
+
+def test_days_that_are_sparse_may_lie_just_beyond_the_data():
+    days = np.sort(np.random.default_rng(0).permutation(1461)[:1169]) + 15340.0
+    days = days[(days > 15340) & (days < 16800)]
+    low, high = sharp_ends(days, 1.0, "natural")
+    assert low is not None
+    assert high is not None
+    assert 15336 <= low <= 15340
+    assert 16800 <= high <= 16804
+    years = np.random.default_rng(0).integers(2015, 2024, 500).astype(float)
+    assert sharp_ends(years, 1.0, "natural") == (2015.0, 2023.0)

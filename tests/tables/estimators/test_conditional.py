@@ -152,3 +152,14 @@ def test_what_has_no_order_or_several_columns_is_refused() -> None:
     np.testing.assert_allclose(masses.sum(axis=1), 1, atol=0.02)  # the rest is that of words never seen
     with pytest.raises(ValueError, match="levels between 0 and 1"):
         central_coverage(np.zeros(3), [68])
+
+
+def test_conditions_are_read_as_in_the_fit() -> None:
+    """A code for missing was taken for a number by `pdf_grid`: photometric redshifts had densities of 1000."""
+    rows = frame(120).assign(x=lambda t: t["x"].where(np.arange(len(t)) % 7 > 0, 99.0))
+    density = FlowDensity(**TINY, given=["x"], na=[99], missing="model").fit(rows)
+    grid = np.linspace(-2, 2, 5)
+    coded, plain = (density.pdf_grid(pd.DataFrame({"x": [gap, 0.5]}), "y", grid) for gap in (99.0, np.nan))
+    np.testing.assert_array_equal(coded, plain)
+    scores = density.score_samples(pd.DataFrame({"x": 99.0, "y": grid}))
+    np.testing.assert_allclose(np.log(coded[0]), scores, rtol=1e-5)

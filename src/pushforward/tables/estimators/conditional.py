@@ -208,8 +208,8 @@ def conditions(density: FlowDensity, X: Any) -> np.ndarray | None:
         if X.shape[1] == len(density.columns_) != len(density.given_):
             X = X[:, [density.columns_.index(name) for name in density.given_]]
     elif isinstance(X, str) or not isinstance(X, dict):
-        X = read_cells(X)
-    return encode(layout, given_cells(X, density.given_)).rows
+        X = read_cells(X, conventions=density.model_.schema.reading)
+    return encode(layout, given_cells(X, density.given_, density.model_.schema.reading), unseen=density.unseen).rows
 
 
 def over_rows(density: FlowDensity, X: Any, measure: Callable[[Conditionals, np.ndarray], np.ndarray]) -> np.ndarray:

@@ -16,7 +16,9 @@ from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.spaces import Place, Spaces
+from pushforward.distributions.unit_law import UnitLaw, law_params
 from pushforward.nets import MADE
+from pushforward.numerics.unit_logistic import N_PARAMS
 from pushforward.numerics.unit_spline import Pieces, find, log_mass, n_params, pieces_of, quantile, value_at
 
 # A draw that is rounded down to its step may miss the multiple it stands for by this share of a step.
@@ -26,6 +28,8 @@ LEAST_PROBABILITY = 1e-12
 # What the network adds to the parameters of the splines is scaled by this, so that its steps are as much shorter, and
 # weight decay as much stronger by the square: columns that do not depend on each other stay near to independent ones.
 RESTRAINT = 0.25
+# The place and the width of a number given others are not restrained: a regression lives by them.
+PLACE_RESTRAINT = 1.0
 # The share of a column's own spline starts at 0.05.
 FLOOR_LOGIT = math.log(0.05 / 0.95)
 
@@ -88,7 +92,7 @@ class ConditionalMargins(AbstractDistribution):
         net = MADE(
             key,
             dim,
-            n_params(bins),
+            law_params(bins),
             width=width,
             depth=depth,
             cond_shape=shape,
@@ -99,7 +103,8 @@ class ConditionalMargins(AbstractDistribution):
         self.net = net
         # Flat, for weight decay is of arrays with two axes or more.
         raw = np.zeros((n_params(bins), dim)) if start is None else start
-        self.bias = self.floor = jnp.asarray(raw, net.out_weight.dtype).reshape(-1)
+        self.floor = jnp.asarray(raw, net.out_weight.dtype).reshape(-1)
+        self.bias = jnp.concatenate([self.floor, jnp.zeros(N_PARAMS * dim, net.out_weight.dtype)])
         self.floor_logit = jnp.full((dim,), FLOOR_LOGIT, net.out_weight.dtype)
         self.event_shape, self.cond_shape, self.needs_key = (dim,), shape, False
 
@@ -121,10 +126,17 @@ class ConditionalMargins(AbstractDistribution):
         log_prob = jnp.where(jnp.isnan(x), jnp.nan, jnp.where(out, -jnp.inf, log_prob))
         return log_prob if there is None else jnp.where(there, log_prob, 0.0)
 
-    def pieces(self, x: Array, condition: Array | None, there: Array | None) -> Pieces:
-        """The splines of all numbers, each given those before it; arguments as in `each_log_prob`."""
+    def laws(self, x: Array, condition: Array | None, there: Array | None) -> UnitLaw:
+        """The distribution functions of all numbers, each given those before it; arguments as in `each_log_prob`."""
         raw = self.net(self.spaces.features(x, there), condition)
-        return pieces_of(self._of_column(self.bias)[..., None] + RESTRAINT * raw, self.bins, self.spaces.circular)
+        restraint = self._restraint(raw.ndim)
+        return UnitLaw.of(self._of_column(self.bias)[..., None] + restraint * raw, self.bins, self.spaces.circular)
+
+    def _restraint(self, ndim: int) -> np.ndarray:
+        """The factors of what the network says of each parameter, `(law_params, 1, ...)`."""
+        factors = np.full(law_params(self.bins), RESTRAINT)
+        factors[-N_PARAMS:] = PLACE_RESTRAINT
+        return factors.reshape(-1, *(1,) * (ndim - 1)).astype(np.float32)
 
     def _of_column(self, flat: Array) -> Array:
         """The parameters `(n_params, dim)` that do not depend on the row."""
@@ -136,7 +148,7 @@ class ConditionalMargins(AbstractDistribution):
         return Pieces(*(jnp.broadcast_to(part, (*part.shape[:-1], n)) for part in pieces))
 
     def _conditionals(self, x: Array, condition: Array | None, there: Array | None) -> Array:
-        pieces = self.pieces(x, condition, there)
+        laws = self.laws(x, condition, there)
         start, end = self.spaces.ends(x)
         low = self.spaces.locate(start)
         upper, size = low.u, low.log_slope
@@ -147,7 +159,7 @@ class ConditionalMargins(AbstractDistribution):
             gap = jnp.log(jnp.maximum(jnp.where(rounded, gap, 1.0), jnp.finfo(x.dtype).tiny))
             upper, size = jnp.where(rounded, high.u, low.u), jnp.where(rounded, gap, size)
         shares = jax.nn.log_sigmoid(self.floor_logit)[:, None], jax.nn.log_sigmoid(-self.floor_logit)[:, None]
-        both = (log_mass(self._floor(x.shape[-1]), low.u, upper, size), log_mass(pieces, low.u, upper, size))
+        both = (log_mass(self._floor(x.shape[-1]), low.u, upper, size), laws.log_mass(low.u, upper, size))
         mass = jnp.logaddexp(shares[0] + both[0], shares[1] + both[1])
         return mass + jnp.asarray(self.spaces.log_unit.value, mass.dtype)[:, None]
 
@@ -160,11 +172,11 @@ class ConditionalMargins(AbstractDistribution):
             there: Which numbers are there; None for all. Where one is not, the quantile of `uniform` stands.
             uniform: Places within the steps of rounded numbers, `(dim, n)`, in [0, 1).
         """
-        pieces = self.pieces(x, condition, there)
+        laws = self.laws(x, condition, there)
         start, end = self.spaces.ends(x)
         share, floor = jax.nn.sigmoid(self.floor_logit)[:, None], self._floor(x.shape[-1])
         low, high = (
-            share * value_at(find(floor, u)) + (1 - share) * value_at(find(pieces, u))
+            share * value_at(find(floor, u)) + (1 - share) * laws.value(u)
             for u in (self.spaces.locate(start).u, self.spaces.locate(end).u)
         )
         probability = low + uniform * (high - low)
@@ -202,20 +214,18 @@ class ConditionalMargins(AbstractDistribution):
         noise = jax.vmap(lambda key: jax.random.uniform(key, (dim, 2), dtype), out_axes=-1)(keys)
         # Arrays of NumPy, as of a loaded model, cannot be indexed by what is traced.
         floor, bias = (jnp.asarray(self._of_column(flat)) for flat in (self.floor, self.bias))
-        share = jax.nn.sigmoid(self.floor_logit)
+        share, restraint = jax.nn.sigmoid(self.floor_logit), self._restraint(2)
         there = jnp.ones((dim, n), bool) if there is None else jnp.broadcast_to(there, (dim, n))
         low, high = self.spaces.support(dtype)
         steps = jnp.asarray(self.spaces.step.value, dtype)
         circular = jnp.asarray(self.spaces.circular[:, 0])
 
-        def within(i: Array, pieces: tuple[Pieces, Pieces], ends: Any, uniform: Array) -> tuple[Array, ...]:
-            """Which spline a number follows, its value there, and the log-probability of the range."""
+        def within(i: Array, alone: Pieces, laws: UnitLaw, ends: Any, uniform: Array) -> tuple[Array, ...]:
+            """Which function a number follows, its value there, and the log-probability of the range."""
             first, last = (jnp.where(jnp.isfinite(end), self.spaces.locate_one(i, end).u, side) for end, side in ends)
-            starts, sizes = [], []
-            for own in pieces:
-                start = value_at(find(own, first))
-                starts.append(start)
-                sizes.append(jnp.maximum(value_at(find(own, last)) - start, 0.0))
+            starts = value_at(find(alone, first)), laws.value(first)
+            values = value_at(find(alone, last)), laws.value(last)
+            sizes = [jnp.maximum(end - start, 0.0) for start, end in zip(starts, values, strict=True)]
             both = share[i] * sizes[0] + (1 - share[i]) * sizes[1]
             floored = uniform[1] * both < share[i] * sizes[0]
             start, size = (jnp.where(floored, *parts) for parts in (starts, sizes))
@@ -225,12 +235,12 @@ class ConditionalMargins(AbstractDistribution):
             state, previous = carry
             i, own, uniform, ends = inputs
             raw, state = self.net.step(state, i, previous)
-            raws = floor[:, i, None], bias[:, i, None] + RESTRAINT * raw
+            laws = UnitLaw.of(bias[:, i, None] + restraint * raw, self.bins, circular[i])
+            alone = pieces_of(jnp.broadcast_to(floor[:, i, None], (len(floor), n)), self.bins, circular[i])
             floored, value, mass = uniform[1] < share[i], uniform[0], jnp.zeros(n, dtype)
             if limits is not None:
-                first, other = (pieces_of(jnp.broadcast_to(r, raw.shape), self.bins, circular[i]) for r in raws)
-                floored, value, mass = within(i, (first, other), ((ends[0], 0.0), (ends[1], 1.0)), uniform)
-            u = quantile(pieces_of(jnp.where(floored, *raws), self.bins, circular[i]), value)
+                floored, value, mass = within(i, alone, laws, ((ends[0], 0.0), (ends[1], 1.0)), uniform)
+            u = jnp.where(floored, quantile(alone, value), laws.quantile(value))
             value = self.spaces.back_one(i, u)
             if limits is not None:
                 value = jnp.clip(value, ends[0], ends[1])

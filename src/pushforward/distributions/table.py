@@ -24,7 +24,7 @@ from pushforward.distributions.margins import ConditionalMargins
 from pushforward.distributions.table_draws import draw_rows
 from pushforward.distributions.table_features import Cells, Embedded, embedded, present
 from pushforward.distributions.table_parts import Parts, Standard
-from pushforward.numerics.unit_spline import Pieces
+from pushforward.distributions.unit_law import UnitLaw
 
 # Stands for infinity in a bound, for a file of weights holds finite numbers alone; float32 can hold it.
 UNBOUNDED = 1e30
@@ -204,8 +204,8 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
             bijection = EmbedCondition(bijection, net, cond_shape=self.given.shape)
         return Flow(self.values.base, bijection)
 
-    def margin_pieces(self, x: Array, condition: Array | None) -> Pieces:
-        """The splines of the margins' distribution functions in each row, as functions of the unit interval.
+    def margin_laws(self, x: Array, condition: Array | None) -> UnitLaw:
+        """The margins' distribution functions in each row, as functions of the unit interval.
 
         Args:
             x: Rows `(dim, n)`.
@@ -213,7 +213,7 @@ class TableDistribution(AbstractCompound, AbstractDistribution):
         """
         margins: Any = self.margins
         numbers, there = self.margin_numbers(x)
-        return margins.pieces(numbers, self.for_margins(x, self.context(x, self.features(condition))), there)
+        return margins.laws(numbers, self.for_margins(x, self.context(x, self.features(condition))), there)
 
     def parts(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Parts:
         """The log-probability in its parts.

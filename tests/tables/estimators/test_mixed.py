@@ -17,9 +17,9 @@ import pytest
 
 from pushforward.bijections import ColumnUnits
 from pushforward.distributions.categorical import AutoregressiveCategorical
-from pushforward.numerics.unit_spline import value_at
+from pushforward.distributions.unit_law import UnitLaw
 from pushforward.tables.errors import DataError
-from pushforward.tables.estimators import FlowDensity, verify_margins
+from pushforward.tables.estimators import FlowDensity
 from pushforward.tables.estimators.verify import check_masses, check_samples, check_units
 from pushforward.tables.estimators.verify_margins import check_margins
 from pushforward.tables.reading.cells import read_cells
@@ -297,7 +297,8 @@ def test_what_the_checks_of_a_table_are_for(mixed, monkeypatch):
     inverse = ColumnUnits.each_inverse
     monkeypatch.setattr(ColumnUnits, "each_inverse", lambda *own: (inverse(*own)[0], inverse(*own)[1] + 1e-3))
     assert check_units(model.distribution, model.layout, rows).verdict == "fail"
-    monkeypatch.setattr(verify_margins, "value_at", lambda place: 1.01 * value_at(place))
+    value = UnitLaw.value
+    monkeypatch.setattr(UnitLaw, "value", lambda *own: 1.01 * value(*own))
     assert [line.verdict for line in check_margins(model, rows, None)] == ["fail"]
     share = model.schema.column("share").model_copy(update={"high": 0.5})
     columns = tuple(share if column.name == "share" else column for column in model.schema.columns)

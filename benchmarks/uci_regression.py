@@ -41,7 +41,7 @@ def split(name: str, number: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str]
     test = np.unpackbits(file["test_mask"], axis=1)[number, : len(file["y"])].astype(bool)
     given = [f"x{i}" for i in range(file["X"].shape[1])]
     frame = pd.DataFrame(file["X"], columns=given).assign(y=file["y"])
-    return frame[~test].reset_index(drop=True), frame[test].reset_index(drop=True), given
+    return frame.loc[~test].reset_index(drop=True), frame.loc[test].reset_index(drop=True), given
 
 
 def measure(name: str, number: int) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Schemas of long files: column by column, the same as of the whole table."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +45,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("bounds", ["natural", "observed", "none"])
-def test_a_long_file_has_the_schema_of_the_whole_table(path: Path, bounds: str) -> None:
+def test_a_long_file_has_the_schema_of_the_whole_table(path: Path, bounds: Any) -> None:
     expected, _, notes = detect_schema(read_cells(path), missing=True, bounds=bounds)
     found, remarks = detect_file(path, missing=True, bounds=bounds)
     assert found == expected

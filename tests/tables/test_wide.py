@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,8 +36,8 @@ def test_splines_start_at_the_quantiles_of_their_columns():
     spline = Spline(BINS, -COLUMN_BOUND, COLUMN_BOUND, "free")
     own, scale = column_splines(columns)
     with jax.enable_x64(True):
-        params = np.broadcast_to(own[..., None], (spline.n_params, 3, len(x)))
-        found = np.asarray(rational_quadratic_forward(np.broadcast_to(x, (3, len(x))), params, spline)[0])
+        params = jnp.broadcast_to(own[..., None], (spline.n_params, 3, len(x)))
+        found = np.asarray(rational_quadratic_forward(jnp.broadcast_to(x, (3, len(x))), params, spline)[0])
     assert np.abs(scale[:, None] * found - np.quantile(columns, stats.norm.cdf(x), axis=1).T).max() < 0.05
     # Columns without any spread, and of one row, have splines too.
     assert np.isfinite(column_splines(np.zeros((2, 5)))[0]).all()
@@ -53,7 +55,8 @@ def test_a_wide_table_is_better_than_the_gaussian_after_a_few_steps(tmp_path: Pa
     assert any("numbers, 200 or more" in note for note in density.notes_)
     fresh = table(1000, seed=5)
     train = np.delete(x, density.held_out_, axis=0)
-    gaussian = stats.multivariate_normal(train.mean(axis=0), np.cov(train.T)).logpdf(fresh)
+    simple: Any = stats.multivariate_normal(train.mean(axis=0), np.cov(train.T))  # pyright: ignore[reportArgumentType]
+    gaussian = simple.logpdf(fresh)
     gain = density.score_samples(fresh) - gaussian
     assert gain.mean() > 10 * gain.std() / np.sqrt(len(gain))
     sample = density.sample(500, random_state=0)

@@ -40,7 +40,7 @@ def draws(density) -> pd.DataFrame:
 
 def close(one: pd.Series, other: pd.Series, ess: float) -> float:
     """By how many standard errors two means differ."""
-    sd = float(other.std())
+    sd = float(np.std(other.to_numpy(), ddof=1))
     return abs(float(one.mean()) - float(other.mean())) / (sd * math.sqrt(1 / ess + 1 / len(other)))
 
 

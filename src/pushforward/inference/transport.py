@@ -14,6 +14,7 @@ from pushforward.bijections import AffineMap, Chain, RationalQuadraticMap, Stand
 from pushforward.bijections.base import AbstractBijection, run_batch
 from pushforward.bijections.whitening import PartialWhitening
 from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
+from pushforward.flows import nsf
 from pushforward.inference.composed_map import ComposedMap
 from pushforward.inference.normal_mixture import NormalMixture
 
@@ -99,18 +100,14 @@ def new_bijection(key: PRNGKeyArray, dim: int) -> AbstractBijection:
     splines bend what is left. The order of the coordinates is kept in the layer next to the target, because
     parameters that come first are often those on which the others depend.
     """
-    from pushforward import flows
-
     affine, spline = AffineMap(), RationalQuadraticMap()
 
     def make(key: PRNGKeyArray) -> AbstractBijection:
         if dim <= AUTOREGRESSIVE_UP_TO:
             linear = "reverse" if dim > 1 else None
-            return flows.nsf(
-                key, dim=dim, scalar_map=ComposedMap([affine, spline]), linear=linear, n_layers=3
-            ).bijection
+            return nsf(key, dim=dim, scalar_map=ComposedMap([affine, spline]), linear=linear, n_layers=3).bijection
         own = ComposedMap([spline, affine])
-        return flows.nsf(key, dim=dim, scalar_map=own, autoregressive=False, linear="permutation", n_layers=6).bijection
+        return nsf(key, dim=dim, scalar_map=own, autoregressive=False, linear="permutation", n_layers=6).bijection
 
     return lower(eqx.filter_jit(make)(key))
 

@@ -260,13 +260,14 @@ def test_samples_that_are_not_finite_are_left_out_and_counted(density: FlowDensi
 
 
 def test_a_row_of_density_zero_is_said(density: FlowDensity, monkeypatch: pytest.MonkeyPatch) -> None:
-    score = TableModel.score_encoded
+    score = TableModel.score_seeing
 
     def zero(self: TableModel, *arguments: Any) -> Any:
-        scores = score(self, *arguments)
-        return scores._replace(log_prob=np.where(np.arange(len(scores.log_prob)) == 0, -np.inf, scores.log_prob))
+        scores, seen = score(self, *arguments)
+        log_prob = np.where(np.arange(len(scores.log_prob)) == 0, -np.inf, scores.log_prob)
+        return scores._replace(log_prob=log_prob), seen
 
-    monkeypatch.setattr(TableModel, "score_encoded", zero)
+    monkeypatch.setattr(TableModel, "score_seeing", zero)
     found = evaluate(density, rows(30, 2), n_samples=50)
     assert (found.zero, found.nats) == (1, -np.inf)
     assert math.isnan(found.standard_error)

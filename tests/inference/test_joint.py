@@ -32,20 +32,20 @@ def conditional(free: list[int], known: list[int], values: np.ndarray) -> tuple[
 
 @pytest.fixture(scope="module")
 def linear() -> pf.JointPosterior:
-    return fitted(6000, 64, 200)
+    return fitted(6000, 128, 200, depth=2)
 
 
 @pytest.fixture(scope="module")
 def quick() -> pf.JointPosterior:
     """One that has hardly learned, but whose answers must agree with each other all the same."""
-    return fitted(300, 16, 2)
+    return fitted(300, 16, 2, depth=1)
 
 
-def fitted(n: int, width: int, epochs: int) -> pf.JointPosterior:
+def fitted(n: int, width: int, epochs: int, depth: int) -> pf.JointPosterior:
     rng = np.random.default_rng(0)
     theta = rng.normal(size=(n, 2))
     x = theta @ SLOPE.T + NOISE * rng.normal(size=theta.shape)
-    joint = pf.JointPosterior([stats.norm(0, 1)] * 2, width=width, depth=1, bins=4, max_epochs=epochs)
+    joint = pf.JointPosterior([stats.norm(0, 1)] * 2, width=width, depth=depth, bins=4, max_epochs=epochs)
     return joint.fit(theta, x)
 
 

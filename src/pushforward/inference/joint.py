@@ -25,6 +25,8 @@ from pushforward.training.options import Stopping
 CHUNKS = (256, 2048)
 # Passes over the simulations: a step scores a few numbers of a row, given few of the possible conditions.
 EPOCHS = 200
+# Epochs without a rise of the held-out score, which is noisy: each row is asked about with a mask of its own.
+PATIENCE = 60
 
 
 class JointPosterior:
@@ -130,7 +132,7 @@ class JointPosterior:
             objective=MaskedLikelihood(self.prior_.dim),
             max_epochs=EPOCHS if self.max_epochs is None else self.max_epochs,
             progress=self.progress,
-            options=[Stopping(self.max_seconds)],
+            options=[Stopping(self.max_seconds, PATIENCE)],
         )
         trained: Any = self.result_.flow
         self.distribution_ = trained

@@ -65,7 +65,7 @@ def tarp_levels(draws: Any, truths: Any, references: Any, *, seed: int = 0) -> n
         >>> from pushforward.metrics import tarp_levels
         >>> draws = np.linspace(-1, 1, 101)[:, None, None] * np.ones((1, 3, 1))
         >>> tarp_levels(draws, np.array([[-0.5], [0.0], [0.5]]), np.full((3, 1), -2.0)).round(1).tolist()
-        [0.3, 0.5, 0.8]
+        [0.3, 0.5, 0.7]
     """
     many, one, points = (np.asarray(values, np.float64) for values in (draws, truths, references))
     if many.ndim != 3 or one.ndim != 2 or many.shape[1:] != one.shape or points.shape != one.shape:

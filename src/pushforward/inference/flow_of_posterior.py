@@ -106,7 +106,7 @@ class Blueprint:
         if not callable(self.embedding):
             fix = "Pass an Equinox module from one observation to a vector."
             raise TypeError(message("NPE", "embedding a callable", type(self.embedding).__name__, fix))
-        one = jax.ShapeDtypeStruct(self.x_shape, jnp.float32)
+        one = jax.ShapeDtypeStruct(self.x_shape, jnp.result_type(float))
         found = eqx.filter_eval_shape(self.embedding, one)
         shape = getattr(found, "shape", None)
         if shape is None or len(shape) != 1:
@@ -133,6 +133,6 @@ class Blueprint:
         """The members that begin as the linear regression of all rows, if they begin so."""
         if not self.starts or len(w) < 2 * (self.dim + self.condition_dim):
             return list(members)
-        rows, seen = (jnp.asarray(part.T, jnp.float32) for part in (w, x))
+        rows, seen = (jnp.asarray(part.T, float) for part in (w, x))
         start = gaussian_of(GaussianStart(self.dim, self.condition_dim), rows, seen)
         return [eqx.tree_at(lambda flow: flow.bijection.bijections[-1], member, start) for member in members]

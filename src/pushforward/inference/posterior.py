@@ -166,7 +166,7 @@ class NPE:
         self._check_fitted()
         check_int("NPE.sample", "n", n, 1)
         seen, many = observations_of("NPE.sample", x, self.x_shape_)
-        seen = self._seen(seen).astype(np.float32)
+        seen = self._seen(seen).astype(jnp.result_type(float))
         key = jax.random.fold_in(jax.random.key(self.random_state), 0x64726177) if key is None else key
         keys = batch_keys(as_key("NPE.sample", key), n * len(seen))
         place = np.repeat(np.arange(len(seen)), n)

@@ -104,6 +104,12 @@ def test_an_improper_target_is_told_in_words():
     assert "x[1]" in answer.verdict
 
 
+def of_regression(p):
+    x = np.random.default_rng(0).normal(size=(40, 4)) * [1, 1, 100, 100]
+    residuals = (x @ np.ones(4) - x @ p["beta"]) / p["sigma"]
+    return -0.5 * jnp.sum(residuals**2) - 40 * jnp.log(p["sigma"]) - jnp.log1p(p["sigma"] ** 2)
+
+
 @pytest.mark.parametrize(
     ("log_density", "supports", "improper"),
     [
@@ -113,6 +119,8 @@ def test_an_improper_target_is_told_in_words():
         (lambda p: 0 * p["t"], {"t": HalfLine()}, True),
         (lambda p: -jnp.log(p["t"]), {"t": HalfLine()}, True),
         (lambda p: 0 * p["t"], {"t": Real()}, True),
+        # A regression with flat coefficients: far out the scale grows with them, and overflows in the end.
+        (of_regression, {"beta": Real(4), "sigma": HalfLine()}, False),
     ],
 )
 def test_what_counts_as_improper(log_density, supports, improper):

@@ -15,6 +15,9 @@ from pushforward.inference.target import Target
 # Pairs of radii, in units of the unconstrained vector, between which the mass per unit of log r has to fall, in one
 # pair at least. An exponential parameter overflows far out; a prior as wide as a million units falls in the far pair.
 RADII = ((25.0, 50.0), (1e8, 1e10))
+# Along a random direction a scale grows with the rest, and a likelihood may rise for long before the scale makes it
+# fall; beyond it an exponential parameter overflows. So these radii, each twice the last, must not fall either.
+BETWEEN = tuple((50.0 * 2**k, 100.0 * 2**k) for k in range(8))
 # The mass has to fall at least like this power of the radius.
 LEAST_POWER = 0.05
 N_DIRECTIONS = 32
@@ -22,7 +25,7 @@ N_DIRECTIONS = 32
 
 @eqx.filter_jit
 def _far_values(target: Target, directions: Array) -> tuple[Array, ...]:
-    return tuple(target.rows(r * directions) for pair in RADII for r in pair)
+    return tuple(target.rows(r * directions) for pair in RADII + BETWEEN for r in pair)
 
 
 def improper_direction(target: Target, key: PRNGKeyArray) -> str | None:
@@ -42,10 +45,11 @@ def improper_direction(target: Target, key: PRNGKeyArray) -> str | None:
     directions = np.concatenate([axes, random / np.linalg.norm(random, axis=1, keepdims=True)])
     values = [np.asarray(value) for value in _far_values(target, jnp.asarray(directions))]
     lasting = np.ones(len(directions), bool)
-    for (r_near, r_far), near, far in zip(RADII, values[::2], values[1::2], strict=True):
+    axis = np.arange(len(directions)) < 2 * d
+    for pair, near, far in zip(RADII + BETWEEN, values[::2], values[1::2], strict=True):
         with np.errstate(invalid="ignore"):
-            power = (far - near) / math.log(r_far / r_near) + d
-        lasting &= np.isfinite(near) & np.isfinite(far) & (power > -LEAST_POWER)
+            power = (far - near) / math.log(pair[1] / pair[0]) + d
+        lasting &= (np.isfinite(near) & np.isfinite(far) & (power > -LEAST_POWER)) | (axis & (pair in BETWEEN))
     wrong = np.flatnonzero(lasting)
     if not len(wrong):
         return None

@@ -70,7 +70,9 @@ def verdict_of(figures: Figures) -> str:
         else ""
     )
     mixed, weights = f.r_hat <= MIXED, f.pareto_k <= USABLE_K and f.ess_fraction >= LEAST_SHARE
-    apart = abs(f.log_z - f.log_z_ladder)
+    # A mode that flow and chains have lost and the ladder had makes log Z of the ladder the larger one. The other way
+    # round good weights decide, for the errors of many stages add up.
+    apart = f.log_z_ladder - f.log_z if mixed and weights else abs(f.log_z - f.log_z_ladder)
     # The error of the ladder falls with the square root of its particles.
     least = DIFFERENT_NATS * max(1.0, (USUAL_PARTICLES / f.n_particles) ** 0.5)
     if not apart <= max(least, DIFFERENT_ERRORS * f.log_z_error):

@@ -106,8 +106,8 @@ def loss(pdf: np.ndarray, z: np.ndarray) -> float:
     return float(np.mean(trapezoid(pdf**2, GRID, axis=1) - 2 * at(pdf, z)))
 
 
-def judge(pdf: np.ndarray, z: np.ndarray) -> dict[str, float]:
-    """The figures of one method."""
+def judge(pdf: np.ndarray, z: np.ndarray) -> dict[str, float | None]:
+    """The figures of one method; no nats where a galaxy has no density."""
     mode = GRID[np.argmax(pdf, axis=1)]
     error = (mode - z) / (1 + z)
     below = np.concatenate(
@@ -117,7 +117,7 @@ def judge(pdf: np.ndarray, z: np.ndarray) -> dict[str, float]:
     with np.errstate(divide="ignore"):
         nats = np.log(at(pdf, z))
     return {
-        "nats": float(np.mean(nats)),
+        "nats": float(np.mean(nats)) if np.isfinite(nats).all() else None,
         "cde_loss": loss(pdf, z),
         "sigma_nmad": float(1.4826 * np.median(np.abs(error - np.median(error)))),
         "outliers": float(np.mean(np.abs(error) > OUTLIER)),

@@ -75,7 +75,8 @@ def once(function: Callable[[Any], Any], model: Any) -> Any:
     if kept is not None and kept[0]() is model:
         return kept[1]
     result = function(model)
-    _kept[name] = (weakref.ref(model, lambda _: _kept.pop(name, None)), result)
+    # The dictionary is bound, for names of the module are gone when the interpreter ends.
+    _kept[name] = (weakref.ref(model, lambda _, kept=_kept: kept.pop(name, None)), result)
     return result
 
 

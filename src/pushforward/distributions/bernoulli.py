@@ -9,9 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pushforward._checks import check_shape, message
+from pushforward._checks import check_shape
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.of_network import check_network, outputs
 from pushforward.distributions.standard import over_event
 
 
@@ -45,19 +46,12 @@ class ConditionalBernoulli(AbstractDistribution):
     def __init__(self, net: Callable[[Array], Array], shape: Shape, cond_shape: Shape):
         name = "ConditionalBernoulli"
         self.net, self.event_shape, self.needs_key = net, check_shape(name, shape), False
-        self.cond_shape = check_shape(name, cond_shape)
+        own = self.cond_shape = check_shape(name, cond_shape)
         wanted, fix = math.prod(self.event_shape), "Give one logit for each number of an event."
-        try:
-            out = eqx.filter_eval_shape(net, jax.ShapeDtypeStruct(self.cond_shape, jnp.result_type(float)))
-        except (TypeError, ValueError) as error:
-            expected = f"a network that takes one condition of shape {self.cond_shape}"
-            raise ValueError(message(name, expected, f"the error: {error}", fix)) from error
-        if math.prod(out.shape) != wanted:
-            expected = f"a network with {wanted} outputs for events of shape {self.event_shape}"
-            raise ValueError(message(name, expected, f"outputs of shape {out.shape}", fix))
+        check_network(name, net, own, self.event_shape, wanted, fix)
 
     def _logits(self, condition: Array | None) -> Array:
-        out = jax.vmap(self.net, in_axes=-1, out_axes=-1)(condition)  # pyright: ignore[reportArgumentType] - it is there
+        out = outputs(self.net, condition)
         return out.reshape(*self.event_shape, out.shape[-1])
 
     def log_prob_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> Array:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
@@ -17,6 +16,7 @@ from pushforward._checks import as_floats, check_shape, check_values, is_traced,
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import along
 from pushforward.distributions.closed_form import AbstractClosedForm
+from pushforward.distributions.of_network import check_network, outputs
 from pushforward.distributions.standard import NORMAL_ENTROPY, normals, over_event
 
 # How far a covariance may be from its transpose, as a share of its largest number: it may come from float32.
@@ -159,19 +159,12 @@ class ConditionalNormal(AbstractClosedForm):
     def __init__(self, net: Callable[[Array], Array], shape: Shape, cond_shape: Shape):
         name = "ConditionalNormal"
         self.net, self.event_shape, self.needs_key = net, check_shape(name, shape), False
-        self.cond_shape = check_shape(name, cond_shape)
+        own = self.cond_shape = check_shape(name, cond_shape)
         wanted, fix = 2 * math.prod(self.event_shape), "The means come first, then the logs of the deviations."
-        try:
-            out = eqx.filter_eval_shape(net, jax.ShapeDtypeStruct(self.cond_shape, jnp.result_type(float)))
-        except (TypeError, ValueError) as error:
-            expected = f"a network that takes one condition of shape {self.cond_shape}"
-            raise ValueError(message(name, expected, f"the error: {error}", fix)) from error
-        if math.prod(out.shape) != wanted:
-            expected = f"a network with {wanted} outputs for events of shape {self.event_shape}"
-            raise ValueError(message(name, expected, f"outputs of shape {out.shape}", fix))
+        check_network(name, net, own, self.event_shape, wanted, fix)
 
     def _loc_and_log_scale(self, condition: Array | None) -> tuple[Array, Array]:
-        out = jax.vmap(self.net, in_axes=-1, out_axes=-1)(condition)  # pyright: ignore[reportArgumentType] - it is there
+        out = outputs(self.net, condition)
         loc, log_scale = out.reshape(2, *self.event_shape, out.shape[-1])
         return loc, log_scale
 

@@ -34,7 +34,7 @@ class VaryingColumns:
         """
         if not isinstance(X, np.ndarray) or X.dtype.kind not in "fiu":
             return VaryingColumns()
-        still = (X == X[0]).all(axis=0)
+        still = (X[0] == X).all(axis=0)
         if still.all():  # the density says what is wrong
             return VaryingColumns()
         return VaryingColumns(tuple(np.flatnonzero(still).tolist()), tuple(X[0, still].astype(float).tolist()))

@@ -42,7 +42,7 @@ class NegativeLogDensity(AbstractScore):
     density: FlowDensity | None = None
 
     def fit(self, X: Any, *, weights: np.ndarray | None = None, random_state: int = 0) -> NegativeLogDensityScore:
-        density = FlowDensity(verify=False) if self.density is None else clone(self.density)
+        density: Any = FlowDensity(verify=False) if self.density is None else clone(self.density)
         varying = VaryingColumns.of(X)
         density.set_params(random_state=random_state).fit(varying.take(X), sample_weight=weights)
         return NegativeLogDensityScore(density, varying)
@@ -58,7 +58,7 @@ class NegativeLogDensityScore(FittedScore):
     """
 
     density: FlowDensity
-    varying: VaryingColumns = VaryingColumns()
+    varying: VaryingColumns
 
     def __call__(self, X: Any) -> np.ndarray:
         return self.varying.with_strange(X, -self.density.score_samples(self.varying.take(X)))

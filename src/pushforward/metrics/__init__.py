@@ -3,10 +3,19 @@
 from pushforward.metrics.baselines import Baseline, baselines
 from pushforward.metrics.bits import bits_per_dim
 from pushforward.metrics.classifiers import LocalC2ST, c2st_accuracy, local_c2st
+from pushforward.metrics.conformal import conformal_p_values, covariate_shift_weights, cross_conformal_p_values
 from pushforward.metrics.coverage import coverage_curve, density_levels, tarp_levels
+from pushforward.metrics.detection import DetectionQuality, detection_quality
 from pushforward.metrics.evidence import LogZ, bridge_log_z, importance_log_z
+from pushforward.metrics.false_discoveries import (
+    FalseDiscoveryBound,
+    benjamini_hochberg,
+    false_discovery_bound,
+    weighted_selection,
+)
 from pushforward.metrics.gains import Gain, compare
 from pushforward.metrics.marginal import MarginalTest, MarginalTests, marginal_test, marginal_tests
+from pushforward.metrics.martingale import DriftMartingale, PowerBets, SimpleJumper, SmoothedRanks
 from pushforward.metrics.neighbours import Memorisation, memorisation
 from pushforward.metrics.ranks import Uniformity, ecdf_band, outside_band, pairs_needed, rank_levels, ranks, uniformity
 from pushforward.metrics.tails import TailExceedances, TailIndex, TailLine, tail_exceedances, tail_index
@@ -16,26 +25,38 @@ from pushforward.metrics.weights import effective_sample_size, pareto_k
 __all__ = [
     "C2ST",
     "Baseline",
+    "DetectionQuality",
+    "DriftMartingale",
+    "FalseDiscoveryBound",
     "Gain",
     "LocalC2ST",
     "LogZ",
     "MarginalTest",
     "MarginalTests",
     "Memorisation",
+    "PowerBets",
+    "SimpleJumper",
+    "SmoothedRanks",
     "TailExceedances",
     "TailIndex",
     "TailLine",
     "Uniformity",
     "baselines",
+    "benjamini_hochberg",
     "bits_per_dim",
     "bridge_log_z",
     "c2st",
     "c2st_accuracy",
     "compare",
+    "conformal_p_values",
+    "covariate_shift_weights",
     "coverage_curve",
+    "cross_conformal_p_values",
     "density_levels",
+    "detection_quality",
     "ecdf_band",
     "effective_sample_size",
+    "false_discovery_bound",
     "importance_log_z",
     "local_c2st",
     "marginal_test",
@@ -50,4 +71,5 @@ __all__ = [
     "tail_index",
     "tarp_levels",
     "uniformity",
+    "weighted_selection",
 ]

@@ -88,6 +88,8 @@ if TYPE_CHECKING:
     from pushforward.objectives import AbstractObjective, MaximumLikelihood
     from pushforward.tables.errors import DataError, TableWarning
     from pushforward.tables.estimators.density import FlowDensity
+    from pushforward.tables.likeness.comparison import Comparison
+    from pushforward.tables.likeness.two_tables import compare
     from pushforward.training import FitError, FitResult, Verdict, fit
 
 __version__ = "0.1.0"
@@ -157,6 +159,8 @@ _NAMES = {
     "checking": ("CheckLine", "CheckReport", "check", "row_status", "summary"),
     "tables.errors": ("DataError", "TableWarning"),
     "tables.estimators.density": ("FlowDensity",),
+    "tables.likeness.comparison": ("Comparison",),
+    "tables.likeness.two_tables": ("compare",),
     "inference": (
         "NLE",
         "NPE",

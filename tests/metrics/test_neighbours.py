@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pushforward.metrics import memorisation
+from pushforward.metrics import memorisation, nearness
 
 
 @pytest.mark.parametrize("poor", [False, True])
@@ -82,3 +82,45 @@ def test_refusals():
         memorisation(x, x, x + np.nan)
     with pytest.raises(ValueError, match="at least 2"):
         memorisation(x, x[:1], x)
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_copies_are_found_without_held_out_rows(share):
+    rng = np.random.default_rng(0)
+    data, samples = rng.normal(size=(800, 3)), rng.normal(size=(800, 3))
+    assert not nearness(data, samples).copied
+    count = int(share * 800)
+    samples[:count] = data[:count] + 0.01 * rng.normal(size=(count, 3))
+    near = nearness(data, samples)
+    assert near.copied
+    assert near.copies == 0
+    assert near.near > 2 * near.near_expected
+    samples[:count] = data[:count]
+    assert nearness(data, samples).copied
+    assert nearness(data, samples).copies == pytest.approx(share)
+
+
+def test_fresh_rows_are_seldom_called_copies():
+    rng = np.random.default_rng(0)
+    found = [nearness(rng.normal(size=(300, 2)), rng.normal(size=(300, 2))) for _ in range(60)]
+    assert sum(near.copied for near in found) == 0
+    assert np.mean([near.near for near in found]) == pytest.approx(0.05, abs=0.01)
+    assert np.mean([near.ratio for near in found]) == pytest.approx(1, abs=0.05)
+
+
+def test_equal_rows_of_discrete_data_are_no_copies_without_held_out_rows():
+    rng = np.random.default_rng(0)
+    data, samples = (rng.integers(-3, 4, (400, 3)) * 1.0 for _ in range(2))
+    found = nearness(data, samples)
+    assert found.copies > 0.5
+    assert not found.copied
+    assert nearness(data, data[rng.permutation(400)]).copied
+
+
+def test_the_second_nearest_of_repeated_rows_is_the_other_one():
+    data = np.repeat(np.arange(6.0)[:, None], 2, axis=0)
+    found = nearness(data, np.arange(6.0)[:, None] + 0.25)
+    assert found.copies_expected == 1
+    assert np.isnan(found.ratio)
+    assert np.isnan(found.near)
+    assert not found.copied

@@ -99,7 +99,7 @@ def c2st(a: Any, b: Any, *, seed: int = 0, categorical: Sequence[int] = (), fold
     group = np.concatenate([group[: len(x)][left], group[len(x) :][right]])
     labels = np.arange(len(rows)) >= len(left)
     for column in columns:
-        rows[:, column] = _codes(rows[:, column])
+        rows[:, column] = codes(rows[:, column])
     fold = _folds(group, labels, folds, rng)
     with one_thread():
         auc, accuracy = _cross_validate(rows, labels, fold, columns)
@@ -123,7 +123,7 @@ def _without_copies(x: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.
     return (x[np.sort(first)], y[np.sort(second)]), group[kept], len(pooled) - len(kept)
 
 
-def _codes(column: np.ndarray) -> np.ndarray:
+def codes(column: np.ndarray) -> np.ndarray:
     """Codes 0, 1, ... in order of frequency; levels beyond the most frequent share the last one."""
     there = ~np.isnan(column)
     _, inverse, counts = np.unique(column[there], return_inverse=True, return_counts=True)

@@ -9,6 +9,7 @@ from pushforward.plotting.curve import plot_curve
 from pushforward.plotting.field import plot_field
 from pushforward.plotting.inference import plot_corner, plot_ladder, plot_weights
 from pushforward.plotting.layers import plot_layers
+from pushforward.plotting.likeness import plot_likeness
 from pushforward.plotting.marginal import plot_marginal
 from pushforward.plotting.overview import plot_overview
 from pushforward.plotting.pair import plot_pair
@@ -23,6 +24,7 @@ __all__ = [
     "plot_field",
     "plot_ladder",
     "plot_layers",
+    "plot_likeness",
     "plot_marginal",
     "plot_overview",
     "plot_pair",

@@ -12,11 +12,13 @@ from pushforward.tables.errors import DataError, TableWarning
 
 _HOME = {
     "Cells": "reading.cells",
+    "Comparison": "likeness.comparison",
     "Evaluation": "estimators.evaluation",
     "FlowDensity": "estimators.density",
     "ModelParts": "modelling.folder",
     "Table": "reading.tables",
     "TableSchema": "schema",
+    "compare": "likeness.two_tables",
     "detect_schema": "detect",
     "evaluate": "estimators.evaluate",
     "load_model": "modelling.folder",

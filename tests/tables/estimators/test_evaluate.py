@@ -273,3 +273,45 @@ def test_a_row_of_density_zero_is_said(density: FlowDensity, monkeypatch: pytest
     assert math.isnan(found.standard_error)
     assert any("Density zero in 1 rows" in line for line in found.sentences)
     assert json.loads(to_json(found.to_json()))["mean_nats"] is None
+
+
+def test_samples_are_compared_as_two_tables_are(density: FlowDensity, found: Evaluation, shifted: Evaluation) -> None:
+    x, drawn = rows(300, 1), density.model_.draw(1000, np.random.default_rng(0).integers(0, 2**32, 2, np.uint32), None)
+    errors = found.likeness.shape.errors
+    assert list(errors) == ["x0", "x1"]
+    assert found.likeness.shape.rows == (300, 300)
+    distance: Any = ks_2samp(x[:, 0], drawn[:300, 0])
+    assert errors["x0"] == pytest.approx(distance.statistic)
+    assert shifted.likeness.shape.errors["x0"] > 0.4
+    assert shifted.likeness.detection["logistic"].told
+    assert (found.copies, found.usefulness, found.target) == (None, None, None)
+    assert found.likeness.shape.sentence in found.sentences
+
+
+def test_the_rows_of_the_fit_tell_copies_and_what_samples_teach(density: FlowDensity, monkeypatch: Any) -> None:
+    train = rows(400, 0)
+    found = evaluate(density, rows(100, 1), train=train, target="x1")
+    assert found.copies is not None
+    assert not found.copies.memorised
+    assert found.usefulness is not None
+    assert found.usefulness.rows == (400, 400, 100)
+    assert any(line.startswith("To predict x1") for line in found.sentences)
+    # The twin: a model that gives back its rows.
+    monkeypatch.setattr(TableModel, "draw", lambda self, n, words, condition: np.resize(train, (n, 2)))
+    twin = evaluate(density, rows(100, 1), train=train)
+    assert twin.copies is not None
+    assert twin.copies.memorised
+    assert json.loads(to_json(twin.to_json()))["copies"]["copies"] == 1
+    with pytest.raises(ValueError, match="Pass train"):
+        evaluate(density, rows(100, 1), target="x1")
+    with pytest.raises(DataError, match="no column 'x9'"):
+        evaluate(density, rows(100, 1), train=train, target="x9")
+
+
+@pytest.mark.thorough
+def test_samples_of_a_conditional_model_are_not_asked_for_copies(conditional: tuple[FlowDensity, pa.Table]) -> None:
+    density, table = conditional
+    found = evaluate(density, table, train=table)
+    assert found.copies is None
+    assert set(found.likeness.shape.errors) == set(density.model_.needed)
+    assert sum(found.likeness.shape.rows) == len(table)

@@ -28,6 +28,14 @@ def evaluate(
             help="Number of rows to draw for the tests of columns; as many as DATA has by default.",
         ),
     ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option("--train", metavar="FILE", help="Rows of the fit, to see whether samples copy them."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column to predict by what samples and the rows of --train teach."),
+    ] = None,
     missing: DropMissing = Missing.error,
     seed: Seed = 0,
     force: Force = False,
@@ -37,7 +45,8 @@ def evaluate(
     """Judge a model by rows that it has not seen.
 
     The report holds their likelihood beside that of simple densities, a test of each column, a classifier that tries to
-    tell samples from data, and how often the tails are exceeded, with a sentence for each.
+    tell samples from data, how often the tails are exceeded, and how alike samples and rows are by SDMetrics' figures,
+    with a sentence for each.
     """
     from pushforward.io.files import check_file_target, write_file
     from pushforward.tables.estimators import FlowDensity
@@ -46,9 +55,14 @@ def evaluate(
 
     if out is not None:
         check_file_target(out, force)
+    if target is not None and train is None:
+        raise typer.BadParameter("--target needs --train: the rows of the fit, which samples are held against.")
     density = FlowDensity.load(model)
     table = read_cells(data, conventions=density.schema_.reading).select(density.model_.needed)
-    found = evaluate_density(density, table, n_samples=samples, seed=seed, missing=missing.value)
+    own = None if train is None else read_cells(train, conventions=density.schema_.reading)
+    found = evaluate_density(
+        density, table, n_samples=samples, seed=seed, missing=missing.value, train=own, target=target
+    )
     facts = {"model": model, "data": table.source, "seed": seed, **found.to_json()}
     if out is not None:
         text = to_json(facts) + "\n"

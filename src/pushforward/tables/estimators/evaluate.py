@@ -29,6 +29,7 @@ from pushforward.numerics.mean_error import mean_and_error
 from pushforward.tables.encoding import Encoded, Layout, within_bounds
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.density import FlowDensity
+from pushforward.tables.estimators.evaluate_likeness import beside, check_target, of_training
 from pushforward.tables.estimators.evaluation import Evaluation
 from pushforward.tables.estimators.intake import rows_with_states
 from pushforward.tables.estimators.seeds import seed_number
@@ -59,6 +60,8 @@ def evaluate(
     n_samples: int | None = None,
     seed: Any = 0,
     missing: Literal["error", "drop"] = "error",
+    train: Any = None,
+    target: str | None = None,
 ) -> Evaluation:
     r"""Hold a fitted model against rows, best ones that the fit has not seen.
 
@@ -69,6 +72,12 @@ def evaluate(
     - **Columns**: data against samples, column by column, missing values and atoms among them.
     - **Classifier**: whether boosted trees can tell data from samples, against the same with permuted labels.
     - **Tails**: how often numbers lie beyond the model's quantiles of 1 %, 0.1 % and 0.01 %.
+    - **Likeness**: SDMetrics' Shape and Trend of samples beside the rows, and detection by logistic regression and
+      boosted trees; see `metrics.similarity` and `metrics.detection_score`.
+    - With the rows of the fit (`train`), **copies**: whether samples lie nearer to these than to the rows of the table
+      (`metrics.memorisation`; not for a model with conditions); and with a `target`, **learning**: whether boosted
+      trees trained on samples predict it in the table as well as some trained on the rows of the fit do
+      (`metrics.usefulness`).
 
     Of a model with conditions one row is drawn for each row of the table, given its condition. The tests of columns
     are then paired and so at most as often wrong as they say. The classifier sees data at one half of the conditions
@@ -80,9 +89,13 @@ def evaluate(
         n_samples: rows to draw for the tests of columns; None draws as many as there are rows, from 1,000 to 20,000.
         seed: of all draws: an integer, a NumPy `RandomState` or `Generator`, or None.
         missing: `"drop"` leaves out rows with missing values that the model has no state for.
+        train: table that the model was fitted to, if copies and learning are to be looked at; rows with missing values
+            that the model has no state for are left out.
+        target: column that is to be predicted; it needs `train`.
 
     Raises:
-        ValueError: an argument is out of bounds; a `DataError`, which is one, where the table is not one of the model.
+        ValueError: an argument is out of bounds, or a target has no `train`; a `DataError`, which is one, where the
+            table is not one of the model.
 
     Example:
         >>> import numpy as np, pushforward as pf
@@ -96,6 +109,10 @@ def evaluate(
         raise ValueError(f"evaluate: expected n_samples an integer >= 1, got {n_samples!r}. None chooses.")
     if missing not in ("error", "drop"):
         raise ValueError(f"evaluate: expected missing 'error' or 'drop', got {missing!r}.")
+    if target is not None:
+        if train is None:
+            raise ValueError("evaluate: a target needs the rows of the fit. Pass train (--train).")
+        check_target(density.model_, target)
     seed = seed_number(seed)
     cells, kept = rows_with_states(density, table, missing)
     dropped = int((~kept).sum())
@@ -119,6 +136,12 @@ def evaluate(
         told = _classify(model, data, samples, given, drawn, rng, seed, notes)
     else:
         notes.append(f"A classifier needs {LEAST_ROWS} rows and samples or more: there is no such test.")
+    alike = beside(model, cells, drawn.samples, None if given is None else drawn.rows, seed)
+    copies = served = None
+    if train is not None:
+        at = cells if given is None else cells[drawn.rows] if isinstance(cells, np.ndarray) else cells.take(drawn.rows)
+        own = drawn.many if given is None else drawn.samples
+        copies, served = of_training(density, train, at, own, target, seed)
     return Evaluation(
         rows=n,
         dropped=dropped,
@@ -138,6 +161,10 @@ def evaluate(
         c2st=told,
         tails=_tails(model.layout, data, drawn),
         tail_samples=len(drawn.many),
+        likeness=alike,
+        copies=copies,
+        usefulness=served,
+        target=target,
         notes=tuple(notes),
     )
 

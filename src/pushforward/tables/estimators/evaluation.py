@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from pushforward.metrics import C2ST, Baseline, Gain, MarginalTests, TailExceedances
+from pushforward.metrics import C2ST, Baseline, Gain, MarginalTests, Memorisation, TailExceedances, Usefulness
+from pushforward.tables.likeness.comparison import Likeness, used
 
 WRONG, LACKING = ("model too light", "model too heavy"), "not enough samples"
 # Columns whose tests are told one by one.
@@ -36,6 +37,10 @@ class Evaluation:
         c2st: data against samples, all columns at once; None for too few rows.
         tails: counts beyond the model's quantiles, by column of numbers.
         tail_samples: rows drawn for them.
+        likeness: Shape, Trend and detection of samples beside the rows.
+        copies: samples beside the rows of the fit and the rows; None without the rows of the fit.
+        usefulness: what samples teach beside the rows of the fit; None without a target.
+        target: what is predicted.
         notes: remarks, a sentence each.
     """
 
@@ -57,12 +62,16 @@ class Evaluation:
     c2st: C2ST | None
     tails: dict[str, TailExceedances]
     tail_samples: int
+    likeness: Likeness
+    copies: Memorisation | None
+    usefulness: Usefulness | None
+    target: str | None
     notes: tuple[str, ...]
 
     @property
     def sentences(self) -> list[str]:
         """All of it for people, a sentence or two for each figure."""
-        return [*self._likelihood(), *self._simple(), *self._columns(), *self._tails()]
+        return [*self._likelihood(), *self._simple(), *self._columns(), *self._tails(), *self._synthetic()]
 
     def _likelihood(self) -> list[str]:
         what = f"{len(self.columns)} columns" + (f" given {', '.join(self.given)}" if self.given else "")
@@ -127,6 +136,14 @@ class Evaluation:
             )
         return lines
 
+    def _synthetic(self) -> list[str]:
+        lines = list(self.likeness.sentences)
+        if self.copies is not None:
+            lines.append(self.copies.sentence)
+        if self.usefulness is not None:
+            lines.append(f"To predict {self.target}: {self.usefulness.sentence}")
+        return lines
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN and infinities are for the writer to turn into null."""
         plain = {"rows": self.rows, "dropped": self.dropped, "columns": list(self.columns), "given": list(self.given)}
@@ -153,4 +170,6 @@ class Evaluation:
         if self.c2st is not None:
             plain["c2st"] = {**dataclasses.asdict(self.c2st), "null": self.c2st.null.tolist()}
         plain["tails"] = {name: dataclasses.asdict(tail) for name, tail in self.tails.items()}
+        plain |= {"likeness": self.likeness.to_json(), "target": self.target, "usefulness": used(self.usefulness)}
+        plain["copies"] = None if self.copies is None else dataclasses.asdict(self.copies)
         return {**plain, "tail_samples": self.tail_samples, "notes": list(self.notes), "sentences": self.sentences}

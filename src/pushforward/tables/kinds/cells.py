@@ -10,7 +10,7 @@ import pyarrow.compute
 
 from pushforward.tables import times
 from pushforward.tables.errors import DataCode, DataError
-from pushforward.tables.kinds.text import NUMBER, arrow_type, is_text, plain_text, without_blanks
+from pushforward.tables.kinds.text import NUMBER, arrow_type, in_order, is_text, plain_text, without_blanks
 from pushforward.tables.reading.columns import arrow_column
 
 if TYPE_CHECKING:
@@ -30,8 +30,11 @@ def read_numbers(array: pa.ChunkedArray, column: Column, source: str) -> np.ndar
     """
     kind = array.type
     if is_text(kind) and is_written(column):
-        text, form = without_blanks(plain_text(array)), column.format or DEFAULT_FORMAT
+        text = without_blanks(plain_text(array))
+        form = column.format or _form_of(text, column)
         values = times.parse(text, form)
+        if column.format is None and column.type.startswith("timestamp") and times.unit_of(form) == times.DAY:
+            values = values * times.DAY
         no_strangers(column, text, values, source, "dates", f"a date like {form}")
     elif times.is_time(kind):
         values: Any = times.to_numbers(by_local_clock(array) if column.local else array)
@@ -57,6 +60,20 @@ def read_numbers(array: pa.ChunkedArray, column: Column, source: str) -> np.ndar
         row = int(np.flatnonzero(np.isinf(values))[0]) + 1
         raise DataError("infinite", f"{source}: infinite values in '{column.name}', the first is row {row}.")
     return values
+
+
+def _form_of(text: Any, column: Column) -> str:
+    """The format of the text of a column that was one of points in time in the fit, year first, as files write it.
+
+    Another order of day and month is not guessed: the batches of a long file might differ.
+    """
+    words = pc.unique(text.drop_null())
+    if column.type == "string" or len(words) == 0:
+        return DEFAULT_FORMAT
+    form = times.find_format(in_order(words))[0]
+    if form is None or not form.startswith("%Y") or (column.type.startswith("date") and times.has_clock(form)):
+        return DEFAULT_FORMAT
+    return form
 
 
 def by_local_clock(array: Any) -> Any:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pushforward._checks import ConvergenceError
     from pushforward._compile_cache import use_cache
     from pushforward._types import Fixed, Traits, combine, trainable
+    from pushforward.anomalies.detector import FlowOutlierDetector
     from pushforward.bijections import (
         AbstractBatchedBijection,
         AbstractBijection,
@@ -119,6 +120,7 @@ _NAMES = {
     "_checks": ("ConvergenceError",),
     "_compile_cache": ("use_cache",),
     "_types": ("Fixed", "Traits", "combine", "trainable"),
+    "anomalies.detector": ("FlowOutlierDetector",),
     "bijections": (
         "AbstractBatchedBijection",
         "AbstractBijection",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.sha256"
-MAX_MANIFEST = 2**12
+MAX_MANIFEST = 2**16
 
 # What may stand at a path beside a regular file, in words, with the test of its mode.
 FOLDER, LINK = "a folder", "a symbolic link"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -67,7 +67,13 @@ class AbstractScore(abc.ABC):
 
     A higher score is a more unusual row. Scores of one fit compare with each other, and with nothing else: what a value
     means, p-values say (`pf.FlowOutlierDetector`).
+
+    Attributes:
+        misled_by_levels: Whether the score is a density alone. In a table of levels and of numbers with few values such
+            a score says which combinations are rare, and rare is not the same as wrong; a detector warns of it.
     """
+
+    misled_by_levels: ClassVar[bool] = False
 
     @abc.abstractmethod
     def fit(self, X: Any, *, weights: np.ndarray | None = None, random_state: int = 0) -> FittedScore:

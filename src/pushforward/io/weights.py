@@ -108,6 +108,28 @@ def parse_weights(data: bytes, label: str) -> dict[str, Any]:
         raise UntrustedModelError(f"{label}: not a safetensors file, or damaged: {str(error)[:200]}.") from error
 
 
+def arrays_from_bytes(data: bytes, label: str) -> dict[str, np.ndarray]:
+    """The arrays of a file as they are, by name; for a model of known shapes take `weights_from_bytes`.
+
+    Args:
+        data: The contents of a safetensors file.
+        label: The name of the file, for messages.
+
+    Raises:
+        UntrustedModelError: The file is damaged, or an array is of an unknown dtype or not finite.
+    """
+    found = {}
+    for name, entry in parse_weights(data, label).items():
+        dtype = DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise UntrustedModelError(f"{label}: {name[:80]}: dtype {str(entry['dtype'])[:16]} is not read.")
+        value = np.frombuffer(entry["data"], dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype)
+        if np.dtype(dtype).kind == "f" and not np.isfinite(value).all():
+            raise UntrustedModelError(f"{label}: {name[:80]} holds NaN or infinity. Fit the model anew.")
+        found[name] = value.reshape(tuple(entry["shape"]))
+    return found
+
+
 def read_shapes(path: Path) -> dict[str, Any]:
     """Shapes and dtypes of the arrays of a safetensors file, from its header alone.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone
@@ -20,8 +20,9 @@ DENSITY, KEPT, VALUES = "density", "varying", "constants"
 class NegativeLogDensity(AbstractScore):
     r"""The surprise of a row, $-\log p(x)$ in nats, under a flow that is fitted to the rows.
 
-    Unusual is what is improbable in the units of the data. Where a table has many columns of levels, or numbers that
-    are rounded coarsely, ordinary rows are improbable too, and other scores do better.
+    Unusual is what is improbable in the units of the data, and what differs where all rows of the fit agreed. Where a
+    table has many columns of levels, or numbers that are rounded coarsely, ordinary rows are improbable too, and other
+    scores do better.
 
     Args:
         density: Estimator whose settings the fit takes; None is `FlowDensity(verify=False)`.
@@ -40,6 +41,7 @@ class NegativeLogDensity(AbstractScore):
     """
 
     density: FlowDensity | None = None
+    misled_by_levels: ClassVar[bool] = True
 
     def fit(self, X: Any, *, weights: np.ndarray | None = None, random_state: int = 0) -> NegativeLogDensityScore:
         density: Any = FlowDensity(verify=False) if self.density is None else clone(self.density)
@@ -61,7 +63,11 @@ class NegativeLogDensityScore(FittedScore):
     varying: VaryingColumns
 
     def __call__(self, X: Any) -> np.ndarray:
-        return self.varying.with_strange(X, -self.density.score_samples(self.varying.take(X)))
+        encoded, condition = self.density.encode(self.varying.take(X))
+        scores = -self.density.model_.score_encoded(encoded, condition).log_prob
+        if encoded.strange is not None:
+            scores = np.where(encoded.strange, np.inf, scores)
+        return self.varying.with_strange(X, scores)
 
     def describe(self) -> str:
         return f"the negative log-density of the flow {self.density.config_['flow']}, in nats"

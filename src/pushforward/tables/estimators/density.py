@@ -24,6 +24,7 @@ from pushforward.tables.estimators import conditional
 from pushforward.tables.estimators.conditioned import condition_table, marginal_table
 from pushforward.tables.estimators.drawing import draw
 from pushforward.tables.estimators.fitting import fit_rows
+from pushforward.tables.estimators.held_out import HeldOut
 from pushforward.tables.estimators.intake import rows_to_score
 from pushforward.tables.estimators.pages import page_of
 from pushforward.tables.estimators.seeds import seed_number
@@ -117,6 +118,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     notes_: tuple[str, ...]
     n_rows_left_out_: int
     held_out_: np.ndarray
+    _held_out: HeldOut | np.ndarray
     baselines_: tuple[Baseline, ...]
     gains_: tuple[Gain, ...]
     checks_: CheckReport | None
@@ -222,6 +224,18 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.result_ = dataclasses.replace(result, flow=self.flow_)
         self.config_ = {"flow": model.recipe.flow, "arguments": dict(model.recipe.arguments), "base": model.recipe.base}
         self.columns_, self.given_ = model.schema.names, model.given
+
+    @property
+    def held_out_scores_(self) -> np.ndarray:
+        """Log-probabilities `(n,)` of rows that the model was not trained on, at most 5,000; a model folder keeps them.
+
+        Each row of an ensemble is scored by the member that has not seen it. The fit stopped where these rows were
+        most likely, so that new rows are a little less so.
+        """
+        check_is_fitted(self)
+        if isinstance(self._held_out, HeldOut):
+            self._held_out = self._held_out.scores()
+        return self._held_out
 
     def table_of(self, X: Any) -> Cells | np.ndarray:
         """A table as the model takes it, checked as scikit-learn has it.

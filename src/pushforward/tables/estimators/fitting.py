@@ -13,6 +13,7 @@ import numpy as np
 from pushforward._checks import OptionError, message
 from pushforward.metrics import compare
 from pushforward.tables.errors import TableWarning
+from pushforward.tables.estimators.held_out import HeldOut
 from pushforward.tables.estimators.intake import rows_to_fit
 from pushforward.tables.estimators.seeds import seed_words
 from pushforward.tables.estimators.verify import check_model, compare_on_folds
@@ -92,6 +93,7 @@ def fit_rows(
     )
     density._keep(trained.model, trained.result)
     density.notes_, density.held_out_ = (*prepared.notes, *_of_flow(trained.model)), trained.held_out
+    density._held_out = HeldOut.of(trained, prepared)
     density._kind, density._n_rows = taken.kind, len(prepared.rows)
     density.n_rows_left_out_ = taken.rows - len(prepared.rows)
     density.baselines_, density.gains_, density.checks_ = (), (), None

@@ -62,6 +62,7 @@ def to_parts(density: FlowDensity) -> ModelParts:
         baselines=[_record(baseline, gains.get(baseline.name)) for baseline in density.baselines_],
         notes=density.notes_,
         checks=None if density.checks_ is None else density.checks_.to_json(),
+        held_out_scores=density.held_out_scores_,
     )
     return dataclasses.replace(parts, card=card(parts, density.meaning()))
 
@@ -120,6 +121,7 @@ def fill(density: FlowDensity, parts: ModelParts) -> None:
     density.notes_, density.n_rows_left_out_ = tuple(parts.notes), parts.rows_left_out
     density.baselines_ = tuple(_baseline(record) for record in parts.baselines)
     density.gains_ = tuple(_gain(record) for record in parts.baselines if record.get("comparison") is not None)
+    density._held_out = parts.held_out_scores
     density.checks_ = None if parts.checks is None else CheckReport.from_json(dict(parts.checks))
     output = {} if not parts.settings or parts.settings["output"] is None else {"_output": parts.settings["output"]}
     vars(density).update(named, **output, n_features_in_=len(names), _kind=parts.frame, _n_rows=parts.rows)

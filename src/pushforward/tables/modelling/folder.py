@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class ModelParts:
             the model gains over them: `gain`, `gain_error`, `comparison`.
         notes: Remarks on the table, one sentence each.
         checks: Report of `pushforward.check` as plain JSON, None if no checks were made.
+        held_out_scores: Log-probabilities of rows that the model was not trained on, `(n,)`.
         card: Page for people, which is written and never read.
     """
 
@@ -76,6 +77,7 @@ class ModelParts:
     baselines: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
     checks: Mapping[str, Any] | None = None
+    held_out_scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     card: str = ""
 
 
@@ -89,6 +91,18 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
 
     Raises:
         FileExistsError: The folder exists and `force` is False, or it holds files that are no part of a model.
+        ValueError: The model could not be loaded again.
+    """
+    write_folder(Path(folder), {**model_files(parts), CARD: parts.card.encode("utf-8")}, force, unlisted=(CARD,))
+
+
+def model_files(parts: ModelParts) -> dict[str, bytes]:
+    """The files of a model folder by name, without the card.
+
+    Args:
+        parts: The model and its records.
+
+    Raises:
         ValueError: The model could not be loaded again.
     """
     recipe = parts.recipe
@@ -124,6 +138,7 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         "verdict": {name: _number(value) for name, value in parts.verdict.items()},
         "baselines": [{name: _number(value) for name, value in record.items()} for record in parts.baselines],
         "notes": list(parts.notes),
+        "held_out_scores": [_number(score) for score in parts.held_out_scores],
     }
     files = {
         "config.json": _json(config),
@@ -131,10 +146,9 @@ def save_model(parts: ModelParts, folder: str | os.PathLike, *, force: bool = Fa
         "metrics.json": _json(metrics),
         "checks.json": _json(parts.checks),
         "model.safetensors": weights_to_bytes(parts.distribution),
-        "README.md": parts.card.encode("utf-8"),
     }
-    _parts(files, Path("the model"))  # a model that could not be loaded is not written
-    write_folder(Path(folder), files, force, unlisted=(CARD,))
+    model_parts(files, Path("the model"))  # a model that could not be loaded is not written
+    return files
 
 
 def load_model(folder: str | os.PathLike) -> ModelParts:
@@ -145,7 +159,7 @@ def load_model(folder: str | os.PathLike) -> ModelParts:
         UntrustedModelError: A file is missing, damaged, altered, out of bounds, or does not fit the others.
     """
     path = Path(folder)
-    return _parts(read_folder(path), path)
+    return model_parts(read_folder(path), path)
 
 
 def read_records(
@@ -184,7 +198,16 @@ def read_records(
     return config, schema, metrics, records["checks.json"], entries
 
 
-def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
+def model_parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
+    """What the files of a model folder hold, trusting nothing in them.
+
+    Args:
+        files: Contents of the files by name, as `model_files` gives them.
+        path: Path of the folder, which error messages name.
+
+    Raises:
+        UntrustedModelError: A file is missing, damaged, out of bounds, or does not fit the others.
+    """
     config, schema, metrics, checks, entries = read_records(files, path)
     label = f"{path / 'model.safetensors'}"
     recipe = recipe_of(config)
@@ -211,6 +234,7 @@ def _parts(files: Mapping[str, bytes], path: Path) -> ModelParts:
         verdict=metrics.verdict.model_dump(),
         baselines=[record.model_dump(exclude_unset=True) for record in metrics.baselines],
         notes=tuple(metrics.notes),
+        held_out_scores=np.array([-math.inf if score is None else score for score in metrics.held_out_scores]),
         checks=checks,
     )
 

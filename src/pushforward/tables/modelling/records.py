@@ -198,6 +198,8 @@ class Metrics(Strict):
     verdict: VerdictRecord
     baselines: Annotated[list[BaselineRecord], Field(max_length=16)] = []
     notes: Annotated[list[Text], Field(max_length=10_000)] = []
+    # Null is minus infinity: a row that the model holds to be impossible.
+    held_out_scores: Annotated[list[Number | None], Field(max_length=100_000)] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> Metrics:

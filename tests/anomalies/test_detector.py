@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone as sklearn_clone
 
 import pushforward as pf
 from pushforward.anomalies import AbstractScore, FittedScore, FlowOutlierDetector, NegativeLogDensity, ScoreParts
@@ -44,6 +45,10 @@ class FittedDistance(FittedScore):
     @classmethod
     def from_parts(cls, parts):
         return cls(parts.arrays["mean"])
+
+
+def clone(estimator) -> Any:
+    return sklearn_clone(estimator)
 
 
 def rows_of(seed: int, n: int, d: int = 3) -> np.ndarray:
@@ -120,7 +125,7 @@ def test_shifted_rows_take_weights():
     x, new = rows_of(0, 4000, d=1), 0.7 + rows_of(1, 2000, d=1)
     detector = FlowOutlierDetector(Distance(), calibration="split", calibration_fraction=0.5, random_state=0).fit(x)
     calibration = np.exp(0.7 * x[detector.calibration_rows_, 0])
-    how = {"weights": np.exp(0.7 * new[:, 0]), "calibration_weights": calibration}
+    how: dict[str, Any] = {"weights": np.exp(0.7 * new[:, 0]), "calibration_weights": calibration}
     assert (detector.p_values(new) <= 0.05).mean() > 0.08
     assert (detector.p_values(new, **how) <= 0.05).mean() < 0.07
     assert detector.select(np.full((3, 1), 12.0), fpr=0.05, weights=np.ones(3), calibration_weights=calibration).all()
@@ -271,6 +276,7 @@ def test_mistakes_are_explained(options, words):
 
 def test_one_rate_is_chosen():
     detector = FlowOutlierDetector(Distance(), random_state=0).fit(rows_of(0, 200))
-    for rates in ({}, {"fpr": 0.1, "fdr": 0.1}, {"fdr": 1.5}):
+    choices: list[dict[str, Any]] = [{}, {"fpr": 0.1, "fdr": 0.1}, {"fdr": 1.5}]
+    for rates in choices:
         with pytest.raises(ValueError, match="one rate, between 0 and 1"):
             detector.select(rows_of(1, 3), **rates)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
+from pushforward.numerics.triangular import solve_lu
 
 # A coordinate whose variance in the batch is smaller counts as one of variance 1.
 MIN_VARIANCE = 1e-12
@@ -75,8 +75,7 @@ class GaussianStart(AbstractBatchedBijection):
 
     def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         factor, scale = self.factor.value, along(self.scale.value)
-        half = solve_triangular(factor, (y - self._centre(condition)) / scale, lower=True)
-        return solve_triangular(factor.T, half), -self._log_det(y)
+        return solve_lu(factor, factor.T, (y - self._centre(condition)) / scale), -self._log_det(y)
 
 
 def gaussian_of(layer: GaussianStart, rows: Array, condition: Array | None) -> GaussianStart:

@@ -10,7 +10,6 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int, message
 from pushforward._types import Array, PRNGKeyArray, Shape
@@ -18,6 +17,7 @@ from pushforward.bijections.base import AbstractBatchedBijection, along
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.permute import permute
 from pushforward.numerics.product import dense
+from pushforward.numerics.triangular import solve_lu, solve_triangular
 
 # Bound on the log of each diagonal element of a triangular factor, which stays invertible whatever the optimiser does.
 MAX_LOG_DIAGONAL = 10.0
@@ -145,8 +145,7 @@ class LULinear(AbstractBatchedBijection):
         dtype = jnp.result_type(y, self.lower)
         lower, upper, log_det = self._factors(dtype)
         centred = (y - along(self.bias)).astype(dtype)
-        z = solve_triangular(lower, centred, lower=True, unit_diagonal=True)
-        z = solve_triangular(upper, z)
+        z = solve_lu(lower, upper, centred)
         x = permute(z, self.permutation.inverse_indices, self.permutation.indices)
         return x, jnp.broadcast_to(-log_det, y.shape[-1:])
 

@@ -7,7 +7,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
@@ -16,6 +15,7 @@ from pushforward.bijections.linear import INITIAL_MIX, MAX_LOG_DIAGONAL, triangu
 from pushforward.numerics.bounded import soft_clamp
 from pushforward.numerics.householder import leading_columns, random_basis
 from pushforward.numerics.product import matrix_product
+from pushforward.numerics.triangular import solve_lu
 
 
 class LowRankLinear(AbstractBatchedBijection):
@@ -89,6 +89,5 @@ class LowRankLinear(AbstractBatchedBijection):
         dtype = jnp.result_type(y, self.outside)
         log_scale, u, v, lower, upper = self._parts(dtype)
         z = (y.astype(dtype) - along(self.bias)) * along(jnp.exp(-log_scale))
-        inner = solve_triangular(lower, matrix_product(v.T, z), lower=True, unit_diagonal=True)
-        x = z - matrix_product(u, solve_triangular(upper, inner))
+        x = z - matrix_product(u, solve_lu(lower, upper, matrix_product(v.T, z)))
         return x, jnp.broadcast_to(-self._log_det(log_scale), y.shape[-1:])

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import expm, solve_triangular
+from jax.scipy.linalg import expm
 
 from pushforward._checks import check_int
 from pushforward._types import Array, PRNGKeyArray, Shape
@@ -16,6 +16,7 @@ from pushforward.bijections.base import AbstractBatchedBijection, AbstractTwoWay
 from pushforward.bijections.linear import INITIAL_MIX, triangular
 from pushforward.numerics.householder import compact
 from pushforward.numerics.product import dense, matrix_product
+from pushforward.numerics.triangular import solve_triangular
 
 
 class AbstractOrthogonal(AbstractTwoWayBijection):

@@ -14,6 +14,7 @@ from pushforward._programs import program
 from pushforward._types import Array
 from pushforward.inference.surrogate import Asked, Surrogate, density, ordered, propose
 from pushforward.inference.weighted import Report
+from pushforward.numerics.triangular import solve_triangular
 
 CHAINS = 32
 # Steps of one round: two rounds set the normal that the ellipses are drawn from, and then rows are kept.
@@ -143,7 +144,7 @@ def _chains(
         return jnp.where(inside & ~jnp.isnan(log_prob), log_prob, -jnp.inf)
 
     def beyond_normal(position: Array) -> Array:
-        t = jax.scipy.linalg.solve_triangular(factor, position - mean, lower=True)
+        t = solve_triangular(factor, position - mean, lower=True)
         return target(position) + 0.5 * jnp.sum(t * t)
 
     ellipse: Any = blackjax.elliptical_slice(beyond_normal, mean=mean, cov=cov)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections import (
@@ -29,6 +28,7 @@ from pushforward.bijections import (
 )
 from pushforward.bijections.base import AbstractBatchedBijection, along, run_batch
 from pushforward.distributions import MultivariateNormal
+from pushforward.numerics.triangular import solve_triangular
 
 ELEMENTWISE = (AbstractFixedMap, ActNorm, Affine, Elementwise, Standardize)
 

@@ -24,6 +24,7 @@ from pushforward.export import stablehlo as stablehlo_module
 from pushforward.export.comparison import expected_of
 from pushforward.export.exported_functions import functions_of
 from pushforward.export.stablehlo import custom_calls
+from pushforward.numerics.triangular import LARGE
 from pushforward.testing import randomise
 
 KEY = jax.random.key(3)
@@ -131,6 +132,13 @@ def test_a_fixed_batch_has_no_custom_call_and_lapack_would_be_seen(tmp_path: Pat
     full = pf.Flow(pf.StandardNormal((3,)), pf.Invert(pf.bijections.FullLinear(KEY, 3)))
     functions = functions_of("test", full, NAMES, (), "float64")
     assert custom_calls(stablehlo_module._export(functions, "sample", 16).mlir_module())
+
+
+def test_large_triangular_systems_have_no_custom_call() -> None:
+    dim = LARGE + 1
+    flow = pf.Flow(pf.StandardNormal((dim,)), pf.Invert(pf.LULinear(KEY, dim)))
+    functions = functions_of("test", flow, tuple(map(str, range(dim))), (), "float64")
+    assert custom_calls(stablehlo_module._export(functions, "sample", 4).mlir_module()) == []
 
 
 def test_float32_is_compared_with_the_model_in_float32(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 from pushforward._checks import as_key, check_int, message
 from pushforward._programs import program
 from pushforward._types import PRNGKeyArray
-from pushforward._vectorize import batch_keys
-from pushforward.inference.blocks import in_blocks
+from pushforward._vectorize import batch_keys, in_chunks
 from pushforward.inference.coordinates import ObservationUnits, ParameterCoordinates
 from pushforward.inference.joint_network import AnyConditional, MaskedLikelihood
 from pushforward.inference.priors import AbstractPrior, prior_from
@@ -281,7 +280,7 @@ class JointPosterior:
         dim = self.prior_.dim
         values, log_det = self._inner(rows, known, free)
         score = program(_score, self.distribution_, free=tuple(free.tolist()))
-        out = in_blocks(score, CHUNKS, values, np.ascontiguousarray(known)) + log_det
+        out = in_chunks(score, CHUNKS, values, np.ascontiguousarray(known)) + log_det
         own = free[free < dim]
         outside = ((rows[:, own] < self.prior_.low[own]) | (rows[:, own] > self.prior_.high[own])).any(axis=1)
         return np.where(np.isnan(rows[:, free]).any(axis=1), np.nan, np.where(outside, -np.inf, out))
@@ -291,7 +290,7 @@ class JointPosterior:
         known = ~np.isnan(rows)
         values = self._inner(rows, known, np.zeros(0, int))[0].astype(np.float32)
         keys, places = batch_keys(key, len(rows)), jnp.asarray(free)
-        drawn = in_blocks(
+        drawn = in_chunks(
             lambda own, v, k: _complete(self.distribution_, own, v, k, places), CHUNKS, keys, values, known
         )
         theta, x = self.coordinates_.back(drawn[:, :dim]), self.units_.back(drawn[:, dim:])

@@ -11,9 +11,9 @@ import numpy as np
 from pushforward._checks import as_key, check_int, message
 from pushforward._programs import program
 from pushforward._types import PRNGKeyArray, Shape
+from pushforward._vectorize import in_chunks
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.flows import ENTRIES
-from pushforward.inference.blocks import in_blocks
 from pushforward.inference.coordinates import ObservationUnits, ParameterCoordinates
 from pushforward.inference.flow_of_posterior import CHEAP, Blueprint, check_flow
 from pushforward.inference.members import Schedule, built, train
@@ -139,7 +139,7 @@ class NLE:
         inside = self.prior_.inside(rows)
         held = np.clip(rows, self.prior_.low, self.prior_.high)
         z = self.coordinates_.to(held)[0]
-        found = in_blocks(program(_score, self.distribution_), CHUNKS, self.units_.to(seen), z)
+        found = in_chunks(program(_score, self.distribution_), CHUNKS, self.units_.to(seen), z)
         found = found + self.units_.log_slope(seen).sum(axis=1)
         if self.failures_ is not None:
             found = found + np.log1p(-self.failures_.probability(z))

@@ -14,10 +14,9 @@ import numpy as np
 from pushforward._checks import as_key, check_int, message
 from pushforward._programs import program
 from pushforward._types import PRNGKeyArray, Shape
-from pushforward._vectorize import batch_keys
+from pushforward._vectorize import batch_keys, in_chunks
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.flows import ENTRIES
-from pushforward.inference.blocks import in_blocks
 from pushforward.inference.coordinates import ObservationUnits, ParameterCoordinates
 from pushforward.inference.flow_of_posterior import CHEAP, Blueprint, check_flow, on_cube
 from pushforward.inference.members import Schedule, built, train
@@ -170,7 +169,7 @@ class NPE:
         key = jax.random.fold_in(jax.random.key(self.random_state), 0x64726177) if key is None else key
         keys = batch_keys(as_key("NPE.sample", key), n * len(seen))
         place = np.repeat(np.arange(len(seen)), n)
-        w = in_blocks(lambda own, rows: _draw(self.distribution_, own, rows), CHUNKS, keys, seen[place])
+        w = in_chunks(lambda own, rows: _draw(self.distribution_, own, rows), CHUNKS, keys, seen[place])
         theta = self.coordinates_.back(w).reshape(len(seen), n, -1)
         return theta if many else theta[0]
 
@@ -203,7 +202,7 @@ class NPE:
         if inside.any():
             w, log_det = self.coordinates_.to(flat[inside])
             own = self._seen(seen)[place[inside]]
-            out[inside] = in_blocks(program(_score, self.distribution_), CHUNKS, w, own) + log_det
+            out[inside] = in_chunks(program(_score, self.distribution_), CHUNKS, w, own) + log_det
         return out.reshape(batch)
 
     def map(self, *, x: Any) -> np.ndarray:

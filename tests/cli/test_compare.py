@@ -70,3 +70,15 @@ def test_mistakes_have_codes(run: Run) -> None:
     assert run("compare real.csv nothing.csv")[0] in (2, 3)
     assert run("compare - -")[0] == 2
     assert run("compare real.csv fresh.csv --out likeness.txt")[0] == 2
+
+
+@pytest.mark.thorough
+def test_a_condition_that_the_fit_never_saw_is_scored_where_that_was_asked_for(run: Run) -> None:
+    fit = "fit real.csv --given way --columns height,way --max-epochs 2 --n-layers 1 --width 8 --n-members 1 -q"
+    assert run(f"{fit} --out strict")[0] == 0
+    assert run(f"{fit} --out lenient --unseen other")[0] == 0
+    pd.DataFrame({"height": [0.0, 1.0], "way": ["up", "sideways"]}).to_csv("new.csv", index=False)
+    code, _, err = run("score strict new.csv")
+    assert (code, "--unseen other" in err) == (3, True)
+    code, out, _ = run("score lenient new.csv --json")
+    assert (code, json.loads(out)["not_finite"]) == (0, 0)

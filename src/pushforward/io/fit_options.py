@@ -46,6 +46,10 @@ class DataOptions(Section):
         default="natural",
         description="Which bounds numbers have: the smallest and largest seen, those that are plausible, or none.",
     )
+    unseen: Literal["error", "other"] = Field(
+        default="error",
+        description="What happens to a condition with a level that the fit never saw: refused, or scored as rare.",
+    )
     na: list[str] = Field(default=[], description="Values that mean that a cell is missing, such as 99,-999.")
     decimal: Literal[".", ","] = Field(default=".", description="Mark before the fraction of a number.")
     strip: str | None = Field(
@@ -183,6 +187,7 @@ class FitOptions(Section):
             "schema": data.schema_file,
             "missing": data.missing,
             "bounds": data.bounds,
+            "unseen": data.unseen,
             "na": list(data.na) or None,
             "decimal": data.decimal,
             "strip": data.strip,

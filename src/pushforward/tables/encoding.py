@@ -213,7 +213,8 @@ def unseen_level(source: str, column: Column, word: str) -> DataError:
     return DataError(
         "unseen",
         f"{source}: '{column.name}' is a condition, and {word[:40]!r} is none of its {len(known):,} levels."
-        f"{nearest(word, known)} Mend it, or score it as a level never seen with unseen='other'.",
+        f"{nearest(word, known)} Mend it, or have it scored as a level never seen: fit with --unseen other "
+        "(unseen='other' in Python).",
     )
 
 

@@ -58,7 +58,7 @@ def score_batches(
             continue
         any_kept = True
         taken, kept = rows_with_states(density, cells, missing)
-        encoded, condition = model.encode(taken)
+        encoded, condition = model.encode(taken, density.unseen)
         scores, seen = model.score_seeing(encoded, condition)
         yield ScoredBatch(scores, status_of(model, encoded, condition, scores.log_prob, seen), kept, encoded.unseen)
     if not any_kept:

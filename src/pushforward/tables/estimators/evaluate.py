@@ -117,7 +117,7 @@ def evaluate(
     cells, kept = rows_with_states(density, table, missing)
     dropped = int((~kept).sum())
     model, rng, notes = density.model_, np.random.default_rng(seed), []
-    encoded, condition = model.encode(cells)
+    encoded, condition = model.encode(cells, density.unseen)
     for name, words in encoded.unseen.items():
         notes.append(f"'{name}' holds levels that the fit never saw, such as {', '.join(words[:3])}.")
     scores, seen = model.score_seeing(encoded, condition)

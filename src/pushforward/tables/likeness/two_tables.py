@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.metrics import Memorisation, Nearness, Usefulness
+from pushforward.metrics.similarity import MOST_ROWS
 from pushforward.tables.detect import detect_schema
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.seeds import seed_number
@@ -85,6 +86,10 @@ def compare(
     if target is not None:
         _check_target(found, target, cells.source)
     notes = list(found.notes)
+    if max(map(len, tables)) > MOST_ROWS:
+        notes.append(
+            f"Of each table at most {MOST_ROWS:,} rows are looked at, but for copies: these tell enough."
+        )
     alike = likeness(found.tables[0], found.tables[1], found, seed, notes)
     copies = _copies(found, seed, notes)
     served = None if target is None else _learned(found, target, seed, notes)

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import pushforward as pf
 from pushforward.tables import DataError
 from pushforward.tables.detect import detect_schema
 from pushforward.tables.encoding import Layout, as_asked, decode, encode
@@ -376,3 +377,49 @@ def test_the_observed_ends_are_within() -> None:
     positive = {"columns": [{"name": "x", "kind": "positive"}, {"name": "u", "kind": "integer", "step": 1.0}]}
     with pytest.raises(DataError, match="above 0"):
         prepare(read_cells({"x": [0.0, 1.5, 2.5], "u": [1, 2, 3]}), None, schema=positive, **how)
+
+
+def test_points_in_time_at_regular_distances_are_on_a_step_with_one_remainder() -> None:
+    weeks = np.random.default_rng(0).integers(0, 200, 300)
+    monday = pd.Timestamp("2020-01-06")
+    frame = pd.DataFrame({"monday": monday + pd.to_timedelta(7 * weeks, unit="D")})
+    frame["thursday"] = frame["monday"] + pd.Timedelta(days=3)
+    frame["text"] = frame["monday"].dt.strftime("%d.%m.%Y")
+    frame["six"] = monday + pd.to_timedelta(weeks * 24 + 6, unit="h")
+    frame["any_day"] = monday + pd.to_timedelta(weeks, unit="D")
+    schema, cells, _ = detect_schema(read_cells(frame))
+    found = {c.name: (c.step, c.fine, c.remainders) for c in schema.columns}
+    day, week = 86400.0, 604800.0
+    assert found["monday"] == (week, day, (4 * day,))  # 1970 began on a Thursday
+    assert found["thursday"] == (week, None, ())
+    assert found["text"] == (7.0, 1.0, (4.0,))
+    assert found["six"] == (day, day / 4, (day / 4,))
+    assert found["any_day"] == (day, None, ())
+    layout = Layout(schema.columns)
+    encoded = encode(layout, cells)
+    back = decode(layout, encoded.rows)
+    assert all(back[name].to_pylist() == cells.table.column(name).to_pylist() for name in frame)
+    tuesday = encode(Layout(schema.columns[:1]), read_cells({"monday": [monday + pd.Timedelta(days=1)]}))
+    assert tuesday.rows[0, 0] == 1  # the state of remainders that nobody saw
+
+
+def test_a_fraction_among_whole_numbers_is_strange() -> None:
+    layout = Layout((Column(name="n", kind="count", type="int64", step=1.0), Column(name="x", kind="real", step=0.1)))
+    cells = read_cells({"n": [12.0, 12.01, 3e6], "x": [0.1, 0.15, 0.2]})
+    strange = encode(layout, cells).strange
+    assert strange is not None
+    assert strange.tolist() == [False, True, False]
+    assert encode(layout, cells.take(np.array([0, 2]))).strange is None
+
+
+@pytest.mark.thorough
+def test_the_density_of_weekly_dates_is_that_of_the_weeks() -> None:
+    weeks = np.random.default_rng(0).integers(0, 50, 5000)
+    frame = pd.DataFrame({"day": (pd.Timestamp("2020-01-06") + pd.to_timedelta(7 * weeks, unit="D")).date})
+    density = pf.FlowDensity(max_epochs=10, n_members=1, verify=False, random_state=0).fit(frame)
+    mondays = frame[:200]
+    np.testing.assert_allclose(density.score_samples(mondays).mean(), -np.log(50), atol=0.1)
+    tuesdays = pd.DataFrame({"day": [pd.Timestamp("2020-03-03").date()]})
+    assert density.score_samples(tuesdays)[0] < -9
+    assert density.row_status(tuesdays)[0] == "extrapolated"
+    assert set(pd.to_datetime(density.sample(200, random_state=0)["day"]).dt.day_of_week) == {0}

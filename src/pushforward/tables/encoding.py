@@ -22,7 +22,7 @@ from pushforward.tables.errors import DataError
 from pushforward.tables.kinds.atoms import is_atom
 from pushforward.tables.kinds.base import AbstractAside, AbstractLevels, AbstractValues
 from pushforward.tables.kinds.levels import level_key
-from pushforward.tables.kinds.steps import snapped, split, tidied
+from pushforward.tables.kinds.steps import between, snapped, split, tidied
 from pushforward.tables.kinds.text import arrow_type
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import Column
@@ -95,8 +95,8 @@ class Encoded:
         rows: `(n, layout.dim)` float64; a value that is not there is 0.
         within: `(n,)` nats: what the rare level of a cell adds to the mass of the state that it shares.
         unseen: for each column with levels never seen in the fit, some of them.
-        strange: `(n,)`: rows in which a column that was constant in the fit has another value; None if none was looked
-            at.
+        strange: `(n,)`: rows in which a column that was constant in the fit has another value, or one of whole numbers
+            a fraction; None if there are none or none was looked at.
     """
 
     rows: np.ndarray
@@ -127,7 +127,7 @@ def encode(layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unsee
     state_places, value_places = places_of(layout)
     remainder_places = remainders_of(layout)
     rows = np.zeros((len(cells), layout.dim))
-    within, new = np.zeros(len(cells)), {}
+    within, new, odd = np.zeros(len(cells)), {}, np.zeros(len(cells), bool)
     blanks: list[tuple[str, int]] = []
     for i, column in enumerate(layout.columns):
         kind, array = column.family, own.table.column(column.name)
@@ -152,6 +152,8 @@ def encode(layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unsee
                 within += np.where(there, extra, 0.0)
             else:
                 values = in_steps(raw, column)
+                if column.counted and column.step is not None:
+                    odd |= there & between(raw, column.step)
             rows[:, value_places[i]] = np.where(there, values, 0.0)
         if blank.any() and not column.missing:
             blanks.append((column.name, int(blank.sum())))
@@ -161,7 +163,10 @@ def encode(layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unsee
             rows[:, state_places[i]] = states
     if blanks:
         raise missing_values(cells, blanks)
-    return Encoded(rows, within, new, _strange(cells, others))
+    strange = _strange(cells, others)
+    if odd.any():
+        strange = odd if strange is None else odd | strange
+    return Encoded(rows, within, new, strange)
 
 
 def _split(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from pushforward.distributions.categorical import AutoregressiveCategorical
 from pushforward.distributions.table import TableDistribution
 from pushforward.metrics import Baseline, baselines
 from pushforward.numerics.mean_error import mean_and_error
-from pushforward.tables.encoding import Encoded, Layout, within_bounds
+from pushforward.tables.encoding import Encoded, Layout, remainders_of, within_bounds
 from pushforward.tables.estimators.samples import edge_masses, edge_peaks, edges_line, samples_line
 from pushforward.tables.estimators.verify_margins import check_margins
 from pushforward.tables.modelling.rows import Seen, standard_rows
@@ -359,7 +359,9 @@ def status_of(
         column = layout.columns[i]
         if not column.valued and not column.rare:  # the state of levels never seen
             outside |= encoded.rows[:, c] == len(column.levels)
-    if encoded.strange is not None:  # a constant column has another value
+    for i, place in remainders_of(layout).items():  # a remainder that was never seen
+        outside |= encoded.rows[:, place] == len(layout.columns[i].remainders)
+    if encoded.strange is not None:  # a constant column has another value, or whole numbers a fraction
         outside |= encoded.strange
     code = np.maximum(code, np.where(outside, STATUSES.index("extrapolated"), 0))
     lost = np.isnan(log_prob) | (log_prob == np.inf)

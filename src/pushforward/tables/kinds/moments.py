@@ -14,7 +14,7 @@ from pushforward.tables.kinds.cells import by_local_clock, read_numbers, write_n
 from pushforward.tables.kinds.ends import sharp_ends
 from pushforward.tables.kinds.numbers import AbstractNumber, scale_of, space_of, support_of, within
 from pushforward.tables.kinds.sight import Sight
-from pushforward.tables.kinds.steps import clock_step, snapped
+from pushforward.tables.kinds.steps import clock_step, regular, snapped
 from pushforward.tables.kinds.text import arrow_type
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Datetime(AbstractValues):
                 return None
             step = written_step(form, sight.distinct)
             low, high = sharp_ends(sight.timed, step, sight.bounds)
-            return {**sight.base, "format": form, "step": step, "low": low, "high": high}
+            steps = regular(sight.distinct, step)
+            return {**sight.base, "format": form, **steps, "low": low, "high": high}
         if not (pa.types.is_date(sight.type) or pa.types.is_timestamp(sight.type)) or len(sight.distinct) == 1:
             return None
         arrow_type(sight.base["type"])  # refuses time zones that no file could name
@@ -137,6 +138,8 @@ def _grid(sight: Sight) -> dict[str, Any]:
                 values = months_of(values, unit)
                 break
     low, high = sharp_ends(values, made["step"], sight.bounds)
+    if "unit" not in made:
+        made |= regular(np.unique(values), made["step"])
     return {**made, "low": low, "high": high}
 
 

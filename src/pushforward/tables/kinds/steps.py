@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +36,19 @@ def snapped(values: np.ndarray, step: float | None) -> np.ndarray:
     if step is None:
         return values
     steps = values / step
-    nearest = np.rint(steps)
+    return np.where(_close(steps), np.rint(steps), np.floor(steps)) * step
+
+
+def between(values: np.ndarray, step: float) -> np.ndarray:
+    """Which values lie on no multiple of the step; a missing one does not."""
+    steps = values / step
+    return ~_close(steps) & ~np.isnan(steps)
+
+
+def _close(steps: np.ndarray) -> np.ndarray:
+    """Which numbers are whole but for rounding."""
     close = np.minimum(ROUNDING + ROUNDING_OF_SINGLES * np.abs(steps), MOST_ROUNDING)
-    return np.where(np.abs(steps - nearest) <= close, nearest, np.floor(steps)) * step
+    return np.abs(steps - np.rint(steps)) <= close
 
 
 def tidied(values: np.ndarray, step: float | None) -> np.ndarray:
@@ -112,6 +123,26 @@ def _divisor(distinct: np.ndarray, head: np.ndarray, relative: float) -> float |
 def clock_step(values: np.ndarray) -> float | None:
     """The coarsest unit of the clock that all seconds are multiples of, None below a second."""
     return next((float(step) for step in CLOCK_STEPS if np.all(values % step == 0)), None)
+
+
+def regular(distinct: np.ndarray, step: float | None) -> dict[str, Any]:
+    """The step of points in time that come at regular distances, and what they have beyond it, as fields of a column.
+
+    Mondays are seven days apart and no multiples of a week since 1970, which was a Thursday: a step of seven days and
+    one remainder. So are days that begin at six.
+
+    Args:
+        distinct: the different values, ascending.
+        step: what all are multiples of; None leaves them alone.
+    """
+    if step is None or len(distinct) < 2:
+        return {"step": step}
+    whole = np.rint(distinct / step).astype(np.int64)
+    many = _likely(int(np.gcd.reduce(np.diff(whole))), len(distinct))
+    if many < 2:
+        return {"step": step}
+    rest = int(whole[0] % many)
+    return {"step": many * step} | ({"fine": step, "remainders": (rest * step,)} if rest else {})
 
 
 def find_remainders(

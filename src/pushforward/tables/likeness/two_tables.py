@@ -87,9 +87,7 @@ def compare(
         _check_target(found, target, cells.source)
     notes = list(found.notes)
     if max(map(len, tables)) > MOST_ROWS:
-        notes.append(
-            f"Of each table at most {MOST_ROWS:,} rows are looked at, but for copies: these tell enough."
-        )
+        notes.append(f"Of each table at most {MOST_ROWS:,} rows are looked at, but for copies: these tell enough.")
     alike = likeness(found.tables[0], found.tables[1], found, seed, notes)
     copies = _copies(found, seed, notes)
     served = None if target is None else _learned(found, target, seed, notes)

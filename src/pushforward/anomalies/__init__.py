@@ -3,16 +3,33 @@
 from pushforward.anomalies.base import AbstractScore, FittedScore, ScoreParts
 from pushforward.anomalies.calibration import Calibration
 from pushforward.anomalies.detector import FlowOutlierDetector
-from pushforward.anomalies.scores import DEFAULT, SCORES, NegativeLogDensity, score_named
+from pushforward.anomalies.scores import (
+    DEFAULT,
+    SCORES,
+    ColumnTails,
+    LargestLatent,
+    LatentNorm,
+    NegativeLogDensity,
+    Neighbours,
+    RankEnsemble,
+    score_named,
+)
+from pushforward.anomalies.smoothing import SmoothedLikelihood
 
 __all__ = [
     "DEFAULT",
     "SCORES",
     "AbstractScore",
     "Calibration",
+    "ColumnTails",
     "FittedScore",
     "FlowOutlierDetector",
+    "LargestLatent",
+    "LatentNorm",
     "NegativeLogDensity",
+    "Neighbours",
+    "RankEnsemble",
     "ScoreParts",
+    "SmoothedLikelihood",
     "score_named",
 ]

@@ -4,15 +4,49 @@ from __future__ import annotations
 
 from pushforward._checks import message
 from pushforward._words import nearest
-from pushforward.anomalies.base import AbstractScore
+from pushforward.anomalies.base import AbstractScore, FittedScore
+from pushforward.anomalies.scores.ensemble import RankEnsemble, RankEnsembleScore
+from pushforward.anomalies.scores.latent import LargestLatent, LatentNorm, LatentScore
 from pushforward.anomalies.scores.log_density import NegativeLogDensity, NegativeLogDensityScore
+from pushforward.anomalies.scores.neighbours import Neighbours, NeighboursScore
+from pushforward.anomalies.scores.tails import ColumnTails, ColumnTailsScore
 
 # The settings of each score by its name; `FITTED` has what their fits give, which reads the parts of a folder.
-SCORES: dict[str, type[AbstractScore]] = {"log_density": NegativeLogDensity}
-FITTED = {"log_density": NegativeLogDensityScore}
-DEFAULT = "log_density"
+SCORES: dict[str, type[AbstractScore]] = {
+    "ensemble": RankEnsemble,
+    "log_density": NegativeLogDensity,
+    "latent_norm": LatentNorm,
+    "largest_latent": LargestLatent,
+    "neighbours": Neighbours,
+    "column_tails": ColumnTails,
+}
+FITTED: dict[str, type[FittedScore]] = {
+    "ensemble": RankEnsembleScore,
+    "log_density": NegativeLogDensityScore,
+    "latent_norm": LatentScore,
+    "largest_latent": LatentScore,
+    "neighbours": NeighboursScore,
+    "column_tails": ColumnTailsScore,
+}
+DEFAULT = "ensemble"
 
-__all__ = ["DEFAULT", "FITTED", "SCORES", "NegativeLogDensity", "NegativeLogDensityScore", "score_named"]
+__all__ = [
+    "DEFAULT",
+    "FITTED",
+    "SCORES",
+    "ColumnTails",
+    "ColumnTailsScore",
+    "LargestLatent",
+    "LatentNorm",
+    "LatentScore",
+    "NegativeLogDensity",
+    "NegativeLogDensityScore",
+    "Neighbours",
+    "NeighboursScore",
+    "RankEnsemble",
+    "RankEnsembleScore",
+    "score_named",
+]
 
 
 def score_named(score: str | AbstractScore | None) -> AbstractScore:

@@ -17,7 +17,7 @@ from pushforward.tables.estimators.seeds import seed_words
 from pushforward.training.members import folds
 
 # The flows of the default ensemble. They are small, for what limits a score is overfitting.
-N_FLOWS, NOISE, BATCH, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3, 0.3, 256, 1200, 6, 400
+N_FLOWS, NOISE, BATCH, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3, 0.3, 256, 600, 6, 100
 
 
 def smoothed_density(n_rows: int, noise: float = NOISE) -> FlowDensity:

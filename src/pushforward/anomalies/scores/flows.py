@@ -17,7 +17,7 @@ from pushforward.tables.estimators.seeds import seed_words
 from pushforward.training.members import folds
 
 # The flows of the default ensemble. They are small, for what limits a score is overfitting.
-N_FLOWS, NOISE, BATCH, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3, 0.3, 256, 600, 6, 100
+N_FLOWS, NOISE, BINS, BATCH, STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3, 0.3, 4, 512, 1000, 6, 400
 
 
 def smoothed_density(n_rows: int, noise: float = NOISE) -> FlowDensity:
@@ -31,6 +31,7 @@ def smoothed_density(n_rows: int, noise: float = NOISE) -> FlowDensity:
         "nsf",
         n_layers=2,
         width=32,
+        bins=BINS,
         verify=False,
         n_members=N_FLOWS,
         validation_fraction=1 / N_FLOWS,

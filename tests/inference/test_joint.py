@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -39,6 +40,15 @@ def linear() -> pf.JointPosterior:
 def quick() -> pf.JointPosterior:
     """One that has hardly learned, but whose answers must agree with each other all the same."""
     return fitted(300, 16, 2, depth=1)
+
+
+def test_a_folder_brings_the_same_model_back(quick: pf.JointPosterior, tmp_path: Path) -> None:
+    quick.save(tmp_path / "model")
+    again = pf.JointPosterior.load(tmp_path / "model")
+    theta, x = np.array([[0.3, 0.4], [0.9, 0.1]]), np.array([0.5, np.nan])
+    np.testing.assert_array_equal(again.log_prob(theta, x=x), quick.log_prob(theta, x=x))
+    np.testing.assert_array_equal(again.sample(5, x=x), quick.sample(5, x=x))
+    assert again.names_ == NAMES
 
 
 def fitted(n: int, width: int, epochs: int, depth: int) -> pf.JointPosterior:

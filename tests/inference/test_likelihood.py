@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,19 @@ def test_the_likelihood_of_a_linear_simulator_is_right_from_the_start(linear: pf
     z = theta[:2]
     gap = np.diff([float(target(row)) for row in z]) - np.diff(linear.log_prob(z, x=x[0]))
     np.testing.assert_allclose(gap, 0, atol=1e-3)
+
+
+def test_a_folder_brings_the_same_likelihood_back(linear: pf.NLE, tmp_path: Path) -> None:
+    linear.save(tmp_path / "model")
+    again = pf.NLE.load(tmp_path / "model")
+    theta = np.array([[0.3, 0.4], [0.9, 0.1]])
+    np.testing.assert_array_equal(again.log_prob(theta, x=theta[0]), linear.log_prob(theta, x=theta[0]))
+    with pytest.raises(pf.UntrustedModelError, match="expected NPE, got NLE"):
+        pf.NPE.load(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(config.read_text().replace('"x_shape": [2]', '"x_shape": [3]'))
+    with pytest.raises(pf.UntrustedModelError):
+        pf.NLE.load(tmp_path / "model")
 
 
 @pytest.mark.thorough

@@ -169,7 +169,15 @@ class ObservationUnits:
         return {**{name: part.tolist() for name, part in parts.items()}, "heavy": [bool(b) for b in self.heavy]}
 
     @staticmethod
-    def from_json(stored: dict[str, Any]) -> ObservationUnits:
-        """The units that `to_json` gave."""
+    def from_json(stored: dict[str, Any], size: int) -> ObservationUnits:
+        """The units that `to_json` gave, of observations of `size` numbers.
+
+        Raises:
+            ValueError: They are units of other observations.
+        """
         loc, scale, spread = (np.array(stored[name], np.float64) for name in ("loc", "scale", "spread"))
-        return ObservationUnits(loc, scale, spread, np.array(stored["heavy"], bool))
+        found = ObservationUnits(loc, scale, spread, np.array(stored["heavy"], bool))
+        shapes = {part.shape for part in (found.loc, found.scale, found.spread, found.heavy)}
+        if shapes != {(size,)} or not all(np.isfinite(part).all() for part in (loc, scale, spread)):
+            raise ValueError(f"the units are not those of observations of {size} numbers")
+        return found

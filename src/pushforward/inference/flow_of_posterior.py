@@ -16,6 +16,8 @@ from pushforward.bijections import Autoregressive, Chain, EmbedCondition, Invert
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.gaussian_start import GaussianStart, gaussian_of
 from pushforward.distributions import Flow, UniformBox
+from pushforward.distributions.ensemble import Ensemble, ensemble_like
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.flows import ENTRIES
 from pushforward.flows.registry import make
 from pushforward.inference.interval_map import HALF_WIDTH, IntervalMap
@@ -136,3 +138,9 @@ class Blueprint:
         rows, seen = (jnp.asarray(part.T, float) for part in (w, x))
         start = gaussian_of(GaussianStart(self.dim, self.condition_dim), rows, seen)
         return [eqx.tree_at(lambda flow: flow.bijection.bijections[-1], member, start) for member in members]
+
+
+def template_of(blueprint: Blueprint, members: Any) -> Ensemble:
+    """The shapes of the weights of a trained ensemble, for a folder's weights."""
+    member = evaluation_form(eqx.filter_eval_shape(blueprint.member, jax.random.key(0)))
+    return ensemble_like(member, int(members))

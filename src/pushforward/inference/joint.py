@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import as_key, check_int, message
+from pushforward._checks import as_key, message
 from pushforward._programs import program
 from pushforward._types import PRNGKeyArray
 from pushforward._vectorize import batch_keys, in_chunks
+from pushforward.distributions.scoring_form import evaluation_form
 from pushforward.inference.coordinates import ObservationUnits, ParameterCoordinates
 from pushforward.inference.joint_network import AnyConditional, MaskedLikelihood
-from pushforward.inference.priors import AbstractPrior, prior_from
-from pushforward.inference.simulations import check_failed, simulations_of
-from pushforward.training import FitResult, fit
+from pushforward.inference.simulation_model import AbstractSimulationModel, checked_shape
+from pushforward.training import fit
 from pushforward.training.options import Stopping
 
 CHUNKS = (256, 2048)
@@ -28,7 +28,7 @@ EPOCHS = 200
 PATIENCE = 60
 
 
-class JointPosterior:
+class JointPosterior(AbstractSimulationModel):
     r"""One model of $(\theta, x)$ that gives the density and draws of any of its numbers, given any others.
 
     A network learns the one-dimensional density of each number given random sets of others; the chain rule makes of
@@ -64,12 +64,10 @@ class JointPosterior:
         ((10, 1), (5,))
     """
 
-    prior_: AbstractPrior
+    ARGUMENTS = ("x_names", "width", "depth", "bins", "failed", "max_epochs", "max_seconds", "random_state")
+
     coordinates_: ParameterCoordinates
     units_: ObservationUnits
-    distribution_: AnyConditional
-    result_: FitResult
-    n_failed_: int
     names_: tuple[str, ...]
 
     def __init__(
@@ -86,17 +84,14 @@ class JointPosterior:
         progress: bool | Literal["auto"] = False,
         random_state: int = 0,
     ):
-        self.prior, self.x_names = prior, x_names
+        self._start(prior, failed, random_state)
+        self.x_names = None if x_names is None else tuple(x_names)
         self.width, self.depth, self.bins = width, depth, bins
         self.max_epochs, self.max_seconds = max_epochs, max_seconds
         self.progress: bool | Literal["auto"] = progress
-        self.random_state = check_int("JointPosterior", "random_state", random_state, 0)
-        self.failed: Literal["drop", "error"] = failed
-        check_failed("JointPosterior", failed)
         if failed == "model":
             fix = "NPE learns where simulations fail."
             raise ValueError(message("JointPosterior", "failed 'drop' or 'error'", repr(failed), fix))
-        self.prior_ = prior_from(prior, "JointPosterior")
 
     def fit(self, theta: Any, x: Any) -> JointPosterior:
         """Learn all conditionals from pairs of parameters and simulations.
@@ -108,22 +103,17 @@ class JointPosterior:
         Raises:
             ValueError: Shapes do not fit, parameters lie outside the prior, or too few simulations are finite.
         """
-        found = simulations_of("JointPosterior.fit", theta, x, self.prior_, self.failed)
-        if len(found.x_shape) != 1:
-            fix = "Summarise images, series and sets first, or use NPE with an embedding."
-            raise ValueError(message("JointPosterior.fit", "x of shape (n, m)", f"{found.x.shape}", fix))
-        self.n_failed_ = found.n_failed
+        found = self._pairs(theta, x, vectors=True)
         columns = getattr(x, "columns", None) if self.x_names is None else self.x_names
         own = [f"x_{i}" for i in range(found.x_shape[0])] if columns is None else [str(name) for name in columns]
         self.names_ = (*self.prior_.names, *own)
         if len(own) != found.x_shape[0] or len(set(self.names_)) < len(self.names_):
             expected = f"{found.x_shape[0]} names of x that differ from each other and from those of the parameters"
             raise ValueError(message("JointPosterior.fit", expected, repr(own), "Pass x_names=."))
-        self.coordinates_, self.units_ = ParameterCoordinates(self.prior_), ObservationUnits.of(found.x)
-        rows = np.concatenate([self.coordinates_.to(found.theta)[0], self.units_.to(found.x)], axis=1)
-        bounded = (self.coordinates_.on_cube,) * self.prior_.dim + (False,) * found.x_shape[0]
+        self.units_ = ObservationUnits.of(found.x)
         start_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.random_state), 0x6A6E74))
-        start = AnyConditional(start_key, bounded, bins=self.bins, width=self.width, depth=self.depth)
+        start = self._untrained(start_key, found.x_shape[0])
+        rows = np.concatenate([self.coordinates_.to(found.theta)[0], self.units_.to(found.x)], axis=1)
         self.result_ = fit(
             start,
             rows,
@@ -258,10 +248,20 @@ class JointPosterior:
         own = jax.random.fold_in(jax.random.key(self.random_state), 0x64726177) if key is None else key
         return as_key(f"JointPosterior.{name}", own)
 
-    def _check_fitted(self) -> None:
-        if "distribution_" not in vars(self):
-            fix = "Call fit(theta, x) first."
-            raise ValueError(message("JointPosterior", "a fitted model", "one that is not", fix))
+    def _untrained(self, key: PRNGKeyArray, m: int) -> AnyConditional:
+        """The network for `m` numbers of a simulation; the coordinates of the parameters follow from the prior."""
+        self.coordinates_ = ParameterCoordinates(self.prior_)
+        bounded = (self.coordinates_.on_cube,) * self.prior_.dim + (False,) * m
+        return AnyConditional(key, bounded, bins=self.bins, width=self.width, depth=self.depth)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"x_names": list(self.names_[self.prior_.dim :]), "units": self.units_.to_json()}
+
+    def _restore(self, facts: Mapping[str, Any]) -> Any:
+        shape = checked_shape((len(facts["x_names"]),))
+        self.names_ = (*self.prior_.names, *(str(name) for name in facts["x_names"]))
+        self.units_ = ObservationUnits.from_json(facts["units"], shape[0])
+        return evaluation_form(eqx.filter_eval_shape(lambda key: self._untrained(key, shape[0]), jax.random.key(0)))
 
     def _inner(self, rows: np.ndarray, known: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows in the units of the network, and the log-determinants of the free numbers' maps `(n,)`."""

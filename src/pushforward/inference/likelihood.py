@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import as_key, check_int, message
+from pushforward._checks import as_key, message
 from pushforward._programs import program
 from pushforward._types import PRNGKeyArray, Shape
 from pushforward._vectorize import in_chunks
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.flows import ENTRIES
 from pushforward.inference.coordinates import ObservationUnits, ParameterCoordinates
-from pushforward.inference.flow_of_posterior import CHEAP, Blueprint, check_flow
+from pushforward.inference.flow_of_posterior import CHEAP, Blueprint, check_flow, template_of
 from pushforward.inference.members import Schedule, built, train
-from pushforward.inference.priors import AbstractPrior, IndependentPrior, prior_from
-from pushforward.inference.simulations import FailureModel, check_failed, observations_of, simulations_of
-from pushforward.training import FitResult
+from pushforward.inference.priors import IndependentPrior
+from pushforward.inference.simulation_model import AbstractSimulationModel, checked_shape
+from pushforward.inference.simulations import FailureModel, observations_of
 
 MEMBERS = 3
 CHUNKS = (512, 4096)
 
 
-class NLE:
+class NLE(AbstractSimulationModel):
     r"""Neural likelihood estimation: $q(x \mid \theta)$, trained on simulations; draws of the posterior by `infer`.
 
     Where a simulator's output is simpler than the posterior, fewer simulations are enough, and any number of
@@ -61,13 +62,11 @@ class NLE:
         (1,)
     """
 
-    prior_: AbstractPrior
+    ARGUMENTS = ("flow", "flow_options", "n_members", "failed", "max_epochs", "max_seconds", "random_state")
+
     coordinates_: ParameterCoordinates
     units_: ObservationUnits
-    distribution_: Ensemble
-    result_: FitResult
     failures_: FailureModel | None
-    n_failed_: int
     x_shape_: Shape
 
     def __init__(
@@ -83,19 +82,13 @@ class NLE:
         progress: bool | Literal["auto"] = False,
         random_state: int = 0,
     ):
-        self.prior, self.flow, self.flow_options = prior, check_flow("NLE", flow), flow_options
-        self.n_members = n_members
-        self.failed: Literal["drop", "model", "error"] = failed
-        check_failed("NLE", failed)
+        self._start(prior, failed, random_state, n_members)
+        self.flow, self.flow_options, self.n_members = check_flow("NLE", flow), flow_options, n_members
         self.max_epochs, self.max_seconds = max_epochs, max_seconds
         self.progress: bool | Literal["auto"] = progress
-        self.random_state = check_int("NLE", "random_state", random_state, 0)
-        if n_members is not None:
-            check_int("NLE", "n_members", n_members, 1)
         if ENTRIES[flow].builder not in CHEAP:
             fix = "Its density is needed at every step of the sampler: take nsf or maf."
             raise ValueError(message("NLE", "a flow that is trained by likelihood", repr(flow), fix))
-        self.prior_ = prior_from(prior, "NLE")
         if not isinstance(self.prior_, IndependentPrior):
             fix = "Pass bounds or one-dimensional distributions, or take NPE."
             raise ValueError(message("NLE", "a prior of independent parameters", type(prior).__name__, fix))
@@ -110,17 +103,12 @@ class NLE:
         Raises:
             ValueError: Shapes do not fit, parameters lie outside the prior, or too few simulations are finite.
         """
-        found = simulations_of("NLE.fit", theta, x, self.prior_, self.failed)
-        if len(found.x_shape) != 1:
-            fix = "Summarise images, series and sets first, or use NPE with an embedding."
-            raise ValueError(message("NLE.fit", "x of shape (n, m)", f"{found.x.shape}", fix))
-        self.n_failed_, self.x_shape_ = found.n_failed, found.x_shape
+        found = self._pairs(theta, x, vectors=True)
+        self.x_shape_ = found.x_shape
         self.units_ = ObservationUnits.of(found.x)
-        self.coordinates_ = ParameterCoordinates(self.prior_, cube=False, scores=True)
+        blueprint = self._blueprint()
         z, lost = self.coordinates_.to(found.theta)[0], self.coordinates_.to(found.failed_theta)[0]
         self.failures_ = FailureModel.of(z, lost) if self.failed == "model" and found.n_failed else None
-        options = self.flow_options or {}
-        blueprint = Blueprint(self.flow, found.x_shape[0], (self.prior_.dim,), cube=False, options=options)
         start_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.random_state), 0x6E6C65))
         n_members = MEMBERS if self.n_members is None else self.n_members
         seen = self.units_.to(found.x)
@@ -213,9 +201,25 @@ class NLE:
             found.append(self.coordinates_.back(np.asarray(answer.u, np.float64)))
         return np.stack(found) if many and not together else found[0]
 
-    def _check_fitted(self) -> None:
-        if "distribution_" not in vars(self):
-            raise ValueError(message("NLE", "a fitted likelihood", "one that is not", "Call fit(theta, x) first."))
+    def _blueprint(self) -> Blueprint:
+        """What members are built from; the coordinates of the parameters are normal scores."""
+        self.coordinates_ = ParameterCoordinates(self.prior_, cube=False, scores=True)
+        options = self.flow_options or {}
+        return Blueprint(self.flow, self.x_shape_[0], (self.prior_.dim,), cube=False, options=options)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "x_shape": list(self.x_shape_),
+            "units": self.units_.to_json(),
+            "members": self.distribution_.size,
+            "failures": None if self.failures_ is None else self.failures_.coefficients.tolist(),
+        }
+
+    def _restore(self, facts: Mapping[str, Any]) -> Any:
+        self.x_shape_ = checked_shape(facts["x_shape"])
+        self.units_ = ObservationUnits.from_json(facts["units"], self.x_shape_[0])
+        self.failures_ = FailureModel.from_json(facts["failures"], self.prior_.dim)
+        return template_of(self._blueprint(), facts["members"])
 
 
 def _score(distribution: Ensemble, x: Any, condition: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import equinox as eqx
@@ -18,19 +19,12 @@ from pushforward._vectorize import batch_keys, in_chunks
 from pushforward.distributions.ensemble import Ensemble
 from pushforward.flows import ENTRIES
 from pushforward.inference.coordinates import ObservationUnits, ParameterCoordinates
-from pushforward.inference.flow_of_posterior import CHEAP, Blueprint, check_flow, on_cube
+from pushforward.inference.flow_of_posterior import CHEAP, Blueprint, check_flow, on_cube, template_of
 from pushforward.inference.members import Schedule, built, train
 from pushforward.inference.mode import highest
-from pushforward.inference.priors import AbstractPrior, prior_from
 from pushforward.inference.proposals import TruncatedProposal, rounds
-from pushforward.inference.simulations import (
-    FailureModel,
-    check_failed,
-    observations_of,
-    parameters_of,
-    simulations_of,
-)
-from pushforward.training import FitResult
+from pushforward.inference.simulation_model import AbstractSimulationModel, checked_shape
+from pushforward.inference.simulations import FailureModel, observations_of, parameters_of
 
 # Members of an ensemble of flows that are cheap to train.
 MEMBERS = 5
@@ -38,7 +32,7 @@ MEMBERS = 5
 CHUNKS = (512, 4096)
 
 
-class NPE:
+class NPE(AbstractSimulationModel):
     r"""Neural posterior estimation: $q(\theta \mid x)$, trained on pairs of parameters and simulations.
 
     A conditional flow is fitted to $\theta$ given $x$; its log-density is exact, and no sample or mass leaves the
@@ -83,13 +77,12 @@ class NPE:
         ((50, 1), True)
     """
 
-    prior_: AbstractPrior
+    ARGUMENTS = ("flow", "flow_options", "n_members", "failed", "max_epochs", "max_seconds", "random_state")
+    OBJECTS = ("embedding",)
+
     coordinates_: ParameterCoordinates
     units_: ObservationUnits
-    distribution_: Ensemble
-    result_: FitResult
     failures_: FailureModel | None
-    n_failed_: int
     n_simulations_: int
     x_shape_: Shape
     x_names_: tuple[str, ...] | None
@@ -108,16 +101,10 @@ class NPE:
         progress: bool | Literal["auto"] = False,
         random_state: int = 0,
     ):
-        self.prior, self.flow, self.embedding, self.flow_options = prior, flow, embedding, flow_options
-        self.n_members, self.failed, self.random_state = n_members, failed, random_state
-        self.max_epochs, self.max_seconds = max_epochs, max_seconds
+        self._start(prior, failed, random_state, n_members)
+        self.flow, self.embedding, self.flow_options = check_flow("NPE", flow), embedding, flow_options
+        self.n_members, self.max_epochs, self.max_seconds = n_members, max_epochs, max_seconds
         self.progress: bool | Literal["auto"] = progress
-        self.prior_ = prior_from(prior, "NPE")
-        check_flow("NPE", flow)
-        check_failed("NPE", failed)
-        check_int("NPE", "random_state", random_state, 0)
-        if n_members is not None:
-            check_int("NPE", "n_members", n_members, 1)
         if n_members not in (None, 1) and ENTRIES[flow].builder == "regression":
             fix = "Flows that are trained by regression have one."
             raise ValueError(message("NPE", f"n_members None or 1 with flow {flow!r}", repr(n_members), fix))
@@ -132,8 +119,8 @@ class NPE:
         Raises:
             ValueError: Shapes do not fit, parameters lie outside the prior, or too few simulations are finite.
         """
-        found = simulations_of("NPE.fit", theta, x, self.prior_, check_failed("NPE", self.failed))
-        self.n_failed_, self.n_simulations_, self.x_shape_ = found.n_failed, len(found.theta), found.x_shape
+        found = self._pairs(theta, x, vectors=False)
+        self.n_simulations_, self.x_shape_ = len(found.theta), found.x_shape
         columns = getattr(x, "columns", None)
         self.x_names_ = None if columns is None else tuple(str(name) for name in columns)
         self.units_ = units_of(found.x, self.embedding is not None)
@@ -271,20 +258,8 @@ class NPE:
             return np.zeros(len(rows))
         return self.failures_.probability(self.coordinates_.to(rows)[0])
 
-    def save(self, folder: str | os.PathLike, *, force: bool = False) -> None:
-        """Write the posterior to a folder of JSON and safetensors.
-
-        Args:
-            folder: Folder to write.
-            force: Whether an existing one is replaced.
-        """
-        from pushforward.inference.saved import save
-
-        self._check_fitted()
-        save(self, folder, force)
-
-    @staticmethod
-    def load(folder: str | os.PathLike, *, prior: Any = None, embedding: Any = None) -> NPE:
+    @classmethod
+    def load(cls, folder: str | os.PathLike, *, prior: Any = None, embedding: Any = None) -> NPE:
         """Read a posterior from a folder, without running code from it.
 
         Args:
@@ -299,11 +274,25 @@ class NPE:
         """
         from pushforward.inference.saved import load
 
-        return load(folder, prior, embedding)
+        return load(cls, folder, prior, embedding=embedding)
 
-    def _check_fitted(self) -> None:
-        if "distribution_" not in vars(self):
-            raise ValueError(message("NPE", "a fitted posterior", "one that is not", "Call fit(theta, x) first."))
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "x_shape": list(self.x_shape_),
+            "x_names": None if self.x_names_ is None else list(self.x_names_),
+            "units": self.units_.to_json(),
+            "members": self.distribution_.size,
+            "n_simulations": self.n_simulations_,
+            "failures": None if self.failures_ is None else self.failures_.coefficients.tolist(),
+        }
+
+    def _restore(self, facts: Mapping[str, Any]) -> Any:
+        self.x_shape_ = checked_shape(facts["x_shape"])
+        self.x_names_ = None if facts["x_names"] is None else tuple(str(name) for name in facts["x_names"])
+        self.units_ = ObservationUnits.from_json(facts["units"], math.prod(self.x_shape_))
+        self.n_simulations_ = int(facts["n_simulations"])
+        self.failures_ = FailureModel.from_json(facts["failures"], self.prior_.dim)
+        return template_of(self._blueprint(), facts["members"])
 
     def _count(self) -> int:
         cheap = ENTRIES[self.flow].builder in CHEAP

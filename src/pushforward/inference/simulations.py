@@ -166,6 +166,20 @@ class FailureModel:
                 break
         return FailureModel(b)
 
+    @staticmethod
+    def from_json(stored: Any, dim: int) -> FailureModel | None:
+        """The model of a list of coefficients, or None of None.
+
+        Raises:
+            ValueError: They are not coefficients for `dim` parameters.
+        """
+        if stored is None:
+            return None
+        found, wanted = np.array(stored, np.float64), FailureModel.features(np.zeros((1, dim)), np).shape[1]
+        if found.shape != (wanted,) or not np.isfinite(found).all():
+            raise ValueError(f"expected {wanted} coefficients of the probability of a failure, got {found.shape}")
+        return FailureModel(found)
+
     def probability(self, w: np.ndarray) -> np.ndarray:
         """The probability of a failure at coordinates `(n, dim)`."""
         return expit(self.features(w, np) @ self.coefficients)

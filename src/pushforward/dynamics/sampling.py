@@ -6,7 +6,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
 from pushforward.dynamics.bridge_field import BridgeField
 from pushforward.dynamics.fields import PredictionField
+from pushforward.paths import AbstractPath
 
 # A published setting of predictor-corrector samplers; for other kinds of data it is the first thing to tune.
 SIGNAL_TO_NOISE = 0.16
@@ -174,17 +175,44 @@ class ReverseSDE(AbstractSampler):
         return jax.vmap(one, in_axes=axes, out_axes=-1)(x, keys, condition)
 
 
+class Kernel(NamedTuple):
+    r"""The kernel $N(k_x x_t + k_1 x_1, \tau^2)$ of the path from a time to a later one, given the data $x_1$.
+
+    Attributes:
+        own: Weight $k_x$ of the state.
+        data: Weight $k_1$ of the data.
+        deviation: Standard deviation $\tau$.
+    """
+
+    own: Array
+    data: Array
+    deviation: Array
+
+
+def ancestral_kernel(path: AbstractPath, now: Array, then: Array) -> Kernel:
+    r"""The kernel $q(x_s \mid x_t, x_1)$ of a Gaussian path, for $s$ after $t$.
+
+    Args:
+        path: The path.
+        now: Time $t$.
+        then: Time $s$.
+
+    Source: Ho, Jain, Abbeel, 2020, eq. 6-7, arXiv 2006.11239; for any path: Kingma, Salimans, Poole, Ho, 2021,
+        appendix A, arXiv 2107.00630.
+    """
+    here, there = path.at(now), path.at(then)
+    shrink = here.alpha / there.alpha
+    lost = jnp.maximum(here.sigma**2 - (shrink * there.sigma) ** 2, 0)
+    own = shrink * (there.sigma / here.sigma) ** 2
+    return Kernel(own, there.alpha * lost / here.sigma**2, there.sigma * jnp.sqrt(lost) / here.sigma)
+
+
 def _ancestral(
     field: PredictionField, x: Array, now: Array, then: Array, condition: Array | None
 ) -> tuple[Array, Array]:
     r"""Mean and standard deviation of $x_{s}$ given $x_t$ and the predicted data, for $s$ after $t$."""
-    here, there = field.path.at(now), field.path.at(then)
-    data = field.predicted_data(now, x, condition)
-    shrink = here.alpha / there.alpha
-    lost = jnp.maximum(here.sigma**2 - (shrink * there.sigma) ** 2, 0)
-    own = shrink * (there.sigma / here.sigma) ** 2
-    mean = own * x + there.alpha * lost / here.sigma**2 * data
-    return mean, there.sigma * jnp.sqrt(lost) / here.sigma
+    kernel = ancestral_kernel(field.path, now, then)
+    return kernel.own * x + kernel.data * field.predicted_data(now, x, condition), kernel.deviation
 
 
 class Ancestral(AbstractSampler):

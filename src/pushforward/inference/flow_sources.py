@@ -44,17 +44,17 @@ def core_of(model: AbstractDistribution) -> Core:
     members: list[Any] = [Affine(loc=0.0, scale=1.0, shape=model.event_shape)]
     if not isinstance(model, Flow):
         return Core(model, Chain(members))
-    layers = _flat(model.bijection)
+    layers = layers_in_turn(model.bijection)
     n = len(layers)
     while n > 1 and isinstance(layers[n - 1], ELEMENTWISE):
         n -= 1
     return Core(Flow(model.base, Chain(layers[:n])), Chain([*layers[n:], *members]))
 
 
-def _flat(bijection: Any) -> list[Any]:
+def layers_in_turn(bijection: Any) -> list[Any]:
     """The layers of nested chains in the order in which they run."""
     in_turn = isinstance(bijection, AbstractComposite) and bijection.layout == Layout(in_turn=True)
-    return [layer for member in bijection.members for layer in _flat(member)] if in_turn else [bijection]
+    return [layer for member in bijection.members for layer in layers_in_turn(member)] if in_turn else [bijection]
 
 
 def check_model(name: str, model: AbstractDistribution) -> None:

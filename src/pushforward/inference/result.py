@@ -128,11 +128,6 @@ class Inference:
         Raises:
             ImportError: ArviZ is not installed; it comes with the extra `inference`.
         """
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # ArviZ 0.x announces 1.x
-            arviz = package_of("Inference.to_arviz", "arviz", "inference")
         posterior = {name: np.asarray(values)[None] for name, values in _leaves(self.draws)}
         attributes = {
             "log_z": self.log_z,
@@ -142,11 +137,30 @@ class Inference:
             "largest_r_hat": float(np.max(self.r_hat)),
             "verdict": self.verdict,
         }
-        if int(arviz.__version__.split(".")[0]) >= 1:
-            made = arviz.from_dict({"posterior": posterior})
-            made["posterior"].attrs.update(attributes)
-            return made
-        return arviz.from_dict(posterior=posterior, posterior_attrs=attributes)
+        return draws_to_arviz("Inference.to_arviz", posterior, attributes)
+
+
+def draws_to_arviz(name: str, posterior: dict[str, np.ndarray], attributes: dict[str, Any]) -> Any:
+    """Draws as ArviZ has them: `InferenceData` with ArviZ 0.x, an `xarray.DataTree` with 1.x.
+
+    Args:
+        name: Name of the caller, for messages.
+        posterior: Draws `(chains, n, ...)` of each variable.
+        attributes: What else is told of them.
+
+    Raises:
+        ImportError: ArviZ is not installed.
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # ArviZ 0.x announces 1.x
+        arviz = package_of(name, "arviz", "inference")
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        made = arviz.from_dict({"posterior": posterior})
+        made["posterior"].attrs.update(attributes)
+        return made
+    return arviz.from_dict(posterior=posterior, posterior_attrs=attributes)
 
 
 def conclude(

@@ -26,7 +26,7 @@ from pushforward.inverse_problems.islands import evidence_of, island_counts
 from pushforward.inverse_problems.laplace import DEFENSIVE, laplace, weigh
 from pushforward.inverse_problems.methods import DPS, HMC, MALA, MAP, TDS, Importance, PiGDM
 from pushforward.inverse_problems.operators import Mask
-from pushforward.inverse_problems.problem import NAME, Problem
+from pushforward.inverse_problems.problem import NAME, Problem, held
 from pushforward.inverse_problems.tempering import run_tempered
 
 # Islands that count, chains that move, and draws that are worth something.
@@ -67,6 +67,7 @@ def exactly(problem: Problem, n: int, key: PRNGKeyArray) -> Answer | None:
     if posterior is not None:
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
         rows = posterior.normals.draw(rng, n).reshape(n, *problem.prior.event_shape)
+        rows = held(problem, rows) if problem.noiseless else rows
         verdict = "exact: the posterior is a mixture of normals in closed form, and the draws are independent."
         return Answer(
             rows, np.arange(n), True, verdict, 0, {}, log_evidence=posterior.log_evidence, log_evidence_error=0.0

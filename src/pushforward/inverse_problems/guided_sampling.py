@@ -18,7 +18,7 @@ from pushforward.inverse_problems.field_prior import FieldPrior, Moments, guided
 from pushforward.inverse_problems.islands import LEAST_SHARE, chosen, ess_share, log_mean, taken
 from pushforward.inverse_problems.methods import DPS, TDS, PiGDM
 from pushforward.inverse_problems.operators import constant
-from pushforward.inverse_problems.problem import NAME, Problem
+from pushforward.inverse_problems.problem import NAME, Problem, held
 
 # The covariance of the guide's normal gets this share of its mean variance, so that it has an inverse without noise.
 RIDGE = 1e-6
@@ -225,12 +225,7 @@ def events_of(problem: Problem, prior: FieldPrior, x: Array) -> np.ndarray:
     For that an event is moved by as little as makes it hold.
     """
     events = np.asarray(_tails(prior, x.reshape(-1, x.shape[-1])), np.float64)
-    if not problem.noiseless:
-        return events
-    matrix = np.asarray(problem.operator.matrix(), np.float64)
-    rows = events.reshape(len(events), -1)
-    gap = np.asarray(problem.y.value).ravel() - rows @ matrix.T
-    return (rows + gap @ np.linalg.pinv(matrix).T).reshape(events.shape)
+    return held(problem, events) if problem.noiseless else events
 
 
 @eqx.filter_jit

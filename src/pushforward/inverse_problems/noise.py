@@ -54,8 +54,7 @@ class GaussianNoise(AbstractNoise):
         ValueError: A deviation is not above 0, the covariance is not positive definite, or not one of both is given.
 
     Example:
-        >>> from pushforward.inverse_problems.operators import constant
-    from pushforward.inverse_problems import GaussianNoise
+        >>> from pushforward.inverse_problems import GaussianNoise
         >>> GaussianNoise(0.1)
         GaussianNoise(sd=0.1)
     """

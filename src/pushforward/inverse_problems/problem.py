@@ -128,3 +128,10 @@ def exact_matrix(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
         got = f"one that misses it by {np.abs(outside).max():.3g}"
         raise ValueError(message(NAME, "y in the operator's range, as there is no noise", got, fix))
     return sizes[kept, None] * right[kept], left[:, kept].T @ y
+
+
+def held(problem: Problem, events: np.ndarray) -> np.ndarray:
+    """Events `(n, *shape)` moved by as little as makes an observation without noise hold exactly."""
+    matrix, y = exact_matrix(problem)
+    rows = events.reshape(len(events), -1)
+    return (rows + (y - rows @ matrix.T) @ np.linalg.pinv(matrix).T).reshape(events.shape)

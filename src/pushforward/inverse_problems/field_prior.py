@@ -12,8 +12,7 @@ from pushforward._checks import message
 from pushforward._module import Module
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections import Affine, Chain, Continuous, Standardize
-from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.lifting import WithCondition
+from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout
 from pushforward.distributions import AbstractDistribution, Flow
 from pushforward.dynamics import Ancestral, PredictionField, draw
 from pushforward.inference.flow_sources import layers_in_turn
@@ -127,14 +126,23 @@ def field_prior_of(prior: AbstractDistribution) -> FieldPrior | None:
 
 def _field_in(layer: AbstractBijection) -> tuple[PredictionField, Array | None] | None:
     """The field of a layer on a path, and the condition fixed there."""
-    if isinstance(layer, WithCondition):
-        inner = layer.bijection
-        if isinstance(inner, Continuous) and isinstance(inner.field, PredictionField):
-            return inner.field, layer.condition
+    if isinstance(layer, Continuous):
+        return (layer.field, None) if isinstance(layer.field, PredictionField) else None
+    if not isinstance(layer, AbstractComposite) or layer.layout != Layout() or len(layer.members) != 1:
         return None
-    if isinstance(layer, Continuous) and isinstance(layer.field, PredictionField):
-        return layer.field, None
-    return None
+    inner = layer.members[0]
+    if not isinstance(inner, Continuous) or inner.cond_shape is None or not isinstance(inner.field, PredictionField):
+        return None
+    seen: list[tuple[Array | None, bool]] = []
+
+    def see(member: Any, value: Array, given: Array | None, keys: Any, forward: bool) -> tuple[Array, Array, None]:
+        seen.append((given, forward))
+        return value, jnp.zeros(value.shape[-1:]), None
+
+    # The composite says itself which condition its member gets, and in which direction it runs.
+    layer.run_with(see, jnp.zeros((*layer.in_shape, 1)), None, None, True)
+    given, forward = seen[0]
+    return (inner.field, given[..., 0]) if forward and given is not None else None
 
 
 def guided_times(path: AbstractPath, n_steps: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from pushforward.plotting.marginal import plot_marginal
 from pushforward.plotting.overview import plot_overview
 from pushforward.plotting.pair import plot_pair
 from pushforward.plotting.qq import plot_qq
+from pushforward.plotting.restoration import plot_restoration
 from pushforward.plotting.trajectories import plot_trajectories
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "plot_pair",
     "plot_predictive",
     "plot_qq",
+    "plot_restoration",
     "plot_trajectories",
     "plot_weights",
 ]

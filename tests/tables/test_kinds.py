@@ -415,7 +415,8 @@ def test_a_fraction_among_whole_numbers_is_strange() -> None:
 @pytest.mark.thorough
 def test_the_density_of_weekly_dates_is_that_of_the_weeks() -> None:
     weeks = np.random.default_rng(0).integers(0, 50, 5000)
-    frame = pd.DataFrame({"day": (pd.Timestamp("2020-01-06") + pd.to_timedelta(7 * weeks, unit="D")).date})
+    days: Any = pd.Timestamp("2020-01-06") + pd.to_timedelta(7 * weeks, unit="D")
+    frame = pd.DataFrame({"day": days.date})
     density = pf.FlowDensity(max_epochs=10, n_members=1, verify=False, random_state=0).fit(frame)
     mondays = frame[:200]
     np.testing.assert_allclose(density.score_samples(mondays).mean(), -np.log(50), atol=0.1)

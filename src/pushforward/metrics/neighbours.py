@@ -56,7 +56,7 @@ class Nearness:
         ratio: Median distance from a sample to the nearest row, divided by that from a row to the nearest other row.
         near: Share of samples nearer to a row than all but a twentieth of the rows are to others; equal rows left out.
         near_expected: The same share among the rows, each beside the others.
-        near_p_value: Probability that samples are near so much more often by chance.
+        near_p_value: Probability that samples are near so much more often by chance, at most.
         copies: Share of samples that equal a row exactly.
         copies_expected: Share of the rows that equal another one.
         copies_p_value: Probability that samples equal a row so much more often by chance.
@@ -199,10 +199,11 @@ def nearness(
     near = expected = near_p = math.nan
     if len(apart) and len(drawn):
         limit = np.quantile(apart, NEAR)
-        found = [values < limit for values in (drawn, apart)]
-        near, expected = (float(values.mean()) for values in found)
-        table = [np.array([values.sum(), (~values).sum()]) for values in found]
-        near_p = levels(table[0], table[1], rng).p_value / 2 if near > expected else 1.0
+        near, expected = (float((values < limit).mean()) for values in (drawn, apart))
+        n, m = len(apart), len(drawn)
+        both = (near * m + expected * n + 1) / (m + n + 2)
+        # Rows that are each other's nearest count once, so that the variance is twice that of independent rows.
+        near_p = float(ndtr(-(near - expected) / math.sqrt(2 * both * (1 - both) * (1 / m + 1 / n))))
     close = near_p < LEVEL and near > TIMES * max(expected, NEAR)
     explained = (copies - repeats) / (1 - repeats) if repeats < 1 else 0.0
     same = copies_p < LEVEL and (copies > TIMES * repeats or explained > COPIED)
@@ -249,21 +250,23 @@ def _distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _sentence(memorised: bool, ratio: float, closer: float, expected: float, p_value: float, rates: list[float]) -> str:
     figures = (
-        f"{closer:.1%} of the samples are nearest to a training row, {expected:.1%} expected (p = {p_value:.2g}); the "
-        f"median distance to the training rows is {ratio:.2f} of that of held-out rows; {rates[0]:.2%} copy a training "
-        f"row exactly, of the held-out rows {rates[1]:.2%}"
+        f"{closer:.1%} of the samples are nearest to a training row, {expected:.1%} expected (p = {p_value:.2g}); "
+        f"{rates[0]:.2%} copy a training row exactly, of the held-out rows {rates[1]:.2%}"
     )
+    if not math.isnan(ratio):
+        figures += f"; the median distance to the training rows is {ratio:.2f} of that of held-out rows"
     if memorised:
         return f"The model gives back rows it was trained on: {figures}. Do not publish its samples as anonymous."
     return f"No sign of memorised rows: {figures}. This is no guarantee of privacy."
 
 
 def _near_sentence(copied: bool, ratio: float, near: tuple[float, float], copies: tuple[float, float]) -> str:
-    figures = (
-        f"the median distance to the nearest row of the data is {ratio:.2f} of that between rows; {near[0]:.1%} of the "
-        f"samples are nearer to a row than all but {near[1]:.1%} of the rows are to others; {copies[0]:.2%} equal a "
-        f"row exactly, of the rows {copies[1]:.2%} equal another"
-    )
+    figures = f"{copies[0]:.2%} equal a row of the data exactly, of the rows {copies[1]:.2%} equal another"
+    if not math.isnan(near[0]):
+        beside = f"than all but {near[1]:.1%} of the rows are to others"
+        figures += f"; {near[0]:.1%} of those that do not are nearer to a row {beside}"
+    if not math.isnan(ratio):
+        figures += f"; the median distance to the nearest row is {ratio:.2f} of that between rows"
     if copied:
         return f"Samples copy rows of the data: {figures}. Do not publish them as anonymous."
     return f"No sign of copied rows: {figures}. Rows held out would tell more, and this is no guarantee of privacy."

@@ -205,7 +205,7 @@ def _sentence(figures: dict[str, tuple[float, float, float]], rows: tuple[int, i
         for name, (first, second, error) in figures.items()
     )
     less = any(_lost(name, *values, margin=0.0) for name, values in figures.items())
-    end = "the samples teach a little less than the data" if less else "the samples teach as much as the data"
+    end = "the samples teach a little less than the data" if less else "no loss is beyond chance"
     end = "training on the samples loses something" if worse else end
     return (
         f"Boosted trees trained on {rows[1]:,} samples instead of {rows[0]:,} rows of data, judged by {rows[2]:,} "

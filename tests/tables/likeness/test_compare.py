@@ -164,3 +164,13 @@ def test_the_figure_has_every_column_and_pair():
     assert "dependence" in title.get_suptitle()
     lonely = pf.plotting.plot_likeness(pf.compare(REAL[["x"]][:50], FRESH[["x"]][:50]).likeness)[1]
     assert lonely[1].texts[0].get_text() == "no pair of columns"
+
+
+def test_fresh_rows_with_rare_levels_pass():
+    """New levels are levels of their own: as one they would be common in the fresh rows and absent in the real ones."""
+    rng = np.random.default_rng(0)
+    codes = [pd.DataFrame({"code": [f"c{i:03d}" for i in rng.integers(0, 150, 120)]}) for _ in range(2)]
+    found = pf.compare(*(part.assign(x=rng.normal(size=120)) for part in codes))
+    assert found.passed
+    assert any("levels that are new" in note for note in found.notes)
+    assert found.likeness.shape.errors["code"] > 0.3

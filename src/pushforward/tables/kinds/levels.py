@@ -172,8 +172,10 @@ def levels_of(column: Any) -> tuple[tuple, tuple, tuple[int, ...]]:
     return own_words, rare_words, tuple(int(numbers[i]) for i in rare)
 
 
-def read_levels(array: pa.ChunkedArray, column: Column, source: str) -> States:
-    """The states of cells.
+def coded_levels(
+    array: pa.ChunkedArray, column: Column, source: str
+) -> tuple[np.ndarray, list[tuple[str, Any] | None], list[Any]]:
+    """Cells as codes `(n,)` of different words, with the key of each word, None for what is missing; and the words.
 
     Raises:
         DataError: the cells are no levels.
@@ -198,24 +200,32 @@ def read_levels(array: pa.ChunkedArray, column: Column, source: str) -> States:
     blank = np.asarray(pc.is_null(coded, nan_is_null=False))
     codes = np.asarray(coded.indices.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
     words = coded.dictionary.to_pylist()
+    keys = [_key_of(column, word) for word in words]
+    return np.where(blank, len(words), codes), [*keys, None], words
+
+
+def read_levels(array: pa.ChunkedArray, column: Column, source: str) -> States:
+    """The states of cells.
+
+    Raises:
+        DataError: the cells are no levels.
+    """
+    codes, keys, words = coded_levels(array, column, source)
     own = {level_key(level): number for number, level in enumerate(column.levels)}
     rare = {level_key(level): count for level, count in zip(column.rare, column.rare_counts, strict=True)}
     other, total = len(column.levels), sum(column.rare_counts) + 1
-    states, extra = np.full(max(len(words), 1), other), np.zeros(max(len(words), 1))
-    new, nothing = [], np.zeros(max(len(words), 1), bool)
-    for number, word in enumerate(words):
-        key = _key_of(column, word)
+    states, extra = np.full(len(keys), other), np.zeros(len(keys))
+    new, nothing = [], np.zeros(len(keys), bool)
+    for number, key in enumerate(keys):
         if key is None:
-            nothing[number] = True
+            states[number], nothing[number] = 0, True
         elif key in own:
             states[number] = own[key]
         else:
             extra[number] = np.log(max(rare.get(key, 0), 1) / total)
             if key not in rare:
-                new.append(str(word)[:80])
-    blank = blank | nothing[codes]
-    states, extra = np.where(blank, 0, states[codes]), np.where(blank, 0.0, extra[codes])
-    return States(states, blank, extra, new[:SHOWN_LEVELS])
+                new.append(str(words[number])[:80])
+    return States(states[codes], nothing[codes], extra[codes], new[:SHOWN_LEVELS])
 
 
 def write_levels(states: np.ndarray, column: Column, rng: np.random.Generator) -> pa.Array:

@@ -12,15 +12,15 @@ from pushforward.metrics.marginal import Kind
 from pushforward.tables.errors import DataError
 from pushforward.tables.kinds.base import AbstractAside, AbstractLevels, AbstractValues
 from pushforward.tables.kinds.cells import read_numbers
-from pushforward.tables.kinds.levels import read_levels
+from pushforward.tables.kinds.levels import coded_levels, level_key
 from pushforward.tables.kinds.steps import snapped
 from pushforward.tables.reading.cells import Cells
 from pushforward.tables.schema import Column, TableSchema
 
 # Numbers this close to a step, as a share of it or of their size, lie on it: what float32 leaves of 0.1.
 ON_STEP = 1e-6
-# Names that a remark lists.
-NAMED = 6
+# Names that a remark lists, and letters of a level.
+NAMED, LONGEST = 6, 80
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def sides(schema: TableSchema, tables: Sequence[Cells]) -> Sides:
     """Read the columns of tables by the schema of the first.
 
     Columns that name rows and constant ones are left out. Few distinct numbers are numbers here. A level that the
-    schema lacks is a level of its own, shared with others that it lacks.
+    first table lacks is a level of its own: two samples of one source differ in rare levels.
 
     Args:
         schema: of the first table.
@@ -68,9 +68,10 @@ def sides(schema: TableSchema, tables: Sequence[Cells]) -> Sides:
     if not compared:
         raise DataError("nothing", f"{tables[0].source}: no column is left to compare. {' '.join(notes)}")
     read: list[dict[str, np.ndarray]] = []
+    known: dict[str, dict[Any, int]] = {column.name: {} for column in compared}
     for table in tables:
         own = table.select([column.name for column in compared])
-        read.append({column.name: _read(column, own, notes if table is not tables[0] else []) for column in compared})
+        read.append({column.name: _read(column, own, known[column.name], notes) for column in compared})
         extra = [name for name in table.names if name not in schema.names]
         if extra:
             notes.append(f"{table.source}: {_listed(extra)} is not in {tables[0].source} and is left out.")
@@ -88,15 +89,11 @@ def _few_numbers(column: Column) -> bool:
     return column.kind == "ordinal"
 
 
-def _read(column: Column, table: Cells, notes: list[str]) -> np.ndarray:
-    """A column as numbers or codes, NaN where missing."""
+def _read(column: Column, table: Cells, known: dict[Any, int], notes: list[str]) -> np.ndarray:
+    """A column as numbers or codes, NaN where missing; `known` gets the code of each level, in the order of tables."""
     array, kind = table.table.column(column.name), column.family
     if isinstance(kind, AbstractLevels) and not _few_numbers(column):
-        every = column.model_copy(update={"levels": (*column.levels, *column.rare), "rare": (), "rare_counts": ()})
-        found = read_levels(array, every, table.source)
-        if found.unseen:
-            notes.append(f"{table.source}: '{column.name}' has levels that are new, such as {_listed(found.unseen)}.")
-        return np.where(found.blank, np.nan, found.states)
+        return _coded(column, table, known, notes)
     if not isinstance(kind, AbstractValues):
         return read_numbers(array, column, table.source)
     values = kind.read(array, column, table.source)
@@ -105,6 +102,23 @@ def _read(column: Column, table: Cells, notes: list[str]) -> np.ndarray:
         near = snapped(values + 0.5 * step, step)  # the nearest step
         values = np.where(np.abs(values - near) <= ON_STEP * np.maximum(step, np.abs(values)), near, values)
     return (values - (column.low or 0.0)) % column.period if column.period else values
+
+
+def _coded(column: Column, table: Cells, known: dict[Any, int], notes: list[str]) -> np.ndarray:
+    """The codes of levels; those that the tables before lack are levels too, each of its own."""
+    codes, keys, words = coded_levels(table.table.column(column.name), column, table.source)
+    first, new = not known, []
+    for level in (*column.levels, *column.rare):
+        known.setdefault(level_key(level), len(known))
+    numbers = np.full(len(keys), np.nan)
+    for place, key in enumerate(keys):
+        if key is not None:
+            if key not in known:
+                new.append(str(words[place])[:LONGEST])
+            numbers[place] = known.setdefault(key, len(known))
+    if new and not first:
+        notes.append(f"{table.source}: '{column.name}' has levels that are new, such as {_listed(new)}.")
+    return numbers[codes]
 
 
 def _aside(schema: TableSchema, tables: Sequence[Cells]) -> list[str]:

@@ -169,8 +169,8 @@ def test_the_figure_has_every_column_and_pair():
 def test_fresh_rows_with_rare_levels_pass():
     """New levels are levels of their own: as one they would be common in the fresh rows and absent in the real ones."""
     rng = np.random.default_rng(0)
-    codes = [pd.DataFrame({"code": [f"c{i:03d}" for i in rng.integers(0, 150, 120)]}) for _ in range(2)]
+    codes = [pd.DataFrame({"code": [f"c{i:03d}" for i in rng.integers(0, 60, 120)]}) for _ in range(2)]
     found = pf.compare(*(part.assign(x=rng.normal(size=120)) for part in codes))
     assert found.passed
     assert any("levels that are new" in note for note in found.notes)
-    assert found.likeness.shape.errors["code"] > 0.3
+    assert found.likeness.shape.errors["code"] > 0.25

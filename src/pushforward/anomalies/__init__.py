@@ -3,6 +3,7 @@
 from pushforward.anomalies.base import AbstractScore, FittedScore, ScoreParts
 from pushforward.anomalies.calibration import Calibration
 from pushforward.anomalies.detector import FlowOutlierDetector
+from pushforward.anomalies.explain import CellSurprise, Explanation, explain
 from pushforward.anomalies.scores import (
     DEFAULT,
     SCORES,
@@ -21,7 +22,9 @@ __all__ = [
     "SCORES",
     "AbstractScore",
     "Calibration",
+    "CellSurprise",
     "ColumnTails",
+    "Explanation",
     "FittedScore",
     "FlowOutlierDetector",
     "LargestLatent",
@@ -31,5 +34,6 @@ __all__ = [
     "RankEnsemble",
     "ScoreParts",
     "SmoothedLikelihood",
+    "explain",
     "score_named",
 ]

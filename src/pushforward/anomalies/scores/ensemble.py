@@ -181,9 +181,9 @@ class RankEnsembleScore(FittedScore):
         for i, part in enumerate(self.parts):
             own = part.score.to_parts()
             settings.append({"name": own.name, "weight": part.weight, "settings": dict(own.settings)})
-            arrays |= {f"{i}.{name}": array for name, array in own.arrays.items()}
-            arrays[f"{i}.ranks"] = part.ranks.ordered
-            densities |= {f"{i}.{name}": density for name, density in own.densities.items()}
+            arrays |= {f"{i}_{name}": array for name, array in own.arrays.items()}
+            arrays[f"{i}_ranks"] = part.ranks.ordered
+            densities |= {f"{i}_{name}": density for name, density in own.densities.items()}
         return ScoreParts("ensemble", {"parts": settings}, arrays, densities)
 
     @classmethod
@@ -199,7 +199,7 @@ def _ranked(record: Any, i: int, parts: ScoreParts) -> Ranked:
     weight = record["weight"] if good else None
     if not isinstance(weight, float) or not 0 < weight <= 1:
         raise UntrustedModelError(f"the score ensemble: part {i} is none of {', '.join(READERS)} with a weight.")
-    start = f"{i}."
+    start = f"{i}_"
     arrays = {name[len(start) :]: array for name, array in parts.arrays.items() if name.startswith(start)}
     densities = {name[len(start) :]: density for name, density in parts.densities.items() if name.startswith(start)}
     ranks = arrays.pop("ranks", None)

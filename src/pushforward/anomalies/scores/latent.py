@@ -91,12 +91,20 @@ class LatentScore(FittedScore):
     WORDS: ClassVar = {"latent_norm": "the length of the latent", "largest_latent": "the largest latent"}
 
     def __call__(self, X: Any) -> np.ndarray:
-        latents = latents_of(self.density, self.features.rows_for_density(X))
+        latents = latents_of(self.density, self.rows_for_density(X))
         if not latents.shape[1]:
             return np.zeros(len(latents))
         if self.name == "latent_norm":
             return np.sqrt((latents**2).sum(axis=1))
         return np.abs(latents).max(axis=1)
+
+    def rows_for_density(self, X: Any) -> Any:
+        """The rows as the density takes them.
+
+        Args:
+            X: Rows as for the call.
+        """
+        return self.features.rows_for_density(X)
 
     def describe(self) -> str:
         return f"{self.WORDS[self.name]} of a row under the flow {self.density.config_['flow']}, in standard deviations"

@@ -69,6 +69,14 @@ class NegativeLogDensityScore(FittedScore):
             scores = np.where(encoded.strange, np.inf, scores)
         return self.varying.with_strange(X, scores)
 
+    def rows_for_density(self, X: Any) -> Any:
+        """The rows as the density takes them.
+
+        Args:
+            X: Rows as for the call.
+        """
+        return self.varying.take(X)
+
     def describe(self) -> str:
         return f"the negative log-density of the flow {self.density.config_['flow']}, in nats"
 

@@ -3,7 +3,7 @@
 from pushforward.anomalies.base import AbstractScore, FittedScore, ScoreParts
 from pushforward.anomalies.calibration import Calibration
 from pushforward.anomalies.detector import FlowOutlierDetector
-from pushforward.anomalies.explain import CellSurprise, Explanation, explain
+from pushforward.anomalies.explanation import CellSurprise, Explanation, explain
 from pushforward.anomalies.scores import (
     DEFAULT,
     SCORES,

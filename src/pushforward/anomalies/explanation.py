@@ -89,8 +89,8 @@ def explain(model: Any, X: Any) -> list[Explanation]:
         >>> from pushforward.anomalies import explain
         >>> a = np.random.default_rng(0).normal(size=500)
         >>> x = np.stack([a, a + 0.1 * np.random.default_rng(1).normal(size=500)], axis=1)
-        >>> flow = pf.FlowDensity("maf", n_layers=2, width=8, max_epochs=20, verify=False, random_state=0).fit(x)
-        >>> why = explain(flow, [[1.0, -1.0]])[0]
+        >>> flow = pf.FlowDensity("maf", n_layers=2, width=8, max_epochs=60, n_members=1, verify=False, random_state=0)
+        >>> why = explain(flow.fit(x), [[1.0, -1.0]])[0]
         >>> why.cells[0].nats > 5
         True
     """

@@ -37,8 +37,8 @@ class SmoothedLikelihood(AbstractObjective):
         >>> import numpy as np, pushforward as pf
         >>> from pushforward.anomalies import SmoothedLikelihood
         >>> x = np.random.default_rng(0).normal(size=(100, 2))
-        >>> density = pf.FlowDensity("maf", n_layers=2, width=8, objective=SmoothedLikelihood(1.0), verify=False,
-        ...                          max_epochs=60, random_state=0)
+        >>> density = pf.FlowDensity("maf", n_layers=2, width=8, max_epochs=60, verify=False, random_state=0)
+        >>> density = density.set_params(objective=SmoothedLikelihood(1.0))
         >>> bool((density.fit(x).sample(1000, random_state=0).std(axis=0) > 1.1).all())
         True
     """

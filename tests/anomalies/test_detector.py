@@ -77,7 +77,7 @@ def test_signs_and_cuts_agree(calibration):
     np.testing.assert_allclose(detector.decision_function(new), detector.score_samples(new) - detector.offset_)
     assert (detector.predict(new)[-5:] == -1).all()
     flagged, p = detector.predict(new) < 0, detector.p_values(new)
-    assert np.abs(flagged.mean() - (p <= 0.05).mean()) <= (0 if calibration == "split" else 0.01)
+    assert np.abs(flagged.mean() - (p <= 0.05).mean()) <= (0 if calibration == "split" else 0.02)
     np.testing.assert_array_equal(detector.select(new, fpr=0.05), p <= 0.05)
     assert detector.select(new[-25:], fdr=0.2)[-5:].all()
     assert len(detector.calibration_) == (80 if calibration == "split" else 400)

@@ -93,13 +93,26 @@ def test_cross_conformal_p_values_use_every_row_and_only_unseen_ones():
             rows, own = np.split(rng.normal(size=(13, 8)), [12])
             means = np.stack([rows.mean(axis=0) if seen else rows[folds != k].mean(axis=0) for k in range(3)])
             known = np.linalg.norm(rows - means[folds], axis=1)
-            found.append(cross_conformal_p_values(known, folds, np.linalg.norm(own - means, axis=1)[None])[0])
+            found.append(cross_conformal_p_values(known, np.linalg.norm(own - means, axis=1)[None])[0])
         return np.array(found)
 
     unseen = p_of(False)
     assert holds(unseen)
     assert set(np.unique(np.round(unseen * 13))) <= set(range(1, 14))
     assert not holds(p_of(True))
+
+
+def test_the_level_is_exact_for_models_that_disagree_where_the_mean_of_models_is_not():
+    """Each model adds an error of its own to a row's score, as networks of a few rows do."""
+    rng = np.random.default_rng(6)
+    n, m, k = 1000, 20_000, 5
+    known = rng.normal(size=n) + 2 * rng.exponential(size=n)
+    own = rng.normal(size=m)[:, None] + 2 * rng.exponential(size=(m, k))
+    p = cross_conformal_p_values(known, own)
+    assert abs((p <= 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 * (1 / n + 1 / m))
+    assert (conformal_p_values(known, own.mean(axis=1)) <= 0.05).mean() < 0.01
+    # A row has one p-value, whatever stands beside it.
+    np.testing.assert_array_equal(cross_conformal_p_values(known, own[7:9]), p[7:9])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +123,7 @@ def test_cross_conformal_p_values_use_every_row_and_only_unseen_ones():
         (lambda: conformal_p_values([1.0], [1.0], weights=[1.0]), "both kinds"),
         (lambda: conformal_p_values([1.0], [1.0], weights=[-1.0], own_weights=[1.0]), "finite weights >= 0"),
         (lambda: conformal_p_values([1.0], [1.0], weights=[0.0], own_weights=[0.0]), "a weight above zero"),
-        (lambda: cross_conformal_p_values([1.0, 2.0], [0, 0], [[1.0, 2.0]]), "a fold from 0 to 1"),
+        (lambda: cross_conformal_p_values([1.0, 2.0], [[1.0, np.nan]]), "NaN in 1 rows"),
     ],
 )
 def test_mistakes_are_explained(call, words):

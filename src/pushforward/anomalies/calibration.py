@@ -109,7 +109,7 @@ class Calibration:
             return conformal_p_values(self.scores, each[:, 0], weights=weights, own_weights=own_weights)
         if weights is not None or own_weights is not None:
             raise ValueError(self.not_cross("weights"))
-        return cross_conformal_p_values(self.scores, self.folds, each)
+        return cross_conformal_p_values(self.scores, each)
 
     def not_cross(self, what: str) -> str:
         """The message that something is not for a cross-fit."""

@@ -58,8 +58,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         n_features_in_: Number of columns.
         feature_names_in_: Names of the columns, if the table had any.
 
-    Source: Bates et al., 2023, Testing for outliers with conformal p-values, arXiv 2104.08279; `"cross"`: Barber et
-        al., 2021, Predictive inference with the jackknife+, arXiv 1905.02928.
+    Source: Bates et al., 2023, Testing for outliers with conformal p-values, arXiv 2104.08279; `"cross"`: Vovk, 2015,
+        Cross-conformal predictors, arXiv 1208.0806.
 
     Example:
         >>> import numpy as np, pushforward as pf
@@ -254,8 +254,9 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """-1 for unusual rows and +1 for the others, `(n,)`.
 
-        With `contamination="auto"` it flags where `p_values(X) <= fpr`, after a cross-fit up to the difference between
-        the models. `select` says which rows are discoveries at a rate of your own.
+        With `contamination="auto"` it flags where `p_values(X) <= fpr`. After a cross-fit it cuts the mean score of the
+        models, which varies less than the calibration scores of one model each: it flags fewer clean rows than `fpr`.
+        `select` says which rows are discoveries at a rate of your own.
 
         Args:
             X: Rows.

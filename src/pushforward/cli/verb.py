@@ -5,6 +5,7 @@ Nothing here needs JAX or NumPy, so that the command line shows its help at once
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -85,16 +86,30 @@ class Verb:
 
 
 def with_output(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that every verb has; it receives a `reporter` instead of them."""
+    """Give a command the options that every verb has; it receives a `reporter` instead of them.
+
+    A parameter whose type is a dataclass stands for options that belong together: those of the dataclass's fields.
+    """
     own = inspect.signature(command, eval_str=True)
     shared = {"quiet": Quiet, "as_json": Json, "debug": Debug}
+    groups: dict[str, Any] = {
+        p.name: p.annotation
+        for p in own.parameters.values()
+        if p.name != "reporter" and dataclasses.is_dataclass(p.annotation)
+    }
+    grouped = {name: options_of(kind) for name, kind in groups.items()}
 
     def wrapped(
         *arguments: Any, quiet: bool = False, as_json: bool = False, debug: bool = False, **options: Any
     ) -> int:
+        for name, kind in groups.items():
+            options[name] = kind(**{each.name: options.pop(each.name) for each in grouped[name]})
         return command(*arguments, **options, reporter=Reporter(as_json, quiet))
 
-    kept = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "reporter"]
+    kept = []
+    for p in own.parameters.values():
+        if p.name != "reporter":
+            kept += grouped.get(p.name, [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)])
     made = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
         for name, kind in shared.items()
@@ -104,6 +119,20 @@ def with_output(command: Callable[..., int]) -> Callable[..., int]:
     wrapped.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return wrapped
+
+
+def options_of(kind: Any) -> list[inspect.Parameter]:
+    """The options that the fields of a dataclass declare.
+
+    Args:
+        kind: The dataclass; each field is annotated as a parameter of a command is.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    only = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(each.name, only, default=each.default, annotation=hints[each.name])
+        for each in dataclasses.fields(kind)
+    ]
 
 
 def verb(example: str, *, fit_options: bool = False) -> Callable[[Callable[..., int]], Verb]:

@@ -3,6 +3,7 @@
 matplotlib is imported on first use.
 """
 
+from pushforward.plotting.anomalies import plot_anomalies
 from pushforward.plotting.calibration import plot_calibration
 from pushforward.plotting.conditional import plot_conditional, plot_predictive
 from pushforward.plotting.curve import plot_curve
@@ -18,6 +19,7 @@ from pushforward.plotting.restoration import plot_restoration
 from pushforward.plotting.trajectories import plot_trajectories
 
 __all__ = [
+    "plot_anomalies",
     "plot_calibration",
     "plot_conditional",
     "plot_corner",

@@ -26,6 +26,8 @@ DataCode = Literal[
     "nothing",
     "unseen",
     "where",
+    "labels",
+    "calibration",
 ]
 
 

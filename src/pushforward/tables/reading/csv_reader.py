@@ -181,6 +181,24 @@ def open_csv(path: Path, label: str, *, tabs: bool = False, decimal: str = ".") 
     return OpenedCsv(pa.schema(list(zip(names, types, strict=True))), batches, notes)
 
 
+def header_of(text: bytes, label: str) -> tuple[bytes, bytes]:
+    """The header line of CSV text, with its end, and what follows it; of text without one, a line of made-up names.
+
+    Args:
+        text: The start of the text: its first line or more.
+        label: The name for messages.
+
+    Raises:
+        DataError: The first line is not UTF-8, or no CSV.
+    """
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    names, delimiter = _header(_head(text, label), label, tabs=False)
+    if names is not None:
+        return (delimiter.join(names) + "\n").encode(), text
+    line, _, rest = text.partition(b"\n")
+    return line + b"\n", rest
+
+
 def _form_of(data: bytes | Path, label: str, tabs: bool, decimal: str) -> tuple[_Form, tuple[str, ...]]:
     header, delimiter = _header(_head(data, label), label, tabs)
     read: dict[str, Any] = {"column_names": header} if header is not None else {}

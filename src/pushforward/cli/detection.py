@@ -80,6 +80,8 @@ def run_detect(asked: Asked, out: Path | None, figure: Path | None, force: bool,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TableWarning)  # the floor of p-values is told below, for the rate that is asked
         detector = _detector(asked)
+    if asked.labels is not None and asked.labels in (detector.columns_ or ()):
+        raise typer.BadParameter(f"--labels {asked.labels} is a column of the model. Name that of the labels.")
     reporter.say(detector.describe())
     n = len(detector.calibration_)
     tallies = Tallies(n, asked.seed)

@@ -44,6 +44,9 @@ def fit(
             help="Log the curve also to tensorboard:FOLDER, mlflow:EXPERIMENT or wandb:PROJECT.",
         ),
     ] = None,
+    detector: Annotated[
+        bool, typer.Option("--detector", help="Fit a detector of unusual rows instead, for `pushforward detect`.")
+    ] = False,
     force: Force = False,
     *,
     reporter: Reporter,
@@ -64,6 +67,12 @@ def fit(
         return run_dry(data, options, reporter=reporter)
     if out is None:
         raise typer.BadParameter("expected --out PATH.")
+    if detector:
+        from pushforward.cli.fit_detector import run_fit_detector
+
+        if resume or track:
+            raise typer.BadParameter("--detector goes without --resume and --track.")
+        return run_fit_detector(data, out, options, flags, force=force, reporter=reporter)
     from pushforward.cli.fit_and_save import run_fit
 
     return run_fit(data, out, options, resume=resume, track=track or [], force=force, reporter=reporter)

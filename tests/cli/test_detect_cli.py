@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from pushforward.cli import main
 pytestmark = pytest.mark.float32
 
 
-def rows_of(seed: int, n: int, odd: int = 0, shift: float = 0.0) -> pd.DataFrame:
+def rows_of(seed: int, n: int, odd: int = 0, shift: float = 0.0) -> Any:
     rng = np.random.default_rng(seed)
     size = rng.normal(shift, 1.0, size=n)
     weight = size + 0.3 * rng.normal(size=n)
@@ -47,7 +48,7 @@ def test_rows_are_flagged_at_a_rate_and_written(folder, tmp_path, capsys):
     how = ("--fpr", 0.05, "--labels", "odd", "--out", tmp_path / "a.csv", "--figure", tmp_path / "a.png")
     code, found = run(capsys, folder / "model", folder / "test.csv", *how)
     assert code == 0
-    table = pd.read_csv(tmp_path / "a.csv")
+    table: Any = pd.read_csv(tmp_path / "a.csv")
     assert table.columns.tolist() == ["row", "score", "p_value", "anomaly"]
     assert (table["anomaly"] == (table["p_value"] <= 0.05)).all()
     assert table["anomaly"][:20].all()
@@ -62,7 +63,7 @@ def test_rows_are_flagged_at_a_rate_and_written(folder, tmp_path, capsys):
 def test_a_false_discovery_rate_and_clean_rows(folder, tmp_path, capsys):
     how = ("--fdr", 0.2, "--clean", folder / "clean.csv", "--out", tmp_path / "a.parquet")
     code, found = run(capsys, folder / "model", folder / "test.csv", "--labels", "odd", *how)
-    table = pd.read_parquet(tmp_path / "a.parquet")
+    table: Any = pd.read_parquet(tmp_path / "a.parquet")
     assert code == 0
     assert (found["calibration"], found["calibration_rows"]) == ("clean", 300)
     from pushforward.metrics import benjamini_hochberg
@@ -126,7 +127,7 @@ def test_rows_with_missing_cells_have_no_p_value(folder, tmp_path, capsys):
     table.loc[3, "size"] = np.nan
     table.to_csv(tmp_path / "gaps.csv", index=False)
     code, found = run(capsys, folder / "model", tmp_path / "gaps.csv", "--fpr", 0.05, "--out", tmp_path / "a.csv")
-    judged = pd.read_csv(tmp_path / "a.csv")
+    judged: Any = pd.read_csv(tmp_path / "a.csv")
     assert (code, found["rows"], found["rows_left_out"]) == (0, 29, 1)
     assert judged["p_value"].isna().tolist() == [i == 3 for i in range(30)]
     assert not judged["anomaly"][3]

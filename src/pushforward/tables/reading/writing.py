@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,11 +102,26 @@ def write_batches(path: str | os.PathLike, tables: Iterable[pa.Table], *, force:
             write(sink, pieces)
             sys.stdout.write(sink.getvalue().to_pybytes().decode())
         else:
-            write(stream, pieces)
+            write(_AtOnce(stream), pieces)
             stream.flush()
     else:
         write_file(Path(path), lambda file: write(file, pieces), force)
     return pieces.rows
+
+
+class _AtOnce(io.RawIOBase):
+    """A binary stream whose reader, at the other end of a pipe, gets each piece when it is written."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        written = self._stream.write(data)
+        self._stream.flush()
+        return written
 
 
 class _Pieces:

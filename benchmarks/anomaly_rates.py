@@ -5,7 +5,7 @@
     python benchmarks/anomaly_rates.py discoveries  # shuttle, 200 repetitions, at 10 % and 20 %
     python benchmarks/anomaly_rates.py time         # fit and score of shuttle, 49,097 x 9
 
-Needs pushforward and the folder adbench of `PUSHFORWARD_DATA` (default ../shared/data). The ordinary rows of a table are
+Needs pushforward and adbench of `PUSHFORWARD_DATA` (default ../shared/data). The ordinary rows of a table are
 shuffled, for a false-positive rate is promised for rows that could have stood in the place of the calibration rows;
 half of them are fitted, the others are tested. Results go to results/anomaly_rates.json as they come.
 """

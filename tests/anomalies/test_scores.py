@@ -8,14 +8,24 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import pushforward as pf
-from pushforward.anomalies import ColumnTails, LargestLatent, LatentNorm, Neighbours, RankEnsemble, SmoothedLikelihood
+from pushforward.anomalies import (
+    ColumnTails,
+    ConditionalSurprise,
+    LargestLatent,
+    LatentNorm,
+    LikelihoodRatio,
+    Neighbours,
+    RankEnsemble,
+    SmoothedLikelihood,
+    Typicality,
+)
 from pushforward.anomalies.ranks import CleanRanks
 from pushforward.anomalies.scores import FITTED, SCORES
 from pushforward.io.errors import UntrustedModelError
 
 rng = np.random.default_rng(0)
 ROWS = rng.normal(size=(400, 2)) @ np.array([[1.0, 0.9], [0.0, 0.4]])
-FLOW = pf.FlowDensity("maf", n_layers=2, width=8, max_epochs=4, batch_size=64, verify=False)
+FLOW = pf.FlowDensity("maf", n_layers=2, width=8, max_epochs=20, batch_size=64, n_members=1, verify=False)
 MIXED = pd.DataFrame(
     {
         "size": rng.normal(size=200),
@@ -129,13 +139,33 @@ def test_a_score_depends_on_its_row_alone(fitted):
     assert fitted(ROWS[:30])[7:9] == pytest.approx(fitted(ROWS[7:9]), rel=1e-5)
 
 
-@pytest.mark.parametrize("score", [LatentNorm(FLOW), LargestLatent(FLOW), Neighbours(space="latent", density=FLOW)])
+@pytest.mark.parametrize(
+    "score",
+    [
+        LatentNorm(FLOW),
+        LargestLatent(FLOW),
+        Neighbours(space="latent", density=FLOW),
+        ConditionalSurprise(FLOW),
+        Typicality(FLOW),
+        LikelihoodRatio(FLOW),
+    ],
+)
 def test_scores_of_one_flow(score):
     one = score.fit(ROWS, random_state=1)
     usual, unusual = one(np.array([[0.0, 0.0], [5.0, -5.0]]))
     assert unusual > usual
     parts = one.to_parts()
     assert np.array_equal(FITTED[parts.name].from_parts(parts)(ROWS), one(ROWS))
+
+
+def test_typicality_and_the_ratio_in_closed_form():
+    density = pf.FlowDensity(**{**FLOW.get_params(), "random_state": 1}).fit(ROWS)
+    typical = Typicality(FLOW).fit(ROWS, random_state=1)
+    expected = np.abs(-density.score_samples(ROWS[:9]) + density.held_out_scores_.mean())
+    assert typical(ROWS[:9]) == pytest.approx(expected)
+    ratio = LikelihoodRatio(FLOW).fit(ROWS, random_state=1)
+    both = [one.score_samples(ROWS[:9]) for one in (ratio.densities["background"], density)]
+    assert ratio(ROWS[:9]) == pytest.approx(both[0] - both[1])
 
 
 def test_a_folder_gives_back_the_ensemble(fitted):
@@ -189,6 +219,7 @@ def test_weights_choose_the_ordinary_rows():
         (lambda: RankEnsemble(beside=(LatentNorm(),)), "Neighbours and ColumnTails"),
         (lambda: RankEnsemble(beside=(), density=False), "one score or more"),
         (lambda: SmoothedLikelihood(0), "noise > 0"),
+        (lambda: LikelihoodRatio(exchanged=0), "exchanged in"),
         (lambda: Neighbours().fit(np.zeros(3)), "rows"),
         (lambda: Neighbours().fit(ROWS)(np.zeros((1, 3))), "2 columns"),
         (lambda: Neighbours().fit(ROWS)(np.array([[np.nan, 0]])), "missing"),

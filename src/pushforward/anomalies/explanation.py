@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from pushforward._checks import message
-from pushforward.anomalies.scores import LatentScore, NegativeLogDensityScore, RankEnsembleScore
-from pushforward.tables.encoding import Encoded, Layout, places_of
+from pushforward.anomalies.lines import Line
+from pushforward.anomalies.scores import ConditionalScore, LatentScore, NegativeLogDensityScore, RankEnsembleScore
 from pushforward.tables.estimators import FlowDensity
-from pushforward.tables.estimators.conditional import SCORES, Conditionals, Mesh
+from pushforward.tables.estimators.conditional import Mesh
 from pushforward.tables.schema import Column
 
 # Probability of the interval, or of the levels, that are called expected.
@@ -119,7 +119,7 @@ def density_of(model: Any) -> tuple[FlowDensity, Any]:
     for score in models:
         parts = [part.score for part in score.parts] if isinstance(score, RankEnsembleScore) else [score]
         for part in parts:
-            if isinstance(part, NegativeLogDensityScore | LatentScore):
+            if isinstance(part, NegativeLogDensityScore | LatentScore | ConditionalScore):
                 return part.density, part.rows_for_density
     fix = "Explain a fitted FlowDensity, or a score with a flow such as RankEnsemble()."
     raise ValueError(message("explain", "a model with a flow", type(model).__name__, fix))
@@ -127,68 +127,30 @@ def density_of(model: Any) -> tuple[FlowDensity, Any]:
 
 def _of_column(density: FlowDensity, rows: np.ndarray, own: np.ndarray, i: int) -> list[CellSurprise]:
     """The surprise of column `i` in each of some encoded rows, whose log-probabilities are `own`."""
-    layout = density.model_.layout
-    line = Line.of(layout, i)
-    at_once, found = max(1, SCORES // len(line.cells)), []
-    for start in range(0, len(rows), at_once):
-        part = rows[start : start + at_once]
-        many = np.repeat(part, len(line.cells), axis=0)
-        many[:, line.places] = np.tile(line.cells, (len(part), 1))
-        joint = density.model_.score_encoded(Encoded(many, np.zeros(len(many)), {}), None).log_prob
-        for row, log_joint, log_own in zip(part, joint.reshape(len(part), -1), own[start:], strict=False):
-            found.append(line.surprise(row[line.places], log_joint, float(log_own)))
+    line = Line.of(density.model_.layout, i)
+    words, found = Words(line.column, line.mesh), []
+    for part in line.parts(len(rows)):
+        surprises = line.surprises(density, rows[part], own[part])
+        shares = zip(surprises.cumulative, surprises.masses, surprises.states, strict=True)
+        for row, nats, expected in zip(rows[part], surprises.nats, shares, strict=True):
+            cell = words.cell(row[line.places])
+            found.append(CellSurprise(line.column.name, cell, float(nats), words.expected(*expected)))
     return found
 
 
 @dataclass(frozen=True)
-class Line:
-    """All cells that a column may have: numbers on a mesh or levels, then atoms, then a missing cell.
+class Words:
+    """The cells of a column in words.
 
     Attributes:
         column: The column.
         mesh: Mesh of its numbers, or of its levels, and its atoms.
-        cells: Encoded cells `(c, k)`.
-        places: Places of these in an encoded row `(k,)`.
     """
 
     column: Column
     mesh: Mesh
-    cells: np.ndarray
-    places: list[int]
 
-    @staticmethod
-    def of(layout: Layout, i: int) -> Line:
-        """The line of column `i` of a layout."""
-        column, places = layout.columns[i], [where[i] for where in places_of(layout) if i in where]
-        # A remainder is a state of its own, which stays as it is.
-        mesh = Mesh.of(Layout((column.model_copy(update={"remainders": (), "fine": None}),)))
-        gone = np.zeros((int(column.missing), mesh.rows.shape[1]))
-        gone[:, 0] = column.missing_state
-        return Line(column, mesh, np.concatenate([mesh.rows, gone]), places)
-
-    def surprise(self, cell: np.ndarray, log_joint: np.ndarray, log_own: float) -> CellSurprise:
-        """The surprise of a cell.
-
-        Args:
-            cell: The encoded cell `(k,)`.
-            log_joint: Log-probabilities of the row with each of `cells` in its place `(c,)`.
-            log_own: That of the row itself.
-        """
-        top = max(float(log_joint.max()), log_own) if np.isfinite(log_joint).any() else 0.0
-        n_points, n_mesh = len(self.mesh.points), len(self.mesh.rows)
-        line = Conditionals(self.mesh, log_joint[None, :n_mesh] - top)
-        numbers, states = float(line.cumulative[0, -1]), np.exp(log_joint[n_points:] - top)
-        density = line.density[0]
-        # A number stands for its step, or for so wide a piece of the line as holds all numbers at the highest density.
-        piece = self.mesh.size or (numbers / density.max() if density.max() > 0 else 1.0)
-        is_number = self.column.valued and (not self.column.n_states or round(cell[0]) == 0)
-        own = log_own - top + (np.log(piece) if is_number or not self.column.valued else 0.0)
-        likeliest = max(float(density.max() * piece), float(states.max(initial=0.0)))
-        nats = max(np.log(likeliest) - own, 0.0) if likeliest > 0 else 0.0
-        words = self._expected(line.cumulative[0], density * piece, states)
-        return CellSurprise(self.column.name, self._word(cell), float(nats), words)
-
-    def _word(self, cell: np.ndarray) -> str:
+    def cell(self, cell: np.ndarray) -> str:
         """An encoded cell in words."""
         column, state = self.column, round(cell[0]) if self.column.n_states else 0
         if column.missing and state == column.missing_state:
@@ -202,7 +164,7 @@ class Line:
         cell = family.write(family.to_cells(np.array([value]), self.column), self.column)[0].as_py()
         return f"{cell:.4g}" if isinstance(cell, float) else str(cell).removesuffix(" 00:00:00")
 
-    def _expected(self, cumulative: np.ndarray, masses: np.ndarray, states: np.ndarray) -> str:
+    def expected(self, cumulative: np.ndarray, masses: np.ndarray, states: np.ndarray) -> str:
         """The likeliest cells, in words, which together hold what is called expected."""
         n_atoms = len(self.mesh.atoms)
         names = [self._number(atom) for atom in self.mesh.atoms] + [MISSING] * (len(states) - n_atoms)

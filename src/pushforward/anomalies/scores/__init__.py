@@ -5,6 +5,8 @@ from __future__ import annotations
 from pushforward._checks import message
 from pushforward._words import nearest
 from pushforward.anomalies.base import AbstractScore, FittedScore
+from pushforward.anomalies.scores.compared import ComparedScore, LikelihoodRatio, Typicality
+from pushforward.anomalies.scores.conditional import ConditionalScore, ConditionalSurprise
 from pushforward.anomalies.scores.ensemble import RankEnsemble, RankEnsembleScore
 from pushforward.anomalies.scores.latent import LargestLatent, LatentNorm, LatentScore
 from pushforward.anomalies.scores.log_density import NegativeLogDensity, NegativeLogDensityScore
@@ -19,6 +21,9 @@ SCORES: dict[str, type[AbstractScore]] = {
     "largest_latent": LargestLatent,
     "neighbours": Neighbours,
     "column_tails": ColumnTails,
+    "conditional": ConditionalSurprise,
+    "typicality": Typicality,
+    "likelihood_ratio": LikelihoodRatio,
 }
 FITTED: dict[str, type[FittedScore]] = {
     "ensemble": RankEnsembleScore,
@@ -27,6 +32,9 @@ FITTED: dict[str, type[FittedScore]] = {
     "largest_latent": LatentScore,
     "neighbours": NeighboursScore,
     "column_tails": ColumnTailsScore,
+    "conditional": ConditionalScore,
+    "typicality": ComparedScore,
+    "likelihood_ratio": ComparedScore,
 }
 DEFAULT = "ensemble"
 
@@ -36,15 +44,20 @@ __all__ = [
     "SCORES",
     "ColumnTails",
     "ColumnTailsScore",
+    "ComparedScore",
+    "ConditionalScore",
+    "ConditionalSurprise",
     "LargestLatent",
     "LatentNorm",
     "LatentScore",
+    "LikelihoodRatio",
     "NegativeLogDensity",
     "NegativeLogDensityScore",
     "Neighbours",
     "NeighboursScore",
     "RankEnsemble",
     "RankEnsembleScore",
+    "Typicality",
     "score_named",
 ]
 

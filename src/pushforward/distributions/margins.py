@@ -122,13 +122,16 @@ class ConditionalMargins(AbstractDistribution):
         out = (middle < low) | (middle > high)
         known = jnp.where(out | jnp.isnan(x), 0.5 * (jnp.clip(low, -1e30, 1e30) + jnp.clip(high, -1e30, 1e30)), x)
         known = known if there is None else jnp.where(there, known, jnp.where(jnp.isnan(known), 0, known))
-        log_prob = self._conditionals(known, condition, there)
+        log_prob = self.log_prob_under(self.laws(known, condition, there), known)
         log_prob = jnp.where(jnp.isnan(x), jnp.nan, jnp.where(out, -jnp.inf, log_prob))
         return log_prob if there is None else jnp.where(there, log_prob, 0.0)
 
     def laws(self, x: Array, condition: Array | None, there: Array | None) -> UnitLaw:
         """The distribution functions of all numbers, each given those before it; arguments as in `each_log_prob`."""
-        raw = self.net(self.spaces.features(x, there), condition)
+        return self.laws_of(self.net(self.spaces.features(x, there), condition))
+
+    def laws_of(self, raw: Array) -> UnitLaw:
+        """The distribution functions that a network's parameters `(law_params, dim, n)` describe."""
         restraint = self._restraint(raw.ndim)
         return UnitLaw.of(self._of_column(self.bias)[..., None] + restraint * raw, self.bins, self.spaces.circular)
 
@@ -147,8 +150,8 @@ class ConditionalMargins(AbstractDistribution):
         pieces = pieces_of(self._of_column(self.floor)[..., None], self.bins, self.spaces.circular)
         return Pieces(*(jnp.broadcast_to(part, (*part.shape[:-1], n)) for part in pieces))
 
-    def _conditionals(self, x: Array, condition: Array | None, there: Array | None) -> Array:
-        laws = self.laws(x, condition, there)
+    def log_prob_under(self, laws: UnitLaw, x: Array) -> Array:
+        """The log-probabilities `(dim, n)` of numbers within their spaces under these distribution functions."""
         start, end = self.spaces.ends(x)
         low = self.spaces.locate(start)
         upper, size = low.u, low.log_slope
@@ -212,47 +215,13 @@ class ConditionalMargins(AbstractDistribution):
         dim, n = self.spaces.dim, keys.shape[0]
         dtype = jnp.result_type(self.net.out_weight)
         noise = jax.vmap(lambda key: jax.random.uniform(key, (dim, 2), dtype), out_axes=-1)(keys)
-        # Arrays of NumPy, as of a loaded model, cannot be indexed by what is traced.
-        floor, bias = (jnp.asarray(self._of_column(flat)) for flat in (self.floor, self.bias))
-        share, restraint = jax.nn.sigmoid(self.floor_logit), self._restraint(2)
         there = jnp.ones((dim, n), bool) if there is None else jnp.broadcast_to(there, (dim, n))
-        low, high = self.spaces.support(dtype)
-        steps = jnp.asarray(self.spaces.step.value, dtype)
-        circular = jnp.asarray(self.spaces.circular[:, 0])
-
-        def within(i: Array, alone: Pieces, laws: UnitLaw, ends: Any, uniform: Array) -> tuple[Array, ...]:
-            """Which function a number follows, its value there, and the log-probability of the range."""
-            first, last = (jnp.where(jnp.isfinite(end), self.spaces.locate_one(i, end).u, side) for end, side in ends)
-            starts = value_at(find(alone, first)), laws.value(first)
-            values = value_at(find(alone, last)), laws.value(last)
-            sizes = [jnp.maximum(end - start, 0.0) for start, end in zip(starts, values, strict=True)]
-            both = share[i] * sizes[0] + (1 - share[i]) * sizes[1]
-            floored = uniform[1] * both < share[i] * sizes[0]
-            start, size = (jnp.where(floored, *parts) for parts in (starts, sizes))
-            return floored, start + size * uniform[0], jnp.log(both)
 
         def step(carry: Any, inputs: Any) -> tuple[Any, tuple[Array, Array]]:
             state, previous = carry
             i, own, uniform, ends = inputs
             raw, state = self.net.step(state, i, previous)
-            laws = UnitLaw.of(bias[:, i, None] + restraint * raw, self.bins, circular[i])
-            alone = pieces_of(jnp.broadcast_to(floor[:, i, None], (len(floor), n)), self.bins, circular[i])
-            floored, value, mass = uniform[1] < share[i], uniform[0], jnp.zeros(n, dtype)
-            if limits is not None:
-                floored, value, mass = within(i, alone, laws, ((ends[0], 0.0), (ends[1], 1.0)), uniform)
-            u = jnp.where(floored, quantile(alone, value), laws.quantile(value))
-            value = self.spaces.back_one(i, u)
-            if limits is not None:
-                value = jnp.clip(value, ends[0], ends[1])
-            h = steps[i]
-            safe = jnp.where(h > 0, h, 1.0)
-            rounded = jnp.floor(value / safe + ROUNDING) * safe
-            last = high[i] if limits is None else jnp.minimum(high[i], ends[1])
-            rounded = jnp.where(rounded > last - 0.5 * h, rounded - h, rounded)
-            value = jnp.where(h > 0, jnp.maximum(rounded, jnp.ceil(low[i] / safe - ROUNDING) * safe), value)
-            value = jnp.clip(value, low[i], high[i])
-            if limits is not None:
-                value = jnp.where(ends[0] == ends[1], ends[0], value)
+            value, mass = self.draw_one(i, raw, uniform, None if limits is None else ends)
             value = jnp.where(own, value, 0.0)
             return (state, self.spaces.features_one(i, value, own)), (value, mass)
 
@@ -266,6 +235,47 @@ class ConditionalMargins(AbstractDistribution):
         limited = (jnp.isfinite(limits[0]) | jnp.isfinite(limits[1])) & there
         each = self.each_log_prob(x, condition, there)
         return x, jnp.where(limited, jnp.where(point, each, mass), 0.0)
+
+    def draw_one(self, i: Array, raw: Array, uniform: Array, ends: Array | None) -> tuple[Array, Array]:
+        """The numbers `(n,)` of one column, and the log-probabilities `(n,)` that they lie within their ends.
+
+        Args:
+            i: Place of the column, which may be traced.
+            raw: Parameters `(law_params, n)` of a network.
+            uniform: Two numbers of [0, 1) for each row, `(2, n)`.
+            ends: Ends `(2, n)` of the range of each number, infinite where there is none; None sets no limits.
+        """
+        n, dtype = raw.shape[-1], raw.dtype
+        # Arrays of NumPy, as of a loaded model, cannot be indexed by what is traced.
+        floor, bias = (jnp.asarray(self._of_column(flat)) for flat in (self.floor, self.bias))
+        share, circular = jax.nn.sigmoid(self.floor_logit)[i], jnp.asarray(self.spaces.circular[:, 0])[i]
+        low, high = (end[i] for end in self.spaces.support(dtype))
+        laws = UnitLaw.of(bias[:, i, None] + self._restraint(2) * raw, self.bins, circular)
+        alone = pieces_of(jnp.broadcast_to(floor[:, i, None], (len(floor), n)), self.bins, circular)
+        floored, value, mass = uniform[1] < share, uniform[0], jnp.zeros(n, dtype)
+        if ends is not None:
+            first, last = (
+                jnp.where(jnp.isfinite(end), self.spaces.locate_one(i, end).u, side)
+                for end, side in ((ends[0], 0.0), (ends[1], 1.0))
+            )
+            starts = value_at(find(alone, first)), laws.value(first)
+            finals = value_at(find(alone, last)), laws.value(last)
+            sizes = [jnp.maximum(end - start, 0.0) for start, end in zip(starts, finals, strict=True)]
+            both = share * sizes[0] + (1 - share) * sizes[1]
+            floored = uniform[1] * both < share * sizes[0]
+            start, size = (jnp.where(floored, *parts) for parts in (starts, sizes))
+            value, mass = start + size * uniform[0], jnp.log(both)
+        u = jnp.where(floored, quantile(alone, value), laws.quantile(value))
+        value = self.spaces.back_one(i, u)
+        value = value if ends is None else jnp.clip(value, ends[0], ends[1])
+        h = jnp.asarray(self.spaces.step.value, dtype)[i]
+        safe = jnp.where(h > 0, h, 1.0)
+        rounded = jnp.floor(value / safe + ROUNDING) * safe
+        last = high if ends is None else jnp.minimum(high, ends[1])
+        rounded = jnp.where(rounded > last - 0.5 * h, rounded - h, rounded)
+        value = jnp.where(h > 0, jnp.maximum(rounded, jnp.ceil(low / safe - ROUNDING) * safe), value)
+        value = jnp.clip(value, low, high)
+        return (value if ends is None else jnp.where(ends[0] == ends[1], ends[0], value)), mass
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:
         return self.draw(keys, condition)

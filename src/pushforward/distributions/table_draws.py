@@ -111,11 +111,29 @@ def rounded(table: TableDistribution, values: Array) -> Array:
     return jnp.where(steps > 0, down, values)
 
 
-def _within(
-    table: TableDistribution, keys: PRNGKeyArray, limits: FlowLimits, of_flow: FlowDraws
-) -> tuple[Array, Array]:
-    """The flow's values within limits of the data's units, and log-weights."""
-    low, high = limits.low, limits.high
+class StandardLimits(NamedTuple):
+    """Limits of the flow's values in its standard units.
+
+    Attributes:
+        low: Lower ends `(n_flow, n)`, equal to the upper ones at known values.
+        high: Upper ends.
+        log_slope: What the log-density of the known values gains in the data's units, `(n,)`; minus infinity where one
+            lies beyond the ends of its column.
+    """
+
+    low: Array
+    high: Array
+    log_slope: Array
+
+
+def standard_limits(table: TableDistribution, low: Array, high: Array) -> StandardLimits:
+    """Limits `(n_flow, n)` of the flow's values in standard units; a known rounded value is at the middle of its step.
+
+    Args:
+        table: The distribution.
+        low: Lower ends in the data's units.
+        high: Upper ends.
+    """
     units: Any = table.units
     point = low == high
     steps = along(jnp.asarray(table.steps.value, low.dtype))
@@ -127,15 +145,28 @@ def _within(
     rises = _centre(table, low, 1.0) > _centre(table, low)
     infinite = [jnp.where(rises, side, -side) * jnp.inf for side in (-1.0, 1.0)]
     standard = [jnp.where(jnp.isfinite(end), s, i) for end, s, i in zip(ends, standard, infinite, strict=True)]
-    own = limits._replace(low=jnp.minimum(*standard), high=jnp.maximum(*standard))
-    values, log_weight = of_flow(keys, own)
-    x = rounded(table, run_batch(units, values, None, None, True)[0])
     counted = jnp.asarray(table.counted)[:, None]
     known = slopes[0] + jnp.where(counted, jnp.log(jnp.where(counted, steps, 1.0)), 0.0)
-    log_weight = log_weight + jnp.sum(jnp.where(point, known, 0.0), axis=0)
+    log_slope = jnp.sum(jnp.where(point, known, 0.0), axis=0)
     out = point & ((ends[0] < first) | (ends[0] > last))
-    held = jnp.where(point, low, jnp.clip(x, low, jnp.where(steps > 0, high - steps, high)))
-    return held, jnp.where(jnp.any(out, axis=0), -jnp.inf, log_weight)
+    log_slope = jnp.where(jnp.any(out, axis=0), -jnp.inf, log_slope)
+    return StandardLimits(jnp.minimum(*standard), jnp.maximum(*standard), log_slope)
+
+
+def in_data_units(table: TableDistribution, values: Array, low: Array, high: Array) -> Array:
+    """Standard values of the flow `(n_flow, n)` in the data's units, on their steps and within limits."""
+    steps = along(jnp.asarray(table.steps.value, low.dtype))
+    x = rounded(table, run_batch(table.units, values, None, None, True)[0])  # pyright: ignore[reportArgumentType]
+    return jnp.where(low == high, low, jnp.clip(x, low, jnp.where(steps > 0, high - steps, high)))
+
+
+def _within(
+    table: TableDistribution, keys: PRNGKeyArray, limits: FlowLimits, of_flow: FlowDraws
+) -> tuple[Array, Array]:
+    """The flow's values within limits of the data's units, and log-weights."""
+    own = standard_limits(table, limits.low, limits.high)
+    values, log_weight = of_flow(keys, limits._replace(low=own.low, high=own.high))
+    return in_data_units(table, values, limits.low, limits.high), log_weight + own.log_slope
 
 
 def _centre(table: TableDistribution, like: Array, at: float = 0.0) -> Array:

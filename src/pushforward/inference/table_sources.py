@@ -31,10 +31,10 @@ def table_boxes(allowed: np.ndarray, low: np.ndarray, high: np.ndarray, conditio
         allowed: Flags `(m, sum(sizes))`.
         low: Lower ends of the values `(m, n_values)`.
         high: Upper ends.
-        condition: Condition of a model with conditions of its own, `(k,)`; the same for all.
+        condition: Condition of a model with conditions of its own, `(k,)`, the same for all, or one for each `(m, k)`.
     """
     none = np.zeros((len(low), 0))
-    fixed = none if condition is None else np.repeat(condition[None], len(low), axis=0)
+    fixed = none if condition is None else np.broadcast_to(condition, (len(low), condition.shape[-1]))
     rest = np.concatenate([allowed.astype(np.float64), fixed], axis=1)
     return Boxes(np.concatenate([low, rest], axis=1), np.concatenate([high, rest], axis=1))
 

@@ -111,7 +111,9 @@ def seed_of(key: PRNGKeyArray) -> np.ndarray:
     return np.asarray(jax.random.key_data(key)).ravel()[-2:].astype(np.uint32)
 
 
-def weighted_rows(source: Source, boxes: Boxes, seed: np.ndarray, n: int) -> Weighted:
+def weighted_rows(
+    source: Source, boxes: Boxes, seed: np.ndarray, n: int, *, numbers: np.ndarray | None = None, first: int = 0
+) -> Weighted:
     """So many weighted rows of each case; a longer sample begins with the shorter one.
 
     Args:
@@ -119,15 +121,25 @@ def weighted_rows(source: Source, boxes: Boxes, seed: np.ndarray, n: int) -> Wei
         boxes: What is known.
         seed: Two words.
         n: Rows of each case.
+        numbers: Numbers of the cases `(m,)`, on which alone their draws depend; None counts them from 0.
+        first: Number of the first draw of each case.
     """
     m = len(boxes.low)
-    which, draw = (numbers.astype(np.uint32) for numbers in np.divmod(np.arange(m * n), n))
-    rows, log_weights = _run(source, boxes, seed, which, draw)
+    which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
+    rows, log_weights = _run(source, boxes, seed, which, draw + np.uint32(first), numbers)
     return Weighted(rows.reshape(m, n, -1), log_weights.reshape(m, n))
 
 
-def _run(source: Source, boxes: Boxes, seed: np.ndarray, which: np.ndarray, draw: np.ndarray) -> Any:
-    return in_chunks(lambda *part: source(seed, *part), SIZES, which, draw, boxes.low[which], boxes.high[which])
+def _run(
+    source: Source,
+    boxes: Boxes,
+    seed: np.ndarray,
+    which: np.ndarray,
+    draw: np.ndarray,
+    numbers: np.ndarray | None = None,
+) -> Any:
+    case = which if numbers is None else numbers[which].astype(np.uint32)
+    return in_chunks(lambda *part: source(seed, *part), SIZES, case, draw, boxes.low[which], boxes.high[which])
 
 
 class Evidence(NamedTuple):

@@ -110,7 +110,9 @@ class Encoded:
         return Encoded(self.rows[places], self.within[places], {}, strange)
 
 
-def encode(layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unseen: str = "other") -> Encoded:
+def encode(
+    layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unseen: str = "other", gaps: bool = False
+) -> Encoded:
     """Cells to numbers.
 
     Args:
@@ -118,6 +120,7 @@ def encode(layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unsee
         cells: with these columns, and perhaps others.
         others: constant columns, to be compared with their value where the cells have them.
         unseen: `"error"` refuses levels that the fit never saw; `"other"` gives them the state that rare levels share.
+        gaps: whether cells may be missing where missing values are not modelled; what stands there means nothing.
 
     Raises:
         DataError: a column is missing or holds something else than in the schema, or a cell is missing where missing
@@ -155,7 +158,7 @@ def encode(layout: Layout, cells: Cells, *, others: Sequence[Column] = (), unsee
                 if column.counted and column.step is not None:
                     odd |= there & between(raw, column.step)
             rows[:, value_places[i]] = np.where(there, values, 0.0)
-        if blank.any() and not column.missing:
+        if blank.any() and not column.missing and not gaps:
             blanks.append((column.name, int(blank.sum())))
         elif column.missing:
             states[blank] = column.missing_state
@@ -256,14 +259,19 @@ def _coded(words: pa.Array, column: Column) -> pa.DictionaryArray:
 
 def has_blanks(layout: Layout, cells: Cells) -> np.ndarray:
     """Which rows have a missing cell in one of the columns."""
-    blank = np.zeros(len(cells), bool)
-    for column in layout.columns:
+    return gaps_of(layout, cells).any(axis=1)
+
+
+def gaps_of(layout: Layout, cells: Cells) -> np.ndarray:
+    """Which cells of the columns are missing, `(n, n_columns)`."""
+    found = np.zeros((len(cells), len(layout.columns)), bool)
+    for i, column in enumerate(layout.columns):
         kind = column.family
         if isinstance(kind, AbstractLevels):
-            blank |= kind.read(cells.table.column(column.name), column, cells.source).blank
+            found[:, i] = kind.read(cells.table.column(column.name), column, cells.source).blank
         else:
-            blank |= np.isnan(numbers_of(cells, column))
-    return blank
+            found[:, i] = np.isnan(numbers_of(cells, column))
+    return found
 
 
 def numbers_of(cells: Cells, column: Column) -> np.ndarray:

@@ -23,6 +23,8 @@ from pushforward.tables.errors import TableWarning
 from pushforward.tables.estimators import conditional
 from pushforward.tables.estimators.conditioned import condition_table, marginal_table
 from pushforward.tables.estimators.drawing import draw
+from pushforward.tables.estimators.filled import Filled
+from pushforward.tables.estimators.filling import fill_table
 from pushforward.tables.estimators.fitting import fit_rows
 from pushforward.tables.estimators.held_out import HeldOut
 from pushforward.tables.estimators.intake import rows_to_score
@@ -368,6 +370,31 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return draw(self, n_samples, given, random_state, clip)
+
+    def fill(self, X: Any, n_draws: int = 20, *, random_state: Any = None) -> Filled:
+        r"""Fill the gaps of a table: draws of the missing cells of each row given its observed ones.
+
+        Draws come from $p(x_\text{missing} \mid x_\text{observed})$, and, where the model knows gaps
+        (`missing="model"`), given that no cell is missing. They are exact where the missing columns come last in the
+        model's order (`order=`). Otherwise a network, trained once on draws of the model, proposes them, and they are
+        resampled by $p / q$; a row whose weights are poor keeps its gaps.
+
+        Args:
+            X: a table with the columns of the fit, of any kind that `score_samples` takes; NaN or null is a gap.
+            n_draws: number of completed tables; an interval of 90 % takes 20 or more.
+            random_state: seed of the draws: an integer, `RandomState`, `Generator` or None.
+
+        Returns:
+            A `Filled`: `tables`, `median()`, `interval(level)`, and the `report` of every row.
+
+        Raises:
+            DataError: a column is missing altogether, or a cell holds something else than its column.
+
+        Source: Strauss, Oliva, 2021, arXiv 2102.04426 (conditionals of any cells); Vehtari et al., 2024,
+        arXiv 1507.02646 (the weights' index).
+        """
+        check_is_fitted(self)
+        return fill_table(self, X, n_draws, random_state)
 
     def pdf_grid(self, X: Any, column: str | None = None, grid: Any = None) -> np.ndarray:
         r"""The densities $p(y_j \mid x_i)$ of a model of one column given the others, `(m, g)`, in one over its units.

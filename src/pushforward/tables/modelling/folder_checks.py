@@ -81,8 +81,9 @@ def check_columns(model: TableDistribution, template: TableDistribution, columns
             raise UntrustedModelError(f"{label}: margins.spaces.log_unit: not that of the columns' scales and steps.")
         ends = [space_ends(layout_column) for layout_column in columns]
         for j, (loc, scale) in enumerate(ends):
-            wrong = loc is not None and spaces.loc.value[j] != loc
-            if wrong or (scale is not None and spaces.scale.value[j] != scale):
+            # Of an ensemble, each member has a row of them.
+            wrong = loc is not None and np.any(np.asarray(spaces.loc.value)[..., j] != loc)
+            if wrong or (scale is not None and np.any(np.asarray(spaces.scale.value)[..., j] != scale)):
                 raise UntrustedModelError(f"{label}: margins: ends other than those of the columns in schema.json.")
     for units in (model.units, None if model.given is None else model.given.units):
         # They agree up to the last digits, in which logarithms differ from machine to machine.

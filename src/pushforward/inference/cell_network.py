@@ -160,7 +160,8 @@ class CellNetwork(AbstractDistribution):
         rows = jnp.where(known, rows, 0.0)
         log_prob = jnp.zeros(n, rows.dtype)
         if n_states:
-            rows, known, log_prob = self._states(fold_keys(keys, 0), rows, known, allowed, condition)
+            own: Any = fold_keys(keys, 0)
+            rows, known, log_prob = self._states(own, rows, known, allowed, condition)
         if self.laws is None:
             return rows, log_prob
         laws, there = self.laws, self.there(rows)

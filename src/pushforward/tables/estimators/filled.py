@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -123,6 +123,7 @@ class Filled:
     Args:
         source: The table as it came.
         cells: Its cells.
+        columns: The columns of the model, and those that follow from them, which the table has.
         missing: The cells with draws, by name of the column.
         n_draws: Number of draws.
         report: What became of each row.
@@ -130,6 +131,7 @@ class Filled:
 
     source: Any
     cells: Cells
+    columns: tuple[Column, ...]
     missing: Mapping[str, Missing]
     n_draws: int
     report: FillReport
@@ -164,10 +166,13 @@ class Filled:
         return Interval(low, high)
 
     def shares(self) -> dict[str, np.ndarray]:
-        """For each column of levels with gaps, the share of the draws that have the level in `median`; 1 elsewhere."""
+        """For each column of levels without an order, the share of the draws that have the one of `median`.
+
+        It is 1 where the cell was observed; columns without gaps are left out.
+        """
         found = {}
         for name, m in self.missing.items():
-            if isinstance(m.column.family, AbstractLevels):
+            if isinstance(m.column.family, AbstractLevels) and m.column.kind != "ordinal":
                 out = np.ones(len(self.cells))
                 out[m.places] = _most_frequent(_states(m, self.n_draws))[1]
                 found[name] = out
@@ -240,3 +245,49 @@ def _unrolled(angles: np.ndarray, period: float) -> np.ndarray:
 
     middle = np.abs(apart(angles[:, :, None], angles[:, None, :])).sum(axis=2).argmin(axis=1)
     return apart(angles, angles[np.arange(len(angles)), middle][:, None])
+
+
+def stacked(filled: Filled) -> pa.Table:
+    """The completed tables one after the other, numbered by a first column `draw` if there are several.
+
+    Args:
+        filled: Filled cells, whose tables are PyArrow tables.
+    """
+    if filled.n_draws == 1:
+        return filled.tables[0]
+    name = _free("draw", filled.cells.names)
+    numbered = [
+        table.add_column(0, name, pa.array(np.full(len(filled.cells), number)))
+        for number, table in enumerate(filled.tables)
+    ]
+    return pa.concat_tables(numbered)
+
+
+def in_one(filled: Filled, level: float | None) -> pa.Table:
+    """The table of medians, and with a level also the ends of each number's interval and the share of each level.
+
+    Columns `..._low` and `..._high` follow all columns of numbers of the model, and `..._share` all of levels, so that
+    every batch of a table has the same columns. At observed cells both ends are the cell, and the share is 1.
+
+    Args:
+        filled: Filled cells, whose tables are PyArrow tables.
+        level: Probability of the intervals, or None.
+    """
+    table = filled.median()
+    if level is None:
+        return table
+    ends, shares, made = filled.interval(level), filled.shares(), {}
+    for column in filled.columns:
+        name = column.name
+        if isinstance(column.family, AbstractLevels) and column.kind != "ordinal":
+            made[f"{name}_share"] = pa.array(shares.get(name, np.ones(len(filled.cells))))
+        elif not isinstance(column.family, AbstractAside):
+            made |= {f"{name}_low": ends.low.column(name), f"{name}_high": ends.high.column(name)}
+    for name, values in made.items():
+        table = table.append_column(_free(name, table.column_names), values)
+    return table
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name, with an underscore before it where it is taken."""
+    return name if name not in taken else _free(f"_{name}", taken)

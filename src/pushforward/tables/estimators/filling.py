@@ -85,7 +85,10 @@ def fill_cells(model: TableModel, source: Any, cells: Cells, n_draws: int, seed:
         if len(which):
             taken = (which[:, None] * n_draws + np.arange(n_draws)).ravel()
             found[name] = Missing(model.schema.column(name), places[which], made[name].take(pa.array(taken)))
-    return Filled(source, cells, found, n_draws, FillReport(n_missing, status, method, ess, k))
+    follows = [model.schema.column(rule.name) for rule in model.schema.follows if rule.name in cells.names]
+    return Filled(
+        source, cells, (*model.layout.columns, *follows), found, n_draws, FillReport(n_missing, status, method, ess, k)
+    )
 
 
 def _modelled_gaps(model: TableModel, blank: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,6 +26,8 @@ LEARNED = 8192
 ROUNDS = (64, 192, 768, 3072)
 # A row whose weighted rows are worth fewer than this after the last round is refused.
 LEAST_EFFECTIVE = 20.0
+# Weighted rows none of which has a weight, from which on a row is called impossible.
+SURE = 256
 # Rows whose weighted rows are held at once.
 BLOCK = 1024
 COMPLETE, FILLED, POOR, IMPOSSIBLE, CONDITION, RULE = STATUSES = (
@@ -87,7 +89,7 @@ def draw_gaps(model: TableModel, gaps: Gaps, n_draws: int, seed: np.ndarray, num
         source = table_sources(model.distribution, own)[0]
         weighted = weighted_rows(source, own, seed, n_draws, numbers=numbers[block])
         possible = np.isfinite(weighted.log_weights).all(axis=1)
-        even = possible & (np.ptp(np.where(possible[:, None], weighted.log_weights, 0.0), axis=1) <= EQUAL)
+        even: Any = possible & (np.ptp(np.where(possible[:, None], weighted.log_weights, 0.0), axis=1) <= EQUAL)
         found.rows[block], found.exact[block] = weighted.rows, even
         found.ess[block[even]] = n_draws
         found.status[block[~possible]] = IMPOSSIBLE
@@ -122,8 +124,9 @@ def _resample(
         for i, place in enumerate(open_rows):
             own, where = log_weights[i], places[place]
             if not np.isfinite(own).any():
-                going.append(i)
                 found.status[where] = IMPOSSIBLE
+                if done < SURE:
+                    going.append(i)
                 continue
             found.ess[where], found.pareto_k[where] = effective_sample_size(own), pareto_k(own)
             good = found.ess[where] >= (LEAST_EFFECTIVE if last else max(LEAST_EFFECTIVE, n_draws))

@@ -43,7 +43,7 @@ def read_gaps(model: TableModel, cells: Cells) -> Gaps:
     condition, blank_condition = None, np.zeros(len(cells), bool)
     if model.given_layout is not None:
         condition = encode(model.given_layout, cells, gaps=True).rows
-        blank_condition = gaps_of(model.given_layout, cells).any(axis=1)
+        blank_condition = np.asarray(gaps_of(model.given_layout, cells).any(axis=1))
     return Gaps(encode(model.layout, cells, gaps=True).rows, condition, gaps_of(model.layout, cells), blank_condition)
 
 

@@ -162,10 +162,13 @@ def fill_by_imputer(name: str, imputer: object, train: pd.DataFrame, test: pd.Da
     return {name: (point[:, :, None], levels, seconds, ""), f"{name}, dressed": (dressed, levels, seconds, "")}
 
 
-def judge(found: tuple, train: pd.DataFrame, test: pd.DataFrame, whole: pd.DataFrame, lost: str) -> dict:
+def judge(
+    found: tuple, train: pd.DataFrame, test: pd.DataFrame, whole: pd.DataFrame, lost: str, same: np.ndarray | None
+) -> dict:
+    """The figures of one method; `same` are the cells that the flow filled, if it was asked."""
     numbers, levels, seconds, words = found
     coded = Coded(train)
-    scores, inside, of_lost, logs = [], [], [], []
+    scores, inside, of_lost, logs, of_same = [], [], [], [], []
     for i, name in enumerate(coded.numbers):
         gaps = test[name].isna().to_numpy()
         truth, draws = whole[name].to_numpy(float)[gaps], numbers[gaps, i]
@@ -173,6 +176,7 @@ def judge(found: tuple, train: pd.DataFrame, test: pd.DataFrame, whole: pd.DataF
         own = crps(draws[there], truth[there]) / train[name].std()
         low, high = np.quantile(draws[there], [0.05, 0.95], axis=1)
         scores.append(own)
+        of_same.append(own if same is None else own[same[gaps, i][there]])
         inside.append((truth[there] >= low) & (truth[there] <= high))
         if name == lost:
             of_lost.append(own)
@@ -185,6 +189,7 @@ def judge(found: tuple, train: pd.DataFrame, test: pd.DataFrame, whole: pd.DataF
     return {
         "crps": float(filled.mean()),
         "crps_error": float(filled.std() / len(filled) ** 0.5),
+        "crps_where_flow_fills": float(np.concatenate(of_same).mean()),
         "coverage_90": float(np.concatenate(inside).mean()),
         "crps_lost_column": float(np.concatenate(of_lost).mean()),
         "log_score": float(np.concatenate(logs).mean()) if logs else None,
@@ -204,6 +209,7 @@ def main() -> None:
     results: dict = {}
     for name in options.only.split(","):
         train, test, whole = split(name, options.seed)
+        same = None
         imputers = {
             "ridge": IterativeImputer(sample_posterior=True, max_iter=10, random_state=options.seed),
             "knn": KNNImputer(n_neighbors=10, weights="distance"),
@@ -214,10 +220,11 @@ def main() -> None:
         for method in options.methods.split(","):
             if method == "flow":
                 found = fill_by_flow(train, test, options.seed)
+                same = ~np.isnan(found["flow"][0]).any(axis=2)
             else:
                 found = fill_by_imputer(method, imputers[method], train, test, options.seed)
             for label, own in found.items():
-                one = judge(own, train, test, whole, TABLES[name][1])
+                one = judge(own, train, test, whole, TABLES[name][1], same)
                 results.setdefault(name, {})[label] = one
                 print(name, label, json.dumps(one), flush=True)
                 if options.out is not None:

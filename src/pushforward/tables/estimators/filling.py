@@ -86,9 +86,9 @@ def fill_cells(model: TableModel, source: Any, cells: Cells, n_draws: int, seed:
             taken = (which[:, None] * n_draws + np.arange(n_draws)).ravel()
             found[name] = Missing(model.schema.column(name), places[which], made[name].take(pa.array(taken)))
     follows = [model.schema.column(rule.name) for rule in model.schema.follows if rule.name in cells.names]
-    return Filled(
-        source, cells, (*model.layout.columns, *follows), found, n_draws, FillReport(n_missing, status, method, ess, k)
-    )
+    known = sorted((*model.layout.columns, *follows), key=lambda column: cells.names.index(column.name))
+    report = FillReport(n_missing, status, method, ess, k)
+    return Filled(source, cells, tuple(known), found, n_draws, report)
 
 
 def _modelled_gaps(model: TableModel, blank: np.ndarray) -> dict[str, np.ndarray]:

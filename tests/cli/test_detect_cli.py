@@ -72,6 +72,15 @@ def test_a_false_discovery_rate_and_clean_rows(folder, tmp_path, capsys):
     assert table["anomaly"][:20].all()
 
 
+def test_why_rows_are_unusual_is_told(folder, tmp_path, capsys):
+    how = ("--fpr", 0.05, "--explain", "--out", tmp_path / "a.csv", "--labels", "odd")
+    code, found = run(capsys, folder / "model", folder / "test.csv", *how)
+    table: Any = pd.read_csv(tmp_path / "a.csv")
+    assert code == 0
+    assert (table["explanation"].notna() == table["anomaly"]).all()
+    assert all("given the" in row["explanation"] for row in found["most_unusual"])
+
+
 def test_shards_are_one_table(folder, tmp_path, capsys):
     how = ("--fpr", 0.05, "--out", tmp_path / "a.csv", "--labels", "odd")
     code, found = run(capsys, folder / "model", folder / "part-*.parquet", *how)

@@ -23,12 +23,14 @@ class JudgedBatch(NamedTuple):
 
     Attributes:
         cells: The rows, with all their columns.
+        rows: The rows as the detector takes them.
         kept: Flags `(n,)`: which of them have scores.
         each: Scores of these `(k, n_groups)`; see `FlowOutlierDetector.each_score`.
         p_values: Their p-values `(k,)`.
     """
 
     cells: Cells
+    rows: Cells
     kept: np.ndarray
     each: np.ndarray
     p_values: np.ndarray
@@ -64,10 +66,10 @@ def judge_batches(detector: FlowOutlierDetector, source: Any, *, leave: tuple[st
         kept = ~_blank(density, own)
         if not kept.any():
             groups = detector.calibration_.n_groups
-            yield JudgedBatch(cells, kept, np.zeros((0, groups)), np.zeros(0))
+            yield JudgedBatch(cells, own, kept, np.zeros((0, groups)), np.zeros(0))
             continue
         each = detector.each_score(own if kept.all() else own.take(kept))
-        yield JudgedBatch(cells, kept, each, detector.calibration_.p_values(each))
+        yield JudgedBatch(cells, own, kept, each, detector.calibration_.p_values(each))
 
 
 def first_density(detector: FlowOutlierDetector) -> FlowDensity | None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from pushforward.anomalies import explain
 from pushforward.anomalies.bulk import JudgedBatch, first_density, judge_batches
 from pushforward.anomalies.detector import FlowOutlierDetector, worse_than_chance
 from pushforward.cli.reporter import OK, Reporter
@@ -43,6 +44,7 @@ class Asked(NamedTuple):
         clean: Clean rows to calibrate by, or None.
         labels: Column of labels, or None.
         watch: Whether the order of rows is watched for drift.
+        explain: Whether it is said why rows are unusual.
         seed: Seed of everything random.
     """
 
@@ -53,6 +55,7 @@ class Asked(NamedTuple):
     clean: str | None
     labels: str | None
     watch: bool
+    explain: bool
     seed: int
 
 
@@ -115,7 +118,7 @@ def run_detect(asked: Asked, out: Path | None, figure: Path | None, force: bool,
         for _ in judged():
             pass
     elif known is not None:
-        write_out(out, _tables(judged(), known, n), force)
+        write_out(out, _tables(judged(), known, n, detector if asked.explain else None), force)
     else:
         with tempfile.TemporaryFile() as kept:
             for batch in judged():
@@ -176,11 +179,21 @@ def _detector(asked: Asked) -> FlowOutlierDetector:
     return detector.calibrate(rows)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def _tables(batches: Iterator[JudgedBatch], threshold: int, n: int) -> Iterator[pa.Table]:
-    """The tables of rows as they come."""
+def _tables(
+    batches: Iterator[JudgedBatch], threshold: int, n: int, explained: FlowOutlierDetector | None
+) -> Iterator[pa.Table]:
+    """The tables of rows as they come, with a column that says why rows are unusual if a detector explains them."""
     start = 0
     for batch in batches:
-        yield _table(batch.kept, batch.scores, batch.p_values, threshold, n, start)
+        table = _table(batch.kept, batch.scores, batch.p_values, threshold, n, start)
+        if explained is not None:
+            flagged = np.flatnonzero(np.asarray(table["anomaly"]))
+            words: list[str | None] = [None] * len(table)
+            if len(flagged):
+                for place, why in zip(flagged, explain(explained, batch.rows.take(flagged)), strict=True):
+                    words[place] = why.sentence
+            table = table.append_column("explanation", pa.array(words, pa.string()))
+        yield table
         start += len(batch.kept)
 
 
@@ -237,6 +250,11 @@ def _report(
     if tallies.left_out:
         reporter.warn(f"{tallies.left_out:,} rows have missing cells that the model has no state for: no p-value.")
     reporter.say("Most unusual: " + ", ".join(f"row {row.row:,} (p = {row.p_value:.2g})" for row in tallies.worst[:5]))
+    if asked.explain:
+        for row, cells in sorted(tallies.held.items()):
+            why = explain(detector, cells)[0]
+            reporter.say(f"Row {row:,}: {why.sentence}")
+            next(each for each in facts["most_unusual"] if each["row"] == row)["explanation"] = why.sentence
     if asked.labels is not None:
         odd = tallies.labels()
         try:

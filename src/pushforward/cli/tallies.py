@@ -58,6 +58,7 @@ class Tallies:
         counts: How many p-values are `k / (n + 1)`, for `k` from 1: `(n + 1,)`.
         sample: Some of the rows.
         worst: The rows with the highest scores, the highest first.
+        held: Their cells, by the numbers of the rows.
     """
 
     def __init__(self, n_calibration: int, seed: int):
@@ -65,6 +66,7 @@ class Tallies:
         self.counts = np.zeros(n_calibration + 1, np.int64)
         self.sample = Sample()
         self.worst: list[WorstRow] = []
+        self.held: dict[int, Cells] = {}
         self._rng = np.random.default_rng(seed)
         self._scores: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
@@ -84,6 +86,9 @@ class Tallies:
         top = np.argsort(-scores, kind="stable")[:NAMED]
         found = [WorstRow(self._seen + int(places[i]) + 1, float(scores[i]), float(p[i])) for i in top]
         self.worst = sorted([*self.worst, *found], key=lambda row: (-row.score, row.row))[:NAMED]
+        named = {row.row for row in self.worst}
+        mine = {row: batch.rows.take(np.array([row - self._seen - 1])) for row in named if row > self._seen}
+        self.held = {row: cells for row, cells in (self.held | mine).items() if row in named}
         self._seen += len(batch.kept)
         if labels is not None:
             self._scores.append(scores)

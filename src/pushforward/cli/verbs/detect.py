@@ -14,7 +14,7 @@ from pushforward.cli.verb import DATA, TABLE_OUT, Data, Force, Seed, verb
 
 @dataclass(frozen=True)
 class Written:
-    """What `detect` writes."""
+    """What `detect` writes, and says of the rows."""
 
     out: Annotated[
         Path | None,
@@ -26,6 +26,12 @@ class Written:
         Path | None,
         typer.Option("--figure", metavar="PATH", help="Figure to write: scores, p-values, the most unusual rows."),
     ] = None
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say why the most unusual rows are; with --fpr also a column of --out, for rows flagged."
+        ),
+    ] = False
     force: Force = False
 
 
@@ -72,5 +78,6 @@ def detect(
     rate = fpr if fpr is not None else fdr if fdr is not None else 0.01
     if not 0 < rate < 1:
         raise typer.BadParameter(f"expected a rate between 0 and 1, got {rate:g}. 0.01 is 1 %.")
-    asked = Asked(model, data, rate, fdr is not None, clean, labels, data == "-" if watch is None else watch, seed)
+    watched = data == "-" if watch is None else watch
+    asked = Asked(model, data, rate, fdr is not None, clean, labels, watched, written.explain, seed)
     return run_detect(asked, written.out, written.figure, written.force, reporter)

@@ -204,6 +204,8 @@ def test_a_folder_gives_the_same_detector(fitted, table, tmp_path):
     np.testing.assert_array_equal(again.predict(table), fitted.predict(table))
     assert again.describe() == fitted.describe()
     assert again.get_params()["fpr"] == 0.05
+    with pytest.raises(pf.UntrustedModelError, match="got a detector of unusual rows"):
+        pf.FlowDensity.load(tmp_path / "detector")
     (tmp_path / "detector" / "config.json").write_text("{}")
     with pytest.raises(pf.UntrustedModelError):
         pf.FlowOutlierDetector.load(tmp_path / "detector")

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pushforward._files import MANIFEST, parse_json, read_manifested
+from pushforward._files import parse_json, read_manifested
 from pushforward._json import to_json
 from pushforward.anomalies.base import ScoreParts
 from pushforward.anomalies.calibration import Calibration
 from pushforward.anomalies.scores import FITTED
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import CARD, CONTENTS, MAX_BYTES, write_folder
+from pushforward.io.files import CARD, CONTENTS, DETECTOR, MAX_BYTES, is_detector, write_folder
 from pushforward.io.weights import arrays_from_bytes, weights_to_bytes
 from pushforward.tables.estimators import FlowDensity
 from pushforward.tables.estimators.stored import fill, parameters_of, to_parts
@@ -31,7 +31,6 @@ from pushforward.tables.modelling.records import Count, Name, Number, Strict, Ve
 if TYPE_CHECKING:
     from pushforward.anomalies.detector import FlowOutlierDetector
 
-FORMAT = "pushforward.detector"
 CONFIG, ARRAYS = "config.json", "detector.safetensors"
 # Densities of one detector, and numbers of a calibration.
 MOST_DENSITIES, MOST_ROWS = 100, 2**27
@@ -40,7 +39,8 @@ CAPS = {
     ARRAYS: MAX_BYTES["model.safetensors"],
     **{f"density-{k}.{name}": MAX_BYTES[name] for k in range(MOST_DENSITIES) for name in CONTENTS},
 }
-KNOWN = (*CAPS, MANIFEST, CARD)
+# A detector may replace a density.
+KNOWN = (*CAPS, *MAX_BYTES)
 # What a folder keeps of the arguments of a detector as they are.
 ARGUMENTS = ("contamination", "fpr", "calibration", "calibration_fraction", "n_folds")
 CALIBRATION = ("scores", "folds", "rows")
@@ -76,19 +76,6 @@ class DetectorRecord(Strict):
     models: Annotated[list[ScoreRecord], Field(min_length=1, max_length=MOST_DENSITIES)]
 
 
-def is_detector(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds a detector, as far as its first file says.
-
-    Args:
-        folder: The folder.
-    """
-    try:
-        with (Path(folder) / CONFIG).open("rb") as file:
-            return FORMAT.encode() in file.read(200)
-    except OSError:
-        return False
-
-
 def save_detector(detector: FlowOutlierDetector, folder: str | os.PathLike, *, force: bool) -> None:
     """Write a fitted detector to a folder; see `FlowOutlierDetector.save`.
 
@@ -119,7 +106,7 @@ def save_detector(detector: FlowOutlierDetector, folder: str | os.PathLike, *, f
     held = (calibration.scores, calibration.folds.astype(np.int64), detector.calibration_rows_.astype(np.int64))
     arrays |= {f"calibration.{name}": array for name, array in zip(CALIBRATION, held, strict=True)}
     config = {
-        "format": FORMAT,
+        "format": DETECTOR,
         "format_version": 1,
         "pushforward_version": version("pushforward"),
         **{name: getattr(detector, name) for name in ARGUMENTS},

@@ -154,7 +154,7 @@ def run_detect(asked: Asked, out: Path | None, figure: Path | None, force: bool,
 
 
 def _detector(asked: Asked) -> FlowOutlierDetector:
-    from pushforward.anomalies.folder import is_detector
+    from pushforward.io.files import is_detector
     from pushforward.tables.estimators import FlowDensity
 
     if is_detector(asked.model):

@@ -14,6 +14,7 @@ from pushforward._files import (
     LINK,
     MANIFEST,
     MAX_MANIFEST,
+    UntrustedModelError,
     irregular,
     listed_by_manifest,
     read_manifested,
@@ -36,6 +37,8 @@ MAX_BYTES: dict[str, int] = {
 }
 # Files without which the format of a folder cannot be read; they are looked for first.
 ALWAYS = ("config.json", "metrics.json", "model.safetensors")
+# How the folder of a detector of unusual rows calls itself.
+DETECTOR = "pushforward.detector"
 OTHER = "Name another path."  # the fix in errors of targets
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 
@@ -54,9 +57,25 @@ def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
     if not folder.is_dir():
         what = "a file, not a model folder" if folder.exists() else "no such model folder"
         raise FileNotFoundError(f"{folder}: {what}. Name the folder that `fit --out` wrote.")
+    if is_detector(folder):
+        fix = "Use `pushforward detect`, or FlowOutlierDetector.load."
+        raise UntrustedModelError(f"{folder}: expected a density, got a detector of unusual rows. {fix}")
     caps = {name: MAX_BYTES[name] for name in CONTENTS}
     leave = ("model.safetensors",) if small else ()
     return read_manifested(folder, caps, needed=ALWAYS, leave=leave)
+
+
+def is_detector(folder: str | os.PathLike) -> bool:
+    """Whether a folder holds a detector of unusual rows, as far as its first file says.
+
+    Args:
+        folder: The folder.
+    """
+    try:
+        with (Path(folder) / "config.json").open("rb") as file:
+            return DETECTOR.encode() in file.read(200)
+    except OSError:
+        return False
 
 
 def check_folder_target(folder: Path, force: bool = False, known: Collection[str] = tuple(MAX_BYTES)) -> None:

@@ -94,6 +94,7 @@ def test_what_has_no_flow_cannot_be_explained(line):
     (model,) = detector.models_
     assert isinstance(model, NegativeLogDensityScore)
     assert density_of(detector)[0] is model.density
+    assert detector.explain(ROWS[:2]) == explain(model.density, ROWS[:2])
     for model in (Neighbours().fit(ROWS), RankEnsemble(density=False).fit(ROWS), "model"):
         with pytest.raises(ValueError, match="a model with a flow"):
             explain(model, ROWS[:1])

@@ -14,6 +14,7 @@ from pushforward._checks import message
 from pushforward.anomalies.base import AbstractScore, FittedScore
 from pushforward.anomalies.calibration import LARGEST, Calibration, split
 from pushforward.anomalies.columns import VaryingColumns
+from pushforward.anomalies.explanation import Explanation, explain
 from pushforward.anomalies.rows import mostly_levels, rows_to_fit, rows_to_score, take
 from pushforward.anomalies.scores import NegativeLogDensityScore, score_named
 from pushforward.metrics import (
@@ -262,6 +263,18 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
             X: Rows.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X: Any) -> list[Explanation]:
+        """Why rows are unusual, the most surprising cell of each first; see `pushforward.anomalies.explain`.
+
+        Args:
+            X: Rows.
+
+        Raises:
+            ValueError: No score of the detector has a flow.
+        """
+        check_is_fitted(self)
+        return explain(self, rows_to_score(self, X))
 
     def p_values(self, X: Any, *, weights: Any = None, calibration_weights: Any = None) -> np.ndarray:
         r"""The conformal p-value of each row, `(n,)`: small is unusual.

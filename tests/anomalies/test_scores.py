@@ -86,7 +86,7 @@ def test_ranks_of_ordinary_rows_are_surprises_of_p_values():
     assert np.quantile(p, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.03)
     far = ranks(np.array([5.0, 50.0, np.inf]))
     assert (np.diff(far) > 0).all()
-    assert np.isposinf(far[-1])
+    assert np.isfinite(far[-1])
     # The twin: ordinary rows of another scale are no longer uniform.
     assert abs(np.quantile(np.exp(-ranks(3 * rng.normal(size=3000))), 0.1) - 0.1) > 0.05
 
@@ -191,7 +191,9 @@ def test_a_column_that_never_varied():
     score = RankEnsemble(density=False).fit(table)
     other = table[:2].copy()
     other[1, 2] = 3.0
-    assert np.isposinf(score(other)).tolist() == [False, True]
+    usual, strange = score(other)
+    assert strange > usual + 20
+    assert np.isfinite(strange)
 
 
 def test_trimmed_rows_do_not_count():
@@ -235,3 +237,11 @@ def test_every_score_is_found_by_its_name():
     assert set(SCORES) == set(FITTED)
     for name, make in SCORES.items():
         assert pf.anomalies.score_named(name) == make()
+
+
+def test_trimming_leaves_no_column_constant():
+    rare = np.zeros(len(ROWS))
+    rare[np.argsort(-np.abs(ROWS[:, 0]))[:4]] = 1.0
+    table = np.column_stack([ROWS, rare])
+    score = RankEnsemble(density=False, trim=0.1).fit(table)
+    assert score.parts[0].score.places.features.varying.places == ()  # pyright: ignore[reportAttributeAccessIssue]

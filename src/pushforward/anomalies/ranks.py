@@ -12,6 +12,8 @@ from pushforward.io.errors import UntrustedModelError
 MOST = 4096
 # Share of the scores above which the unit of the tail is measured, and the weight of the tail.
 TAIL, TAIL_WEIGHT = 0.9, 0.3
+# Excess, in units of the tail, of a row that cannot be: it lies beyond all others, and other scores still compare it.
+FARTHEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,15 @@ class CleanRanks:
         return CleanRanks(np.sort(finite))
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """The surprise of each score, `(n,)` nats; that of plus infinity is plus infinity."""
+        """The surprise of each score, `(n,)` nats, finite also for plus infinity."""
         n = len(self.ordered)
         if not n:
-            return np.where(np.isposinf(scores), np.inf, 0.0)
+            return np.zeros(len(scores))
         above = n - np.searchsorted(self.ordered, scores, side="left")
         start, last = self.ordered[int(TAIL * n)], self.ordered[-1]
         excess = self.ordered[self.ordered > start] - start
         unit = float(excess.mean()) if len(excess) else max(abs(float(last)), 1.0)
-        beyond = np.maximum(scores - last, 0.0) / unit
+        beyond = np.clip((scores - last) / unit, 0.0, FARTHEST)
         return np.log((1 + n) / (1 + above)) + TAIL_WEIGHT * np.log1p(beyond)
 
     @staticmethod

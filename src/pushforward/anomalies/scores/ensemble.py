@@ -125,6 +125,8 @@ class RankEnsemble(AbstractScore):
             scores = RankEnsembleScore(tuple(parts))(_some(table, every))
             most = max(round((1 - self.trim) * len(every)), 2)
             kept = np.sort(every[np.argsort(scores, kind="stable")[:most]])
+            if isinstance(table, np.ndarray):
+                kept = _with_variation(table, kept, every)
         return kept
 
 
@@ -207,6 +209,14 @@ def _ranked(record: Any, i: int, parts: ScoreParts) -> Ranked:
         raise UntrustedModelError(f"the score ensemble: part {i} has no ranks.")
     own = ScoreParts(record["name"], record["settings"], arrays, densities)
     return Ranked(READERS[record["name"]].from_parts(own), CleanRanks.from_array(ranks), weight)
+
+
+def _with_variation(table: np.ndarray, kept: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """The kept rows, and those without which a column that varies would be constant: no row is strange for a few."""
+    first = table[kept[0]]
+    still = (table[kept] == first).all(axis=0)
+    differs = (table[every][:, still] != first[still]).any(axis=1)
+    return np.union1d(kept, every[differs])
 
 
 def _some(table: Any, places: Sequence[int] | np.ndarray) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,13 +51,14 @@ def test_completed_tables_are_told_apart(run: Run, made: Path) -> None:
     assert (code, err) == (0, "")
     assert "12 rows" in out
     assert "4 rows are filled (4 by exact draws), 8 had no gaps." in out
-    gappy, tables = pd.read_csv(made / "gappy.csv"), pd.read_csv(made / "tables.csv")
+    gappy: Any = pd.read_csv(made / "gappy.csv")
+    tables: Any = pd.read_csv(made / "tables.csv")
     assert tables.columns.tolist() == ["draw", "word", "a", "b"]
     for number in range(3):
         own = tables[tables["draw"] == number].drop(columns="draw").reset_index(drop=True)
         assert int(np.sum(own.isna().to_numpy())) == 0
         pd.testing.assert_frame_equal(own.where(gappy.notna()), gappy)
-    rows = pd.read_csv(made / "rows.csv")
+    rows: Any = pd.read_csv(made / "rows.csv")
     assert rows["status"].tolist() == ["filled" if i % 3 == 0 else "complete" for i in range(12)]
     assert rows["n_missing"].sum() == 5
 
@@ -70,9 +72,10 @@ def test_medians_have_their_intervals_and_json_says_what_was_done(
     said = json.loads(out)
     assert said["status"] == {"filled": 4, "complete": 8}
     assert (said["cells_filled"], said["draws"], said["interval"]) == (5, 100, 0.8)
-    found = pd.read_parquet(made / "filled.parquet")
+    found: Any = pd.read_parquet(made / "filled.parquet")
     assert found.columns.tolist() == ["word", "a", "b", "word_share", "a_low", "a_high", "b_low", "b_high"]
-    gaps = pd.read_csv(made / "gappy.csv")["b"].isna().to_numpy()
+    frame: Any = pd.read_csv(made / "gappy.csv")
+    gaps = frame["b"].isna().to_numpy()
     low, middle, high = (found[name].to_numpy() for name in ("b_low", "b", "b_high"))
     assert np.all(low[gaps] < middle[gaps])
     assert np.array_equal(low[~gaps], high[~gaps])

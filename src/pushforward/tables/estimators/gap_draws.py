@@ -88,8 +88,8 @@ def draw_gaps(model: TableModel, gaps: Gaps, n_draws: int, seed: np.ndarray, num
         own = _of(boxes, block)
         source = table_sources(model.distribution, own)[0]
         weighted = weighted_rows(source, own, seed, n_draws, numbers=numbers[block])
-        possible = np.isfinite(weighted.log_weights).all(axis=1)
-        even: Any = possible & (np.ptp(np.where(possible[:, None], weighted.log_weights, 0.0), axis=1) <= EQUAL)
+        possible = np.asarray(np.isfinite(weighted.log_weights).all(axis=1))
+        even = possible & (np.ptp(np.where(possible[:, None], weighted.log_weights, 0.0), axis=1) <= EQUAL)
         found.rows[block], found.exact[block] = weighted.rows, even
         found.ess[block[even]] = n_draws
         found.status[block[~possible]] = IMPOSSIBLE

@@ -15,6 +15,7 @@ from pushforward._checks import message
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.inference import ConditioningError, condition_on
 from pushforward.inference import Importance as Weighted
+from pushforward.inference.flow_sources import along_order
 from pushforward.inference.trust import MIXED, USABLE_K
 from pushforward.inference.weighting import GOOD_K
 from pushforward.inverse_problems.bias import Bias, bias_by_weights, bias_on_normal
@@ -77,6 +78,9 @@ def exactly(problem: Problem, n: int, key: PRNGKeyArray) -> Answer | None:
     given = dict(zip(problem.operator.places, np.asarray(problem.y.value).tolist(), strict=True))
     try:
         conditional = condition_on(problem.prior, given, method="exact")
+        along = along_order(problem.prior, conditional.boxes)
+        if along is None or not along.leads:
+            return None
         found = conditional.draw(key, n)
     except ConditioningError as error:
         if error.code == "impossible":

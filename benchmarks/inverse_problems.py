@@ -23,9 +23,10 @@ import numpy as np
 import pushforward as pf
 
 ROOT = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT.parent / "tests"))
+sys.path.insert(0, str(ROOT.parent / "tests" / "inverse_problems"))
 
-from inverse_problems.exact_fields import field_flow  # type: ignore[import-not-found]  # noqa: E402
+from exact_fields import field_flow  # type: ignore[import-not-found]  # noqa: E402
+
 from pushforward.inverse_problems import Blur, Downsample, Mask, Matrix, solve  # noqa: E402
 from pushforward.inverse_problems.closed_form import posterior_of  # noqa: E402
 from pushforward.inverse_problems.problem import checked  # noqa: E402

@@ -38,7 +38,7 @@ def priors(length: int, n: int, **fit: Any) -> dict[str, pf.Flow]:
     """A flow and a flow-matching model of the signals."""
     rows = signals(n, length, 0)
     made = {
-        "flow": pf.flows.nsf(jax.random.key(0), dim=length, n_layers=4, width=64, bins=8),
+        "flow": pf.flows.realnvp(jax.random.key(0), dim=length, n_layers=6, width=64),
         "field": pf.flows.flow_matching(jax.random.key(1), dim=length, width=128),
     }
     return {name: pf.fit(flow, rows, key=jax.random.key(2), **fit).flow for name, flow in made.items()}

@@ -116,7 +116,7 @@ def run_guided(
         package_of(NAME, "blackjax", "inference")
     guide = guide_of(problem, prior, moments, method)
     times = jnp.asarray(guided_times(prior.field.path, method.n_steps))
-    step = method.step if isinstance(method, DPS) else 1.0
+    step = jnp.asarray(method.step if isinstance(method, DPS) else 1.0)
     return _run(problem, prior, moments, guide, times, step, key, shape=shape, resample=isinstance(method, TDS))
 
 

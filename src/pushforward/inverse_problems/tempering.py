@@ -84,7 +84,9 @@ def run_tempered(coordinates: AbstractCoordinates, method: HMC | MALA, n: int, k
         u = taken(places, u.reshape(*shape, size)).reshape(-1, size)
         temperature = min(temperature + step, 1.0) if step < 1 - temperature else 1.0
         frame = _frame(np.asarray(u))
-        moved = _moves(coordinates, u, temperature, log_step, RATE, frame, own, n_moves=method.n_moves, **static)
+        moved = _moves(
+            coordinates, u, _numbers(temperature, log_step, RATE), frame, own, n_moves=method.n_moves, **static
+        )
         u, log_step, ratio, stage = moved.u, float(moved.log_step), np.asarray(moved.ratio), stage + 1
     # The same program as before, as often as it takes: first to adapt the step and the frame, then with both fixed.
     n_calls = -(-method.n_rounds // method.n_moves)
@@ -93,7 +95,7 @@ def run_tempered(coordinates: AbstractCoordinates, method: HMC | MALA, n: int, k
         rate = RATE if call < n_calls else 0.0
         frame = _frame(np.asarray(u)) if call <= n_calls else frame
         own = jax.random.fold_in(end_key, call)
-        moved = _moves(coordinates, u, 1.0, log_step, rate, frame, own, n_moves=method.n_moves, **static)
+        moved = _moves(coordinates, u, _numbers(1.0, log_step, rate), frame, own, n_moves=method.n_moves, **static)
         u, log_step = moved.u, float(moved.log_step)
         if call >= n_calls:
             collected.append(np.asarray(moved.positions))
@@ -161,6 +163,11 @@ def _frame(u: np.ndarray) -> Frame:
     return Frame(jnp.asarray(u.mean(axis=0)), jnp.asarray(np.linalg.cholesky(shrunk_covariance(u))))
 
 
+def _numbers(temperature: float, log_step: float, rate: float) -> Array:
+    """What changes from call to call, as an array: a number would be a part of the program, and compile it anew."""
+    return jnp.array([temperature, log_step, rate])
+
+
 class Moved(NamedTuple):
     """Vectors after the moves, their log-ratios, the step, the mean acceptance, and the vectors after each move."""
 
@@ -175,9 +182,7 @@ class Moved(NamedTuple):
 def _moves(
     coordinates: AbstractCoordinates,
     u: Array,
-    temperature: float,
-    log_step: float,
-    rate: float,
+    numbers: Array,
     frame: Frame,
     key: PRNGKeyArray,
     *,
@@ -188,6 +193,7 @@ def _moves(
     import blackjax
 
     (n, size), mean, factor = u.shape, *frame
+    temperature, log_step, rate = numbers
 
     def to_u(v: Array) -> Array:
         return mean + factor @ v
@@ -215,7 +221,7 @@ def _moves(
     v = jax.scipy.linalg.solve_triangular(factor, (u - mean).T, lower=True).T
     start = blackjax.hmc.init if kind == "hmc" else blackjax.mala.init
     states = jax.vmap(lambda v: start(v, log_density))(v)
-    carry, (accepted, positions) = jax.lax.scan(one, (states, jnp.asarray(log_step)), jax.random.split(key, n_moves))
+    carry, (accepted, positions) = jax.lax.scan(one, (states, log_step), jax.random.split(key, n_moves))
     positions = jax.vmap(jax.vmap(to_u))(positions)
     last = positions[-1]
     return Moved(last, jax.vmap(coordinates.log_ratio)(last), carry[1], jnp.mean(accepted), positions)

@@ -3,9 +3,10 @@
     python benchmarks/anomalies.py [--setting clean without_flows mixed] [--seeds 5] [--only glass]
 
 `clean` is the semi-supervised protocol: of the normal rows in the order of the file the first half is fitted, the
-others and all anomalies are scored. `without_flows` is the same for `RankEnsemble(density=False)`. `mixed` fits all rows and scores the same rows; a row is scored by the others.
-Nothing is chosen by the labels of a table. Results go to `benchmarks/results/anomalies.json` as they are made, and a
-run goes on where the last one stopped. `PUSHFORWARD_DATA` is the folder of the shared data.
+others and all anomalies are scored. `without_flows` is the same for `RankEnsemble(density=False)`. `mixed` fits all
+rows and scores the same rows; a row is scored by the others. Nothing is chosen by the labels of a table. Results go to
+`benchmarks/results/anomalies.json` as they are made, and a run goes on where the last one stopped. `PUSHFORWARD_DATA`
+is the folder of the shared data.
 
 Tables are as they are. The published figures of the two below 1,000 rows (breastw, glass) are of bootstrap samples, in
 which rows of the test are rows of the fit; KNN is measured here on the tables themselves.

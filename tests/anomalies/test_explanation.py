@@ -101,3 +101,15 @@ def test_what_has_no_flow_cannot_be_explained(line):
     given = pf.FlowDensity(**{**FLOW.get_params(), "given": [0], "max_epochs": 1}).fit(ROWS)
     with pytest.raises(ValueError, match="without conditions"):
         explain(given, ROWS[:1])
+
+
+def test_a_number_beyond_its_bounds_is_named_alone(table):
+    odd = TABLE.head(2).copy()
+    odd.loc[0, "day"] = pd.Timestamp("2020-01-01")
+    odd.loc[1, "heat"] = -50.0
+    early, cold = explain(table, odd)
+    assert early.sentence.startswith("day 2020-01-01, beyond the bounds 2024-01-01 and 2024-10-")
+    assert cold.sentence.startswith("heat -50, below 0, the least that can be; given the rest ")
+    for one, name in ((early, "day"), (cold, "heat")):
+        assert [cell.column for cell in one.cells if np.isinf(cell.nats)] == [name]
+        assert one.sentence.count("given the rest") == 1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pushforward._checks import message
 from pushforward.anomalies.lines import Line
 from pushforward.anomalies.scores import ConditionalScore, LatentScore, NegativeLogDensityScore, RankEnsembleScore
+from pushforward.tables.encoding import Encoded, Layout, places_of
 from pushforward.tables.estimators import FlowDensity
 from pushforward.tables.estimators.conditional import Mesh
 from pushforward.tables.schema import Column
@@ -31,7 +33,7 @@ class CellSurprise:
         value: The cell, in words.
         nats: $\log \max_y p(y \mid \text{rest}) - \log p(x_j \mid \text{rest})$, not negative: by how much the cell is
             less probable than the most probable one. It does not depend on the unit of the column; a normal number at
-            $k$ standard deviations has $k^2 / 2$.
+            $k$ standard deviations has $k^2 / 2$, and one beyond the bounds of its column infinitely many.
         expected: The interval, or the levels, that hold 90 % of the probability given the rest, in words.
     """
 
@@ -59,7 +61,9 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """The cells of more than 4.5 nats, at most three, or that there is none."""
-        named = [cell.sentence for cell in self.cells if cell.nats >= NAMED][:MOST_NAMED]
+        # Beside a number that cannot be, the others are explained given the bound that it was held to.
+        least = math.inf if math.isinf(self.cells[0].nats) else NAMED
+        named = [cell.sentence for cell in self.cells if cell.nats >= least][:MOST_NAMED]
         if named:
             return ". ".join(named) + "."
         return f"No cell stands out given the others; the most surprising is {self.cells[0].sentence}."
@@ -99,8 +103,12 @@ def explain(model: Any, X: Any) -> list[Explanation]:
         fix = "Fit a density of all columns."
         raise ValueError(message("explain", "a density without conditions", f"given {list(density.given_)}", fix))
     encoded, _ = density.encode(rows_of(X))
-    own = density.model_.score_encoded(encoded, None).log_prob - encoded.within
-    each = [_of_column(density, encoded.rows, own, i) for i in range(len(density.model_.layout.columns))]
+    held, beyond = _held_to_bounds(density.model_.layout, encoded.rows)
+    own = density.model_.score_encoded(Encoded(held, np.zeros(len(held)), {}), None).log_prob
+    each = [
+        _of_column(density, Rows(encoded.rows, held, np.where(beyond[:, i], -np.inf, own)), i)
+        for i in range(len(density.model_.layout.columns))
+    ]
     return [Explanation(tuple(sorted(cells, key=lambda cell: -cell.nats))) for cells in zip(*each, strict=True)]
 
 
@@ -125,15 +133,44 @@ def density_of(model: Any) -> tuple[FlowDensity, Any]:
     raise ValueError(message("explain", "a model with a flow", type(model).__name__, fix))
 
 
-def _of_column(density: FlowDensity, rows: np.ndarray, own: np.ndarray, i: int) -> list[CellSurprise]:
-    """The surprise of column `i` in each of some encoded rows, whose log-probabilities are `own`."""
+def _held_to_bounds(layout: Layout, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded rows with every number within the bounds of its column, and which columns of a row `(n, d)` were not."""
+    held, beyond = rows.copy(), np.zeros((len(rows), len(layout.columns)), bool)
+    for i, place in places_of(layout)[1].items():
+        column = layout.columns[i]
+        low = -np.inf if column.low is None else column.low
+        high = np.inf if column.high is None else column.high
+        # Where there is no number, the place of it is empty and means nothing.
+        at = places_of(layout)[0].get(i)
+        there = np.ones(len(rows), bool) if at is None else np.rint(rows[:, at]) == 0
+        beyond[:, i] = there & ((rows[:, place] < low) | (rows[:, place] > high))
+        held[:, place] = np.where(there, np.clip(rows[:, place], low, high), rows[:, place])
+    return held, beyond
+
+
+class Rows(NamedTuple):
+    """Encoded rows that are explained.
+
+    Attributes:
+        cells: The rows as they are `(m, dim)`.
+        held: The same with every number within its bounds.
+        own: Log-probabilities of these `(m,)`, minus infinity where the column in question is beyond its bounds.
+    """
+
+    cells: np.ndarray
+    held: np.ndarray
+    own: np.ndarray
+
+
+def _of_column(density: FlowDensity, rows: Rows, i: int) -> list[CellSurprise]:
+    """The surprise of column `i` in each of some encoded rows."""
     line = Line.of(density.model_.layout, i)
     words, found = Words(line.column, line.mesh), []
-    for part in line.parts(len(rows)):
-        surprises = line.surprises(density, rows[part], own[part])
+    for part in line.parts(len(rows.cells)):
+        surprises = line.surprises(density, rows.held[part], rows.own[part])
         shares = zip(surprises.cumulative, surprises.masses, surprises.states, strict=True)
-        for row, nats, expected in zip(rows[part], surprises.nats, shares, strict=True):
-            cell = words.cell(row[line.places])
+        for row, nats, expected in zip(rows.cells[part], surprises.nats, shares, strict=True):
+            cell = words.beyond(row[line.places]) if np.isinf(nats) else words.cell(row[line.places])
             found.append(CellSurprise(line.column.name, cell, float(nats), words.expected(*expected)))
     return found
 
@@ -161,8 +198,24 @@ class Words:
 
     def _number(self, value: float) -> str:
         family: Any = self.column.family
-        cell = family.write(family.to_cells(np.array([value]), self.column), self.column)[0].as_py()
+        return self._written(family.to_cells(np.array([value]), self.column))
+
+    def _written(self, values: np.ndarray) -> str:
+        family: Any = self.column.family
+        cell = family.write(values, self.column)[0].as_py()
         return f"{cell:.4g}" if isinstance(cell, float) else str(cell).removesuffix(" 00:00:00")
+
+    def beyond(self, cell: np.ndarray) -> str:
+        """The same for a number beyond the bounds of its column, with these."""
+        number = self._written(cell[-1:])
+        low, high = (None if end is None else self._number(float(end)) for end in (self.column.low, self.column.high))
+        if low is None and high is None:
+            return self.cell(cell)
+        if high is None:
+            return f"{number}, below {low}, the least that can be"
+        return (
+            f"{number}, beyond the bounds {low} and {high}" if low else f"{number}, above {high}, the most that can be"
+        )
 
     def expected(self, cumulative: np.ndarray, masses: np.ndarray, states: np.ndarray) -> str:
         """The likeliest cells, in words, which together hold what is called expected."""

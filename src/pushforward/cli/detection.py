@@ -24,7 +24,7 @@ from pushforward.metrics import detection_quality
 from pushforward.metrics.false_discoveries import selected_threshold
 from pushforward.tables.errors import DataError, TableWarning
 from pushforward.tables.reading.batches import count_rows
-from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.reading.cells import read_cells
 
 FORMATS = (".png", ".pdf", ".svg")
 # Rows that are read back at once, and the confidence of what is said of false discoveries.
@@ -190,33 +190,11 @@ def _tables(
             flagged = np.flatnonzero(np.asarray(table["anomaly"]))
             words: list[str | None] = [None] * len(table)
             if len(flagged):
-                scores = np.asarray(table["score"])[flagged]
-                for place, why in zip(flagged, _reasons(explained, batch.rows.take(flagged), scores), strict=True):
-                    words[place] = why
+                for place, why in zip(flagged, explain(explained, batch.rows.take(flagged)), strict=True):
+                    words[place] = why.sentence
             table = table.append_column("explanation", pa.array(words, pa.string()))
         yield table
         start += len(batch.kept)
-
-
-def _reasons(detector: FlowOutlierDetector, rows: Cells, scores: np.ndarray) -> list[str]:
-    """Why rows are unusual, a sentence each; of one that cannot be, which numbers lie beyond the bounds of the fit."""
-    finite, found = np.isfinite(scores), [""] * len(rows)
-    if finite.any():
-        for place, why in zip(np.flatnonzero(finite), explain(detector, rows.take(finite)), strict=True):
-            found[place] = why.sentence
-    density = first_density(detector)
-    columns = () if density is None else density.schema_.columns
-    bounded = [column for column in columns if column.low is not None or column.high is not None]
-    for place in np.flatnonzero(~finite):
-        beyond = []
-        for column in bounded:
-            value = rows.table[column.name][int(place)].as_py() if column.name in rows.names else None
-            low = -np.inf if column.low is None else column.low
-            high = np.inf if column.high is None else column.high
-            if isinstance(value, int | float) and not low <= value <= high:
-                beyond.append(f"{column.name} {value:.4g} is beyond the bounds of the fit, {low:.4g} to {high:.4g}")
-        found[place] = ". ".join(beyond or ["The model holds such a row to be impossible"]) + "."
-    return found
 
 
 def _table(kept: np.ndarray, scores: np.ndarray, p: np.ndarray, threshold: int, n: int, start: int) -> pa.Table:
@@ -252,6 +230,12 @@ def _report(
     label = "standard input" if asked.data == "-" else asked.data
     what = "false discovery rate" if asked.discoveries else "false-positive rate"
     reporter.say(f"{label}: {flagged:,} of {m:,} rows are anomalies at a {what} of {asked.rate:g}.")
+    needed = int(np.ceil(m / (asked.rate * (n + 1))))
+    if asked.discoveries and not flagged and needed > 1:
+        reporter.warn(
+            f"No p-value is below 1/{n + 1:,}, for {n:,} rows calibrate them: among {m:,} rows it takes {needed:,} as "
+            "unusual as that for one discovery. Calibrate by more clean rows (--clean FILE)."
+        )
     if not asked.discoveries:
         reporter.say(f"If all rows were clean, {threshold / (n + 1) * m:,.1f} would be flagged on average.")
     facts: dict[str, Any] = {
@@ -274,8 +258,7 @@ def _report(
     reporter.say("Most unusual: " + ", ".join(f"row {row.row:,} (p = {row.p_value:.2g})" for row in tallies.worst[:5]))
     if asked.explain:
         for row, cells in sorted(tallies.held.items()):
-            score = next(each.score for each in tallies.worst if each.row == row)
-            why = _reasons(detector, cells, np.array([score]))[0]
+            why = explain(detector, cells)[0].sentence
             reporter.say(f"Row {row:,}: {why}")
             next(each for each in facts["most_unusual"] if each["row"] == row)["explanation"] = why
     if asked.labels is not None:

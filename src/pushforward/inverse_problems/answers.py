@@ -23,7 +23,7 @@ from pushforward.inverse_problems.closed_form import posterior_of
 from pushforward.inverse_problems.coordinates import AbstractCoordinates, coordinates_of
 from pushforward.inverse_problems.field_prior import MOMENT_DRAWS, MOMENT_STEPS, FieldPrior, field_prior_of
 from pushforward.inverse_problems.guided_sampling import Guided, events_of, run_guided
-from pushforward.inverse_problems.islands import evidence_of, island_counts
+from pushforward.inverse_problems.islands import error_of_mean, evidence_of, island_counts
 from pushforward.inverse_problems.laplace import DEFENSIVE, laplace, weigh
 from pushforward.inverse_problems.methods import DPS, HMC, MALA, MAP, TDS, Importance, PiGDM
 from pushforward.inverse_problems.operators import Mask
@@ -240,6 +240,10 @@ def _twisted(
         troubles.append(f"few islands have most of the evidence ({effective:.1f} of {method.n_islands} count)")
     if figures["distinct_draws"] < LEAST_ESS:
         troubles.append(f"only {figures['distinct_draws']:.0f} different particles are left")
+    islands = np.concatenate(groups)[order]
+    worth = _worth(events, islands)
+    if worth < min(LEAST_ESS, n) / 2:
+        troubles.append(f"islands disagree, so that the draws are worth {worth:.0f} independent ones")
     if troubles:
         verdict = f"do not trust: {'; '.join(troubles)}. Take more n_particles and n_steps."
     else:
@@ -251,7 +255,7 @@ def _twisted(
     evaluations += 2 * log_weights.size * method.n_steps
     return Answer(
         events,
-        np.concatenate(groups)[order],
+        islands,
         not troubles,
         verdict,
         evaluations,
@@ -260,6 +264,13 @@ def _twisted(
         log_evidence=value,
         log_evidence_error=error,
     )
+
+
+def _worth(events: np.ndarray, groups: np.ndarray) -> float:
+    """What draws of islands are worth in independent ones, for the mean of a typical number."""
+    error, spread = error_of_mean(events, groups), events.var(axis=0)
+    moved = (spread > 0) & (error > 0)
+    return float(np.median(spread[moved] / error[moved] ** 2)) if moved.any() else float(len(events))
 
 
 def is_small(bias: Bias) -> bool:

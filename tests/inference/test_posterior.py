@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from scipy import stats
 
 import pushforward as pf
 from pushforward.inference import SimulationWarning
+from pushforward.inference.saved import is_inference
+from pushforward.io.files import DETECTOR, says_of_itself
 
 SMALL = {"n_layers": 2, "width": 24, "bins": 6}
 NOISE = 0.1
@@ -175,3 +178,9 @@ def test_errors_say_what_to_do(bounded: pf.NPE) -> None:
         pf.NPE([(0, 1)]).fit(np.full((30, 1), 2.0), np.zeros((30, 1)))
     with pytest.raises(ValueError, match="flow one of"):
         pf.NPE([(0, 1)], flow="nfs")
+
+
+def test_a_pipe_in_the_place_of_a_model_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    assert not is_inference(tmp_path)
+    assert not says_of_itself(tmp_path, DETECTOR)

@@ -21,7 +21,7 @@ from pushforward.anomalies.base import ScoreParts
 from pushforward.anomalies.calibration import Calibration
 from pushforward.anomalies.scores import FITTED
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import CARD, CONTENTS, DETECTOR, MAX_BYTES, is_detector, write_folder
+from pushforward.io.files import CARD, CONTENTS, DETECTOR, MAX_BYTES, says_of_itself, write_folder
 from pushforward.io.weights import arrays_from_bytes, weights_to_bytes
 from pushforward.tables.estimators import FlowDensity
 from pushforward.tables.estimators.stored import fill, parameters_of, to_parts
@@ -131,7 +131,7 @@ def load_detector(folder: str | os.PathLike) -> FlowOutlierDetector:
     from pushforward.anomalies.detector import FlowOutlierDetector
 
     path = Path(folder)
-    if not is_detector(path):
+    if not says_of_itself(path, DETECTOR):
         return FlowOutlierDetector.of_density(FlowDensity.load(path))
     files = read_manifested(path, CAPS, needed=(CONFIG, ARRAYS))
     record: DetectorRecord = validate(DetectorRecord, parse_json(files[CONFIG], path / CONFIG), f"{path / CONFIG}")

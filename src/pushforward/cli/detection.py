@@ -154,10 +154,10 @@ def run_detect(asked: Asked, out: Path | None, figure: Path | None, force: bool,
 
 
 def _detector(asked: Asked) -> FlowOutlierDetector:
-    from pushforward.io.files import is_detector
+    from pushforward.io.files import DETECTOR, says_of_itself
     from pushforward.tables.estimators import FlowDensity
 
-    if is_detector(asked.model):
+    if says_of_itself(asked.model, DETECTOR):
         detector = FlowOutlierDetector.load(asked.model)
         density = first_density(detector)
     else:

@@ -17,7 +17,7 @@ from pushforward._files import parse_json
 from pushforward._json import to_json
 from pushforward.inference.simulation_model import AbstractSimulationModel
 from pushforward.io.errors import UntrustedModelError
-from pushforward.io.files import read_folder, write_folder
+from pushforward.io.files import read_folder, says_of_itself, write_folder
 from pushforward.io.weights import weights_from_bytes, weights_to_bytes
 from pushforward.training import FitResult, Verdict
 
@@ -60,13 +60,7 @@ def save(model: AbstractSimulationModel, folder: str | os.PathLike, force: bool)
 
 def is_inference(folder: str | os.PathLike) -> bool:
     """Whether a folder holds a model of simulations, as far as its first file says."""
-    path = Path(folder) / "config.json"
-    try:
-        with path.open("rb") as file:
-            start = file.read(200)
-    except OSError:
-        return False
-    return FORMAT.encode() in start
+    return says_of_itself(folder, FORMAT)
 
 
 def load(kind: type[Model], folder: str | os.PathLike, prior: Any, **arguments: Any) -> Model:

@@ -18,6 +18,7 @@ from pushforward._files import (
     irregular,
     listed_by_manifest,
     read_manifested,
+    read_regular,
     share,
     sync,
     write_manifested,
@@ -57,7 +58,7 @@ def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
     if not folder.is_dir():
         what = "a file, not a model folder" if folder.exists() else "no such model folder"
         raise FileNotFoundError(f"{folder}: {what}. Name the folder that `fit --out` wrote.")
-    if is_detector(folder):
+    if says_of_itself(folder, DETECTOR):
         fix = "Use `pushforward detect`, or FlowOutlierDetector.load."
         raise UntrustedModelError(f"{folder}: expected a density, got a detector of unusual rows. {fix}")
     caps = {name: MAX_BYTES[name] for name in CONTENTS}
@@ -65,16 +66,16 @@ def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
     return read_manifested(folder, caps, needed=ALWAYS, leave=leave)
 
 
-def is_detector(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds a detector of unusual rows, as far as its first file says.
+def says_of_itself(folder: str | os.PathLike, name: str) -> bool:
+    """Whether the configuration in a folder begins with a name of a format; a link, a pipe or a device says nothing.
 
     Args:
         folder: The folder.
+        name: Name of the format, such as `DETECTOR`.
     """
     try:
-        with (Path(folder) / "config.json").open("rb") as file:
-            return DETECTOR.encode() in file.read(200)
-    except OSError:
+        return name.encode() in read_regular(Path(folder) / "config.json", MAX_BYTES["config.json"], 200)
+    except (OSError, UntrustedModelError):
         return False
 
 

@@ -259,7 +259,7 @@ def _coded(words: pa.Array, column: Column) -> pa.DictionaryArray:
 
 def has_blanks(layout: Layout, cells: Cells) -> np.ndarray:
     """Which rows have a missing cell in one of the columns."""
-    return gaps_of(layout, cells).any(axis=1)
+    return np.any(gaps_of(layout, cells), axis=1)
 
 
 def gaps_of(layout: Layout, cells: Cells) -> np.ndarray:

@@ -38,7 +38,7 @@ CONTAINERS: dict[str, Any] = {
 }
 
 
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kinds=st.lists(st.sampled_from(sorted(MADE)), min_size=1, max_size=4, unique=True),
     n=st.sampled_from([2, 3, 12, 60, 300]),

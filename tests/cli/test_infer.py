@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.thorough
 def test_a_posterior_is_learned_drawn_from_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = json.loads((folder / "model" / "config.json").read_text())
-    assert (config["names"], config["x_names"], config["n_failed"]) == (["mass", "age"], ["light", "hue"], 1)
+    assert (config["names"], config["fit"]["x_names"], config["n_failed"]) == (["mass", "age"], ["light", "hue"], 1)
     out = folder / "draws.csv"
     words = ["sample", str(folder / "model"), "--given", str(folder / "observed.csv"), "-n", "50", "--out", str(out)]
     assert main(words) == 0

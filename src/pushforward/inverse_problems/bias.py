@@ -109,7 +109,7 @@ def bias_on_normal(
         key: JAX key.
     """
     known = isinstance(problem.noise, GaussianNoise) or problem.noiseless
-    mean, vectors, variances = (np.asarray(value.value) for value in (moments.mean, moments.vectors, moments.variances))
+    mean, vectors, variances = moments.arrays()
 
     if not known or not problem.operator.linear or not _is_affine(prior.event, mean, np.sqrt(variances) @ vectors.T):
         return None

@@ -63,9 +63,13 @@ class Moments(Module):
     vectors: Fixed
     variances: Fixed
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The mean `(d,)`, the eigenvectors `(d, d)` and the variances along them `(d,)`."""
+        return np.asarray(self.mean.value), np.asarray(self.vectors.value), np.asarray(self.variances.value)
+
     @staticmethod
     def of(rows: np.ndarray) -> Moments:
-        """Those of rows `(n, d)`; of more numbers than half the rows the covariance is drawn towards the identity."""
+        """The moments of rows `(n, d)`; the covariance of few rows is drawn towards a multiple of the identity."""
         cov = np.atleast_2d(np.cov(rows.T))
         if 2 * rows.shape[1] > len(rows):
             from sklearn.covariance import ledoit_wolf

@@ -56,7 +56,7 @@ def guide_of(problem: Problem, prior: FieldPrior, moments: Moments, method: DPS 
     def observed(x: Array) -> Array:
         return problem.operator.apply(prior.event(x)).reshape(-1)
 
-    mean, vectors, variances = (np.asarray(value.value) for value in (moments.mean, moments.vectors, moments.variances))
+    mean, vectors, variances = moments.arrays()
     columns = jax.vmap(lambda v: jax.jvp(observed, (jnp.asarray(mean),), (v,))[1])(jnp.asarray(vectors.T))
     noise = problem.noise.covariance(np.asarray(problem.y.value))
     # PiGDM has one variance for all numbers, DPS none.

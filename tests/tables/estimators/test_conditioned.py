@@ -11,26 +11,9 @@ import pytest
 import pushforward as pf
 from pushforward.tables.estimators.known_cells import Wanted
 from pushforward.tables.estimators.where import parse_where
+from tables.mixed_weather import table
 
 N = 1500
-
-
-def table(n: int = 1500) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    kind = rng.choice(["rain", "sun", "snow"], n, p=[0.3, 0.5, 0.2])
-    warm = np.where(kind == "snow", 0.0, 12.0) + rng.normal(size=n) * 3
-    wet = np.where(kind == "sun", 0.0, np.round(rng.gamma(2.0, 2.0, n), 1))
-    wet = np.where(rng.random(n) < 0.05, np.nan, wet)
-    wind = warm * 0.3 + rng.normal(size=n)
-    count = rng.poisson(3 + (kind == "rain") * 4, n)
-    return pd.DataFrame({"kind": kind, "warm": warm, "wet": wet, "wind": wind, "count": count})
-
-
-@pytest.fixture(scope="module")
-def density() -> pf.FlowDensity:
-    return pf.FlowDensity(
-        n_layers=2, width=16, max_epochs=8, n_members=1, missing="model", verify=False, random_state=0
-    ).fit(table())
 
 
 @pytest.fixture(scope="module")

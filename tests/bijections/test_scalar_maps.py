@@ -11,9 +11,11 @@ import pytest
 
 import pushforward as pf
 from pushforward._types import Array
+from pushforward.bijections import SigmoidAffineMap
 
 BOUND, BINS = 5.0, 8
 SPLINE = pf.RationalQuadraticMap(bins=BINS, bound=BOUND)
+PLAIN = [pf.AdditiveMap(), pf.AffineMap(), SigmoidAffineMap(), SPLINE]
 N = 4096
 
 
@@ -112,7 +114,7 @@ def test_a_plain_quadratic_formula_is_found() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("inverse", [False, True])
-@pytest.mark.parametrize("scalar_map", [pf.AdditiveMap(), pf.AffineMap(), SPLINE], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("scalar_map", PLAIN, ids=lambda m: type(m).__name__)
 def test_gradients_are_finite_everywhere(scalar_map: pf.AbstractScalarMap, inverse: bool, dtype: Any) -> None:
     rng = np.random.default_rng(1)
     tiny = float(np.finfo(dtype).smallest_subnormal)
@@ -168,7 +170,7 @@ def test_hand_written_gradients_of_the_spline_are_right() -> None:
             np.testing.assert_allclose(np.sum(by_params * direction), slope, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("scalar_map", [pf.AdditiveMap(), pf.AffineMap(), SPLINE], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("scalar_map", PLAIN, ids=lambda m: type(m).__name__)
 def test_parameters_of_zero_give_the_identity(scalar_map: pf.AbstractScalarMap) -> None:
     x = np.linspace(-7, 7, 101)
     y, log_slope = scalar_map.forward_and_log_det(jnp.asarray(x), jnp.zeros((scalar_map.n_params, 101)))

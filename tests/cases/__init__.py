@@ -5,6 +5,7 @@ from cases import (
     core,
     functions,
     graph,
+    images,
     integrals,
     linear,
     low_rank,
@@ -12,6 +13,7 @@ from cases import (
     sigmoidal,
     splines,
     supports,
+    tokens,
     zoo,
 )
 from cases.case import Case
@@ -19,7 +21,21 @@ from cases.core import autoregressive, coupling
 from cases.zoo import ZOO, small
 
 # Each family of bijections has a module with its cases; a name may be used once.
-FAMILIES = (core, graph, supports, functions, sigmoidal, integrals, splines, linear, low_rank, residual, continuous)
+FAMILIES = (
+    core,
+    graph,
+    supports,
+    functions,
+    sigmoidal,
+    integrals,
+    splines,
+    linear,
+    low_rank,
+    residual,
+    continuous,
+    images,
+    tokens,
+)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family.CASES.items()}
 assert len(CASES) == sum(len(family.CASES) for family in FAMILIES)
 ZOO_CASES: dict[str, Case] = zoo.CASES

@@ -67,10 +67,10 @@ def with_condition(key: PRNGKeyArray) -> WithCondition:
     return WithCondition(autoregressive(key, 2, pf.AffineMap(), conditional=True), jnp.array([0.3, -1.2]))
 
 
-def whitening(key: PRNGKeyArray) -> PartialWhitening:
+def whitening(key: PRNGKeyArray, standardises: bool = False) -> PartialWhitening:
     """Set from a batch whose columns have to do with each other."""
     batch = jax.random.normal(key, (3, 40)) + jnp.linspace(-1.0, 2.0, 3)[:, None]
-    return whitened_by(PartialWhitening(3), batch.at[2].add(batch[0] - 2 * batch[1]), False)
+    return whitened_by(PartialWhitening(3, standardises), batch.at[2].add(batch[0] - 2 * batch[1]), False)
 
 
 def gaussian(key: PRNGKeyArray) -> GaussianStart:
@@ -98,6 +98,7 @@ CASES: dict[str, Case] = {
     "LULinear of a number": Case(lambda key: pf.LULinear(key, 1), unreached=(".lower", ".upper")),
     "GaussianStart": Case(gaussian, reach=full(3)),
     "PartialWhitening": Case(whitening, reach=full(3)),
+    "PartialWhitening, standardises": Case(lambda key: whitening(key, True), reach=full(3)),
     "ActNorm": Case(lambda key: pf.ActNorm(3), reach=eye(3)),
     "Coupling, additive": Case(
         lambda key: coupling(key, half_split(3), pf.AdditiveMap()), reach=coupled(half_split(3))

@@ -20,7 +20,7 @@ from pushforward.nets import (
     lip_swish,
     update_spectral,
 )
-from pushforward.numerics.spectral import conv_bound, convolve, exact_conv_bound, spectral_bound
+from pushforward.numerics.spectral import conv_bound, exact_conv_bound, spectral_bound
 from pushforward.testing import randomise
 
 KEY = jax.random.key(0)
@@ -103,13 +103,6 @@ def test_norm_of_a_convolution_against_its_dense_matrix(kernel: int, size: tuple
     assert float(update_spectral(layer, 1).sigma()) <= 1.02 * exact * (1 + 1e-12)
     if kernel > 1:
         assert abs(np.linalg.norm(np.asarray(layer.weight).reshape(3, -1), 2) - exact) > 0.01 * exact
-
-
-def test_convolve_pads_with_zeros() -> None:
-    kernel, x = RNG.standard_normal((1, 1, 3, 3)), RNG.standard_normal((1, 4, 4, 1))
-    padded = np.pad(x[0, :, :, 0], 1)
-    expected = [[np.sum(padded[i : i + 3, j : j + 3] * kernel[0, 0]) for j in range(4)] for i in range(4)]
-    np.testing.assert_allclose(convolve(jnp.asarray(kernel), jnp.asarray(x))[0, :, :, 0], expected, rtol=1e-12)
 
 
 def test_state_in_state_out() -> None:

@@ -39,15 +39,18 @@ from pushforward.bijections.elementwise import (
 )
 from pushforward.bijections.gaussian_start import GaussianStart
 from pushforward.bijections.graph_autoregressive import GraphAutoregressive
+from pushforward.bijections.jacobi import GaussSeidelJacobi
 from pushforward.bijections.lifting import EmbedCondition, Partial, Vmap, WithCondition
 from pushforward.bijections.linear import FullLinear, LULinear, Permutation, Reverse, TriangularLinear
 from pushforward.bijections.low_rank_linear import LowRankLinear
 from pushforward.bijections.normalization import ActNorm, initialise
 from pushforward.bijections.orthogonal import AbstractOrthogonal, Cayley, Householder, MatrixExponential, QRLinear
+from pushforward.bijections.parallel_inversion import inversion_report, with_inversion
 from pushforward.bijections.planar import Planar
 from pushforward.bijections.polar import PolarToCartesian
 from pushforward.bijections.products import Concatenate
 from pushforward.bijections.radial import Radial
+from pushforward.bijections.reshape import Reshape
 from pushforward.bijections.residual import Residual, certificate
 from pushforward.bijections.scalar_maps import (
     AbstractScalarMap,
@@ -57,20 +60,25 @@ from pushforward.bijections.scalar_maps import (
     CircularSplineMap,
     CubicSplineMap,
     DenseSigmoidalMap,
+    ExtrapolatedMap,
     GaussianMixtureMap,
     IntegralMap,
+    InvertedMap,
     LinearRationalSplineMap,
     LinearSplineMap,
     LogisticMixtureMap,
     MoebiusMap,
     PerturbationMap,
+    ProductOfNormalsMap,
     QuadraticSplineMap,
     RationalQuadraticMap,
     RepeatedMap,
+    SigmoidAffineMap,
     SigmoidalMap,
     SumOfSquaresMap,
 )
 from pushforward.bijections.simplex import StickBreaking
+from pushforward.bijections.squeeze import CheckerboardSqueeze, Squeeze
 from pushforward.bijections.supports import (
     AbstractSupport,
     Circle,
@@ -84,6 +92,7 @@ from pushforward.bijections.supports import (
     biject_to,
 )
 from pushforward.bijections.sylvester import Sylvester
+from pushforward.bijections.tokens import Tokens
 from pushforward.bijections.whitening import PartialWhitening
 
 __all__ = [
@@ -106,6 +115,7 @@ __all__ = [
     "BlockAutoregressive",
     "Cayley",
     "Chain",
+    "CheckerboardSqueeze",
     "Circle",
     "CircularSplineMap",
     "ColumnUnits",
@@ -118,8 +128,10 @@ __all__ = [
     "Elementwise",
     "EmbedCondition",
     "Exp",
+    "ExtrapolatedMap",
     "Formula",
     "FullLinear",
+    "GaussSeidelJacobi",
     "GaussianMixtureMap",
     "GaussianStart",
     "GraphAutoregressive",
@@ -129,6 +141,7 @@ __all__ = [
     "Interval",
     "IntoBox",
     "Invert",
+    "InvertedMap",
     "LULinear",
     "LambertW",
     "Layout",
@@ -148,16 +161,19 @@ __all__ = [
     "PolarToCartesian",
     "Power",
     "Product",
+    "ProductOfNormalsMap",
     "QRLinear",
     "QuadraticSplineMap",
     "Radial",
     "RationalQuadraticMap",
     "Real",
     "RepeatedMap",
+    "Reshape",
     "Residual",
     "Reverse",
     "Scan",
     "Sigmoid",
+    "SigmoidAffineMap",
     "SigmoidalMap",
     "SignedPower",
     "Simplex",
@@ -165,12 +181,14 @@ __all__ = [
     "Softplus",
     "Sphere",
     "Square",
+    "Squeeze",
     "Standardize",
     "StickBreaking",
     "StudentTCDF",
     "SumOfSquaresMap",
     "Sylvester",
     "Tanh",
+    "Tokens",
     "Torus",
     "TriangularLinear",
     "Unit",
@@ -181,5 +199,7 @@ __all__ = [
     "certificate",
     "half_split",
     "initialise",
+    "inversion_report",
+    "with_inversion",
     "with_memory",
 ]

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
+from jax.sharding import PartitionSpec
 
 from pushforward._checks import check_condition, check_event, check_key
+from pushforward._meshes import automatic, explicit_axes
 from pushforward._parts import AbstractWhole, Part
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 
@@ -25,6 +27,8 @@ def _checked(pair: Callable[..., Any], what: str, shape: str) -> Callable[..., A
         check_event(name, value, getattr(self, shape), what)
         check_condition(name, condition, self.cond_shape)
         check_key(name, key, self.traits.needs_key)
+        if explicit_axes():
+            return automatic(lambda *own: pair(*own[:3], key=own[3]), PartitionSpec(), self, value, condition, key)
         return pair(self, value, condition, key=key)
 
     return method

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import as_key, check_int
+from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.nets.base import limit_input, uniforms
@@ -208,7 +209,7 @@ class BlockAutoregressive(AbstractBatchedBijection):
             return (known, total - log_slope), x
 
         inputs = (jnp.arange(dim), y.astype(dtype), layers, shifts, self._gates())
-        (_, log_det), x = jax.lax.scan(step, (known, jnp.zeros(n, dtype)), inputs)
+        (_, log_det), x = scan(step, (known, jnp.zeros(n, dtype)), inputs)
         return x, log_det
 
 

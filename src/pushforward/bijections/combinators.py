@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._meshes import scan
 from pushforward._parts import replaced, rewritten, unstacked
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step, fold_keys, run_member
@@ -233,7 +234,7 @@ class Scan(AbstractComposite):
             return (out.astype(dtype), (carry[1] + log_det).astype(dtype)), extra
 
         start = (value.astype(dtype), jnp.zeros(value.shape[-1:], dtype))
-        (out, total), extra = jax.lax.scan(layer, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
+        (out, total), extra = scan(layer, start, (arrays, jnp.arange(self.n_layers)), reverse=not forward)
         return out, total, (extra,)
 
 

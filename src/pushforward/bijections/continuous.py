@@ -161,8 +161,9 @@ def _at_least_single(array: Array) -> Array:
     return array.astype(jnp.float32) if half else array
 
 
-# Beyond this many dimensions an exact divergence by products is too expensive for scoring.
-MAX_EXACT_DIM = 64
+# Beyond this many dimensions an exact divergence by products is too expensive for scoring. A product with the Jacobian
+# of an image's network takes as long as the network: 64 of them took 5 s of CPU for an 8 x 8 image.
+MAX_EXACT_DIM, MAX_EXACT_IMAGE = 64, 16
 EVALUATION_PROBES = 16
 
 
@@ -170,7 +171,8 @@ def evaluation_layer(layer: Continuous) -> Continuous:
     """The layer as it is scored: deterministic, and with its solver for scoring."""
     divergence, solver = layer.divergence, layer.scoring or layer.solver
     if divergence.needs_key:
-        exact = math.prod(layer.in_shape) <= MAX_EXACT_DIM or layer.field.closed_form() is not None
+        most = MAX_EXACT_IMAGE if len(layer.in_shape) == 3 else MAX_EXACT_DIM
+        exact = math.prod(layer.in_shape) <= most or layer.field.closed_form() is not None
         divergence = ExactTrace() if exact else Hutchinson(EVALUATION_PROBES, seed=0)
     if divergence is layer.divergence and layer.scoring is None:
         return layer

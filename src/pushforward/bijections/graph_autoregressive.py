@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.autoregressive import check_n_params
 from pushforward.bijections.base import AbstractBatchedBijection
@@ -81,5 +82,5 @@ class GraphAutoregressive(AbstractBatchedBijection):
             x, log_slope = run(carry[0], level)
             return (x.astype(dtype), log_slope.astype(dtype)), None
 
-        (x, log_slope), _ = jax.lax.scan(one_pass, start, jnp.arange(self.n_passes))
+        (x, log_slope), _ = scan(one_pass, start, jnp.arange(self.n_passes))
         return x, jnp.sum(log_slope, axis=0)

@@ -14,15 +14,19 @@ from pushforward._checks import check_condition, check_int, message
 from pushforward._parts import replaced
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits, is_array
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, Layout, Step
+from pushforward.bijections.coupling import join, take
 
 
 class Partial(AbstractComposite):
-    """A bijection on a part of a vector; the other coordinates pass unchanged.
+    """A bijection on some entries of the first axis of an event; the others pass unchanged.
+
+    Of a vector these are coordinates. Of an image they are channels: layers after a `Partial` of half of the channels
+    leave the other half alone, which multi-scale models call factored out.
 
     Args:
-        bijection: A bijection of vectors of as many elements as `indices`.
-        indices: Numbers of the coordinates to transform, without repetition.
-        dim: Length of the whole vector.
+        bijection: A bijection that keeps the shape of its events, whose first axis is as long as `indices`.
+        indices: Numbers of the entries to transform, without repetition.
+        dim: Length of the first axis of the whole event.
 
     Raises:
         ValueError: indices repeat or lie out of bounds, or their number does not fit the bijection.
@@ -47,13 +51,13 @@ class Partial(AbstractComposite):
         if len(set(self.indices)) != len(self.indices) or not all(0 <= i < dim for i in self.indices):
             fix = "Name each coordinate once."
             raise ValueError(message("Partial", f"different indices from 0 to {dim - 1}", str(self.indices), fix))
-        shape = (len(self.indices),)
+        shape = (len(self.indices), *bijection.in_shape[1:])
         if bijection.in_shape != shape or bijection.out_shape != shape:
             fix = "Give as many indices as the bijection has elements."
-            got = f"{type(bijection).__name__} of {bijection.in_shape}"
+            got = f"{type(bijection).__name__} of {bijection.in_shape} to {bijection.out_shape}"
             raise ValueError(message("Partial", f"a bijection of shape {shape}", got, fix))
         self.bijection = bijection
-        self.in_shape = self.out_shape = (dim,)
+        self.in_shape = self.out_shape = (dim, *shape[1:])
         self.cond_shape, self.traits = bijection.cond_shape, bijection.traits
 
     def with_members(self, members: tuple[AbstractBijection, ...]) -> Partial:
@@ -62,10 +66,11 @@ class Partial(AbstractComposite):
     def run_with(
         self, step: Step, value: Array, condition: Array | None, keys: PRNGKeyArray | None, forward: bool
     ) -> tuple[Array, Array, tuple[Any, ...]]:
-        indices = np.array(self.indices)
-        part, log_det, extra = step(self.bijection, value[indices], condition, keys, forward)
-        dtype = jnp.result_type(value, part)
-        return value.astype(dtype).at[indices].set(part.astype(dtype), unique_indices=True), log_det, (extra,)
+        own = np.array(self.indices, int)
+        others = np.setdiff1d(np.arange(self.in_shape[0]), own)
+        part, log_det, extra = step(self.bijection, take(value, own), condition, keys, forward)
+        rest = take(value, others).astype(jnp.result_type(value, part))
+        return join([(own, part.astype(rest.dtype)), (others, rest)]), log_det, (extra,)
 
 
 class Vmap(AbstractComposite):

@@ -35,14 +35,15 @@ class Reverse(AbstractBatchedBijection):
     """The coordinates in reverse order; the log-determinant is 0.
 
     Args:
-        dim: length of the vector.
+        dim: length of the vector, or shape of an event whose first axis is reversed, such as that of tokens.
     """
 
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
 
-    def __init__(self, dim: int):
-        self.in_shape = self.out_shape = (check_int("Reverse", "dim", dim, 1),)
+    def __init__(self, dim: int | Shape):
+        sizes = (dim,) if isinstance(dim, int) else tuple(dim)
+        self.in_shape = self.out_shape = tuple(check_int("Reverse", "dim", size, 1) for size in sizes)
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         return x[::-1], jnp.zeros(x.shape[-1:], x.dtype)

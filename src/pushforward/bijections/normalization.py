@@ -11,7 +11,14 @@ from pushforward._checks import check_int, message
 from pushforward._parts import parts
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import split_batch
-from pushforward.bijections.base import AbstractBatchedBijection, AbstractBijection, along, run_batch
+from pushforward.bijections.base import (
+    AbstractBatchedBijection,
+    AbstractBijection,
+    AbstractComposite,
+    Layout,
+    along,
+    run_batch,
+)
 from pushforward.bijections.mixture_start import fitted_to, is_mixture_layer
 from pushforward.bijections.visit import Visited, visit_layers
 from pushforward.bijections.whitening import PartialWhitening, whitened_by
@@ -23,11 +30,12 @@ MIN_DEVIATION = 1e-6
 class ActNorm(AbstractBatchedBijection):
     r"""A trained affine map of each coordinate, $y = e^{s} \odot x + b$.
 
-    It is the identity until `initialise` sets it from a batch. The first call is like any other: there is no hidden
+    `ActNorm((c, h, w))` normalises every pixel of images, and `Conv1x1(ActNorm(c), (c, h, w))` every channel. It is the
+    identity until `initialise` sets it from a batch. The first call is like any other: there is no hidden
     initialisation, no flag and no state.
 
     Args:
-        dim: length of the vector.
+        shape: Length of the vector, or shape of the event.
 
     Source: Kingma and Dhariwal, 2018, section 3.1, arXiv 1807.03039.
     """
@@ -37,10 +45,10 @@ class ActNorm(AbstractBatchedBijection):
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
 
-    def __init__(self, dim: int):
-        dim = check_int("ActNorm", "dim", dim, 1)
-        self.log_scale, self.bias = jnp.zeros(dim), jnp.zeros(dim)
-        self.in_shape = self.out_shape = (dim,)
+    def __init__(self, shape: int | Shape):
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.in_shape = self.out_shape = tuple(check_int("ActNorm", "dim", size, 1) for size in sizes)
+        self.log_scale, self.bias = jnp.zeros(self.in_shape), jnp.zeros(self.in_shape)
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         y = x * along(jnp.exp(self.log_scale)) + along(self.bias)
@@ -80,8 +88,26 @@ def initialise(flow: Any, batch: Any, condition: Any = None) -> Any:
         fix = "Pass some hundred rows of the training data."
         raise ValueError(message("initialise", "a batch of two rows or more", f"shape {rows.shape}", fix))
     conditions = None if condition is None else jnp.moveaxis(jnp.asarray(condition), 0, -1)
-    bijection, _, _ = visit_layers(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions, False, _start)
+    bijection = _set_from(flow.bijection, jnp.moveaxis(rows, 0, -1), conditions)
     return eqx.tree_at(lambda f: f.bijection, flow, bijection)
+
+
+def _set_from(bijection: AbstractBijection, rows: Array, conditions: Array | None) -> AbstractBijection:
+    """The bijection with its layers set from rows on the data's side.
+
+    Members in turn on the latent's side of all layers that are set do not run: an equation to be solved there would
+    take longer than the rest of the start.
+    """
+    if not isinstance(bijection, AbstractComposite) or bijection.layout != Layout(in_turn=True):
+        return visit_layers(bijection, rows, conditions, False, _start)[0]
+    members = list(bijection.members)
+    places = [n for n, member in enumerate(members) if any(_is_set(part) for part in parts(member))]
+    if not places:
+        return bijection
+    for n in range(len(members) - 1, places[0], -1):
+        members[n], rows, _ = visit_layers(members[n], rows, conditions, False, _start)
+    members[places[0]] = _set_from(members[places[0]], rows, conditions)
+    return bijection.with_members(tuple(members))
 
 
 def starts_from_data(flow: Any) -> bool:

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
 from pushforward.numerics.derivatives import own_derivatives
@@ -45,7 +46,7 @@ def run_reversibly(
             return (out.astype(value.dtype), (carry[1] + log_det).astype(value.dtype)), None
 
         start = (value, jnp.zeros(value.shape[-1:], value.dtype))
-        out, _ = jax.lax.scan(step, start, (arrays, indices, jnp.arange(n_layers)), reverse=not forward)
+        out, _ = scan(step, start, (arrays, indices, jnp.arange(n_layers)), reverse=not forward)
         return out
 
     def keep(differentiable: tuple, others: tuple) -> tuple[tuple[Array, Array], tuple]:
@@ -102,5 +103,5 @@ def _pull_back(
 
     inputs = (arrays, indices, jnp.arange(n_layers))
     start = (out, by_out, by_condition)
-    (_, by_value, by_condition), by_arrays = jax.lax.scan(step, start, inputs, reverse=forward)
+    (_, by_value, by_condition), by_arrays = scan(step, start, inputs, reverse=forward)
     return by_arrays, by_value, None if no_condition else by_condition

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int, message
+from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.bijections.linear import INITIAL_MIX
@@ -155,7 +156,7 @@ class Sylvester(AbstractBatchedBijection):
 
         start = (jnp.zeros(shape, y.dtype), jnp.zeros(shape, y.dtype), jnp.zeros(y.shape[-1:], y.dtype))
         inputs = (jnp.arange(self.rank), onto(y), first, second, b, slope)
-        (_, h, log_det), _ = jax.lax.scan(step, start, inputs, reverse=True)
+        (_, h, log_det), _ = scan(step, start, inputs, reverse=True)
         return y - spread(rows_product(first, h)), log_det
 
 

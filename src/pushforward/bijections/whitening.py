@@ -7,7 +7,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 
-from pushforward._checks import check_int
+from pushforward._checks import check_int, message
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
 from pushforward.numerics.triangular import solve_lu
@@ -31,6 +31,8 @@ class PartialWhitening(AbstractBatchedBijection):
 
     Args:
         dim: length of the vector.
+        standardises: Whether the layer also brings the columns to mean 0 and variance 1,
+            $y = D\, V \min(1, \Lambda^{1/2} / 0.32)\, V^T x + m$, as pixels of unlike spread need it.
 
     The layer stores $D$ and the Cholesky factor of the matrix between $D$ and $D^{-1}$, so that the two directions
     undo each other to rounding in either floating type.
@@ -49,24 +51,31 @@ class PartialWhitening(AbstractBatchedBijection):
     factor: Fixed
     scale: Fixed
     loc: Fixed
+    standardises: bool = eqx.field(static=True)
     in_shape: Shape = eqx.field(static=True)
     out_shape: Shape = eqx.field(static=True)
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, standardises: bool = False):
         dim = check_int("PartialWhitening", "dim", dim, 1)
         self.factor, self.scale, self.loc = Fixed(jnp.eye(dim)), Fixed(jnp.ones(dim)), Fixed(jnp.zeros(dim))
         self.in_shape = self.out_shape = (dim,)
+        self.standardises = standardises
 
     def _log_det(self, rows: Array) -> Array:
-        return jnp.broadcast_to(2 * jnp.sum(jnp.log(jnp.diagonal(self.factor.value))), rows.shape[-1:])
+        log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(self.factor.value)))
+        if self.standardises:
+            log_det = log_det + jnp.sum(jnp.log(self.scale.value))
+        return jnp.broadcast_to(log_det, rows.shape[-1:])
 
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         factor, scale, loc = self.factor.value, along(self.scale.value), along(self.loc.value)
-        return factor @ (factor.T @ ((x - loc) / scale)) * scale + loc, self._log_det(x)
+        standard = x if self.standardises else (x - loc) / scale
+        return factor @ (factor.T @ standard) * scale + loc, self._log_det(x)
 
     def inverse_rows(self, y: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         factor, scale, loc = self.factor.value, along(self.scale.value), along(self.loc.value)
-        return solve_lu(factor, factor.T, (y - loc) / scale) * scale + loc, -self._log_det(y)
+        standard = solve_lu(factor, factor.T, (y - loc) / scale)
+        return standard if self.standardises else standard * scale + loc, -self._log_det(y)
 
 
 def whitened_by(layer: PartialWhitening, rows: Array, forward: bool) -> PartialWhitening:
@@ -79,7 +88,13 @@ def whitened_by(layer: PartialWhitening, rows: Array, forward: bool) -> PartialW
         layer: The layer to set.
         rows: Array of shape `(d, n)`, the inputs of the layer.
         forward: The direction in which the rows go.
+
+    Raises:
+        ValueError: The layer standardises, and the rows go forward.
     """
+    if forward and layer.standardises:
+        fix = "Put it on the data's side of the flow, not under Invert."
+        raise ValueError(message("PartialWhitening", "data on its forward side", "data on the other", fix))
     d, n = rows.shape
     mean = jnp.mean(rows, axis=-1)
     covariance = (rows - along(mean)) @ (rows - along(mean)).T / n

@@ -4,7 +4,7 @@ import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -72,20 +72,25 @@ class AbstractConditioner(Module):
 
     Attributes:
         n_steps: number of steps (dimensions).
-        n_params: Number of parameters for each step.
+        n_params: Number of parameters for each step, or for each number of a token.
         cond_shape: shape of the condition, None if unconditional.
+        token_shape: Shape of the input of a step: `()` for one number, `(d,)` for a token of `d` numbers.
     """
 
     n_steps: eqx.AbstractVar[int]
     n_params: eqx.AbstractVar[int]
     cond_shape: eqx.AbstractVar[Shape | None]
+    if TYPE_CHECKING:
+        token_shape: eqx.AbstractVar[Shape]
+    else:
+        token_shape = ()  # a class attribute and not a field, so that a subclass may declare fields without defaults
 
     @abstractmethod
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """The parameters of all steps, `(n_params, n_steps, n)`, from the whole input `(n_steps, n)`.
+        """The parameters of all steps, `(n_params, n_steps, *token_shape, n)`, from the whole input.
 
         Args:
-            x: Array of shape `(n_steps, n)`.
+            x: Array of shape `(n_steps, *token_shape, n)`.
             condition: Conditions of the rows, `(*cond_shape, n)`, None if unconditional.
         """
 
@@ -100,13 +105,37 @@ class AbstractConditioner(Module):
 
     @abstractmethod
     def step(self, state: Any, i: Array, previous: Array) -> tuple[Array, Any]:
-        """The parameters `(n_params, n)` of step `i`, and the next state.
+        """The parameters `(n_params, *token_shape, n)` of step `i`, and the next state.
 
         Args:
             state: The state that `init` or the step before gave.
             i: Number of the step, from 0.
-            previous: Input of step `i - 1`, `(n,)`; ignored at step 0.
+            previous: Input of step `i - 1`, `(*token_shape, n)`; ignored at step 0.
         """
+
+    def init_block(self, batch: Shape, condition: Array | None = None) -> Any:
+        """The state before the first block, which is passed to `step_block`; arguments as in `init`.
+
+        By default it holds the whole input, of which nothing is known yet, and the condition.
+        """
+        dtypes = [leaf.dtype for leaf in jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array))]
+        return jnp.zeros((self.n_steps + 1, *self.token_shape, *batch), jnp.result_type(*dtypes)), condition
+
+    def step_block(self, state: Any, start: Array, previous: Array) -> tuple[Array, Any]:
+        """The parameters `(n_params, k, *token_shape, n)` of `k` steps at once, and the next state.
+
+        A block may be run again with other inputs, given the state before or after it. By default each run costs a
+        pass over the whole input; a conditioner with a cache does better.
+
+        Args:
+            state: The state that `init_block` or another block gave.
+            start: Number of the first of the steps.
+            previous: Inputs of the steps from `start - 1` on, `(k, *token_shape, n)`; the one before step 0 is ignored.
+        """
+        inputs, condition = state
+        inputs = jax.lax.dynamic_update_slice_in_dim(inputs, previous.astype(inputs.dtype), start, 0)
+        params = jax.lax.dynamic_slice_in_dim(self(inputs[1:], condition), start, previous.shape[0], 1)
+        return params, (inputs, condition)
 
 
 def limit_input(x: Array) -> Array:
@@ -127,6 +156,12 @@ def check_sizes(name: str, **sizes: int) -> tuple[int, ...]:
 def size_of(shape: Shape | None) -> int:
     """The number of entries of a condition, 0 without a condition."""
     return 0 if shape is None else math.prod(shape)
+
+
+def event_shape_of(net: Any) -> Shape:
+    """The shape of the events of a network of time and event: its `shape`, or `(dim,)` for a network of vectors."""
+    shape = getattr(net, "shape", None)
+    return (net.dim,) if shape is None else tuple(shape)
 
 
 def flat_condition(name: str, condition: Array | None, cond_shape: Shape | None) -> Array:

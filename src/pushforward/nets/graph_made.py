@@ -89,7 +89,7 @@ class Graph:
 
     def levels(self) -> np.ndarray:
         """The length of the longest path to each variable, `(dim,)`, 0 without parents among the variables."""
-        return _levels(self.parents()[:, : self.dim])
+        return graph_levels(self.parents()[:, : self.dim])
 
     @property
     def depth(self) -> int:
@@ -102,7 +102,7 @@ class Graph:
         return distinct[distinct.any(axis=1)]
 
 
-def _levels(parents: np.ndarray) -> np.ndarray:
+def graph_levels(parents: np.ndarray) -> np.ndarray:
     """Levels of the variables, -1 for those on a cycle or after one."""
     levels = np.full(len(parents), -1)
     level, waiting = 0, parents.copy()
@@ -117,7 +117,7 @@ def _levels(parents: np.ndarray) -> np.ndarray:
 
 def _cycle(parents: np.ndarray) -> list[int]:
     """Variables that depend on each other in a cycle, with the first one repeated at the end; empty without a cycle."""
-    stuck = _levels(parents) < 0
+    stuck = graph_levels(parents) < 0
     if not stuck.any():
         return []
     # Every variable without a level has a parent without a level: following these parents leads into a cycle.

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_int, message
+from pushforward._meshes import fori_loop
 from pushforward._parts import unstacked
 from pushforward._types import Array, Fixed, PRNGKeyArray, Shape
 from pushforward.nets.base import flat_condition, hidden_layer, limit_input, size_of, uniforms
@@ -29,7 +30,8 @@ from pushforward.nets.lipschitz import (
     lip_swish,
     soft_constraint,
 )
-from pushforward.numerics.spectral import conv_bound, convolve, exact_conv_bound, power_iteration, power_step
+from pushforward.numerics.convolution import convolve
+from pushforward.numerics.spectral import conv_bound, exact_conv_bound, power_iteration, power_step
 
 Norm = Literal["bound", "power"]
 
@@ -104,7 +106,7 @@ class LipschitzConv(eqx.Module):
 
     def updated(self, n_steps: int) -> LipschitzConv:
         """The layer with its vector some power iterations further; its weights do not change."""
-        vector = jax.lax.fori_loop(0, n_steps, lambda _, v: power_step(self.operator, v)[1], self.vector.value)
+        vector = fori_loop(0, n_steps, lambda _, v: power_step(self.operator, v)[1], self.vector.value)
         return eqx.tree_at(lambda layer: layer.vector.value, self, vector)
 
     def converged(self, tolerance: float) -> LipschitzConv:

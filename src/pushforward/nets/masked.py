@@ -269,3 +269,22 @@ class MADE(AbstractConditioner):
             recent = jnp.concatenate([a for new, old in pairs for a in (new[None].astype(recent.dtype), old)])
             params = params + self.window_weight[:, i] @ recent
         return params, State(state.tables, first, tuple(activations), recent)
+
+
+def reordered(net: MADE, order: Array) -> MADE:
+    """The same weights for inputs and outputs that come in another order: what is masked changes, and nothing else.
+
+    Args:
+        net: A network whose inputs stand for themselves (`features="identity"`).
+        order: The number of the input that stands at each step, a permutation; it may be traced.
+    """
+    columns = jnp.concatenate([order, jnp.full((1,), net.n_steps, order.dtype)])
+    by_step = [net.out_weight, net.window_weight, net.cond_out_weight]
+    by_step = [None if weight is None else weight[:, order] for weight in by_step]
+    parts = (net.first_weight[:, columns], *by_step)
+    return eqx.tree_at(
+        lambda n: (n.first_weight, n.out_weight, n.window_weight, n.cond_out_weight),
+        net,
+        parts,
+        is_leaf=lambda leaf: leaf is None,
+    )

@@ -47,21 +47,21 @@ class PerEvent(eqx.Module):
         return out.reshape(self.out_shape)
 
 
-def for_rows(net: Callable[..., Any], in_size: int, out_shape: Shape, cond_shape: Shape | None) -> Any:
+def for_rows(net: Callable[..., Any], in_shape: Shape, out_shape: Shape, cond_shape: Shape | None) -> Any:
     """The network itself if it takes rows on the last axis, a `PerEvent` if it takes one event, or None.
 
     Only shapes are computed.
 
     Args:
         net: Any callable.
-        in_size: Length of its input vector.
+        in_shape: Shape of its input, such as `(n_passing,)`.
         out_shape: Shape of its output for one event.
         cond_shape: Shape of the condition, None if unconditional.
     """
     n = 1009  # number of rows, which no size of a network is likely to equal
 
     def shape_of(function: Callable, *batch: int) -> Shape | None:
-        arguments = [jax.ShapeDtypeStruct((in_size, *batch), jnp.result_type(float))]
+        arguments = [jax.ShapeDtypeStruct((*in_shape, *batch), jnp.result_type(float))]
         if cond_shape is not None:
             arguments.append(jax.ShapeDtypeStruct((*cond_shape, *batch), jnp.result_type(float)))
         try:

@@ -18,6 +18,19 @@ def soft_clamp(x: Array, bound: float) -> Array:
     return x / (1 + jnp.abs(x) / bound)
 
 
+def tamed(x: Array, bound: float) -> Array:
+    r"""The number itself within $\pm b$, and $\pm b\,(1 + \log(|x| / b))$ beyond: smooth to first order, and unbounded.
+
+    A network of tamed inputs does not hang on the last digits of a large one.
+
+    Args:
+        x: Any array.
+        bound: The number $b > 0$ up to which nothing changes.
+    """
+    size = jnp.abs(x)
+    return jnp.where(size <= bound, x, jnp.sign(x) * bound * (1 + jnp.log(jnp.maximum(size, bound) / bound)))
+
+
 def zero_moving_as(value: Array) -> Array:
     """The number 0 with the derivative of `value`; without one where `value` is not finite."""
     finite = jnp.where(jnp.isfinite(value), value, 0.0)

@@ -20,6 +20,8 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from pushforward._meshes import aligned, result_type
+
 Leaves = Sequence[Any]
 
 
@@ -78,7 +80,7 @@ def own_derivatives(
             tuple(ShapedArray(np.shape(leaf), jnp.result_type(leaf)) if _moves(leaf) else None for leaf in out_leaves),
         )
         dots = [dot for leaf, dot in zip(leaves, tree.flatten_up_to(tangents), strict=True) if _moves(leaf)]
-        pushed = iter(_linear.bind(*kept_leaves, *dots, linear=linear, n_kept=len(kept_leaves)))
+        pushed = iter(_linear.bind(*aligned(*kept_leaves, *dots), linear=linear, n_kept=len(kept_leaves)))
         out_dots = [
             next(pushed) if _moves(leaf) else np.zeros(np.shape(leaf), jax.dtypes.float0) for leaf in out_leaves
         ]
@@ -158,7 +160,7 @@ def _push(*arguments: Any, linear: Any, n_kept: int) -> list:
 
 
 def _shapes(*arguments: Any, linear: Any, n_kept: int) -> list[ShapedArray]:
-    return linear.shapes()
+    return [result_type(aval, *arguments) for aval in linear.shapes()]
 
 
 def _derivative(primals: Leaves, tangents: Leaves, *, linear: Any, n_kept: int) -> tuple[list, list]:

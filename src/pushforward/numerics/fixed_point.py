@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import ConvergenceError, check_int, message
+from pushforward._meshes import while_loop
 from pushforward._types import Array, PyTree
 
 # Rounding error of an evaluation of g, in units of the last place: a change below it counts as rounding.
@@ -312,7 +313,7 @@ def _iterate(
         jnp.zeros(rows, bool),
         jnp.asarray(0),
     )
-    state = jax.lax.while_loop(go_on, step, state)
+    state = while_loop(go_on, step, state)
     return state.image, state.bound, state.good, state.step
 
 

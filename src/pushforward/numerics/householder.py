@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
+from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray
 
 
@@ -53,7 +54,7 @@ def reflect(vectors: Array, x: Array, transpose: bool = False) -> Array:
         share = jnp.sum(vector * value, axis=0) / jnp.sum(vector * vector, axis=0)
         return value - 2 * share * vector, None
 
-    return jax.lax.scan(step, x, vectors, reverse=not transpose)[0]
+    return scan(step, x, vectors, reverse=not transpose)[0]
 
 
 def random_basis(key: PRNGKeyArray, k: int, dim: int) -> Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import check_int, message
+from pushforward._meshes import aligned, scan, while_loop
 from pushforward._types import Array, Exactness, PRNGKeyArray, PyTree
 from pushforward.numerics.trace_estimators import AbstractTrace, Hutchinson, draw_rows, each, quadratic
 
@@ -147,7 +148,7 @@ class Truncated(AbstractLogDet):
     def __call__(
         self, function: Function, x: Array, arguments: PyTree, keys: PRNGKeyArray | None
     ) -> tuple[Array, Array]:
-        probes = draw_rows(self.trace, keys, x.shape[-1], x.shape[:-1], x.dtype)
+        _, probes = aligned(x, draw_rows(self.trace, keys, x.shape[-1], x.shape[:-1], x.dtype))
         rows = jnp.zeros(x.shape[-1:], x.dtype)
 
         def run(pull: Callable[[Array], Array], vectors: Array) -> tuple[Array, Array]:
@@ -159,7 +160,7 @@ class Truncated(AbstractLogDet):
                 return (power, total + sign / k.astype(x.dtype) * quadratic(vectors, power, rows=True), neumann), None
 
             start = (vectors, rows, jnp.zeros_like(vectors))
-            (_, total, neumann), _ = jax.lax.scan(term, start, jnp.arange(1, self.n_terms + 1))
+            (_, total, neumann), _ = scan(term, start, jnp.arange(1, self.n_terms + 1))
             return total, neumann
 
         return _estimate(function, x, arguments, self.trace, probes, run, self.gradient)
@@ -270,7 +271,7 @@ class RussianRoulette(AbstractLogDet):
         if keys is None:
             raise ValueError(message("RussianRoulette", "a key per row", "none", "The number of terms is random."))
         split = jax.vmap(jax.random.split, out_axes=1)(keys)
-        probes = draw_rows(self.trace, split[0], x.shape[-1], x.shape[:-1], x.dtype)
+        _, probes = aligned(x, draw_rows(self.trace, split[0], x.shape[-1], x.shape[:-1], x.dtype))
         survival = self.distribution.survival()
         count = draw_count(survival, split[1])
         # The weight of term k for k = 0, 1, ...; terms up to `n_exact` have 1.
@@ -293,13 +294,11 @@ class RussianRoulette(AbstractLogDet):
             def step(carry: tuple) -> tuple:
                 return carry[0] + 1, term(pull, vectors, carry[0], carry[1])
 
-            _, (_, total, neumann) = jax.lax.while_loop(
-                lambda carry: carry[0] <= last, step, (jnp.asarray(1), start(vectors))
-            )
+            _, (_, total, neumann) = while_loop(lambda carry: carry[0] <= last, step, (jnp.asarray(1), start(vectors)))
             return total, neumann
 
         def unrolled(pull: Callable[[Array], Array], vectors: Array) -> tuple[Array, Array]:
-            (_, total, neumann), _ = jax.lax.scan(
+            (_, total, neumann), _ = scan(
                 lambda carry, k: (term(pull, vectors, k, carry), None), start(vectors), jnp.arange(1, len(weights))
             )
             return total, neumann

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from pushforward._meshes import fori_loop, scan
 from pushforward._types import Array
 from pushforward.numerics.sigmoid_mixture import log_softmax
 
@@ -68,7 +69,7 @@ def quantile_below(log_ratio: Array, reference: Array) -> Array:
         return jnp.maximum(delta + (value - log_ratio) * jnp.exp(mills), 0)
 
     # A loop compiles faster than copies of its body, because erfcx is a long program.
-    return jax.lax.fori_loop(0, NEWTON_STEPS, newton, delta)
+    return fori_loop(0, NEWTON_STEPS, newton, delta)
 
 
 @quantile_below.defjvp
@@ -135,4 +136,4 @@ def fit_mixtures(rows: Array, n_components: int) -> tuple[Array, Array, Array]:
         scale = jnp.sqrt(variance + (LEAST_SCALE * deviation) ** 2)
         return (loc, scale, count / jnp.sum(count, axis=0)), None
 
-    return jax.lax.scan(step, (loc, scale, weight), None, length=EM_STEPS)[0]
+    return scan(step, (loc, scale, weight), None, length=EM_STEPS)[0]

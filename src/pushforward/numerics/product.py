@@ -17,6 +17,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from pushforward._meshes import aligned, result_type
 from pushforward._types import Array
 
 
@@ -27,6 +28,7 @@ def matrix_product(a: Array, b: Array) -> Array:
     """
     if b.ndim != 2 or a.dtype != b.dtype:
         return a @ b
+    a, b = aligned(a, b)
     return _product.bind(a, a.T, b)
 
 
@@ -51,7 +53,7 @@ def _plain(a: Array, a_transposed: Array, b: Array) -> Array:
 
 
 def _shape(a: Any, a_transposed: Any, b: Any) -> Any:
-    return ShapedArray((a.shape[0], b.shape[1]), b.dtype)
+    return result_type(ShapedArray((a.shape[0], b.shape[1]), b.dtype), a, b)
 
 
 def _push_forward(primals: tuple, tangents: tuple) -> tuple[Array, Any]:

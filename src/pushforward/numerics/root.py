@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._meshes import while_loop
 from pushforward._types import Array
 from pushforward.numerics.bounded import zero_moving_as
 
@@ -154,7 +155,7 @@ def _search(function: Increasing, y: Array, start: Array, width: float) -> tuple
         kept = jax.tree.map(lambda old, now: jnp.where(state.done, old, now), state, new)
         return kept._replace(done=new.done, step=new.step)
 
-    state = jax.lax.while_loop(go_on, step, state)
+    state = while_loop(go_on, step, state)
     return state.x, state.value, state.slope, bracketed & state.done, expansions + state.step
 
 
@@ -184,7 +185,5 @@ def _bracket(function: Increasing, y: Array, start: Array, width: float) -> tupl
     # What is not finite has no bracket, and must not keep the others waiting.
     hopeless = ~jnp.isfinite(y)
     size = jnp.asarray(width, y.dtype)
-    near, far, _, found, steps = jax.lax.while_loop(
-        go_on, expand, (start, start + sign * size, size, hopeless, jnp.asarray(0))
-    )
+    near, far, _, found, steps = while_loop(go_on, expand, (start, start + sign * size, size, hopeless, jnp.asarray(0)))
     return jnp.minimum(near, far), jnp.maximum(near, far), found & ~hopeless, steps

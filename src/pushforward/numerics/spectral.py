@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._meshes import scan, while_loop
 from pushforward._types import Array, Shape
 
 # Squarings of the Gram matrix: its power 2 ** 7 exceeds the norm of 64 x 64 weights by 1.6 % at most, if all their
@@ -68,7 +69,7 @@ def spectral_bound(matrix: Array, n_squarings: int = N_SQUARINGS) -> Array:
     unit = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
     shares = 0.5 * 0.5 ** jnp.arange(1, n_squarings + 1, dtype=first.dtype)
     start = (gram / first, unit, 0.5 * jnp.log(first))
-    (_, product, log_norm), _ = jax.lax.scan(square, start, shares)
+    (_, product, log_norm), _ = scan(square, start, shares)
     # The gradient of a Schatten norm is G^(q-1) W / |.|^(2q-1), and <gradient, W> is the norm: so no division by q.
     direction = product @ fixed
     direction = direction if wide else jnp.swapaxes(direction, -1, -2)
@@ -97,6 +98,8 @@ def conv_bound(kernel: Array, size: Shape, n_squarings: int = N_SQUARINGS) -> Ar
 
     Source: Sedghi, Gupta, Long, 2019, theorem 6, arXiv 1805.10408.
     """
+    if kernel.shape[-2:] == (1, 1):
+        return spectral_bound(kernel[:, :, 0, 0], n_squarings)  # the same matrix at every frequency
     return jnp.max(spectral_bound(_transfer(kernel, size), n_squarings))
 
 
@@ -123,16 +126,6 @@ def exact_conv_bound(kernel: np.ndarray, size: Shape) -> float:
     padded = np.zeros((*kernel.shape[:2], size[0] + kernel.shape[2] - 1, size[1] + kernel.shape[3] - 1))
     padded[:, :, : kernel.shape[2], : kernel.shape[3]] = kernel
     return float(np.linalg.svd(np.fft.rfft2(padded).transpose(2, 3, 0, 1), compute_uv=False).max())
-
-
-def convolve(kernel: Array, x: Array) -> Array:
-    """Cross-correlation with zero padding, `(c_in, h, w, n) -> (c_out, h, w, n)`; kernels of odd size keep the size.
-
-    Args:
-        kernel: Array of shape `(c_out, c_in, k_h, k_w)`.
-        x: Images `(c_in, h, w, n)`, with the batch on the last axis.
-    """
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "OIHW", "CHWN"))
 
 
 class NormEstimate(NamedTuple):
@@ -193,4 +186,4 @@ def power_iteration(
 
     unit = vector / jnp.sqrt(jnp.sum(vector**2))
     start = NormEstimate(jnp.zeros((), unit.dtype), unit, jnp.full((), jnp.inf, unit.dtype), jnp.asarray(0))
-    return jax.lax.while_loop(go_on, step, start)
+    return while_loop(go_on, step, start)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.linalg
 
+from pushforward._meshes import aligned, fori_loop
 from pushforward._types import Array
 
 # Blocks of this many rows are inverted by substitution, row by row; larger matrices are put together from them.
@@ -74,7 +75,7 @@ def solve_lu(lower: Array, upper: Array, b: Array) -> Array:
 
 def _alike(*arrays: Array) -> list[Array]:
     dtype = jnp.result_type(*arrays)
-    return [array.astype(dtype) for array in arrays]
+    return aligned(*(array.astype(dtype) for array in arrays))
 
 
 def _solved(times: Callable, times_transposed: Callable, inverse: Array, b: Array) -> Array:
@@ -116,4 +117,4 @@ def _substituted(lower: Array) -> Array:
         rest = one[i] - jnp.einsum("...j,...jk->...k", own, inverse)
         return inverse.at[..., i, :].set(rest / jnp.take(own, i, axis=-1)[..., None])
 
-    return jax.lax.fori_loop(0, lower.shape[-1], row, jnp.zeros_like(lower))
+    return fori_loop(0, lower.shape[-1], row, jnp.zeros_like(lower))

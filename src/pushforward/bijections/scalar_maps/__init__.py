@@ -1,11 +1,13 @@
 """Monotone maps of one number, from which coupling and autoregressive layers are built."""
 
-from pushforward.bijections.scalar_maps.affine_map import AdditiveMap, AffineMap
+from pushforward.bijections.scalar_maps.affine_map import AdditiveMap, AffineMap, SigmoidAffineMap
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 from pushforward.bijections.scalar_maps.bernstein import BernsteinMap
 from pushforward.bijections.scalar_maps.circular import CircularSplineMap, MoebiusMap
 from pushforward.bijections.scalar_maps.cubic_spline import CubicSplineMap
+from pushforward.bijections.scalar_maps.guided import ExtrapolatedMap, ProductOfNormalsMap
 from pushforward.bijections.scalar_maps.integral import IntegralMap
+from pushforward.bijections.scalar_maps.inverted import InvertedMap
 from pushforward.bijections.scalar_maps.linear_rational import LinearRationalSplineMap
 from pushforward.bijections.scalar_maps.linear_spline import LinearSplineMap
 from pushforward.bijections.scalar_maps.mixture_cdf import GaussianMixtureMap, LogisticMixtureMap
@@ -24,16 +26,20 @@ __all__ = [
     "CircularSplineMap",
     "CubicSplineMap",
     "DenseSigmoidalMap",
+    "ExtrapolatedMap",
     "GaussianMixtureMap",
     "IntegralMap",
+    "InvertedMap",
     "LinearRationalSplineMap",
     "LinearSplineMap",
     "LogisticMixtureMap",
     "MoebiusMap",
     "PerturbationMap",
+    "ProductOfNormalsMap",
     "QuadraticSplineMap",
     "RationalQuadraticMap",
     "RepeatedMap",
+    "SigmoidAffineMap",
     "SigmoidalMap",
     "SumOfSquaresMap",
 ]

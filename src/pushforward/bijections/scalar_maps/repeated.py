@@ -1,10 +1,10 @@
 """The same scalar map applied several times, each time with its own parameters."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int
+from pushforward._meshes import scan
 from pushforward._types import Array, Traits
 from pushforward.bijections.scalar_maps.base import AbstractScalarMap
 
@@ -56,5 +56,5 @@ class RepeatedMap(AbstractScalarMap):
 
         start = value.astype(dtype), jnp.zeros(value.shape, dtype)
         each = params.reshape(self.times, self.scalar_map.n_params, *params.shape[1:])
-        (out, total), _ = jax.lax.scan(step, start, each, reverse=not forward)
+        (out, total), _ = scan(step, start, each, reverse=not forward)
         return out, total

@@ -70,6 +70,18 @@ def test_weights_0_and_minus_1() -> None:
     np.testing.assert_allclose(mixed, jnp.where(keep, given, none), rtol=1e-12)
 
 
+def test_zeros_that_mean_no_condition() -> None:
+    """Without the entry that tells, a one-hot condition is the network's own, and zeros are none."""
+    net = NullableCondition(TimeMLP(KEY, 3, width=8, cond_shape=(2,)), told=False)
+    t, x, condition = jnp.asarray(0.4), jax.random.normal(KEY, (3, 2)), jnp.eye(2)
+    assert net.cond_shape == (2,)
+    np.testing.assert_array_equal(net(t, x, None), net(t, x, jnp.zeros((2, 2))))
+    mixed = net(t, x, MaskedCondition(condition, jnp.array([True, False])))
+    np.testing.assert_array_equal(mixed, net(t, x, condition.at[:, 1].set(0)))
+    with pytest.raises(ValueError, match="shape \\(k,\\)"):
+        NullableCondition(TimeMLP(KEY, 3), told=False)
+
+
 @pytest.mark.parametrize("weight", [0.0, -1.0, 2.0])
 def test_the_divergence_in_closed_form(weight: float) -> None:
     field = guided(NetworkField(nullable()), weight)

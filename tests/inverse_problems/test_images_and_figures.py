@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import pushforward as pf
 from documents import ROOT
-from pushforward.inverse_problems import Downsample, Importance, Mask, solve
+from pushforward._types import Array
+from pushforward.dynamics import PredictionField
+from pushforward.inverse_problems import Downsample, Importance, Mask, PiGDM, solve
+from pushforward.paths import AbstractPath, VariancePreservingPath
 from pushforward.plotting import plot_restoration
 
 KEY = jax.random.key(0)
@@ -41,6 +47,42 @@ def test_super_resolution_of_an_image() -> None:
     assert [axis.get_title() for axis in axes][:4] == ["truth", "observed", "mean", "standard deviation"]
     figure.canvas.draw()
     assert type(answer.to_arviz()).__name__ in ("InferenceData", "DataTree")
+
+
+class IsotropicNoise(eqx.Module):
+    """The noise to be predicted where images are normal with variance 4."""
+
+    path: AbstractPath
+    shape: tuple[int, ...] = eqx.field(static=True)
+    cond_shape: None = eqx.field(static=True, default=None)
+
+    def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
+        c = self.path.at(t)
+        return c.sigma * x * jnp.sqrt(c.alpha**2 + c.sigma**2) / (4 * c.alpha**2 + c.sigma**2)
+
+
+def test_a_guided_field_of_images() -> None:
+    """Guides see vectors, fields see images, and what comes after the field is an image too."""
+    shape, path = (1, 2, 4), VariancePreservingPath()
+    field = PredictionField(IsotropicNoise(path, shape), path, "noise")
+    tail = pf.Affine(loc=1.0, scale=0.5, shape=shape)
+    prior = pf.Flow(pf.StandardNormal(shape), pf.Chain([pf.bijections.Continuous(field), tail]))
+    y = np.array([[[0.0, 3.0]]])
+    answer = solve(prior, y, Downsample(2, shape), 0.5, method=PiGDM(n_steps=60), key=KEY, n_draws=500)
+    assert answer.draws.shape == (500, *shape)
+    assert answer.bias is not None
+    # Pixels have mean 1 and variance 1, means of four of them 1/4: given y they move by 1/4 / (1/4 + 1/4) of the way.
+    np.testing.assert_allclose(answer.mean, np.broadcast_to(np.repeat(1 + 0.5 * (y[0, 0] - 1), 2), shape), atol=0.2)
+    np.testing.assert_allclose(answer.sd, np.sqrt(1 - 0.5 / 4), rtol=0.1)
+    # Mean and covariance may come from events, and the answer needs no draws of its own.
+    events = 1 + np.random.default_rng(0).normal(size=(400, *shape))
+    given: dict[str, Any] = {"method": PiGDM(n_steps=60), "key": KEY, "n_draws": 500, "prior_draws": events}
+    other = solve(prior, y, Downsample(2, shape), 0.5, **given)
+    np.testing.assert_allclose(other.mean, answer.mean, atol=0.15)
+    assert other.n_evaluations < answer.n_evaluations - 1e5
+    given["prior_draws"] = events[:, 0]
+    with pytest.raises(ValueError, match="prior_draws of shape"):
+        solve(prior, y, Downsample(2, shape), 0.5, **given)
 
 
 def test_a_signal_as_a_figure() -> None:

@@ -168,7 +168,7 @@ def test_errors() -> None:
     net = TimeMLP(KEY, 2, width=4)
     with pytest.raises(ValueError, match="a finite sigma > 0"):
         BridgePath(0.0)
-    with pytest.raises(ValueError, match="two networks of one dim"):
+    with pytest.raises(ValueError, match="two networks of one event shape"):
         BridgeField(net, TimeMLP(KEY, 3, width=4), 1.0)
     plain = pf.Flow(pf.StandardNormal((2,)), Continuous(NetworkField(net)))
     with pytest.raises(TypeError, match="a BridgeField"):

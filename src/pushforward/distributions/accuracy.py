@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import ConvergenceError, message
+from pushforward._meshes import explicit_axes, in_rows
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, rows_last
 from pushforward.bijections.base import AbstractBijection, AbstractComposite, AbstractSolvedBijection, needed, run_batch
@@ -102,6 +104,20 @@ def _scored(
     condition: Array | None,
     key: PRNGKeyArray | None,
     *,
+    batches: tuple,
+) -> tuple[Array, Array, Array, Array]:
+    if explicit_axes():
+        own = functools.partial(_scored_rows, batches=batches)
+        return in_rows(lambda model, *rest: own(model, rest[-1], *rest[:-1]), batches, model, x, condition, key, tight)
+    return _scored_rows(model, tight, x, condition, key, batches)
+
+
+def _scored_rows(
+    model: AbstractRows,
+    tight: AbstractRows,
+    x: Array,
+    condition: Array | None,
+    key: PRNGKeyArray | None,
     batches: tuple,
 ) -> tuple[Array, Array, Array, Array]:
     shape = np.broadcast_shapes(*batches)

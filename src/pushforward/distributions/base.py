@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_key, check_sample_shape, message
+from pushforward._meshes import explicit_axes, in_rows
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 from pushforward.distributions.accuracy import Estimate, estimate
@@ -138,6 +139,8 @@ def _compiled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(distribution: Any, *arguments: Any, batches: tuple) -> Any:
+        if explicit_axes():
+            return in_rows(functools.partial(function, batches=batches), batches, distribution, *arguments)
         arrays = all(eqx.is_array(leaf) for leaf in jax.tree.leaves(distribution))
         return (plain if arrays else general)(distribution, *arguments, batches=batches)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import message
+from pushforward._meshes import fori_loop
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.table_features import one_hot
@@ -156,7 +157,7 @@ class AutoregressiveCategorical(AbstractDistribution):
         one_hot = jnp.zeros((total, n), noise.dtype)
         states = jnp.zeros((len(self.sizes), n), noise.dtype)
         start = (one_hot, states, jnp.zeros((n,), noise.dtype))
-        _, states, log_mass = jax.lax.fori_loop(0, len(self.sizes), draw, start)
+        _, states, log_mass = fori_loop(0, len(self.sizes), draw, start)
         return states, log_mass
 
     def sample_and_log_prob_rows(self, keys: PRNGKeyArray, condition: Array | None) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 
 from pushforward._checks import message
+from pushforward._meshes import explicit_axes, in_rows
 from pushforward._types import Array
 from pushforward._vectorize import common_batch, rows_last, split_batch
 from pushforward.distributions.base import AbstractDistribution, split_condition
@@ -128,4 +129,7 @@ def closed_forms(name: str, parts: Sequence[AbstractDistribution]) -> list[Abstr
 
 @eqx.filter_jit
 def _on_rows(method: Any, batches: tuple, *arguments: Array | None) -> Array:
-    return rows_last(method, batches, *arguments)
+    def run(method: Any, *arguments: Array | None) -> Array:
+        return rows_last(method, batches, *arguments)
+
+    return in_rows(run, batches, method, *arguments) if explicit_axes() else run(method, *arguments)

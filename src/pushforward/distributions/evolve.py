@@ -30,7 +30,8 @@ def stages(bijection: AbstractBijection) -> list[AbstractBijection]:
     """The parts that a bijection runs one after the other: `Chain` of them is the bijection.
 
     Chains are entered, the layers of a `Scan` come one by one, and what is inverted runs backwards. A composite around
-    one bijection that has stages is such a composite around each of them.
+    one bijection that has stages is such a composite around each of them, unless it is a `Partial` whose stages change
+    the shape of what they are given.
 
     Args:
         bijection: Any bijection.
@@ -52,7 +53,8 @@ def stages(bijection: AbstractBijection) -> list[AbstractBijection]:
         return [bijection]
     # What holds one member in place holds a composition by holding each of its stages.
     parts = [stage for member in members for stage in stages(member)]
-    if len(parts) == 1:
+    on_a_part = not layout.inverted and bijection.in_shape != members[0].in_shape
+    if len(parts) == 1 or (on_a_part and any(part.in_shape != part.out_shape for part in parts)):
         return [bijection]
     return [bijection.with_members((part,)) for part in (reversed(parts) if layout.inverted else parts)]
 

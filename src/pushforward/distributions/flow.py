@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._meshes import explicit_axes, in_rows
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward._vectorize import batch_keys, common_batch, rows_last, split_batch
 from pushforward.bijections.base import AbstractBijection, fold_keys, run_batch
@@ -159,6 +161,15 @@ class BaseGiven(AbstractCompound, AbstractDistribution):
 
 @eqx.filter_jit
 def _map_rows(flow: Flow, events: Any, condition: Any, forward: bool) -> Array:
+    if explicit_axes():
+        batches = [jnp.shape(events)[: jnp.ndim(events) - len(flow.event_shape)]]
+        if condition is not None:
+            batches.append(jnp.shape(condition)[: jnp.ndim(condition) - len(flow.cond_shape or ())])
+        return in_rows(functools.partial(_mapped, forward=forward), tuple(batches), flow, events, condition)
+    return _mapped(flow, events, condition, forward)
+
+
+def _mapped(flow: Flow, events: Any, condition: Any, forward: bool) -> Array:
     name, what = ("Flow.decode", "z") if forward else ("Flow.encode", "x")
     events, batch = split_batch(name, what, events, flow.bijection.in_shape if forward else flow.event_shape)
     condition, cond_batch = split_condition(name, condition, flow.cond_shape)

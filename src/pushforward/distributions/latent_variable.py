@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import check_int, message
+from pushforward._meshes import scan
 from pushforward._parts import replaced
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import fold_keys
@@ -124,7 +125,7 @@ class VAE(AbstractDistribution):
         dtype = jnp.result_type(x, *(a for a in jax.tree.leaves(self) if eqx.is_inexact_array(a)))
         # The draws go one by one, so that the memory does not grow with their number.
         start = jnp.full(x.shape[-1:], -jnp.inf, dtype)
-        total, _ = jax.lax.scan(add, start, jnp.arange(self.n_draws))
+        total, _ = scan(add, start, jnp.arange(self.n_draws))
         return total - math.log(self.n_draws)
 
     def sample_rows(self, keys: PRNGKeyArray, condition: Array | None) -> Array:

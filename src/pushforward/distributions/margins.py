@@ -13,6 +13,7 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from pushforward._checks import message
+from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.spaces import Place, Spaces
@@ -228,7 +229,7 @@ class ConditionalMargins(AbstractDistribution):
         none = jnp.zeros((dim, 2, 0), dtype)
         ends = none if limits is None else jnp.stack(limits, axis=1).astype(dtype)
         start = (self.net.init((n,), condition), jnp.zeros((2, n), dtype))
-        _, (x, mass) = jax.lax.scan(step, start, (jnp.arange(dim), there, noise, ends))
+        _, (x, mass) = scan(step, start, (jnp.arange(dim), there, noise, ends))
         if limits is None:
             return x, jnp.zeros_like(x)
         point = limits[0] == limits[1]

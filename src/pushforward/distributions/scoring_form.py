@@ -9,6 +9,7 @@ from pushforward._parts import rewritten
 from pushforward.bijections import Continuous
 from pushforward.bijections.continuous import evaluation_layer
 from pushforward.bijections.residual import evaluation_log_det, residual_layers
+from pushforward.distributions.pixels.orders import AveragedOrders
 from pushforward.distributions.replacements import with_log_det
 from pushforward.distributions.table import TableDistribution
 
@@ -21,8 +22,8 @@ def evaluation_form(model: Tree) -> Tree:
     A random log-determinant becomes `ExactLogDet` up to 64 dimensions. Beyond, it is a series of 40 terms with 16
     fixed probes; `log_det_error` bounds what the series leaves out. A random divergence becomes exact up to 64
     dimensions or where there is a closed form, beyond it one of 16 fixed probes; a continuous layer takes its solver
-    for scoring. Rounded values of a table's flow are taken at the middle of their steps. A model without any of these
-    comes back as it is.
+    for scoring. Rounded values of a table's flow are taken at the middle of their steps. Orders of pixels are averaged.
+    A model without any of these comes back as it is.
 
     Args:
         model: A bijection or distribution.
@@ -31,6 +32,8 @@ def evaluation_form(model: Tree) -> Tree:
     def scored(part: Any) -> Any:
         if isinstance(part, TableDistribution):
             return part.taken_at_middles()
+        if isinstance(part, AveragedOrders):
+            return part.averaged()
         return evaluation_layer(part) if isinstance(part, Continuous) else part
 
     return rewritten(with_log_det(model, evaluation_log_det), scored)

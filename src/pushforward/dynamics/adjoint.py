@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward._meshes import scan
 from pushforward._types import Array
 from pushforward.dynamics.solvers import AbstractSolver, Gradient, OdeSolution
 from pushforward.numerics.derivatives import own_derivatives
@@ -169,7 +170,7 @@ def _pull_back(
         return jax.tree.map(jnp.add, carry, each), None
 
     zeros = jax.tree.map(jnp.zeros_like, (shared, own))
-    by_shared, by_own = jax.lax.scan(of_weights, zeros, (jnp.asarray(times, by_x.dtype), shares, along))[0]
+    by_shared, by_own = scan(of_weights, zeros, (jnp.asarray(times, by_x.dtype), shares, along))[0]
     return found.y[0][:, 1] * _wide(size / SHARE, by_x), by_shared, by_own
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from pushforward._checks import message
 from pushforward._types import Array, Shape
 from pushforward.dynamics.fields import AbstractField, closed_form
+from pushforward.nets.base import event_shape_of
 from pushforward.paths.brownian_bridge import BridgePath
 
 
@@ -52,12 +53,12 @@ class BridgeField(AbstractField):
     end: float = eqx.field(static=True)
 
     def __init__(self, velocity_net: Any, score_net: Any, sigma: float):
-        first, second = ((net.dim, net.cond_shape) for net in (velocity_net, score_net))
+        first, second = ((event_shape_of(net), net.cond_shape) for net in (velocity_net, score_net))
         if first != second:
-            expected, got = "two networks of one dim and cond_shape", f"{first} and {second}"
+            expected, got = "two networks of one event shape and cond_shape", f"{first} and {second}"
             raise ValueError(message("BridgeField", expected, got, "Build both with the same sizes."))
         self.velocity_net, self.score_net, self.path = velocity_net, score_net, BridgePath(sigma)
-        self.shape, self.cond_shape = (velocity_net.dim,), velocity_net.cond_shape
+        self.shape, self.cond_shape = first
         self.start, self.end = self.path.start, self.path.end
 
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:

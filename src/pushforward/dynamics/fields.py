@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import message
+from pushforward._meshes import aligned
 from pushforward._module import Module
 from pushforward._types import Array, Shape
 from pushforward.dynamics.guidance import GuidedNet, NullableCondition
+from pushforward.nets.base import event_shape_of
 from pushforward.nets.time_mlp import TimeMLP
 from pushforward.numerics.trace_estimators import AbstractTrace, ExactTrace, Hutchinson, each, quadratic
 from pushforward.paths.base import PREDICTIONS, AbstractPath, Prediction, convert
@@ -68,8 +70,9 @@ def value_and_divergence(
         condition: The condition of the event.
     """
     if probes is not None:
+        _, drawn = aligned(x, probes)
         value, pull = jax.vjp(lambda x: field(t, x, condition), x)
-        return value, trace(lambda v: pull(v)[0], probes)
+        return value, trace(lambda v: pull(v)[0], drawn)
     if closed is not None:
         return field.value_and_divergence(t, x, condition, closed)
     chunk = trace.chunk if isinstance(trace, ExactTrace) else math.prod(x.shape)
@@ -130,7 +133,8 @@ class NetworkField(AbstractField):
     r"""A network as the velocity field, as in the neural ODE flow, FFJORD and flow matching.
 
     Args:
-        net: A network of time, event and condition, such as `TimeMLP`.
+        net: A network of time, event and condition, such as `TimeMLP`, or `UNet` for images. It declares the events'
+            `shape`, or their length `dim`, and `cond_shape`.
 
     Source: Chen, Rubanova, Bettencourt, Duvenaud, 2018, arXiv 1806.07366.
     """
@@ -142,7 +146,7 @@ class NetworkField(AbstractField):
     end: float = eqx.field(static=True)
 
     def __init__(self, net: Any):
-        self.net, self.shape, self.cond_shape = net, (net.dim,), net.cond_shape
+        self.net, self.shape, self.cond_shape = net, event_shape_of(net), net.cond_shape
         self.start, self.end = 0.0, 1.0
 
     def __call__(self, t: Array, x: Array, condition: Array | None = None) -> Array:
@@ -163,8 +167,8 @@ class PredictionField(AbstractField):
     in the diffusion's own time is $f x - \frac12 g^2 s$.
 
     Args:
-        net: A network of time, event and condition, such as `TimeMLP`. On a path that changes the variance of the data
-            its input is scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
+        net: A network of time, event and condition, such as `TimeMLP`, or `UNet` for images. On a path that changes the
+            variance of the data its input is scaled by $1/\sqrt{\alpha^2 + \sigma^2}$.
         path: The path on which the network was trained.
         predicts: The quantity that the network predicts, `"noise"`, `"data"`, `"score"` or `"velocity"`.
 
@@ -187,7 +191,7 @@ class PredictionField(AbstractField):
             expected = f"predicts to be one of {', '.join(PREDICTIONS)}"
             raise ValueError(message("PredictionField", expected, repr(predicts), "Choose one of them."))
         self.net, self.path, self.predicts = net, path, predicts
-        self.shape, self.cond_shape = (net.dim,), net.cond_shape
+        self.shape, self.cond_shape = event_shape_of(net), net.cond_shape
         self.start, self.end = path.start, path.end
 
     def _scale(self, t: Array) -> Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pushforward._checks import message
 from pushforward._types import Array, Shape
+from pushforward.nets.base import event_shape_of
 from pushforward.nets.time_mlp import TimeMLP
 
 Tree = TypeVar("Tree")
@@ -36,9 +37,11 @@ class NullableCondition(eqx.Module):
 
     Args:
         net: A network of time, event and a condition of one more entry than that of the data: `(k + 1,)`.
+        told: Whether that entry $m$ is there. Without it the network's condition is that of the data, and zeros mean
+            "none": this suits classes as one-hot vectors, which are never zeros themselves.
 
     Raises:
-        ValueError: the network's condition is not a vector of 2 entries or more.
+        ValueError: the network's condition is not a vector of 2 entries or more, 1 without the entry.
 
     Source: Ho, Salimans, 2022, algorithm 1, arXiv 2207.12598.
 
@@ -53,24 +56,27 @@ class NullableCondition(eqx.Module):
     """
 
     net: Any
-    dim: int = eqx.field(static=True)
+    told: bool = eqx.field(static=True)
+    shape: Shape = eqx.field(static=True)
     cond_shape: Shape = eqx.field(static=True)
 
-    def __init__(self, net: Any):
-        if net.cond_shape is None or len(net.cond_shape) != 1 or net.cond_shape[0] < 2:
+    def __init__(self, net: Any, told: bool = True):
+        if net.cond_shape is None or len(net.cond_shape) != 1 or net.cond_shape[0] < 1 + told:
             fix = "Build it with cond_shape=(k + 1,) for conditions of k numbers: one entry tells whether there is one."
-            expected = "a network with a condition of shape (k + 1,), k >= 1"
+            expected = f"a network with a condition of shape {'(k + 1,)' if told else '(k,)'}, k >= 1"
             raise ValueError(message("NullableCondition", expected, f"{net.cond_shape}", fix))
-        self.net, self.dim, self.cond_shape = net, net.dim, (net.cond_shape[0] - 1,)
+        self.net, self.told, self.shape = net, told, event_shape_of(net)
+        self.cond_shape = (net.cond_shape[0] - told,)
 
     def _joined(self, x: Array, condition: Array | MaskedCondition | None) -> Array:
-        rows = x.shape[1:]
+        rows = x.shape[len(self.shape) :]
         if condition is None:
-            return jnp.zeros((self.cond_shape[0] + 1, *rows), x.dtype)
+            return jnp.zeros((*self.net.cond_shape, *rows), x.dtype)
         masked = condition if isinstance(condition, MaskedCondition) else MaskedCondition(condition, jnp.ones((), bool))
         value = jnp.asarray(masked.value).reshape(math.prod(self.cond_shape), *rows).astype(x.dtype)
         keep = jnp.broadcast_to(masked.keep, rows)[None]
-        return jnp.concatenate([jnp.where(keep, value, 0), keep.astype(x.dtype)])
+        kept = jnp.where(keep, value, 0)
+        return jnp.concatenate([kept, keep.astype(x.dtype)]) if self.told else kept
 
     def __call__(self, t: Array, x: Array, condition: Array | MaskedCondition | None = None) -> Array:
         return self.net(t, x, self._joined(x, condition))
@@ -111,7 +117,7 @@ class GuidedNet(eqx.Module):
 
     net: NullableCondition
     weight: float = eqx.field(static=True)
-    dim: int = eqx.field(static=True)
+    shape: Shape = eqx.field(static=True)
     cond_shape: Shape = eqx.field(static=True)
 
     def __init__(self, net: NullableCondition, weight: float):
@@ -121,7 +127,7 @@ class GuidedNet(eqx.Module):
         if not math.isfinite(weight):
             raise ValueError(message("GuidedNet", "a finite weight", repr(weight), "0 is the conditional model."))
         self.net, self.weight = net, float(weight)
-        self.dim, self.cond_shape = net.dim, net.cond_shape
+        self.shape, self.cond_shape = net.shape, net.cond_shape
 
     def _mixed(self, given: Any, none: Any) -> Any:
         if self.weight in (0.0, -1.0):  # a term of weight 0 is not computed

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from pushforward._checks import as_key, check_int, message
+from pushforward._meshes import fori_loop, scan
 from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import batch_keys
 from pushforward.dynamics.bridge_field import BridgeField
@@ -278,9 +279,9 @@ class PredictorCorrector(AbstractSampler):
                 score = field.score(times[i + 1], x, condition)
                 return x + size * score + jnp.sqrt(2 * size) * z
 
-            return jax.lax.fori_loop(1, each, correct, x), None
+            return fori_loop(1, each, correct, x), None
 
-        x, _ = jax.lax.scan(step, x, jnp.arange(self.n_steps - 1))
+        x, _ = scan(step, x, jnp.arange(self.n_steps - 1))
         return _ancestral(field, x, times[-2], times[-1], condition)[0]
 
 
@@ -318,7 +319,7 @@ class AnnealedLangevin(AbstractSampler):
             noise = functools.partial(_normal, keys, shape=field.shape)
             return _langevin(lambda x: field.score(times[i], x, condition), x, size, numbers, noise), None
 
-        return jax.lax.scan(level, x, jnp.arange(self.n_levels))[0]
+        return scan(level, x, jnp.arange(self.n_levels))[0]
 
 
 def _langevin(
@@ -327,7 +328,7 @@ def _langevin(
     def step(x: Array, number: Array) -> tuple[Array, None]:
         return x + 0.5 * size * score(x) + jnp.sqrt(size) * noise(number), None
 
-    return jax.lax.scan(step, x, numbers)[0]
+    return scan(step, x, numbers)[0]
 
 
 def langevin(score: Callable[[Array], Array], key: PRNGKeyArray, start: Array, *, step: float, n_steps: int) -> Array:

@@ -43,9 +43,15 @@ class FlowFacts:
 
 @dataclass(frozen=True)
 class Description:
-    """The models as a table: printed as text, or as Markdown for documents."""
+    """The models as a table: printed as text, or as Markdown for documents.
+
+    Attributes:
+        rows: The facts, a row for each model.
+        home: The module of the functions, as a user writes it.
+    """
 
     rows: tuple[FlowFacts, ...] = field(default=())
+    home: str = "pf.flows"
 
     def __iter__(self) -> Iterator[FlowFacts]:
         return iter(self.rows)
@@ -70,7 +76,7 @@ class Description:
         lines = ["| call | model | density | sampling | log-det | source |", "|---|---|---|---|---|---|"]
         for row in self.rows:
             model = row.summary.partition(":")[0] if short else row.summary
-            cells = (f"`pf.flows.{row.call}`", model, row.density, row.sampling, row.log_det, row.source)
+            cells = (f"`{self.home}.{row.call}`", model, row.density, row.sampling, row.log_det, row.source)
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines) + "\n"
 

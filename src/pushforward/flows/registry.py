@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pushforward.flows.maps import MAPS, maps_on
@@ -186,11 +186,17 @@ class Entry:
             ],
             "Source": [f"{self.source}."],
         }
-        head = "\n\n".join(part for part in (self.summary, self.notes) if part)
-        return head + "".join(f"\n\n{title}:\n" + "\n".join(map(_wrapped, rows)) for title, rows in sections.items())
+        return sectioned(self.summary, self.notes, sections)
 
 
-def _wrapped(row: str) -> str:
+def sectioned(summary: str, notes: str, sections: Mapping[str, Sequence[str]]) -> str:
+    """A docstring of a summary, further paragraphs, and sections with an entry for each row."""
+    head = "\n\n".join(part for part in (summary, notes) if part)
+    return head + "".join(f"\n\n{title}:\n" + "\n".join(map(wrapped, rows)) for title, rows in sections.items())
+
+
+def wrapped(row: str) -> str:
+    """An entry of a docstring's section, indented and on lines of the usual length."""
     return textwrap.fill(row, 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -94,8 +95,9 @@ def _levels(plan: Plan) -> tuple[AbstractPath, str, float]:
     return VarianceExplodingPath(o.sigma_min, o.sigma_max, o.n_levels), "noise", o.sigma_max
 
 
-# The path from noise to data, what the network predicts on it, and the standard deviation of its noise.
-PATHS: dict[str, Callable[[Plan], tuple[AbstractPath, str, float]]] = {
+# The path from noise to data, what the network predicts on it, and the standard deviation of its noise, of a plan with
+# the options of the flow of that name.
+PATHS: dict[str, Callable[[Any], tuple[AbstractPath, str, float]]] = {
     "flow_matching": _interpolation,
     "rectified_flow": lambda plan: (LinearPath(), "velocity", 1.0),
     "score_sde": _diffusion,

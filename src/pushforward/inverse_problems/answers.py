@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -162,19 +162,27 @@ def by_modes(problem: Problem, method: MAP | Importance, n: int, key: PRNGKeyArr
     return answer._replace(log_evidence=weighted.log_z, log_evidence_error=weighted.log_z_error)
 
 
-def by_guide(problem: Problem, method: DPS | PiGDM | TDS, n: int, key: PRNGKeyArray) -> Answer:
+def by_guide(problem: Problem, method: DPS | PiGDM | TDS, n: int, key: PRNGKeyArray, prior_draws: Any = None) -> Answer:
     """Draws of a velocity or score model by a guided sampler.
 
+    Args:
+        problem: The problem.
+        method: The method.
+        n: Number of draws.
+        key: JAX key.
+        prior_draws: Events of the prior `(m, *event_shape)`; None draws them.
+
     Raises:
-        ValueError: The prior is no such model, or TDS is asked for where there is no noise.
+        ValueError: The prior is no such model, TDS is asked for where there is no noise, or the prior's draws are no
+            events.
     """
     prior = field_prior_of(problem.prior)
     if prior is None:
         fix = "Use method='hmc', or train pf.flows.flow_matching or score_sde as the prior."
         raise ValueError(message(NAME, "a velocity or score model on a path", "another prior", fix))
     moment_key, run_key, twin_key, choose_key = jax.random.split(key, 4)
-    moments = prior.moments(moment_key)
-    evaluations = MOMENT_DRAWS * MOMENT_STEPS
+    moments = prior.moments(moment_key, prior_draws)
+    evaluations = MOMENT_DRAWS * MOMENT_STEPS if prior_draws is None else 0
     rng = np.random.default_rng(np.asarray(jax.random.key_data(choose_key)).ravel())
     if isinstance(method, TDS):
         if problem.noiseless:

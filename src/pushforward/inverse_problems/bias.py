@@ -123,7 +123,7 @@ def bias_on_normal(
         matrix, y = np.asarray(problem.operator.matrix(), np.float64), np.asarray(problem.y.value).ravel()
         noise = problem.noise.covariance(np.asarray(problem.y.value))
     exact = condition_normals(normal, matrix, y, noise).normals
-    twin = FieldPrior(NormalField(prior.field.path, mean, vectors, variances), None, prior.tail)
+    twin = FieldPrior(NormalField(prior.field.path, mean, vectors, variances), None, prior.tail, prior.shape)
     run: Guided = run_guided(problem, twin, moments, method, shape, key)
     rows = events_of(problem, twin, run.x).reshape(-1, problem.size)
     sd = np.sqrt(np.maximum(np.diagonal(exact.covariance()), 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -83,28 +84,53 @@ class Moments(Module):
 class FieldPrior(Module):
     """A field along a path and the bijection after it.
 
+    The guides see vectors: a field of images is seen through their numbers in a row.
+
     Attributes:
-        field: The field, of vectors.
+        field: The field.
         condition: The condition that was fixed, or None.
-        tail: From the field's vectors to events; None if they are the same.
+        tail: From what the field carries to events; None if they are the same.
+        shape: Shape of what the tail takes.
     """
 
     field: PredictionField | NormalField
     condition: Array | None
     tail: AbstractBijection | None
+    shape: Shape = eqx.field(static=True)
 
     def event(self, x: Array) -> Array:
         """The event of one of the field's vectors."""
+        x = x.reshape(self.shape)
         return x if self.tail is None else self.tail.forward(x)
 
     def denoised(self, t: Array, x: Array) -> Array:
         """The mean of the field's vector at the end, given its state at a time."""
-        return self.field.predicted_data(t, x, self.condition)
+        return self.field.predicted_data(t, x.reshape(self.field.shape), self.condition).reshape(-1)
 
-    def moments(self, key: PRNGKeyArray) -> Moments:
-        """Mean and covariance of the field's vectors, from draws of its ancestral sampler."""
+    def _vectors(self, events: np.ndarray) -> np.ndarray:
+        """The field's vectors `(m, d)` of events."""
+        shape = self.shape if self.tail is None else self.tail.out_shape
+        if events.shape[1:] != shape or len(events) < 2:
+            fix = "Stack them on a first axis, such as prior.sample(key, 512)."
+            raise ValueError(message(NAME, f"2 or more prior_draws of shape {shape}", f"{events.shape}", fix))
+        tail = self.tail
+        rows = events if tail is None else np.asarray(jax.vmap(tail.inverse)(jnp.asarray(events)))
+        return np.asarray(rows, np.float64).reshape(len(events), -1)
+
+    def moments(self, key: PRNGKeyArray, events: Any = None) -> Moments:
+        """Mean and covariance of the field's vectors, from events, or from draws of its ancestral sampler.
+
+        Args:
+            key: JAX key.
+            events: Events of the prior `(m, *event_shape)`, 2 or more; None draws them.
+
+        Raises:
+            ValueError: Too few events, events of another shape, or draws that are not finite.
+        """
+        if events is not None:
+            return Moments.of(self._vectors(np.asarray(events, float)))
         rows = draw(cast(PredictionField, self.field), key, MOMENT_DRAWS, Ancestral(MOMENT_STEPS), self.condition)
-        rows = np.asarray(rows, np.float64)
+        rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
         if not np.isfinite(rows).all():
             fix = "Train the field longer: its own samples are not finite."
             raise ValueError(message(NAME, "a prior whose samples are finite", "others", fix))
@@ -125,7 +151,7 @@ def field_prior_of(prior: AbstractDistribution) -> FieldPrior | None:
     found: Any = _field_in(layers[place])
     after = layers[place + 1 :]
     tail = None if not after else after[0] if len(after) == 1 else Chain(after)
-    return FieldPrior(found[0], found[1], tail)
+    return FieldPrior(found[0], found[1], tail, found[0].shape)
 
 
 def _field_in(layer: AbstractBijection) -> tuple[PredictionField, Array | None] | None:

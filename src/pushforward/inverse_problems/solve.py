@@ -29,6 +29,7 @@ def solve(
     method: str | Method = "auto",
     key: PRNGKeyArray,
     n_draws: int = 1000,
+    prior_draws: Any = None,
 ) -> Solution:
     r"""Draw events given an observation of them, $p(x \mid y) \propto p(x)\, p(y \mid A(x))$ with a prior $p(x)$.
 
@@ -58,6 +59,8 @@ def solve(
         method: Name of a method, or the method as an object with its settings, such as `HMC(n_rounds=50)`.
         key: JAX key. The same key gives the same answer.
         n_draws: Number of draws.
+        prior_draws: Events of the prior `(m, *event_shape)`, from which guided samplers take its mean and covariance;
+            None draws them, which takes longer than the answer where many observations share a prior.
 
     Returns:
         The answer: draws, mean, sd, residuals, the method's own figures, and the verdict.
@@ -96,7 +99,7 @@ def solve(
             raise ValueError(message(NAME, expected, "another", fix))
         choice = _choice(problem, asked, found)
     if found is None:
-        found = _run(problem, wide, choice.method, n_draws, run_key)
+        found = _run(problem, wide, choice.method, n_draws, run_key, prior_draws)
     with jax.enable_x64(True):
         consistency = consistency_of(wide, found.draws, check_key)
     verdict = found.verdict if consistency.holds else f"{found.verdict} But {consistency.sentence}"
@@ -120,10 +123,10 @@ def solve(
     )
 
 
-def _run(problem: Problem, wide: Problem, method: Method, n: int, key: PRNGKeyArray) -> Answer:
+def _run(problem: Problem, wide: Problem, method: Method, n: int, key: PRNGKeyArray, prior_draws: Any = None) -> Answer:
     """A method's answer: guided samplers in the model's own precision, the others in float64."""
     if isinstance(method, DPS | PiGDM | TDS):
-        return by_guide(problem, method, n, key)
+        return by_guide(problem, method, n, key, prior_draws)
     with jax.enable_x64(True):
         if isinstance(method, MAP | Importance):
             return by_modes(wide, method, n, key)

@@ -18,6 +18,7 @@ from pushforward.objectives.drawn_times import (
 from pushforward.objectives.elbo import ELBO, IWAE
 from pushforward.objectives.energy import UnnormalisedDensity, is_normalised
 from pushforward.objectives.flow_matching import FlowMatching
+from pushforward.objectives.image_objective import ImageObjective
 from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.objectives.natural import natural_objective, objective_named, registry
 from pushforward.objectives.reflow import Reflow, reflow_pairs, straightness
@@ -37,6 +38,7 @@ __all__ = [
     "BridgeMatching",
     "DenoisingScoreMatching",
     "FlowMatching",
+    "ImageObjective",
     "ImportanceTimes",
     "LevelTimes",
     "LikelihoodWeighting",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pushforward._checks import message
-from pushforward.distributions import AbstractDistribution
+from pushforward.distributions import AbstractDistribution, Dequantized
 from pushforward.dynamics import PredictionField
 from pushforward.objectives.base import AbstractObjective
 from pushforward.objectives.denoising import DenoisingScoreMatching
 from pushforward.objectives.drawn_times import LevelTimes
 from pushforward.objectives.field_view import field_of, has_field
 from pushforward.objectives.flow_matching import FlowMatching
+from pushforward.objectives.image_objective import ImageObjective
 from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.paths import VarianceExplodingPath
 
@@ -29,6 +30,9 @@ def natural_objective(model: AbstractDistribution) -> AbstractObjective:
         >>> type(pf.objectives.natural_objective(pf.flows.maf(jax.random.key(0), dim=2))).__name__
         'MaximumLikelihood'
     """
+    if isinstance(model, Dequantized):
+        inner = natural_objective(model.flow)
+        return inner if isinstance(inner, MaximumLikelihood) else ImageObjective(inner)
     field = field_of(model) if has_field(model) else None
     if not isinstance(field, PredictionField):
         return MaximumLikelihood()

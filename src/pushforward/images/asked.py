@@ -1,0 +1,72 @@
+"""What a user asks a model of images: the model itself, images as levels, classes as one-hot vectors."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from pushforward._checks import message
+from pushforward.distributions import AbstractDistribution
+from pushforward.images.reading.levels import Images
+from pushforward.images.reading.sources import read_images
+from pushforward.tables.errors import DataError
+
+
+def model_of(density: Any) -> AbstractDistribution:
+    """The distribution over levels of a fitted `ImageDensity`, or the distribution itself.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    model = getattr(density, "model_", density)
+    if not isinstance(model, AbstractDistribution):
+        fix = "Pass a fitted ImageDensity, or a distribution over levels."
+        raise TypeError(message("images", "a model of images", type(density).__name__, fix))
+    return model
+
+
+def levels_of(model: Any, images: Any) -> np.ndarray:
+    """Images of any source that `read_images` takes as levels `(n, C, H, W)` of the model.
+
+    Raises:
+        DataError: They are no images, or have levels that the model has not.
+    """
+    if isinstance(images, str | os.PathLike | Images):
+        found = read_images(images)
+        if found.levels.max() >= model.n_levels:
+            fix = "Convert them to the bit depth of the images of the fit."
+            expected = f"levels from 0 to {model.n_levels - 1}"
+            raise DataError("format", message(found.source, expected, f"one of {found.levels.max()}", fix))
+        return found.levels
+    shape = np.shape(images)
+    first = len(shape) == 4 and shape[1] == model.event_shape[0]
+    return read_images(images, n_levels=model.n_levels, layout="channels_first" if first else None).levels
+
+
+def condition_of(density: Any, labels: Any, n: int) -> np.ndarray | None:
+    """The conditions `(n, n_classes)` of images, one-hot vectors of their classes; None for a model without classes.
+
+    Args:
+        density: A fitted `ImageDensity`, or a distribution whose classes are 0, 1, ...
+        labels: Classes `(n,)`, or one for all; None for a model without classes.
+        n: Number of images.
+
+    Raises:
+        ValueError: The model has classes and none is given, it has none and some are, or a class is unknown.
+    """
+    shape = model_of(density).cond_shape
+    if shape is None:
+        if labels is not None:
+            fix = "Leave them out, or fit the model with labels."
+            raise ValueError(message("images", "no labels for a model without classes", "some", fix))
+        return None
+    known = getattr(density, "classes_", None)
+    classes = np.arange(shape[0]) if known is None else np.asarray(known)
+    own = np.asarray(labels)
+    own = np.broadcast_to(own, (n,)) if own.ndim == 0 else own
+    if labels is None or own.shape != (n,) or not np.isin(own, classes).all():
+        fix = f"The classes are {', '.join(map(str, classes[:20]))}."
+        raise ValueError(message("images", f"{n} labels among the model's classes", f"{labels!r}"[:200], fix))
+    return np.eye(len(classes))[np.argmax(own[:, None] == classes, axis=1)]

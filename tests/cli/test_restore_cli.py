@@ -1,0 +1,62 @@
+"""`pushforward restore`: halves of images, what is written, and problems that are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pushforward.cli import main
+from pushforward.images import read_images
+
+pytestmark = pytest.mark.float32
+IMAGES = np.random.default_rng(0).integers(0, 3, (40, 4, 4)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of levels, and images beside it."""
+    from pushforward.images import ImageDensity
+
+    place = tmp_path_factory.mktemp("restore")
+    training = {"max_epochs": 1, "verify": False, "validation_fraction": 0.0}
+    density = ImageDensity("made", flow_options={"width": 4, "depth": 1}, training=training)
+    density.fit(IMAGES, n_levels=3).save(place / "model")
+    np.savez(place / "images.npz", images=IMAGES[:3])
+    return place
+
+
+def test_halves_are_completed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, images, out = str(folder / "model"), str(folder / "images.npz"), str(folder / "drawn.npz")
+    words = ["restore", model, images, "--mask", "top-half", "--out", out, "--draws", "4", "--show", "draws", "--json"]
+    assert main(words) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["n"], facts["method"], facts["trustworthy"]) == (3, "complete", 3)
+    drawn = read_images(out, n_levels=3).levels
+    assert drawn.shape == (12, 1, 4, 4)
+    np.testing.assert_array_equal(drawn[:, 0, :2], np.repeat(IMAGES[:3, :2], 4, axis=0))
+    # The same by a picture of what is known, with the means as one picture.
+    Image.fromarray(np.repeat([[255], [255], [0], [0]], 4, axis=1).astype(np.uint8)).save(folder / "known.png")
+    words = ["restore", model, images, "--mask", str(folder / "known.png"), "--out", str(folder / "means.png")]
+    assert main(words) == 0
+    assert "3 of 3 answers may be taken at face value" in capsys.readouterr().out
+    assert (folder / "means.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "--mask, --factor, or --noise-sd"),
+        (["--mask", "top-half", "--factor", "2"], "--mask, --factor, or --noise-sd"),
+        (["--noise-sd", "1"], "a mask without noise"),
+        (["--mask", "left-half"], "first in the model's order"),
+    ],
+)
+def test_refusals(folder: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["restore", str(folder / "model"), str(folder / "images.npz"), "--out", str(folder / "none.png"), *words]
+    assert main(given) != 0
+    assert text in capsys.readouterr().err
+    assert not (folder / "none.png").exists()

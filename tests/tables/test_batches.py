@@ -18,6 +18,7 @@ import pytest
 
 from pushforward.tables import DataError, read_cells
 from pushforward.tables.reading.batches import count_rows, iterate_cells
+from pushforward.tables.reading.opened import open_all
 from pushforward.tables.reading.writing import WRITERS, write_batches
 
 RNG = np.random.default_rng(0)
@@ -226,3 +227,24 @@ def test_digits_that_are_codes_stay_text(tmp_path: Path, name: str) -> None:
 def test_numbers_with_a_sign_are_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n+1,+0.5\n-2,-1.5\n")
     assert read_cells(tmp_path / "t.csv").table.to_pydict() == {"a": [1.0, -2.0], "b": [0.5, -1.5]}
+
+
+def test_packed_shards_are_read_in_pieces(tmp_path: Path) -> None:
+    """Text packed by gzip, and archives of a table or of columns, whose rows are never all in memory."""
+    table = np.arange(60.0).reshape(30, 2) / 8
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write("a,b\n" + "".join(f"{x},{y}\n" for x, y in table))
+    np.savez_compressed(tmp_path / "t.npz", values=table, names=np.array(["a", "b"]))
+    np.savez(tmp_path / "columns.npz", a=table[:, 0], b=table[:, 1])
+    for name in ("t.csv.gz", "t.npz", "columns.npz"):
+        opened = open_all(tmp_path / name, None)
+        assert opened is not None, name
+        assert opened[0].rows in (None, 30)
+        batches = list(iterate_cells(tmp_path / name, batch_rows=7))
+        assert [len(batch) for batch in batches] == [7, 7, 7, 7, 2]
+        whole = pa.concat_tables([batch.table for batch in batches])
+        assert whole.equals(read_cells(tmp_path / name).table.combine_chunks()), name
+        np.testing.assert_array_equal(whole["b"], table[:, 1])
+    (tmp_path / "cut.csv.gz").write_bytes((tmp_path / "t.csv.gz").read_bytes()[:60])
+    with pytest.raises(DataError):
+        list(iterate_cells(tmp_path / "cut.csv.gz"))

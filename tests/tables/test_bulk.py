@@ -11,7 +11,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.cli.verbs.score import Totals
+from pushforward.cli.totals import Totals
 from pushforward.numerics.mean_error import mean_and_error
 from pushforward.tables.errors import DataError
 from pushforward.tables.estimators.bulk import score_batches
@@ -38,9 +38,11 @@ def test_batches_score_what_the_whole_does(fitted):
     total = Totals()
     for batch in batches:
         total.add(batch)
-    np.testing.assert_allclose((total.mean, total.error), mean_and_error(whole.log_prob), rtol=1e-12)
-    np.testing.assert_allclose((total.mean_mass, total.mean_density), (whole.mass.mean(), whole.density.mean()))
-    assert (total.least, total.most) == pytest.approx((whole.log_prob.min(), whole.log_prob.max()), abs=1e-12)
+    np.testing.assert_allclose((total.log_prob.mean, total.log_prob.error), mean_and_error(whole.log_prob), rtol=1e-12)
+    np.testing.assert_allclose((total.mass.mean, total.density.mean), (whole.mass.mean(), whole.density.mean()))
+    assert (total.log_prob.least, total.log_prob.most) == pytest.approx(
+        (whole.log_prob.min(), whole.log_prob.max()), abs=1e-12
+    )
 
 
 def test_a_batch_of_gaps_alone_is_left_out_and_a_table_of_them_refused(fitted):

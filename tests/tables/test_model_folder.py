@@ -59,6 +59,8 @@ VERDICT = {
     "n_rewinds": 0,
     "n_rows_left_out": 0,
     "n_rows_unscored": 0,
+    "n_rows_streamed": 0,
+    "n_rows_met": 0,
 }
 HISTORY = {
     "epoch": np.array([1, 2]),

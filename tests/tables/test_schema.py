@@ -16,7 +16,7 @@ from pushforward.tables.encoding import Layout, decode, encode
 from pushforward.tables.given import check_rows
 from pushforward.tables.modelling.preparation import Prepared, prepare
 from pushforward.tables.reading.cells import read_cells
-from pushforward.tables.schema import Column, TableSchema
+from pushforward.tables.schema import Column, TableSchema, described
 
 RNG = np.random.default_rng(1)
 TABLE = {
@@ -274,3 +274,15 @@ def test_schema_files(tmp_path: Path) -> None:
         prepare(cells, None, names=None, schema={"columns": columns}, given=None, missing="error")
     with pytest.raises(TypeError, match="a TableSchema, a dict or a path"):
         prepare(cells, None, names=None, schema=3, given=None, missing="error")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"type": "string", "format": "%Y/%m/%d", "low": 15339.0, "high": 16801.0}, "from 2011/12/31 to 2016/01/01"),
+        ({"type": "timestamp[s]", "low": 1577833200.0, "high": 1585418400.0}, "from 2019-12-31 23:00:00 to 2020-03-28"),
+        ({"type": "date32[day]", "unit": "month", "low": 240.0, "step": 1.0}, "from 1990-01"),
+    ],
+)
+def test_points_in_time_are_described_as_people_write_them(facts: dict, words: str):
+    assert words in described(Column(name="when", kind="datetime", **facts))

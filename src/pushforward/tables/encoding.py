@@ -204,14 +204,20 @@ def remainders_of(layout: Layout) -> dict[int, int]:
     return {i: first + place for place, i in enumerate(layout.stated[first:])}
 
 
-def missing_values(cells: Cells, blanks: Sequence[tuple[str, int]]) -> DataError:
-    """The one error for missing cells, with the two ways out."""
+def missing_values(cells: Cells, blanks: Sequence[tuple[str, int]], n: int | None = None) -> DataError:
+    """The one error for missing cells, with the two ways out.
+
+    Args:
+        cells: The table.
+        blanks: Names of columns, and how many of their cells are missing.
+        n: Number of rows that were looked at; None for those of `cells`.
+    """
     shown = ", ".join(f"'{name}' ({count})" for name, count in blanks[:8])
     shown += f" and {len(blanks) - 8} more columns" if len(blanks) > 8 else ""
     return DataError(
         "missing",
-        f"{cells.source}: missing values in {shown}, of {len(cells)} rows. Choose: --missing drop leaves those rows "
-        "out, --missing model fits a model in which cells may be missing (missing= in Python).",
+        f"{cells.source}: missing values in {shown}, of {n or len(cells)} rows. Choose: --missing drop leaves those "
+        "rows out, --missing model fits a model in which cells may be missing (missing= in Python).",
     )
 
 

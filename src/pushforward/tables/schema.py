@@ -7,12 +7,15 @@ of few levels, "the value is exactly 0", "the value is missing". A value is a nu
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pushforward._words import nearest
+from pushforward.tables import times
 from pushforward.tables.dependent import Follows
 from pushforward.tables.errors import DataError
 from pushforward.tables.kinds.base import (
@@ -330,3 +333,47 @@ def _explain(error: ValidationError, value: Any, label: str) -> str:
 def _nearest_kind(value: Any, error: ValidationError, kinds: Sequence[str]) -> str:
     place = error.errors()[0]["loc"]
     return nearest(str(value["columns"][place[1]].get("kind"))[:80], kinds)
+
+
+def described(column: Column) -> str:
+    """The schema of a column in a few words."""
+    if not column.modelled:
+        return MEANING[column.kind]
+    words: list[Any] = []
+    if column.levels:
+        shown = ", ".join(str(level) for level in column.levels[:4])
+        words.append(f"{len(column.levels)} levels: {shown}{', ...' if len(column.levels) > 4 else ''}")
+        if column.rare:
+            words.append(f"{len(column.rare)} rare levels together")
+    low, high = (None if end is None else _written(end, column) for end in (column.low, column.high))
+    if low is not None and high is not None:
+        words.append(f"from {low} to {high}")
+    elif high is not None:
+        words.append(f"to {high}")
+    elif low is not None:
+        words.append(f"above {low}" if column.step is None else f"from {low}")
+    if column.period is not None:
+        words.append(f"period {column.period:g}")
+    if column.step is not None and column.kind not in ("integer", "count", "datetime"):
+        words.append(f"in steps of {column.step:g}")
+    if column.format is not None:
+        words.append(f"written {column.format}")
+    if column.atoms:
+        words.append("with a probability at " + ", ".join(f"{atom:g}" for atom in column.atoms))
+    if column.scale == "log":
+        words.append("on a log scale")
+    if column.tail_index is not None:
+        words.append(f"heavy tails (index {column.tail_index:.1f})")
+    if column.missing:
+        words.append("may be missing")
+    return "; ".join(words) or MEANING[column.kind]
+
+
+def _written(end: float, column: Column) -> str:
+    """The end of a column as people write it: a date or a time for a column of these, else a number."""
+    if column.kind != "datetime":
+        return f"{end:g}"
+    if column.type == "string" and column.unit is None:
+        return times.write(np.array([end]), column.format or times.DEFAULT_FORMAT)[0].as_py()
+    counted = "M" if column.unit is not None else "D" if column.type.startswith("date") else "s"
+    return str(np.datetime64(math.floor(end), counted)).replace("T", " ")

@@ -14,6 +14,8 @@ from pushforward.tables.date_formats import DATE_LIKE, FORMATS, LONGEST, MAYBE, 
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
 DAY = 86_400
+# Of dates that are written as text without another format.
+DEFAULT_FORMAT = "%Y-%m-%d"
 # What follows a time of day: a fraction of a second, and how far the clock is from Greenwich.
 FRACTION, OFFSET = r"[.,]\d{1,9}", r" ?(?:Z|UTC|[+-]\d\d:?\d\d)"
 TAIL = rf":\d\d(?P<fraction>{FRACTION})?(?P<offset>{OFFSET})?$"

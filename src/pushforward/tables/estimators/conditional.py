@@ -40,12 +40,14 @@ class Mesh:
         atoms: Numbers `(a,)` with a mass of their own.
         size: Factor from the probability of a point to its mass: 1 where it is a mass, a step where it is a density
             that is constant over that step; None where it is a density at a point of a continuous line.
+        stride: Number of steps that each point stands for, above 1 where some of the steps are left out.
     """
 
     points: np.ndarray
     rows: np.ndarray
     atoms: np.ndarray
     size: float | None
+    stride: int = 1
 
     @staticmethod
     def of(layout: Layout) -> Mesh:
@@ -130,7 +132,7 @@ class Conditionals:
             parts = 0.5 * (p[:, 1:] + p[:, :-1]) * np.diff(points)
             parts = np.concatenate([parts, np.zeros((len(p), 1))], axis=1)
         else:
-            parts = p * self.mesh.size
+            parts = p * self.mesh.size * self.mesh.stride
         return np.concatenate([np.zeros((len(p), 1)), np.cumsum(parts, axis=1)], axis=1)
 
     def total(self) -> np.ndarray:
@@ -172,7 +174,7 @@ class Conditionals:
         p, atoms = self.density, (self.atom_masses**2).sum(axis=1)
         if self.mesh.size is None:
             return np.trapezoid(p**2, self.mesh.points, axis=1) + atoms
-        return (p**2).sum(axis=1) * self.mesh.size + atoms
+        return (p**2).sum(axis=1) * self.mesh.size * self.mesh.stride + atoms
 
 
 def scores_at(density: FlowDensity, condition: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

@@ -84,18 +84,27 @@ class ConditionalTable:
 
     def table(self, n_samples: int, random_state: Any) -> tuple[pa.Table, Report]:
         """The rows as an Arrow table, and what they are worth."""
-        model = self.density.model_
+        found = self.encoded(n_samples, random_state)
+        return self.decoded(found.rows, random_state), found.report
+
+    def encoded(self, n_samples: int, random_state: Any) -> ConditionalDraws:
+        """The rows as the model sees them, and what they are worth."""
         n, seed = check_int(SOURCE, "n_samples", n_samples, 1), seed_words(random_state, 2)
         boxes = self.boxes
         found = draw_by_weights(SOURCE, self._sources(boxes), boxes, seed, n, self.method)
         if not isinstance(found, ConditionalDraws):
             raise refuse(SOURCE, found)
-        cells = model.decode(found.rows, seed) | self._as_asked(n)
+        return found
+
+    def decoded(self, rows: np.ndarray, random_state: Any) -> pa.Table:
+        """Rows `(n, dim)` as the model sees them as an Arrow table, with what is known as it was asked for."""
+        model, n = self.density.model_, len(rows)
+        cells = model.decode(rows, seed_words(random_state, 2)) | self._as_asked(n)
         given = given_cells_of(model, self.conditions)
         if given is not None and model.given_layout is not None:
             cells |= as_asked(model.given_layout, given, n)
         names = [name for name in model.names_out() if name in cells]
-        return pa.table({name: cells[name] for name in names}), found.report
+        return pa.table({name: cells[name] for name in names})
 
     def _as_asked(self, n: int) -> dict[str, pa.Array]:
         """Levels that share a state with others, as they were asked for."""

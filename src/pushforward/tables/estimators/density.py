@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
+from pushforward._doors import behind
 from pushforward.checking import CheckReport
 from pushforward.inference.conditioning import condition_on
 from pushforward.inference.marginals import marginal
@@ -198,26 +199,36 @@ class FlowDensity(DensityMixin, BaseEstimator):
         resume: bool = False,
         tracker: AbstractTracker | Sequence[AbstractTracker] | None = None,
         on_prepared: Callable[[Prepared], None] | None = None,
+        stream: bool | None = None,
+        devices: Any = None,
     ) -> FlowDensity:
         """Fit the model to a table.
 
         Args:
             X: an array `(n, d)`, or a table of any kind that `pushforward.tables.read_cells` reads: a data frame, a
-                PyArrow table, a dict of columns, a path; two rows or more.
+                PyArrow table, a dict of columns, a path, a glob or folder of files, a `pyarrow.dataset`; two rows or
+                more.
             y: ignored.
-            sample_weight: `(n,)`, not negative; a weight of 2 counts as the row twice.
+            sample_weight: `(n,)`, not negative; a weight of 2 counts as the row twice. Of files that are streamed, the
+                name of the column that holds them.
             checkpoint: folder for checkpoints, from which a fit that was killed goes on; see `pushforward.fit`.
             resume: go on from there.
             tracker: gets the learning curve as it grows.
             on_prepared: called with what the table was taken for, before training begins; the remarks on the table
                 are its to tell, and are no warnings then.
+            stream: whether files are read in pieces while the model trains, so that they may be larger than memory;
+                None does so from 1 GiB of numbers on (8 bytes each). What the columns are is found in one pass: counts
+                of levels, gaps and bounds are exact, steps, atoms and quantiles are those of 262,144 random rows.
+            devices: devices that share the rows of each batch, as for `pushforward.fit`: `"all"`, a number, a
+                `jax.sharding.Mesh` or `training.Devices(...)`.
 
         Raises:
             ValueError: an array is not numeric and finite, or holds a column that never varies; a `DataError`, which is
                 one, for a table that cannot be modelled: missing values where `missing` is `"error"`, no column left.
             FitError: training diverged and could not be repaired.
         """
-        fit_rows(self, X, sample_weight, checkpoint=checkpoint, resume=resume, tracker=tracker, on_prepared=on_prepared)
+        how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "tracker": tracker, "devices": devices}
+        fit_rows(self, X, sample_weight, on_prepared=on_prepared, stream=stream, **how)
         return self
 
     def _keep(self, model: TableModel, result: FitResult) -> None:
@@ -297,6 +308,26 @@ class FlowDensity(DensityMixin, BaseEstimator):
             raise ValueError(f"FlowDensity.check: expected rows, for the model is given {list(self.given_)}. Pass X.")
         encoded, condition = (None, None) if X is None else self.encode(X)
         return check_model(self.model_, encoded, condition, seed=seed_number(random_state))
+
+    def report(self, X: Any = None, *, missing: Literal["error", "drop"] = "error", random_state: Any = 0) -> Any:
+        """A report on the model as one page of HTML: `density.report(X).save("report.html")`.
+
+        It holds the verdict, data and model over each other, pairs, correlations, simple densities, checks, learning
+        curve, latents, the least likely rows and samples; a notebook shows its head.
+
+        Args:
+            X: rows, best ones that the fit has not seen; None reports on the fit alone.
+            missing: `"drop"` leaves out rows with missing values that the model has no state for.
+            random_state: seed of all draws.
+
+        Returns:
+            A `pushforward.report.Report`.
+
+        Raises:
+            DataError: the rows are not of the model.
+        """
+        check_is_fitted(self)
+        return behind("report")(self, X, seed=seed_number(random_state), missing=missing)
 
     def compared(self) -> list[str]:
         """How simple densities do on the held-out rows, and what the model gains over each, a sentence each."""

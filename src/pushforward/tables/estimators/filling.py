@@ -47,11 +47,13 @@ def fill_batches(density: FlowDensity, source: Any, n_draws: int, random_state: 
     """
     model, seed, first = density.model_, seed_words(random_state, 2), 0
     for cells in ahead(iterate_cells(source, FILLED_ROWS, conventions=model.schema.reading)):
-        yield fill_cells(model, cells, cells, n_draws, seed, first)
+        yield fill_cells(model, cells, cells, n_draws, seed, np.arange(first, first + len(cells)))
         first += len(cells)
 
 
-def fill_cells(model: TableModel, source: Any, cells: Cells, n_draws: int, seed: np.ndarray, first: int = 0) -> Filled:
+def fill_cells(
+    model: TableModel, source: Any, cells: Cells, n_draws: int, seed: np.ndarray, numbers: np.ndarray | None = None
+) -> Filled:
     """Fill the gaps of cells.
 
     Args:
@@ -60,15 +62,16 @@ def fill_cells(model: TableModel, source: Any, cells: Cells, n_draws: int, seed:
         cells: Cells with the columns of the model, and perhaps others, whose gaps stay.
         n_draws: Number of draws.
         seed: Two words.
-        first: Number of the first row, on which its draws depend.
+        numbers: Numbers of the rows `(n,)`, on which their draws depend; None counts them from 0.
     """
+    numbers = np.arange(len(cells)) if numbers is None else numbers
     picked = model.pick(cells)
     gaps, aside = read_gaps(model, picked), _aside_gaps(model, picked)
     blank, n = gaps.blank.any(axis=1), len(cells)
     n_missing = gaps.blank.sum(axis=1) + gaps.blank_condition + sum(aside.values(), np.zeros(n, int))
     broken = _known_sums(model, picked, gaps.blank)
     asked = np.flatnonzero((blank | gaps.blank_condition) & ~broken)
-    drawn = draw_gaps(model, gaps.take(asked), n_draws, seed, first + asked)
+    drawn = draw_gaps(model, gaps.take(asked), n_draws, seed, numbers[asked])
     status = np.where(n_missing > 0, FILLED, COMPLETE).astype(object)
     status[asked], status[broken] = drawn.status, RULE
     method = np.where(status == FILLED, "exact", "").astype(object)
@@ -78,7 +81,8 @@ def fill_cells(model: TableModel, source: Any, cells: Cells, n_draws: int, seed:
     places = np.flatnonzero(status == FILLED)
     rows = np.repeat(gaps.rows[places][:, None], n_draws, axis=1)
     rows[np.isin(places, asked)] = drawn.rows[drawn.status == FILLED]
-    made = model.decode(rows.reshape(len(places) * n_draws, -1), seed + np.uint32(first)) if len(places) else {}
+    chance = seed + numbers[:1].astype(np.uint32)
+    made = model.decode(rows.reshape(len(places) * n_draws, -1), chance) if len(places) else {}
     found = {}
     for name, own in (_modelled_gaps(model, gaps.blank) | aside).items():
         which = np.flatnonzero(own[places])

@@ -17,6 +17,7 @@ from scipy.sparse import issparse
 from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.containers import Container, restored
 from pushforward.tables.reading.conventions import Conventions
+from pushforward.tables.reading.datasets import is_dataset
 
 KINDS = ("pandas", "polars", "pyarrow")
 
@@ -31,8 +32,8 @@ def frame_kind(table: Any) -> str | None:
 
 
 def is_source(table: Any) -> bool:
-    """Whether it is a dict of columns, a path, or cells. A sparse matrix may be a dict too, but not of columns."""
-    return isinstance(table, dict | str | os.PathLike | Cells) and not issparse(table)
+    """Whether it is a dict of columns, a path, cells, or a `pyarrow.dataset`; a sparse matrix may be a dict too."""
+    return is_dataset(table) or (isinstance(table, dict | str | os.PathLike | Cells) and not issparse(table))
 
 
 def wanted_kind(configured: str | None, fitted: str | None) -> str | None:

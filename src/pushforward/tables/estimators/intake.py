@@ -14,6 +14,7 @@ from pushforward.tables.estimators.frames import frame_kind, is_source
 from pushforward.tables.modelling.preparation import conventions_in
 from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.conventions import Conventions
+from pushforward.tables.reading.shards import STREAM_BYTES, Shards, open_shards
 from pushforward.tables.schema import Column, TableSchema
 
 if TYPE_CHECKING:
@@ -77,6 +78,35 @@ def rows_to_fit(density: FlowDensity, X: Any, sample_weight: Any) -> Taken:
     array = kind is None and isinstance(X, np.ndarray | list | tuple)
     kind = kind or (None if array else "dict" if isinstance(X, dict) else "pyarrow")
     return Taken(kind, cells, None, weights, density.schema, len(cells), ())
+
+
+def shards_to_stream(density: FlowDensity, X: Any, sample_weight: Any, stream: bool | None) -> Shards | None:
+    """The pieces of a table that a fit reads while it trains, or None for one that it reads into memory.
+
+    Args:
+        density: Estimator, not yet fitted.
+        X: As for `FlowDensity.fit`.
+        sample_weight: As for `FlowDensity.fit`.
+        stream: Whether to stream it; None streams a table of `STREAM_BYTES` or more.
+
+    Raises:
+        ValueError: The table is to be streamed, and cannot be, or its weights come as an array.
+    """
+    if stream is False or not (is_source(X) or isinstance(X, Shards)) or isinstance(X, dict | Cells):
+        return None
+    how = Conventions.of(density.na, density.decimal, density.strip)
+    shards = open_shards(X, conventions=conventions_in(density.schema) if how.usual else how)
+    named = sample_weight is None or isinstance(sample_weight, str)
+    if shards is None or (stream is None and (shards.size < STREAM_BYTES or not named)):
+        if stream or isinstance(sample_weight, str):
+            what = "files of Parquet, Arrow, NPY, NPZ or CSV"
+            fix = "Save the table as Parquet, or leave stream out and give weights as an array."
+            raise ValueError(message("FlowDensity.fit, stream", what, f"{X}"[:100], fix))
+        return None
+    if not named:
+        fix = "Name the column that holds them."
+        raise ValueError(message("FlowDensity.fit, stream", "sample_weight a column's name", "an array", fix))
+    return shards
 
 
 def _array(density: FlowDensity, X: Any, sample_weight: Any, marks: Conventions) -> Taken:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,20 +239,37 @@ def _features(model: TableModel, condition: np.ndarray | None, n: int) -> np.nda
 def check_masses(masses: AutoregressiveCategorical, rows: np.ndarray, features: np.ndarray | None) -> CheckLine:
     """Whether the masses of each variable's states sum to 1, whatever the variables before it are."""
     states = np.asarray(rows[:SUMMED_ROWS, : len(masses.sizes)], np.float64)
-    wide, worst = widened(masses), 0.0
+    wide, worst, most = widened(masses), 0.0, max(masses.sizes)
     with jax.enable_x64(True):
+        own = None if features is None else jnp.asarray(np.repeat(features, most, axis=1))
+        every = np.repeat(states, most, axis=0)
         for c, size in enumerate(masses.sizes):
-            every = np.repeat(states, size, axis=0)
-            every[:, c] = np.tile(np.arange(size), len(states))
-            own = None if features is None else jnp.asarray(np.repeat(features, size, axis=1))
-            log_mass = np.asarray(wide.each_log_prob(jnp.asarray(every.T), own))[c]
-            total = np.exp(log_mass).reshape(len(states), size).sum(axis=1)
+            # As many rows for each variable, so that one program serves them all.
+            rows_of_states = every.copy()
+            rows_of_states[:, c] = np.tile(np.minimum(np.arange(most), size - 1), len(states))
+            log_mass = np.asarray(_masses(wide, jnp.asarray(rows_of_states.T), own))[c]
+            total = np.exp(log_mass).reshape(len(states), most)[:, :size].sum(axis=1)
             worst = float(np.fmax(worst, np.abs(total - 1).max())) if np.isfinite(total).all() else np.nan
     bad = not worst <= SUM_TOLERANCE
     text = f"The probabilities of the states of each of {len(masses.sizes)} columns sum to 1 within {worst:.1e}."
     if bad:
         text += " They are no probabilities: every log-probability is wrong by as much."
     return CheckLine("masses of states", worst, SUM_TOLERANCE, "fail" if bad else "pass", text)
+
+
+@eqx.filter_jit
+def _masses(masses: AutoregressiveCategorical, states: jax.Array, features: jax.Array | None) -> jax.Array:
+    return masses.each_log_prob(states, features)
+
+
+@eqx.filter_jit
+def _back_and_forth(units: Any, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Take values back and forth: log-slopes of the way back, values and log-slopes after both, and derivatives."""
+    x, back = units.each_inverse(y)
+    again, there = units.each_forward(x)
+    # The map is elementwise: one direction of ones gives all its derivatives.
+    derivative = jax.jvp(lambda v: units.each_inverse(v)[0], (y,), (jnp.ones_like(y),))[1]
+    return back, again, there, derivative
 
 
 def check_units(distribution: TableDistribution, layout: Layout, rows: np.ndarray) -> CheckLine:
@@ -261,12 +279,7 @@ def check_units(distribution: TableDistribution, layout: Layout, rows: np.ndarra
     places = len(layout.stated) + np.array(distribution.flow_places, int)
     values = rows[:256][:, places].astype(np.float64) + 0.5 * np.asarray(distribution.steps.value)
     with jax.enable_x64(True):
-        y = jnp.asarray(values.T)
-        x, back = wide.each_inverse(y)
-        again, there = wide.each_forward(x)
-        # The map is elementwise: one direction of ones gives all its derivatives.
-        derivative = jax.jvp(lambda v: wide.each_inverse(v)[0], (y,), (jnp.ones_like(y),))[1]
-        back, again, there, derivative = (np.asarray(part) for part in (back, again, there, derivative))
+        back, again, there, derivative = (np.asarray(part) for part in _back_and_forth(wide, jnp.asarray(values.T)))
     scale = np.maximum(np.abs(values.T), np.asarray(units.scale.value)[:, None])
     trip = float(np.max(np.abs(again - values.T) / scale))
     gap = float(np.max(np.abs(np.log(np.abs(derivative)) - back)))

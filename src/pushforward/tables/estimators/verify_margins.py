@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,12 +36,7 @@ def check_margins(model: TableModel, rows: np.ndarray, condition: np.ndarray | N
     with jax.enable_x64(True):
         x = jnp.asarray(rows[:some].T, jnp.float64)
         given = None if own is None else jnp.asarray(own.T, jnp.float64)
-        laws = distribution.margin_laws(x, given)
-        grid = jnp.broadcast_to(jnp.linspace(0, 1, GRID + 1)[:, None, None], (GRID + 1, *laws.pieces.widths.shape[1:]))
-        ends = np.asarray(jax.vmap(laws.value)(grid[jnp.array([0, GRID])]))
-        inner = 0.5 * (grid[1:] + grid[:-1])
-        slopes = np.asarray(jax.vmap(lambda u: _slope(laws, u))(inner))
-        density = np.exp(np.asarray(jax.vmap(lambda u: laws.log_mass(u, u, jnp.zeros_like(u)))(inner)))
+        ends, slopes, density = (np.asarray(part) for part in _figures(distribution, x, given))
     apart = np.abs(slopes - density) / (1 + density)
     worst = float(max(apart.max(), np.abs(ends - np.array([0, 1])[:, None, None]).max()))
     worst = worst if np.isfinite(slopes).all() and (density >= 0).all() else np.nan
@@ -55,5 +51,15 @@ def check_margins(model: TableModel, rows: np.ndarray, condition: np.ndarray | N
     return [CheckLine("densities of margins", worst, TOLERANCE, "fail" if bad else "pass", text)]
 
 
-def _slope(laws: Any, u: Any) -> Any:
-    return jax.jvp(laws.value, (u,), (jnp.ones_like(u),))[1]
+@eqx.filter_jit
+def _figures(distribution: Any, x: jax.Array, given: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The distribution functions at both ends, and their slopes and the densities at the middles of a grid.
+
+    It is one program: done one operation after another, the same takes 330 compilations.
+    """
+    laws = distribution.margin_laws(x, given)
+    grid = jnp.broadcast_to(jnp.linspace(0, 1, GRID + 1)[:, None, None], (GRID + 1, *laws.pieces.widths.shape[1:]))
+    inner = 0.5 * (grid[1:] + grid[:-1])
+    ends = jax.vmap(laws.value)(grid[jnp.array([0, GRID])])
+    slopes = jax.vmap(lambda u: jax.jvp(laws.value, (u,), (jnp.ones_like(u),))[1])(inner)
+    return ends, slopes, jnp.exp(jax.vmap(lambda u: laws.log_mass(u, u, jnp.zeros_like(u)))(inner))

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
-# Of dates that are written as text without another format.
-DEFAULT_FORMAT = "%Y-%m-%d"
 
 
 def read_numbers(array: pa.ChunkedArray, column: Column, source: str) -> np.ndarray:
@@ -69,10 +67,10 @@ def _form_of(text: Any, column: Column) -> str:
     """
     words = pc.unique(text.drop_null())
     if column.type == "string" or len(words) == 0:
-        return DEFAULT_FORMAT
+        return times.DEFAULT_FORMAT
     form = times.find_format(in_order(words))[0]
     if form is None or not form.startswith("%Y") or (column.type.startswith("date") and times.has_clock(form)):
-        return DEFAULT_FORMAT
+        return times.DEFAULT_FORMAT
     return form
 
 
@@ -99,7 +97,7 @@ def no_strangers(column: Column, text: Any, values: np.ndarray, source: str, cod
 def write_numbers(values: np.ndarray, column: Column) -> pa.Array:
     """Numbers, NaN where missing, in the type of their column."""
     if column.type == "string" and is_written(column):
-        return times.write(values, column.format or DEFAULT_FORMAT)
+        return times.write(values, column.format or times.DEFAULT_FORMAT)
     kind = arrow_type(column.type)
     if column.local and pa.types.is_timestamp(kind) and kind.tz is not None:
         # An hour that clocks show twice is the first; one that they leave out is the next that they show.

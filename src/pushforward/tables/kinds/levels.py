@@ -159,7 +159,11 @@ def levels_of(column: Any) -> tuple[tuple, tuple, tuple[int, ...]]:
     Levels of one count are in their own order, so that the order of the rows has no say.
     """
     counted = pc.value_counts(column.drop_null())
-    words, numbers = counted.field("values"), np.asarray(counted.field("counts"))
+    return levels_counted(counted.field("values"), np.asarray(counted.field("counts")))
+
+
+def levels_counted(words: pa.Array, numbers: np.ndarray) -> tuple[tuple, tuple, tuple[int, ...]]:
+    """The same from different words and how often each comes."""
     # Arrow sorts: a NumPy array of text is as wide as its longest word.
     by_count = pa.table(
         {"count": pa.array(-numbers), "word": words.cast(pa.int8()) if words.type == pa.bool_() else words}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Its functions are made at import, so type checkers do not see them.
 pc: Any = pyarrow.compute
-DEFAULT_FORMAT = "%Y-%m-%d"
 # Dates of at least this many different days that are all the first of a month are months; of a year, quarter, month.
 MONTHS, MONTH_STEPS = 3, (12.0, 6.0, 3.0, 1.0)
 FINE_NOTE = "times are kept to the microsecond, roughly; nanoseconds are rounded."

@@ -164,6 +164,8 @@ class VerdictRecord(Strict):
     n_rewinds: Count
     n_rows_left_out: Count = 0
     n_rows_unscored: Count = 0
+    n_rows_streamed: Count = 0
+    n_rows_met: Count = 0
 
     @model_validator(mode="after")
     def _known(self) -> VerdictRecord:

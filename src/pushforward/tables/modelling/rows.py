@@ -221,9 +221,23 @@ def sample_rows(
     """
     rows = range(n if condition is None else n * len(condition)) if part is None else part
     which, draw = (numbers.astype(np.uint32) for numbers in np.divmod(np.arange(rows.start, rows.stop), n))
+    return sample_numbered(model, seed, which, draw, None if condition is None else condition[which])
+
+
+def sample_numbered(
+    model: AbstractDistribution, seed: np.ndarray, which: np.ndarray, draw: np.ndarray, condition: np.ndarray | None
+) -> np.ndarray:
+    """Draw rows in float64 by their numbers `(k, d)`: a row depends on the seed, its two numbers and its condition.
+
+    Args:
+        model: in the data's units.
+        seed: two words.
+        which: first numbers `(k,)`, words of 32 bits: of the conditions.
+        draw: second numbers `(k,)`, words of 32 bits: of the draws.
+        condition: `(k, c)` or None.
+    """
     drawn = program(_draw, model)
-    own = None if condition is None else condition[which]
-    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), DRAWN, which, draw, own)
+    return in_chunks(lambda which, draw, own: drawn(seed, which, draw, own), DRAWN, which, draw, condition)
 
 
 def _draw(model: AbstractDistribution, seed: Any, which: Any, draw: Any, condition: Any) -> Any:

@@ -22,6 +22,7 @@ from pushforward.tables.modelling.measure import measure
 from pushforward.tables.modelling.members import calibrated, member_seeds, together, weigh, wide_member
 from pushforward.tables.modelling.preparation import Prepared, layouts
 from pushforward.tables.modelling.rows import middle_error
+from pushforward.tables.modelling.streamed import Streamed, TableStream
 from pushforward.tables.modelling.table_model import TableModel
 from pushforward.tables.modelling.wide import completed, started
 from pushforward.tables.schema import TableSchema
@@ -56,7 +57,7 @@ class Trained:
 
 
 def train(
-    prepared: Prepared,
+    table: Prepared | Streamed,
     recipe: Recipe,
     seeds: np.ndarray,
     *,
@@ -71,7 +72,7 @@ def train(
     """Fit the model of a prepared table.
 
     Args:
-        prepared: the table.
+        table: the table, or one larger than memory with a sample of it.
         recipe: what the model is built of.
         seeds: two times two words, for the initial weights and for the fit.
         validation: share of the rows to hold out; each member of an ensemble holds out others.
@@ -85,6 +86,8 @@ def train(
     Raises:
         FitError: training diverged and could not be repaired.
     """
+    streamed = table if isinstance(table, Streamed) else None
+    prepared = table.sample if isinstance(table, Streamed) else table
     layout, _ = layouts(prepared)
     recipe = completed(recipe, layout, prepared.rows, bool(prepared.schema.order))
     key = jax.random.wrap_key_data(seeds[1], impl="threefry2x32")
@@ -95,26 +98,27 @@ def train(
         chosen = objective_named(objective, model) if isinstance(objective, str) else objective
         if n_members > 1:
             return _train_members(prepared, recipe, seeds[0], key, n_members, validation, chosen, how)
-        held_out = held_out_rows(len(prepared.rows), validation, key)
+        held_out = held_out_rows(len(prepared.rows), validation, key) if streamed is None else streamed.held_out
         flow, standard = model.standardised(), model.standardise(prepared.rows)
         if recipe.column_bins:
             kept = np.delete(np.arange(len(standard)), held_out)
             flow = started(flow, standard[kept], None if condition is None else condition[kept])
-        result = fit(
-            flow,  # pyright: ignore[reportArgumentType]
-            standard,
-            condition=condition,
-            weights=prepared.weights,
-            key=key,
-            validation=validation,
-            objective=chosen,
-            **how,
-        )
+        rows: dict[str, Any] = {
+            "x": standard,
+            "condition": condition,
+            "weights": prepared.weights,
+            "validation": validation,
+        }
+        if streamed is not None:
+            rows = {"x": stream_of(streamed, model)}
+        result = fit(flow, **rows, key=key, objective=chosen, **how)  # pyright: ignore[reportArgumentType]
         final = calibrated(result.flow, prepared.rows, condition, prepared.weights, held_out)
         trained = final.in_units_of(model)
         trained = _with_middle_error(trained, prepared, held_out)
-    table = TableModel(with_ranges(prepared.schema, layout, prepared.rows), prepared.given, recipe, trained)
-    return Trained(table, _honest(table, prepared, result, held_out), (held_out,), ())
+    schema = with_ranges(prepared.schema, layout, prepared.rows)
+    schema = schema if streamed is None else streamed.with_ends(schema)
+    fitted = TableModel(schema, prepared.given, recipe, trained)
+    return Trained(fitted, _honest(fitted, prepared, result, held_out), (held_out,), ())
 
 
 def _train_members(
@@ -188,6 +192,16 @@ def untrained(prepared: Prepared, recipe: Recipe, seed: np.ndarray) -> tuple[Tab
     if condition is not None and model.given is not None:
         condition = model.given.standardise(condition)
     return model, condition
+
+
+def stream_of(table: Streamed, model: TableDistribution) -> TableStream:
+    """The rows of a table larger than memory as the flow of a model sees them.
+
+    Args:
+        table: the table.
+        model: in the data's units.
+    """
+    return TableStream(table, model.standardise, None if model.given is None else model.given.standardise)
 
 
 def with_ranges(schema: TableSchema, layout: Layout, rows: np.ndarray) -> TableSchema:

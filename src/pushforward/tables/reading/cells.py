@@ -15,7 +15,8 @@ import pyarrow as pa
 from pushforward.tables.errors import DataError
 from pushforward.tables.reading.columns import listed
 from pushforward.tables.reading.conventions import USUAL, Conventions
-from pushforward.tables.reading.formats import MAX_BYTES, Raw, read_file, too_large
+from pushforward.tables.reading.datasets import as_dataset, dataset_table, label_of_dataset
+from pushforward.tables.reading.formats import DAMAGE, MAX_BYTES, Raw, damaged, is_pandas_index, read_file, too_large
 from pushforward.tables.reading.names import MAX_COLUMNS, check_names, find_columns, names_for
 from pushforward.tables.reading.objects import as_arrow, from_fields, from_object
 
@@ -69,8 +70,9 @@ def read_cells(
 
     Args:
         source: a path (CSV, TSV, also gzipped; Parquet; Arrow or Feather; NPY or NPZ), a glob of shards such as
-            `"part-*.parquet"`, `"archive.npz::name"`, `"-"` for CSV on standard input; or an object: a NumPy array, a
-            pandas or polars or PyArrow or any other eager data frame, or a dict of columns.
+            `"part-*.parquet"`, a folder of them (whose folders `year=2024` make a column), a URL such as
+            `"s3://bucket/rows"`, `"archive.npz::name"`, `"-"` for CSV on standard input; or an object: a NumPy array, a
+            pandas or polars or PyArrow or any other eager data frame, a `pyarrow.dataset`, or a dict of columns.
         columns: the names to keep, in this order; None keeps all. A table without names (an array, a CSV file without a
             header line) of as many columns takes these as its names.
         max_bytes: limit for the table in memory; a larger one is refused before it is unpacked.
@@ -118,7 +120,17 @@ def read_raw(source: Any, wanted: list[str] | None, max_bytes: int, decimal: str
         isinstance(source, os.PathLike) and isinstance(os.fspath(source), bytes)
     ):
         raise DataError("format", "expected a table or a path, got bytes. Decode a path with os.fsdecode.")
-    if isinstance(source, (str, os.PathLike)):
+    dataset = as_dataset(source)
+    if dataset is not None:
+        try:
+            table, size = dataset_table(dataset, wanted, max_bytes)
+        except DAMAGE as error:
+            raise damaged(f"{source}", error) from error
+        if size > max_bytes:
+            raise too_large(f"{source}", size, max_bytes)
+        kept = [i for i, name in enumerate(table.column_names) if not is_pandas_index(name)]
+        yield Raw(label_of_dataset(source), table.select(kept))
+    elif isinstance(source, (str, os.PathLike)):
         for path in expand(os.fspath(source)):
             yield read_file(path, wanted, max_bytes, decimal)
     else:

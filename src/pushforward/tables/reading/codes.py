@@ -66,13 +66,27 @@ def code_columns(
     return [name for name in schema.names if name in found]
 
 
+def open_text(data: bytes | Path) -> pa.NativeFile:
+    """Text to be read from its beginning; what gzip has packed is unpacked as it is read.
+
+    Args:
+        data: the text, or the path of a file of it.
+    """
+    if isinstance(data, bytes):
+        return pa.BufferReader(data)
+    file = pa.OSFile(str(data))
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return pa.CompressedInputStream(file, "gzip") if packed else file
+
+
 def _has_padded(data: bytes | Path) -> bool:
     """Whether a cell may begin with a 0 or a plus before a digit."""
     if isinstance(data, bytes):
         return _padded(b"\n" + data[:PIECE]) or any(
             _padded(data[start - 3 : start + PIECE]) for start in range(PIECE, len(data), PIECE)
         )
-    with data.open("rb") as file:
+    with open_text(data) as file:
         tail = b"\n"
         while piece := file.read(PIECE):
             if _padded(tail + piece):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from pushforward.tables.errors import DataError
-from pushforward.tables.reading.codes import code_columns, largest, with_gaps
+from pushforward.tables.reading.codes import code_columns, largest, open_text, with_gaps
 
 # The header line must end within this many bytes: 16384 names of 256 characters fit.
 HEAD_BYTES = 2**22
@@ -50,12 +50,12 @@ class _Form:
     def whole(self, only: list[str] | None = None) -> pa.Table:
         """All rows at once, of all columns or of these."""
         read = pacsv.ReadOptions(**self.read)
-        return pacsv.read_csv(_open(self.data), read, self.parse, self._convert(only))
+        return pacsv.read_csv(open_text(self.data), read, self.parse, self._convert(only))
 
     def stream(self, only: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in pieces."""
         read = pacsv.ReadOptions(**{"block_size": STREAM_BYTES, **self.read})
-        with pacsv.open_csv(_open(self.data), read, self.parse, self._convert(only)) as reader:
+        with pacsv.open_csv(open_text(self.data), read, self.parse, self._convert(only)) as reader:
             yield pa.RecordBatch.from_pylist([], reader.schema)  # before a cell is at fault, the names are known
             yield from reader
 
@@ -130,7 +130,7 @@ def open_csv(path: Path, label: str, *, tabs: bool = False, decimal: str = ".") 
     """Find the types of a CSV file's columns in one pass in pieces, so that it can then be read in pieces.
 
     Args:
-        path: an uncompressed file.
+        path: a file, which gzip may have packed.
         label: the name for messages.
         tabs: as for `read_csv`.
         decimal: as for `read_csv`.
@@ -215,15 +215,11 @@ def _once(schema: pa.Schema) -> list[tuple[int, str]]:
     return [(i, name) for i, name in enumerate(schema.names) if schema.names.count(name) == 1]
 
 
-def _open(data: bytes | Path) -> pa.NativeFile:
-    return pa.BufferReader(data) if isinstance(data, bytes) else pa.OSFile(str(data))
-
-
 def _head(data: bytes | Path, label: str) -> str:
     if isinstance(data, bytes):
         raw = data[:HEAD_BYTES]
     else:
-        with data.open("rb") as file:
+        with open_text(data) as file:
             raw = file.read(HEAD_BYTES)
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError("encoding", f"{label}: the text is UTF-16. Save it as UTF-8 (iconv -f UTF-16 -t UTF-8).")
@@ -293,7 +289,7 @@ def _refuse_open_quote(data: bytes | Path, label: str, table: pa.Table) -> None:
     if not any("\n" in cell or "\r" in cell for cell in cells):
         return
     quotes = 0
-    with _open(data) as file:
+    with open_text(data) as file:
         while piece := file.read(HEAD_BYTES):
             quotes += piece.count(b'"')
     if quotes % 2:

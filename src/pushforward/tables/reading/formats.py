@@ -13,6 +13,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -141,7 +142,7 @@ def _read(path: Path, label: str, member: str, columns: list[str] | None, cap: i
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "created on Python 2", which is no concern of the user's
         if kind == "npy":
-            _check_npy(file, label, path.stat().st_size, cap)
+            check_header(file, label, path.stat().st_size, cap)
             return Raw(label, array=np.load(file, allow_pickle=False))
         return _npz(file, label, member, cap)
 
@@ -160,7 +161,9 @@ def _head(path: Path, label: str) -> bytes:
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):
-            raise DataError("format", f"{label}: this is a folder. Name the files in it, as '{path}/*.parquet'.")
+            raise DataError(
+                "format", f"{label}: this is a folder. Name a file, or the files in it as '{path}/*.parquet'."
+            )
         if not stat.S_ISREG(info.st_mode):
             raise DataError("format", f"{label}: not a regular file. Use - to read CSV from standard input.")
         with path.open("rb") as file:
@@ -269,8 +272,21 @@ def _arrow(path: Path, label: str, cap: int) -> pa.Table:
         return table.select([i for i, name in enumerate(table.column_names) if not is_pandas_index(name)])
 
 
-def _check_npy(file: BinaryIO, label: str, available: int, cap: int) -> None:
-    """Compare what an NPY header claims with the bytes that are there, before NumPy allocates the array."""
+def check_header(file: BinaryIO, label: str, available: int, cap: int) -> tuple[int, ...]:
+    """Compare what an NPY header claims with the bytes that are there, before NumPy allocates the array.
+
+    Args:
+        file: the open file or member, at its beginning, where it is left.
+        label: its name, for messages.
+        available: bytes that are there.
+        cap: limit for the array.
+
+    Returns:
+        The shape that the header claims.
+
+    Raises:
+        DataError: the array is too large, is longer than the file, or holds Python objects.
+    """
     version = np.lib.format.read_magic(file)  # pyright: ignore[reportArgumentType]
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -286,9 +302,21 @@ def _check_npy(file: BinaryIO, label: str, available: int, cap: int) -> None:
     if size > available:
         raise DataError("unreadable", f"{label}: its header promises {size} bytes, but only {available} are there.")
     file.seek(0)
+    return tuple(int(n) for n in shape)
 
 
-def _npz(file: BinaryIO, label: str, member: str, cap: int) -> Raw:
+def read_archive(file: BinaryIO, label: str, cap: int, wanted: Container[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file by name, each checked against the bytes that are there before it is read.
+
+    Args:
+        file: the open file.
+        label: its name, for messages.
+        cap: limit for all that the archive claims to hold.
+        wanted: names of the arrays to read; None reads all.
+
+    Raises:
+        DataError: the archive is too large, or holds Python objects; what its parsers raise is in `DAMAGE`.
+    """
     with zipfile.ZipFile(file) as archive:
         total = sum(info.file_size for info in archive.infolist())
         if total > cap:
@@ -296,11 +324,16 @@ def _npz(file: BinaryIO, label: str, member: str, cap: int) -> Raw:
         arrays: dict[str, np.ndarray] = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
-            if not info.filename.endswith(".npy") or (member and name not in (member, "names")):
+            if not info.filename.endswith(".npy") or (wanted is not None and name not in wanted):
                 continue
             with archive.open(info) as stream:
-                _check_npy(stream, f"{label}::{name}", info.file_size, cap)  # pyright: ignore[reportArgumentType]
+                check_header(stream, f"{label}::{name}", info.file_size, cap)  # pyright: ignore[reportArgumentType]
                 arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays
+
+
+def _npz(file: BinaryIO, label: str, member: str, cap: int) -> Raw:
+    arrays = read_archive(file, label, cap, (member, "names") if member else None)
     if member and member not in arrays:
         raise DataError("columns", f"{label}: no array '{member}'; pick one of the archive's with '::name'.")
     return _from_arrays(label, {member: arrays[member]} if member else arrays, arrays.get("names"))

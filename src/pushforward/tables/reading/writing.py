@@ -15,8 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from pushforward.io.files import check_file_target, write_file
+from pushforward.tables.reading.shard_writing import check_shards_target, write_shards
 
-WRITTEN = ".csv, .tsv, .parquet, .arrow, .feather, .npz, .npy, or - for CSV on standard output"
+WRITTEN = (
+    ".csv, .tsv, .parquet, .arrow, .feather, .npz, .npy, a name without one for a folder of Parquet shards, or - for "
+    "CSV on standard output"
+)
 
 
 def write_table(path: str | os.PathLike, names: Sequence[str], values: np.ndarray, *, force: bool = False) -> None:
@@ -66,7 +70,8 @@ def write_arrow(path: str | os.PathLike, table: pa.Table, *, force: bool = False
 def write_batches(path: str | os.PathLike, tables: Iterable[pa.Table], *, force: bool = False) -> int:
     """Write a table that comes in pieces, each as it comes; the file appears when the last one is written.
 
-    CSV, Parquet and Arrow hold one piece in memory at a time; NPZ and NPY gather all.
+    CSV, Parquet and Arrow hold one piece in memory at a time; NPZ and NPY gather all. A path without a suffix becomes a
+    folder of Parquet shards.
 
     Args:
         path: as for `write_arrow`; standard output gets each piece at once.
@@ -104,9 +109,16 @@ def write_batches(path: str | os.PathLike, tables: Iterable[pa.Table], *, force:
         else:
             write(_AtOnce(stream), pieces)
             stream.flush()
+    elif is_folder(path):
+        write_shards(Path(path), pieces, force)
     else:
         write_file(Path(path), lambda file: write(file, pieces), force)
     return pieces.rows
+
+
+def is_folder(path: str | os.PathLike) -> bool:
+    """Whether a table is written there as a folder of shards: where the name has no suffix."""
+    return os.fspath(path) != "-" and Path(path).suffix == ""
 
 
 class _AtOnce(io.RawIOBase):
@@ -154,6 +166,9 @@ def check_target(path: str | os.PathLike, force: bool = False) -> Callable[[Any,
     text = os.fspath(path)
     target = Path(text)
     suffix = ".csv" if text == "-" else target.suffix.lower()
+    if is_folder(text):
+        check_shards_target(target, force)
+        return _parquet
     if suffix not in WRITERS:
         raise ValueError(f"{text}: cannot tell the format from the suffix {suffix!r}. Use {WRITTEN}.")
     if text != "-":

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushforward._vectorize import pad_rows
-from pushforward.training.batches import batch_rows, bucket, epoch_order, n_batches, streams
+from pushforward.training.batches import batch_places, bucket, epoch_order, n_batches, streams
 
 SEED = np.array([1, 2], np.uint32)
 
@@ -18,7 +18,8 @@ SEED = np.array([1, 2], np.uint32)
 def deal(order, n, steps):
     """Every batch of an epoch of at most 300, of at most 350 rows."""
     positions = jax.numpy.arange(300, dtype=np.int32)
-    return jax.vmap(lambda position: batch_rows(order, position, n, steps, 350))(positions)
+    places, counts = jax.vmap(lambda position: batch_places(position, n, steps, 350))(positions)
+    return order[places], counts
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 350))

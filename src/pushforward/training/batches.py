@@ -52,13 +52,24 @@ def epoch_order(seed: Any, epoch: Any, n: Any, n_padded: int) -> Array:
     return jax.lax.sort((bits, rows), num_keys=1, is_stable=True)[1]
 
 
-def batch_rows(order: Array, position: Any, n: Any, n_steps: Any, size: int) -> tuple[Array, Array]:
-    """The rows of batch `position` of an epoch, and which of them count.
+def first_place(position: Any, n: Any, n_steps: Any, least: Any = min) -> Any:
+    """The place in an epoch's order of the first row of batch `position`.
 
-    The `n` rows are dealt to `n_steps` batches whose sizes differ by one at most; `size` is the compiled shape.
+    The `n` rows are dealt to `n_steps` batches whose sizes differ by one at most.
 
     Args:
-        order: The epoch's order `(n_padded,)`.
+        position: Number of the batch; `n_steps` gives the end of the epoch, `n`.
+        n: Number of rows in the epoch.
+        n_steps: Number of batches in the epoch.
+        least: Function of the smaller of two numbers; `jnp.minimum` on the device.
+    """
+    return position * (n // n_steps) + least(position, n % n_steps)
+
+
+def batch_places(position: Any, n: Any, n_steps: Any, size: int) -> tuple[Array, Array]:
+    """The places in an epoch's order of the rows of batch `position`, and which of them count.
+
+    Args:
         position: 0 to `n_steps - 1`.
         n: Rows in the epoch.
         n_steps: Batches in the epoch.
@@ -67,8 +78,7 @@ def batch_rows(order: Array, position: Any, n: Any, n_steps: Any, size: int) -> 
     Shapes:
         `(size,), (size,)`
     """
-    each, rest = n // n_steps, n % n_steps
-    start = position * each + jnp.minimum(position, rest)
-    count = each + (position < rest)
+    start = first_place(position, n, n_steps, jnp.minimum)
+    count = n // n_steps + (position < n % n_steps)
     offsets = jnp.arange(size, dtype=jnp.int32)
-    return order[jnp.minimum(start + offsets, n - 1)], offsets < count
+    return jnp.minimum(start + offsets, n - 1), offsets < count

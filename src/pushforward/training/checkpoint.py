@@ -70,11 +70,18 @@ class Checkpoints:
     """
 
     def __init__(self, where: Checkpoint):
-        self.folder, resume, self.seconds = Path(where.folder), where.resume, float(where.seconds)
+        self.folder, self.resume, self.seconds = Path(where.folder), where.resume, float(where.seconds)
+        self.fingerprint: Mapping[str, Any] = {}
+        self.kept: list[str] = []  # commits known to be whole
+        self.committed_at = -np.inf
+        self.warned = False
+        self.writes = jax.process_index() == 0  # of several hosts the first one writes, and all read
+        if not self.writes:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"fit: the checkpoint folder {self.folder} is not writable. Name another.")
-        if _commits(self.folder) and not resume:
+        if _commits(self.folder) and not self.resume:
             fix = (
                 "Pass Checkpoint(folder, resume=True) to go on with it, name another folder, or remove it "
                 "(training.remove_checkpoint)."
@@ -83,10 +90,6 @@ class Checkpoints:
         for path in self.folder.iterdir():
             if UNFINISHED.fullmatch(path.name):
                 _discard(path)
-        self.fingerprint: Mapping[str, Any] = {}
-        self.kept: list[str] = []  # commits known to be whole
-        self.committed_at = -np.inf
-        self.warned = False
 
     @property
     def due(self) -> bool:
@@ -100,7 +103,8 @@ class Checkpoints:
             reached: State to write.
         """
         try:
-            self._commit(reached)
+            if self.writes:
+                self._commit(reached)
         except OSError as error:
             if not self.warned:
                 self.warned = True
@@ -152,6 +156,8 @@ class Checkpoints:
         if foreign:
             fix = "Train in float32 or float64, and with an optimizer whose state is numbers; or without a checkpoint."
             raise TypeError(message("fit, checkpoint", f"arrays of {', '.join(DTYPES)}", ", ".join(foreign), fix))
+        if not (self.writes or (self.resume and self.folder.is_dir())):
+            return None
         faults = []
         for path in reversed(_commits(self.folder)):
             try:

@@ -41,8 +41,8 @@ def fingerprint(
 
     Args:
         parts: By name: the `flow` as it was passed to `fit`, the `objective`, the `optimizer`, the `schedule` and the
-            bijection of `preprocess`, or None.
-        tables: The prepared training rows, and the held-out rows or None.
+            bijection of `preprocess`, or None; the `rows` of a stream in words, which are "" for rows in memory.
+        tables: The prepared training rows, of a stream the first ones, and the held-out rows or None.
         plan: The numbers that steer the fit.
         key: The key of the fit.
         vector: The numbers that are trained.
@@ -55,7 +55,7 @@ def fingerprint(
     words = {name: repr(value) for name, value in settings(plan).items()}
     flow, objective, preprocess = parts["flow"], parts["objective"], parts["preprocess"]
     return {
-        "data": _digest(_outline(preprocess), [*rows, *_arrays(preprocess)]),
+        "data": _digest(parts["rows"] + _outline(preprocess), [*rows, *_arrays(preprocess)]),
         "flow": _digest(_outline(flow), _arrays(flow)),
         "options": {
             **words,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from pushforward._checks import as_key, check_int
 from pushforward._types import PRNGKeyArray
@@ -21,8 +23,10 @@ from pushforward.numerics.mean_error import mean_and_error
 from pushforward.objectives import AbstractObjective
 from pushforward.training.checkpoint import Checkpoints
 from pushforward.training.data_units import in_data_units
-from pushforward.training.loop import Loop, run
-from pushforward.training.options import Adam, Option, Schedule, check_optimizer, collect
+from pushforward.training.devices import Devices, devices_of
+from pushforward.training.hosts import hears_losses
+from pushforward.training.loop import Loop, Told, run
+from pushforward.training.options import Adam, Option, Schedule, check_optimizer, collect, given_options
 from pushforward.training.plan import settings
 from pushforward.training.prepare import Choices, Data, Prepared, prepare
 from pushforward.training.progress import make_progress
@@ -49,15 +53,17 @@ def fit(
     max_epochs: int | None = None,
     progress: bool | Literal["auto"] = "auto",
     options: Option | Sequence[Option] | None = None,
+    devices: Literal["all"] | int | Mesh | Devices | None = None,
 ) -> FitResult:
     r"""Train a flow on rows by Adam, warm-up and cosine, with early stopping on held-out rows.
 
-    All rows live on the device; one compiled call runs many steps with their validations and decisions. Validation
-    scores an exponential moving average of the weights, and the best of these averages is what comes back. A row whose
-    loss or gradient is not finite is left out of its step, and counted; a step of which nothing is left is skipped. If
-    more than a tenth of the steps or rows between two validations are lost so, or the held-out score is not finite,
-    training goes back to the last good state with 0.3 times the learning rate. The same key on the same machine gives
-    the same numbers bit for bit, unless `Stopping(max_seconds=...)` bends the schedule.
+    All rows live on the device, or come from a `training.AbstractStream` block by block while it trains; one compiled
+    call runs many steps with their validations and decisions. Validation scores an exponential moving average of the
+    weights, and the best of these averages is what comes back. A row whose loss or gradient is not finite is left out
+    of its step, and counted; a step of which nothing is left is skipped. If more than a tenth of the steps or rows
+    between two validations are lost so, or the held-out score is not finite, training goes back to the last good state
+    with 0.3 times the learning rate. The same key on the same machine gives the same numbers bit for bit, unless
+    `Stopping(max_seconds=...)` bends the schedule.
 
     With `Checkpoint(folder)` among the options, a fit that was stopped or killed at any moment goes on with
     `Checkpoint(folder, resume=True)` from its last commit, and ends with the same weights bit for bit on the same kind
@@ -69,7 +75,8 @@ def fit(
 
     Args:
         flow: The model to start from; it is not changed.
-        x: Rows `(n, *event_shape)` of finite numbers; None for an objective that needs none, such as
+        x: Rows `(n, *event_shape)` of finite numbers, or a stream of them (`training.array_stream`, `FunctionStream`),
+            which has conditions and weights and holds out rows itself; None for an objective that needs none, such as
             `objectives.ReverseKL`. An epoch then is 50 steps, or for a conditional flow a pass over the conditions.
         key: JAX key, which decides the held-out rows, the order of the rows, and the draws of the objective.
         condition: Conditions `(n, *cond_shape)` for a conditional flow.
@@ -89,8 +96,11 @@ def fit(
         progress: How to show progress: `"auto"` shows a bar on a terminal and a line every ten seconds elsewhere, False
             shows nothing, True writes the verdict in any case.
         options: One or more of `training.Stopping(max_seconds, patience)`, `training.Steps(batch_size, ema)`,
-            `training.Preprocess(bijection)`, `training.Checkpoint(folder, seconds, resume)` and
-            `training.Reporting(callback, tracker)`.
+            `training.Preprocess(bijection)`, `training.Checkpoint(folder, seconds, resume)`,
+            `training.Reporting(callback, tracker)` and, instead of `devices`, `training.Devices(which)`.
+        devices: Devices that share the rows of each batch: `"all"`, a number of them, a `jax.sharding.Mesh`, or
+            `training.Devices(which, shard_weights=True)`, which shares the weights too. None takes the one that JAX
+            takes. The numbers are those of one device to the rounding of sums, whatever the number of devices.
 
     Raises:
         ValueError: A shape or number does not fit, the rows hold NaN or infinity, or the checkpoint is of another fit
@@ -98,6 +108,7 @@ def fit(
         TypeError: An argument is of the wrong kind.
         FileExistsError: The checkpoint's folder holds checkpoints and `resume` is False.
         UntrustedModelError: Every checkpoint in the folder is damaged.
+        HostLostError: Another host of the fit is gone.
         FitError: Training diverged and five rewinds did not help, or no step, or no held-out score, was ever finite;
             weights that are not finite are never returned.
 
@@ -114,26 +125,38 @@ def fit(
         6
     """
     start = time.perf_counter()
-    key, chosen, display = as_key("fit", key), collect(options), make_progress(progress)
+    named = [] if devices is None else [devices_of(devices)]
+    key, chosen = as_key("fit", key), collect([*given_options(options), *named])
+    first = jax.process_index() == 0
+    display = make_progress(progress if first else False)
     if max_epochs is not None:
         check_int("fit", "max_epochs", max_epochs, 1)
-    trackers = Trackers(chosen.reporting.tracker)
+    trackers = Trackers(chosen.reporting.tracker if first else None)
+    placement = None if chosen.devices is None else chosen.devices.placement()
     choices = Choices(objective, check_optimizer(optimizer, schedule), schedule, max_epochs, chosen)
     checkpoints = None if chosen.checkpoint is None else Checkpoints(chosen.checkpoint)
     prepared = prepare(flow, Data(x, condition, weights, validation), choices, key)
-    problem = prepared.problem
-    with jax.enable_x64(prepared.x64):
+    council = None if placement is None else placement.council()
+    context = contextlib.nullcontext() if placement is None else placement.context()
+    with jax.enable_x64(prepared.x64), context, hears_losses(council is not None):
         reached, restored = Reached(prepared.state, 0, RUNNING, (), math.nan, 0.0), None
         if checkpoints is not None:
             checkpoints.fingerprint = prepared.fingerprint
-            restored = checkpoints.restore(prepared.state, problem.plan)
+            restored = checkpoints.restore(prepared.state, prepared.problem.plan)
             reached = restored or reached
+        placed = prepared
+        if council is not None:
+            council.check_alike(prepared.fingerprint, reached.step)
+        if placement is not None:
+            placed = dataclasses.replace(prepared, problem=prepared.problem.placed(placement))
+            reached = dataclasses.replace(reached, state=placement.put_state(reached.state))
         trackers.call("start", {**about(flow, prepared), "resumed_from": None if restored is None else restored.step})
-        loop = Loop(prepared, reached, start - reached.elapsed, display, chosen.reporting, trackers, checkpoints)
+        told = Told(display, chosen.reporting.callback, trackers, checkpoints)
+        loop = Loop(placed, reached, start - reached.elapsed, told, council)
         try:
-            with loop:
-                for state, call in loop.calls():
-                    loop.take(*run(state, problem, call))
+            with prepared.reading(reached.step), loop:
+                for inputs in loop.calls():
+                    loop.take(*run(*inputs))
             preprocess = None if chosen.preprocess is None else chosen.preprocess.bijection
             result = finish(loop, prepared, preprocess)
         except BaseException as error:
@@ -174,7 +197,7 @@ def finish(loop: Loop, prepared: Prepared, preprocess: AbstractBijection | None)
     Raises:
         FitError: The fit diverged, or nothing of it was ever finite.
     """
-    state, plan = jax.device_get(loop.reached.state), prepared.problem.plan
+    state, plan = loop.on_host(), prepared.problem.plan
     at, scores, tally = state.counters.named, state.scores.named, state.tally.named
     steps, n_rewinds, best_step = int(at.step), int(at.n_rewinds), int(at.best_step)
     n_skipped = int(at.n_skipped) + int(tally.skipped)
@@ -225,6 +248,8 @@ def finish(loop: Loop, prepared: Prepared, preprocess: AbstractBijection | None)
         n_rewinds=n_rewinds,
         n_rows_left_out=int(at.n_left_out) + int(tally.left_out),
         n_rows_unscored=int(at.n_unscored) if validated and steps > 0 else 0,
+        n_rows_streamed=0 if prepared.feed is None else prepared.feed.stream.n_rows,
+        n_rows_met=0 if prepared.feed is None else prepared.feed.rows_before(steps),
     )
     verdict = described(verdict, fallen, prepared.problem.objective.score_words)
     loop.display.close(verdict.text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,10 +15,10 @@ import numpy as np
 
 from pushforward._types import Array
 from pushforward.training.attempts import Attempt
-from pushforward.training.batches import batch_rows, epoch_order
+from pushforward.training.batches import epoch_order
 from pushforward.training.checkpoint import Checkpoints
 from pushforward.training.ema import ema_update
-from pushforward.training.options import Reporting
+from pushforward.training.hosts import Council
 from pushforward.training.plan import adam
 from pushforward.training.prepare import Prepared, Problem
 from pushforward.training.progress import AbstractProgress
@@ -87,9 +88,9 @@ class Report(eqx.Module):
 def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report]:
     """Train for `call.n_steps` steps or until the status is no longer `RUNNING`.
 
-    Rows are visited in the order of `epoch_order`; every `plan.steps_per_round` steps the averaged weights are scored
-    on the held-out rows, and kept if they are the best. Nothing here depends on how the steps are cut into calls,
-    except the learning rate under a time budget.
+    Rows are visited in the order of `epoch_order`, or in that of a stream; every `plan.steps_per_round` steps the
+    averaged weights are scored on the held-out rows, and kept if they are the best. Nothing here depends on how the
+    steps are cut into calls, except the learning rate under a time budget.
     """
     plan, data = problem.plan, problem.rows
     start = state.counters.named.step
@@ -115,25 +116,29 @@ def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report
         due_at = jnp.minimum(at.validated_at + plan.steps_per_round, plan.total_steps)
         round_stop = jnp.minimum(due_at, end)
         stop = jnp.minimum(round_stop, at.step + plan.steps_per_epoch - position)
-        order = jax.lax.cond(
-            position == 0,
-            lambda: epoch_order(order_seed, at.step // plan.steps_per_epoch, data.n, data.x.shape[0]),
-            lambda: state.order,
-        )
+        order = state.order
+        if data.first is None:
+            order = jax.lax.cond(
+                position == 0,
+                lambda: epoch_order(order_seed, at.step // plan.steps_per_epoch, data.n, data.x.shape[0]),
+                lambda: state.order,
+            )
 
         def step(carry: tuple[Array, Weights, Packed[Tally], Attempt]) -> tuple[Array, Weights, Packed[Tally], Attempt]:
             i, now, tally, attempt = carry
-            batch = batch_rows(order, i % plan.steps_per_epoch, data.n, plan.steps_per_epoch, plan.batch_rows)
+            batch = data.batch(order, i % plan.steps_per_epoch, plan.steps_per_epoch, plan.batch_rows)
             rows, active = attempt.choose(*batch)
-            weights = jnp.where(active, take(data.weights, rows), 0)
+            weights = problem.dealt(jnp.where(active, take(data.weights, rows), 0))
             # Weights have mean 1, so this is the sum over the batch against an equal share of the epoch's whole weight:
             # over an epoch each row counts by its weight alone, whichever rows it met.
             weight, nominal = jnp.sum(weights), data.n / plan.steps_per_epoch
-            condition = None if data.condition is None else take(data.condition, rows)
+            condition = None if data.condition is None else problem.dealt(take(data.condition, rows))
             share, key = (weight / nominal).astype(now.params.dtype), jax.random.fold_in(step_key, i)
-            given = take(data.x, rows), condition, weights, key, share
-            loss_of = make_loss(problem.objective.at_step(i), problem.model.build)
+            given = problem.dealt(take(data.x, rows)), condition, weights, key, share
+            loss_of = make_loss(problem.objective.at_step(i), problem.build)
             (value, losses), gradient = jax.value_and_grad(loss_of, has_aux=True)(now.params, *given)
+            if problem.placement is not None:
+                gradient = problem.placement.vector(gradient)
             following, made, over = attempt.after(batch[1], losses, all_finite(value, gradient))
             search = {"value": value, "grad": gradient, "value_fn": lambda vector: loss_of(vector, *given)[0]}
             stepped = descend(optimizer, now.params, now.moments, gradient, rate_at(i, scale), **search)
@@ -170,6 +175,8 @@ def run(state: FitState, problem: Problem, call: Call) -> tuple[FitState, Report
     columns = (jnp.zeros((HISTORY_ROWS, len(Whole._fields)), jnp.int32), jnp.zeros((HISTORY_ROWS, len(Real._fields))))
     blank = Report(jnp.int32(0), columns[0], columns[1].astype(jnp.float32), state.counters)
     state, report = jax.lax.while_loop(more, segment, (state, blank))
+    if problem.placement is not None:
+        state, report = problem.placement.carried(state), problem.placement.known(report)
     return state, Report(report.n, report.whole, report.real, state.counters)
 
 
@@ -186,10 +193,26 @@ class Sent(NamedTuple):
     at: float
 
 
+class Told(NamedTuple):
+    """All that are told how a fit goes.
+
+    Attributes:
+        display: Display of the progress.
+        callback: Function of each new row of the history, or None.
+        trackers: Trackers, which are told of each new row of the history.
+        checkpoints: Checkpoints of the fit, or None.
+    """
+
+    display: AbstractProgress
+    callback: Callable[[dict[str, float]], None] | None
+    trackers: Trackers
+    checkpoints: Checkpoints | None
+
+
 class Loop:
     """The host's side of a fit: it sizes the device calls, keeps the history, and watches the clock.
 
-    The loop is used as `with loop: for state, call in loop.calls(): loop.take(*run(state, problem, call))`. An
+    The loop is used as `with loop: for inputs in loop.calls(): loop.take(*run(*inputs))`. An
     interrupt, by Ctrl-C, by the callback or by SIGTERM, comes between any two bytecodes and ends the `with`. What it
     finds is whole: `reached` is replaced in one assignment, and a state is never donated to a call.
 
@@ -197,10 +220,8 @@ class Loop:
         prepared: The prepared fit.
         reached: Where the fit begins: at its start, or where a checkpoint was written.
         start: Time on the clock at which the fit began, or would have begun if it had never stopped.
-        display: Display of the progress.
-        reporting: Option with the callback.
-        trackers: Trackers, which are told of each new row of the history.
-        checkpoints: Checkpoints of the fit, or None.
+        told: All that are told how it goes.
+        council: What the hosts of a fit agree by, or None on one host.
 
     Attributes:
         interrupted: Whether the fit was interrupted.
@@ -211,20 +232,19 @@ class Loop:
         prepared: Prepared,
         reached: Reached,
         start: float,
-        display: AbstractProgress,
-        reporting: Reporting,
-        trackers: Trackers,
-        checkpoints: Checkpoints | None,
+        told: Told,
+        council: Council | None = None,
     ):
         self.problem, self.offsets, self.plan = prepared.problem, prepared.offsets, prepared.problem.plan
-        self.reached, self.start, self.display = reached, start, display
-        self.callback, self.trackers, self.checkpoints = reporting.callback, trackers, checkpoints
-        self.stop = StopOnTerm(checkpoints is not None)
+        self.reached, self.start, self.display, self.feed = reached, start, told.display, prepared.feed
+        self.callback, self.trackers, self.checkpoints = told.callback, told.trackers, told.checkpoints
+        self.council = council
+        self.stop = StopOnTerm(told.checkpoints is not None)
         self.interrupted = False
         self.unread: tuple[Sent, ...] = ()
         self.sent = reached.step  # number of steps that were asked for
         self.tracked = len(reached.rows)  # rows that the trackers know
-        self.call_steps = 0  # steps of the last call
+        self.call_steps = 0  # steps that the last call would have had if its rows went on
         self.call_last = False  # whether the time is up after it
         self.compiled = False  # whether a call has come back
         self.measured = False  # whether the speed was known when the last call was sent
@@ -243,7 +263,7 @@ class Loop:
 
     def __enter__(self) -> Loop:
         self.stop.__enter__()
-        self.stop.armed = True
+        self.stop.armed = self.council is None  # hosts stop together, between two calls
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
@@ -260,37 +280,51 @@ class Loop:
         finally:
             self.stop.__exit__()
 
-    def calls(self) -> Iterator[tuple[FitState, Call]]:
-        """The state that each call begins with and what to say to it, until the status is no longer `RUNNING`.
+    def calls(self) -> Iterator[tuple[FitState, Problem, Call]]:
+        """The state that each call begins with, its rows with all else that it takes, and what to say to it.
 
-        The next call is sent before the report of the one before is read, so the device never waits for the host, and
-        while a commit is written it has that call to work on; of a fit that is over, the call returns at once.
+        They come until the status is no longer `RUNNING`. The next call is sent before the report of the one before is
+        read, so the device never waits for the host, and while a commit is written it has that call to work on; of a
+        fit that is over, the call returns at once.
         """
         if self.checkpoints is not None and not self.checkpoints.kept:
             self.commit()
         while self.reached.status == RUNNING:
-            if self.stop.asked:
+            if self.stop.asked if self.council is None else self.council.any(self.stop.asked):
                 raise KeyboardInterrupt
             self.measured = self.step_seconds > 0
             call = self.next_call()
             self.sent += int(call.n_steps)
             self.sent_at = time.perf_counter()
-            yield (self.unread[-1].state if self.unread else self.reached.state), call
+            yield (self.unread[-1].state if self.unread else self.reached.state), self.problem, call
 
     def take(self, state: FitState, report: Report) -> None:
         """Keep what a call will give, read the reports that are due, and commit a checkpoint if its time has come."""
         self.unread = (*self.unread, Sent(state, report, self.sent_at))
         # A CPU may have run the call while it was dispatched: then there is nothing to overlap with.
-        ahead = 0 if not self.measured or self.call_last or ready(report.n) else 1
+        ahead = 0 if not self.measured or self.call_last or self.council or ready(report.n) else 1
         while len(self.unread) > ahead:
             self.read()
-        if self.checkpoints is not None and self.checkpoints.due and self.reached.status == RUNNING:
+        if self.due and self.reached.status == RUNNING:
             self.commit()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint; the hosts of a fit say so together."""
+        due = self.checkpoints is not None and self.checkpoints.due
+        return due if self.council is None or self.checkpoints is None else self.council.any(due)
 
     def commit(self) -> None:
         """Write a checkpoint, if the fit has a place for it."""
         if self.checkpoints is not None:
-            self.checkpoints.commit(self.reached)
+            self.checkpoints.commit(dataclasses.replace(self.reached, state=self.on_host()))
+
+    def on_host(self) -> FitState:
+        """The state as the host has it, whatever the number of devices."""
+        placement = self.problem.placement
+        if placement is None:
+            return jax.device_get(self.reached.state)
+        return placement.on_host(self.reached.state, self.problem.model.size)
 
     def next_call(self) -> Call:
         """The orders for the next call: its number of steps, and whether the time is up after it.
@@ -302,11 +336,19 @@ class Loop:
         if self.step_seconds > 0:
             n = max(1, min(round(CALL_SECONDS / pace), GROWTH * self.call_steps))
         n = min(n, (HISTORY_ROWS - 2) * int(self.plan.steps_per_round))
+        self.call_steps = n
+        if self.feed is not None:
+            self.problem, n_left = self.feed.into(self.problem, self.sent)
+            n = min(n, n_left)
         begins = self.elapsed + (self.sent - self.reached.step) * self.step_seconds
         left = float(self.plan.max_seconds) - begins
         fits = int(max(left, 0.0) / pace) if math.isfinite(left) else n + 1
-        self.call_steps, self.call_last = min(n, fits), fits <= n
-        return one_call(self.call_steps, begins, self.step_seconds, self.call_last)
+        self.call_last = fits <= n
+        call = one_call(min(n, fits), begins, self.step_seconds, self.call_last)
+        if self.council is not None:  # each host has a clock of its own
+            call = self.council.of_first(call)
+            self.call_steps, self.call_last = int(call.n_steps), bool(call.last)
+        return call
 
     def read(self) -> None:
         """Wait for the oldest report; learn the speed from it, and write its rows to the history."""

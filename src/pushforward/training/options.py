@@ -13,6 +13,7 @@ import optax
 
 from pushforward._checks import check_int, check_number, message
 from pushforward.bijections.base import AbstractBijection
+from pushforward.training.devices import Devices
 from pushforward.training.tracking import AbstractTracker
 
 Schedule = Callable[[Any], Any]  # a function from the number of a step to its learning rate
@@ -156,7 +157,7 @@ class Reporting:
     tracker: AbstractTracker | Sequence[AbstractTracker] | None = None
 
 
-Option = Stopping | Steps | Preprocess | Checkpoint | Reporting
+Option = Stopping | Steps | Preprocess | Checkpoint | Reporting | Devices
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,12 @@ class Options:
     preprocess: Preprocess | None = None
     checkpoint: Checkpoint | None = None
     reporting: Reporting = field(default_factory=Reporting)
+    devices: Devices | None = None
+
+
+def given_options(options: Any) -> Sequence[Any]:
+    """The options as a sequence: one, several or none."""
+    return () if options is None else options if isinstance(options, list | tuple) else (options,)
 
 
 def collect(options: Option | Sequence[Option] | None) -> Options:
@@ -186,8 +193,9 @@ def collect(options: Option | Sequence[Option] | None) -> Options:
         Preprocess: "preprocess",
         Checkpoint: "checkpoint",
         Reporting: "reporting",
+        Devices: "devices",
     }
-    given = () if options is None else options if isinstance(options, list | tuple) else (options,)
+    given = given_options(options)
     found: dict[str, Any] = {}
     for option in given:
         place = places.get(type(option))

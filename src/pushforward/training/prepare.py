@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,18 +14,22 @@ import numpy as np
 import optax
 
 from pushforward._checks import as_key, message
-from pushforward._types import PRNGKeyArray
+from pushforward._types import Array, PRNGKeyArray
 from pushforward.bijections import AbstractBijection, initialise
 from pushforward.bijections.normalization import starts_from_data
+from pushforward.distributions.dequantized import Dequantized
 from pushforward.distributions.table import TableDistribution
 from pushforward.objectives import AbstractObjective, is_normalised, natural_objective
 from pushforward.training.batches import bucket, streams
+from pushforward.training.devices import Placement
+from pushforward.training.feed import Feed
 from pushforward.training.fingerprint import fingerprint
 from pushforward.training.members import SharedRows
 from pushforward.training.options import Adam, Options, Schedule
 from pushforward.training.plan import Plan, first_moments, make_plan
 from pushforward.training.rows import SCORE_CHUNK, Rows, Table, conditions, read, split
 from pushforward.training.state import FitState, FlatModel
+from pushforward.training.streams import AbstractStream, Batch
 
 EPOCH_STEPS = 50  # steps in an epoch of a fit without data
 INITIALISE_ROWS = 1024  # rows that `ActNorm` layers are set from
@@ -64,6 +69,7 @@ class Problem(eqx.Module):
         plan: The numbers that steer the fit.
         decay: The weight decay of each trained number, or None for another optimiser than `Adam`.
         seeds: Seeds of the rows' order, of the steps and of the validations.
+        placement: The devices that share the work, or None for the one that JAX would take.
     """
 
     model: FlatModel
@@ -75,6 +81,23 @@ class Problem(eqx.Module):
     plan: Plan
     decay: Any
     seeds: tuple[Any, Any, Any]
+    placement: Placement | None = eqx.field(static=True, default=None)
+
+    def build(self, vector: Array) -> Any:
+        """The flow whose trainable numbers are `vector`, on every device."""
+        placed = vector if self.placement is None else self.placement.whole(vector, self.model.size)
+        return self.model.build(placed)
+
+    def dealt(self, rows: Any) -> Any:
+        """The rows of a batch, each device with its own; None stays."""
+        return rows if rows is None or self.placement is None else self.placement.rows(rows)
+
+    def placed(self, placement: Placement) -> Problem:
+        """The same inputs on these devices."""
+        decay = None if self.decay is None else placement.put_vector(self.decay)
+        return dataclasses.replace(
+            placement.put(dataclasses.replace(self, decay=None)), decay=decay, placement=placement
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,7 @@ class Prepared:
         n_parameters: Number of parameters that are trained.
         x64: Whether the program computes in float64 where the types leave it the choice.
         fingerprint: Fingerprint that tells this fit from others.
+        feed: The way of a stream's rows to the device, or None where all rows are there.
     """
 
     problem: Problem
@@ -98,6 +122,11 @@ class Prepared:
     n_parameters: int
     x64: bool
     fingerprint: dict[str, Any]
+    feed: Feed | None = None
+
+    def reading(self, step: int) -> contextlib.AbstractContextManager[Any]:
+        """A context in which the rows of a stream are read from a step on; nothing without a stream."""
+        return contextlib.nullcontext() if self.feed is None else self.feed.reading(step)
 
 
 def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: str = "fit") -> Prepared:
@@ -118,7 +147,10 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
     objective = natural_objective(flow) if choices.objective is None else choices.objective
     preprocess = None if choices.options.preprocess is None else choices.options.preprocess.bijection
     options = choices.options
-    if objective.needs_rows:
+    stream = data.x if isinstance(data.x, AbstractStream) else None
+    if stream is not None and objective.needs_rows:
+        table, held_out = _first_rows(flow, stream, data, preprocess, name)
+    elif objective.needs_rows:
         table, held_out = _rows(flow, data, preprocess, key, name)
     else:
         table, held_out = _draws(flow, data, objective, preprocess, key, name)
@@ -133,7 +165,7 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
     if not objective.in_nats:
         table = dataclasses.replace(table, log_det=None)
         held_out = None if held_out is None else dataclasses.replace(held_out, log_det=None)
-    n, n_held_out = len(table.x), 0 if held_out is None else len(held_out.x)
+    n, n_held_out = len(table.x) if stream is None else stream.n_rows, 0 if held_out is None else len(held_out.x)
     plan = make_plan(
         n,
         n_held_out,
@@ -154,28 +186,33 @@ def prepare(flow: Any, data: Data, choices: Choices, key: PRNGKeyArray, name: st
         own = isinstance(choices.optimizer, Adam)
         moments = first_moments(choices.optimizer, plan, vector)
         chunks = -(-n_held_out // plan.chunk_rows) * plan.chunk_rows
+        seeds = streams(key)
+        feed = None if stream is None else Feed(stream, flow, preprocess, plan, seeds[0], vector.dtype)
         problem = Problem(
             model,
             objective,
             None if isinstance(choices.optimizer, Adam) else choices.optimizer,
             choices.schedule,
-            table.on_device(vector.dtype, bucket(n)),
+            table.on_device(vector.dtype, bucket(n)) if feed is None else feed.unread,
             None if held_out is None else held_out.on_device(vector.dtype, chunks),
             plan,
             jax.device_put(plan.weight_decay.astype(vector.dtype) * model.matrices(vector.dtype)) if own else None,
-            streams(key),
+            seeds,
         )
-        state = FitState.start(vector, moments, bucket(n), int(plan.steps_per_round))
+        state = FitState.start(vector, moments, bucket(n) if feed is None else 0, int(plan.steps_per_round))
         printed = {
             "flow": flow,
             "objective": objective,
             "optimizer": choices.optimizer,
             "schedule": choices.schedule,
             "preprocess": preprocess,
+            "rows": "" if stream is None else stream.identity,
         }
         marks = fingerprint(printed, (table, held_out), plan, key, vector, x64)
-    offsets = (table.offset, table.offset if held_out is None else held_out.offset)
-    return Prepared(problem, state, offsets, judged_by, vector.size, x64, marks)
+    offset = table.offset if held_out is None else held_out.offset
+    # That of all rows of a stream is not known; the held-out rows give an estimate, and of affine maps the number.
+    offsets = (table.offset if stream is None else offset, offset)
+    return Prepared(problem, state, offsets, judged_by, vector.size, x64, marks, feed)
 
 
 def _rows(
@@ -191,6 +228,31 @@ def _rows(
         return read(flow, x, condition, None, preprocess, f"{name}, validation")
 
     return split(table, data.validation, key, read_held_out, flow.cond_shape is not None)
+
+
+def _first_rows(
+    flow: Any, stream: AbstractStream, data: Data, preprocess: AbstractBijection | None, name: str
+) -> tuple[Table, Table | None]:
+    """The first training rows of a stream, and all that it holds out."""
+    for what in ("condition", "weights"):
+        if getattr(data, what) is not None:
+            fix = "Its blocks have them."
+            raise ValueError(message(name, f"no {what} beside a stream", "some", fix))
+    if stream.n_rows >= np.iinfo(np.int32).max:
+        fix = "Train on a part of them."
+        raise ValueError(message(name, f"fewer than {np.iinfo(np.int32).max:,} rows", f"{stream.n_rows:,}", fix))
+    held_out = stream.held_out()
+    if data.validation is None:
+        held_out = None
+    elif not (isinstance(data.validation, float) and data.validation == Data.validation):
+        fix = "Say it to the stream: it holds out rows itself."
+        raise ValueError(message(name, "validation None, or left out", repr(data.validation)[:60], fix))
+
+    def read_some(batch: Batch, name: str) -> Table:
+        return read(flow, *batch, preprocess, name)
+
+    table = read_some(stream.head(INITIALISE_ROWS), f"{name}, first rows of the stream")
+    return table, None if held_out is None else read_some(held_out, f"{name}, held-out rows of the stream")
 
 
 def _draws(
@@ -232,6 +294,8 @@ def initialise_from(flow: Any, table: Table, dtype: Any) -> Any:
         return flow
     rows = table.x[:INITIALISE_ROWS].astype(dtype)
     condition = None if table.condition is None else table.condition[:INITIALISE_ROWS].astype(dtype)
+    if isinstance(flow, Dequantized):
+        return flow.started_from(rows, condition)
     if not isinstance(flow, TableDistribution):
         return initialise(flow, rows, condition)
     if flow.values is None or not starts_from_data(flow.values):  # else each number of rows compiles what they see

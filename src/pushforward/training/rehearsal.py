@@ -115,7 +115,9 @@ def rehearse(
     choices = Choices(objective, check_optimizer(optimizer, None), None, max_epochs, collect(options))
     prepared = prepare(flow, Data(x, condition, weights, validation), choices, key, "rehearse")
     problem, state = prepared.problem, prepared.state
-    with jax.enable_x64(prepared.x64):
+    with jax.enable_x64(prepared.x64), prepared.reading(0):
+        if prepared.feed is not None:
+            problem, _ = prepared.feed.into(problem, 0)  # the first block serves all steps
         start = time.perf_counter()
         compiled = run.lower(state, problem, one_call(1)).compile()
         compile_seconds = time.perf_counter() - start

@@ -73,6 +73,8 @@ class Verdict:
         n_rewinds: Number of times that training went back to the last good state with a smaller learning rate.
         n_rows_left_out: Number of times that a row was left out of a step because its loss or gradient was not finite.
         n_rows_unscored: Number of held-out rows that `held_out_nats` leaves out because their score is not finite.
+        n_rows_streamed: Number of training rows of a stream, the held-out ones not among them; 0 for rows in memory.
+        n_rows_met: Number of rows of a stream in all steps; a row that was met in two epochs counts twice.
     """
 
     status: Status
@@ -88,6 +90,8 @@ class Verdict:
     n_rewinds: int
     n_rows_left_out: int = 0
     n_rows_unscored: int = 0
+    n_rows_streamed: int = 0
+    n_rows_met: int = 0
 
     def __str__(self) -> str:
         return self.text
@@ -212,6 +216,11 @@ def described(verdict: Verdict, fallen: float | None, words: str = "Held-out log
     opening = OPENINGS[verdict.status] if not parts or verdict.status != "converged" else "Stopped early"
     opening = opening.format(score=words[0].lower() + words[1:])
     parts.append(f"{opening}, after {verdict.steps:,} steps and {verdict.seconds:.1f} s.")
+    n, met = verdict.n_rows_streamed, verdict.n_rows_met
+    if n and met >= n:
+        parts.append(f"All {n:,} training rows of the stream were seen, {met / n:.3g} times.")
+    elif n:
+        parts.append(f"{met:,} of the {n:,} training rows of the stream were seen.")
     nats, error = verdict.held_out_nats, verdict.standard_error
     if nats is not None and math.isfinite(nats):
         spread = "" if error is None or not math.isfinite(error) else f" +- {error:.4f}"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from pushforward._types import Array, PRNGKeyArray
 from pushforward.distributions.scoring_form import evaluation_form
-from pushforward.objectives import AbstractObjective, weighted_mean
+from pushforward.objectives import weighted_mean
 from pushforward.training.prepare import Problem
 from pushforward.training.rows import Rows
 from pushforward.training.state import (
@@ -46,8 +46,8 @@ def end_of_round(state: FitState, problem: Problem, time_up: Array, key: PRNGKey
         nats, error, n_unscored = jnp.float32(jnp.nan), jnp.float32(jnp.nan), jnp.int32(0)
         better = progress = sound
     else:
-        flow = evaluation_form(problem.model.build(average))
-        nats, error, n_unscored = score(flow, problem.objective, held_out, plan.chunk_rows, key)
+        flow = evaluation_form(problem.build(average))
+        nats, error, n_unscored = score(flow, problem, held_out, key)
         sound &= jnp.isfinite(nats) & (n_unscored <= REWIND_SHARE * held_out.n)
         # A model that fails on more of the held-out rows is no better, whatever it gives to the others.
         fewer, as_many = n_unscored < before.n_unscored, n_unscored == before.n_unscored
@@ -89,9 +89,7 @@ def end_of_round(state: FitState, problem: Problem, time_up: Array, key: PRNGKey
     return state, train, nats
 
 
-def score(
-    flow: Any, objective: AbstractObjective, rows: Rows, chunk_rows: int, key: PRNGKeyArray
-) -> tuple[Array, Array, Array]:
+def score(flow: Any, problem: Problem, rows: Rows, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     r"""The weighted mean of the held-out score, $\sum w l / \sum w$, its standard error, and how many rows have none.
 
     Rows whose score is not finite are left out, and counted. Sums are taken chunk by chunk, of deviations from the
@@ -100,13 +98,15 @@ def score(
     Source:
         Chan, Golub, LeVeque, 1983, sec. 4 (shifted data), doi 10.1080/00031305.1983.10483115.
     """
+    chunk_rows = problem.plan.chunk_rows
 
     def chunk(i: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
         def part(array: Any) -> Any:
-            return None if array is None else jax.lax.dynamic_slice_in_dim(array, i * chunk_rows, chunk_rows)
+            found = None if array is None else jax.lax.dynamic_slice_in_dim(array, i * chunk_rows, chunk_rows)
+            return problem.dealt(found)
 
         weights, log_det = part(rows.weights), part(rows.log_det)
-        nats = -objective.per_row(flow, part(rows.x), part(rows.condition), jax.random.fold_in(key, i))
+        nats = -problem.objective.per_row(flow, part(rows.x), part(rows.condition), jax.random.fold_in(key, i))
         nats = nats if log_det is None else nats + log_det
         there = jnp.isfinite(nats)
         lost = jnp.sum(~there & (weights > 0)).astype(weights.dtype)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward._checks import message
 from pushforward._precision import widened
-from pushforward._types import PRNGKeyArray
+from pushforward._types import Array, PRNGKeyArray
 from pushforward._vectorize import pad_rows
 from pushforward.bijections.base import AbstractBijection
 from pushforward.distributions import AbstractDistribution
-from pushforward.training.batches import bucket
+from pushforward.training.batches import batch_places, bucket
 
 # A share of a large table is enough to validate on: its standard error falls below any difference that matters.
 MAX_HELD_OUT = 20_000
@@ -24,14 +26,15 @@ SCORE_CHUNK = 1024  # rows scored at once in validation
 
 
 class Rows(eqx.Module):
-    """Rows on the device, filled up to a shared shape.
+    """Rows on the device, filled up to a shared shape: all of them, or a block of a stream in the order of an epoch.
 
     Attributes:
         x: Events `(n_padded, *event_shape)`.
         condition: Conditions `(n_padded, *cond_shape)`, or None.
         weights: Weights `(n_padded,)` with mean 1 over the real rows, 0 on the filling.
         log_det: Part `(n_padded,)` that the preprocessing adds to each row's log-density, less its mean; or None.
-        n: Number of real rows.
+        n: Number of real rows of an epoch.
+        first: Place in the epoch's order of the first row of a block; None where all rows are there.
     """
 
     x: Any
@@ -39,6 +42,22 @@ class Rows(eqx.Module):
     weights: Any
     log_det: Any
     n: Any
+    first: Any = None
+
+    def batch(self, order: Array, position: Any, n_steps: Any, size: int) -> tuple[Array, Array]:
+        """The places among these rows of those of batch `position` of an epoch, and which of them count.
+
+        Args:
+            order: The epoch's order of all rows `(n_padded,)`; the rows of a block are in order already.
+            position: Number of the batch, which must lie in the block.
+            n_steps: Number of batches in the epoch.
+            size: Number of rows, at least `ceil(n / n_steps)`.
+        """
+        places, counts = batch_places(position, self.n, n_steps, size)
+        if self.first is None:
+            return order[places], counts
+        # What fills a batch up need not be in the block.
+        return jnp.clip(places - self.first, 0, self.x.shape[0] - 1), counts
 
 
 @dataclass(frozen=True)
@@ -63,15 +82,31 @@ class Table:
 
     def on_device(self, dtype: Any, n_padded: int) -> Rows:
         """The rows as the compiled loop takes them."""
-
-        def put(array: np.ndarray | None) -> Any:
-            return None if array is None else jax.device_put(pad_rows(np.asarray(array, dtype), n_padded))
-
         n = len(self.x)
-        weights = np.zeros(n_padded, dtype)
-        weights[:n] = self.weights * (n / self.weights.sum())
         log_det = None if self.log_det is None else self.log_det - self.offset
-        return Rows(put(self.x), put(self.condition), jax.device_put(weights), put(log_det), np.int32(n))
+        rows = self.block(dtype, n_padded, n, n / self.weights.sum(), None)
+        return dataclasses.replace(rows, log_det=None if log_det is None else put(log_det, dtype, n_padded))
+
+    def block(self, dtype: Any, n_padded: int, n: int, scale: float, first: int | None) -> Rows:
+        """The same without what preprocessing adds to the log-density, as some of the rows of an epoch.
+
+        Args:
+            dtype: Type of the numbers.
+            n_padded: Number of rows on the device.
+            n: Number of rows of the epoch.
+            scale: Factor that gives the weights of all rows of the epoch the mean 1.
+            first: Place in the epoch's order of the first row; None for all rows.
+        """
+        weights = np.zeros(n_padded, dtype)
+        weights[: len(self.x)] = self.weights * scale
+        condition = None if self.condition is None else put(self.condition, dtype, n_padded)
+        place = None if first is None else np.int32(first)
+        return Rows(put(self.x, dtype, n_padded), condition, jax.device_put(weights), None, np.int32(n), place)
+
+
+def put(array: np.ndarray, dtype: Any, n_padded: int) -> Any:
+    """Rows on the device, filled up."""
+    return jax.device_put(pad_rows(np.asarray(array, dtype), n_padded))
 
 
 def read(
@@ -81,8 +116,18 @@ def read(
     weights: Any,
     preprocess: AbstractBijection | None,
     name: str = "fit",
+    keep_all: bool = False,
 ) -> Table:
     """Check the rows, leave out those of weight 0, and take them through the inverse of `preprocess` in float64.
+
+    Args:
+        flow: The model, whose event shapes the rows must have.
+        x: Rows `(n, *event_shape)`.
+        condition: Conditions `(n, *cond_shape)`, or None.
+        weights: Weights `(n,)`, or None.
+        preprocess: Bijection from the flow's events to the data, or None.
+        name: Name of the caller, for error messages.
+        keep_all: Whether rows of weight 0 stay, as in a block of a stream, whose rows are counted.
 
     Raises:
         ValueError: A shape does not fit, a number is missing or infinite, or a weight is negative.
@@ -100,9 +145,9 @@ def read(
         if len(condition) != len(rows):
             fix = "Pass one row of condition for each row of x."
             raise ValueError(message(name, f"{len(rows)} rows of condition", f"{len(condition)}", fix))
-    share = np.ones(len(rows)) if weights is None else row_weights(name, weights, len(rows))
+    share = np.ones(len(rows)) if weights is None else row_weights(name, weights, len(rows), keep_all)
     kept = share > 0
-    if not kept.all():
+    if not (keep_all or kept.all()):
         rows, share = rows[kept], share[kept]
         condition = None if condition is None else condition[kept]
     log_det = None
@@ -153,12 +198,12 @@ def numbers(name: str, what: str, value: Any, event_shape: tuple[int, ...]) -> n
     return array
 
 
-def row_weights(name: str, weights: Any, n: int) -> np.ndarray:
-    """`weights` as `(n,)` float64, not negative, not all zero."""
+def row_weights(name: str, weights: Any, n: int, may_vanish: bool = False) -> np.ndarray:
+    """`weights` as `(n,)` float64, not negative, and not all zero unless they may be."""
     array = np.asarray(weights, np.float64)
     if array.shape != (n,):
         raise ValueError(message(name, f"weights of shape ({n},)", f"shape {array.shape}", "Pass one weight per row."))
-    if not np.isfinite(array).all() or (array < 0).any() or not (array > 0).any():
+    if not np.isfinite(array).all() or (array < 0).any() or not (may_vanish or (array > 0).any()):
         fix = "Weights count rows: give rows that should not count a weight of 0."
         raise ValueError(message(name, "finite weights >= 0, one of them > 0", "others", fix))
     return array
@@ -221,15 +266,16 @@ def split(
     return table, read_held_out(validation, None)
 
 
-def held_out_rows(n: int, fraction: float, key: PRNGKeyArray) -> np.ndarray:
+def held_out_rows(n: int, fraction: float, key: PRNGKeyArray, most: int = MAX_HELD_OUT) -> np.ndarray:
     """The places, ascending, of the rows that a fit of `n` rows with this key holds out; none if all would be.
 
     Args:
         n: Number of rows.
         fraction: Share of the rows to hold out, in [0, 1).
         key: JAX key of the fit.
+        most: Largest number of rows to hold out.
     """
-    n_held_out = min(max(round(fraction * n), 1), MAX_HELD_OUT) if fraction > 0 else 0
+    n_held_out = min(max(round(fraction * n), 1), most) if fraction > 0 else 0
     if n_held_out >= n:
         return np.zeros(0, np.int64)
     seed = np.asarray(jax.random.key_data(key)).ravel().tolist()

@@ -137,6 +137,11 @@ class FlatModel(eqx.Module):
         shapes, dtypes = tuple(leaf.shape for leaf in host), tuple(leaf.dtype.name for leaf in host)
         return vector, FlatModel(rest, structure, shapes, dtypes, isinstance(flow, SharedRows))
 
+    @property
+    def size(self) -> int:
+        """Number of trainable numbers."""
+        return sum(int(np.prod(shape)) for shape in self.shapes)
+
     def matrices(self, dtype: Any) -> np.ndarray:
         """1 for the numbers of arrays with two axes or more, that of an ensemble's members aside, and 0 for others."""
         least = 3 if self.of_members else 2

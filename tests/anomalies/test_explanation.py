@@ -98,9 +98,16 @@ def test_what_has_no_flow_cannot_be_explained(line):
     for model in (Neighbours().fit(ROWS), RankEnsemble(density=False).fit(ROWS), "model"):
         with pytest.raises(ValueError, match="a model with a flow"):
             explain(model, ROWS[:1])
-    given = pf.FlowDensity(**{**FLOW.get_params(), "given": [0], "max_epochs": 1}).fit(ROWS)
-    with pytest.raises(ValueError, match="without conditions"):
-        explain(given, ROWS[:1])
+
+
+def test_a_density_given_a_column_explains_the_others(line):
+    """With one column given the other, fewer numbers and all of them find what the scores say."""
+    given = pf.FlowDensity(**{**FLOW.get_params(), "given": [0], "max_epochs": 5}).fit(ROWS)
+    rows = np.stack([np.full(400, ROWS[3, 0]), np.linspace(-6, 6, 400)], axis=1)
+    expected = given.score_samples(rows).max() - given.score_samples(ROWS[3:4])[0]
+    for points in (None, 401):
+        (cell,) = explain(given, ROWS[3:4], points=points)[0].cells
+        assert (cell.column, cell.nats) == ("x1", pytest.approx(expected, abs=0.01))
 
 
 def test_a_number_beyond_its_bounds_is_named_alone(table):

@@ -197,3 +197,13 @@ def test_the_strongest_dependence_is_no_correlation() -> None:
     assert strongest(x, levelled, 4) == [7, 12, 20, 25]
     x[RNG.random((800, 30)) < 0.1] = np.nan
     assert strongest(x, levelled, 4) == [7, 12, 20, 25]
+
+
+def test_a_gap_that_is_modelled_has_a_place_among_the_levels() -> None:
+    table = pd.DataFrame({"word": ["a", "b", None, "a"] * 20})
+    schema, cells, _ = detect_schema(read_cells(table), missing=True)
+    shown = pictured("test", cells, None, names=None, schema=schema, columns=None, most=5)
+    (axis,) = shown.axes
+    assert axis.words == ("a", "b", "missing")
+    assert shown.data is not None
+    assert axis.heights(shown.data[:, 0]).tolist() == [0.5, 0.25, 0.25]

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pushforward._checks import message
+from pushforward._checks import check_int, message
+from pushforward._words import nearest
 from pushforward.anomalies.lines import Line
 from pushforward.anomalies.scores import ConditionalScore, LatentScore, NegativeLogDensityScore, RankEnsembleScore
 from pushforward.tables.encoding import Encoded, Layout, places_of
@@ -69,24 +70,29 @@ class Explanation:
         return f"No cell stands out given the others; the most surprising is {self.cells[0].sentence}."
 
 
-def explain(model: Any, X: Any) -> list[Explanation]:
+def explain(
+    model: Any, X: Any, *, columns: Sequence[str] | None = None, points: int | None = None
+) -> list[Explanation]:
     r"""Say for each row how surprising each cell is given the others, and what was to be expected there.
 
     The conditional density of a column is the joint density along that column, normalised:
     $p(x_j \mid x_{-j}) = p(x) / \int p(x_1, \dots, y, \dots, x_d)\, dy$. The integral is a sum over all states of the
     column and a trapezium rule over 1001 numbers, or over all steps of a rounded column, which reach beyond the data by
-    half their range. No other model is fitted.
+    half their range. No other model is fitted. Of a density given other columns, the conditions of the row are among
+    what is given.
 
     Args:
-        model: A fitted `FlowDensity` without conditions, a fitted score that has a flow, or a `FlowOutlierDetector`. Of
-            several flows the first one explains. The flows of the default ensemble are smoothed by noise of 0.3
+        model: A fitted `FlowDensity`, a fitted score that has a flow, or a `FlowOutlierDetector`. Of several flows the
+            first one explains. The flows of the default ensemble are smoothed by noise of 0.3
             standard deviations, so that what they expect is that much wider.
         X: Rows, as the model takes them.
+        columns: Names of the columns whose cells are explained; None explains all.
+        points: Number of numbers at which each column is looked at, at most; None takes 1001, or all steps.
 
-    Cost: about 1000 densities for each cell.
+    Cost: as many densities as there are points, for each cell.
 
     Raises:
-        ValueError: The model has no flow, or its flow has conditions.
+        ValueError: The model has no flow, or a column is unknown.
 
     Example:
         >>> import numpy as np, pushforward as pf
@@ -99,15 +105,21 @@ def explain(model: Any, X: Any) -> list[Explanation]:
         True
     """
     density, rows_of = density_of(model)
-    if density.given_:
-        fix = "Fit a density of all columns."
-        raise ValueError(message("explain", "a density without conditions", f"given {list(density.given_)}", fix))
-    encoded, _ = density.encode(rows_of(X))
+    names = [column.name for column in density.model_.layout.columns]
+    unknown = [name for name in columns or () if name not in names]
+    if unknown:
+        raise ValueError(
+            message("explain", f"columns of {', '.join(names[:20])}", unknown[0], nearest(unknown[0], names))
+        )
+    chosen = names if columns is None else columns
+    if points is not None:
+        check_int("explain", "points", points, 2)
+    encoded, condition = density.encode(rows_of(X))
     held, beyond = _held_to_bounds(density.model_.layout, encoded.rows)
-    own = density.model_.score_encoded(Encoded(held, np.zeros(len(held)), {}), None).log_prob
+    own = density.model_.score_encoded(Encoded(held, np.zeros(len(held)), {}), condition).log_prob
     each = [
-        _of_column(density, Rows(encoded.rows, held, np.where(beyond[:, i], -np.inf, own)), i)
-        for i in range(len(density.model_.layout.columns))
+        _of_column(density, Rows(encoded.rows, held, np.where(beyond[:, i], -np.inf, own), condition), i, points)
+        for i in map(names.index, chosen)
     ]
     return [Explanation(tuple(sorted(cells, key=lambda cell: -cell.nats))) for cells in zip(*each, strict=True)]
 
@@ -155,19 +167,24 @@ class Rows(NamedTuple):
         cells: The rows as they are `(m, dim)`.
         held: The same with every number within its bounds.
         own: Log-probabilities of these `(m,)`, minus infinity where the column in question is beyond its bounds.
+        condition: Their conditions `(m, k)`; None for a density without any.
     """
 
     cells: np.ndarray
     held: np.ndarray
     own: np.ndarray
+    condition: np.ndarray | None
 
 
-def _of_column(density: FlowDensity, rows: Rows, i: int) -> list[CellSurprise]:
+def _of_column(density: FlowDensity, rows: Rows, i: int, points: int | None) -> list[CellSurprise]:
     """The surprise of column `i` in each of some encoded rows."""
     line = Line.of(density.model_.layout, i)
+    if points is not None:
+        line = line.within(-math.inf, math.inf, points)
     words, found = Words(line.column, line.mesh), []
     for part in line.parts(len(rows.cells)):
-        surprises = line.surprises(density, rows.held[part], rows.own[part])
+        condition = None if rows.condition is None else rows.condition[part]
+        surprises = line.surprises(density, rows.held[part], rows.own[part], condition)
         shares = zip(surprises.cumulative, surprises.masses, surprises.states, strict=True)
         for row, nats, expected in zip(rows.cells[part], surprises.nats, shares, strict=True):
             cell = words.beyond(row[line.places]) if np.isinf(nats) else words.cell(row[line.places])
@@ -203,7 +220,9 @@ class Words:
     def _written(self, values: np.ndarray) -> str:
         family: Any = self.column.family
         cell = family.write(values, self.column)[0].as_py()
-        return f"{cell:.4g}" if isinstance(cell, float) else str(cell).removesuffix(" 00:00:00")
+        if isinstance(cell, float):
+            return f"{cell:.0f}" if 1e4 <= abs(cell) < 1e9 else f"{cell:.4g}"
+        return str(cell).removesuffix(" 00:00:00")
 
     def beyond(self, cell: np.ndarray) -> str:
         """The same for a number beyond the bounds of its column, with these."""

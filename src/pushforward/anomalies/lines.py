@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,23 +66,46 @@ class Line:
         gone[:, 0] = column.missing_state
         return Line(column, mesh, np.concatenate([mesh.rows, gone]), places)
 
+    def within(self, low: float, high: float, most: int) -> Line:
+        """The line with at most so many numbers, all of a range; levels, atoms and a missing cell stay.
+
+        Args:
+            low: Lower end of the range, in the model's numbers; minus infinity for none.
+            high: Upper end.
+            most: Number of points: new ones on a continuous line; of steps every one, or every second, third...
+        """
+        if not self.column.valued:
+            return self
+        mesh, stride = self.mesh, 1
+        if mesh.size is None:
+            first = max(low, float(mesh.points[0]))
+            points = np.linspace(first, max(min(high, float(mesh.points[-1])), first), most)
+        else:
+            inside = mesh.points[(mesh.points >= low) & (mesh.points <= high)]
+            inside = inside if len(inside) else mesh.points[np.abs(mesh.points - low).argmin()][None]
+            stride = -(-len(inside) // most)
+            points = inside[::stride]
+        new = Mesh(points, np.concatenate([value_rows(self.column, points), self.mesh.rows[len(mesh.points) :]]),
+                   mesh.atoms, mesh.size, stride)  # fmt: skip
+        return Line(self.column, new, np.concatenate([new.rows, self.cells[len(mesh.rows) :]]), self.places)
+
     def parts(self, n: int) -> Iterator[slice]:
         """The parts that `n` rows are taken in, so that memory is bounded."""
         at_once = max(1, SCORES // len(self.cells))
         return (slice(start, start + at_once) for start in range(0, n, at_once))
 
-    def surprises(self, density: FlowDensity, rows: np.ndarray, own: np.ndarray) -> Surprises:
+    def surprises(
+        self, density: FlowDensity, rows: np.ndarray, own: np.ndarray, condition: np.ndarray | None = None
+    ) -> Surprises:
         """How surprising the column is in each of some rows.
 
         Args:
-            density: Fitted density without conditions.
+            density: Fitted density.
             rows: Encoded rows `(m, dim)`.
             own: Their log-probabilities `(m,)`.
+            condition: Their conditions `(m, k)`, or None.
         """
-        many = np.repeat(rows, len(self.cells), axis=0)
-        many[:, self.places] = np.tile(self.cells, (len(rows), 1))
-        joint = density.model_.score_encoded(Encoded(many, np.zeros(len(many)), {}), None).log_prob
-        joint = joint.reshape(len(rows), len(self.cells))
+        joint = joint_of(density, rows, [self], condition)
         top = np.maximum(joint.max(axis=1), own)
         top = np.where(np.isfinite(top), top, 0.0)[:, None]
         n_points, n_mesh = len(self.mesh.points), len(self.mesh.rows)
@@ -99,3 +122,27 @@ class Line:
         likeliest = np.maximum(peak * piece, states.max(axis=1, initial=0.0))
         nats = np.maximum(np.log(np.where(likeliest > 0, likeliest, 1.0)) - found, 0.0)
         return Surprises(nats, line.cumulative, line.density * piece[:, None], states)
+
+
+def joint_of(
+    density: FlowDensity, rows: np.ndarray, lines: Sequence[Line], condition: np.ndarray | None = None
+) -> np.ndarray:
+    """Log-probabilities `(m, c1, ..., ck)` of encoded rows with each cell of one line, or of several.
+
+    Args:
+        density: Fitted density.
+        rows: Encoded rows `(m, dim)`.
+        lines: The lines.
+        condition: Their conditions `(m, k)`, or one for all `(1, k)`, or None.
+    """
+    sizes = tuple(len(line.cells) for line in lines)
+    which = np.indices(sizes).reshape(len(sizes), -1)
+    n = which.shape[1]
+    many = np.repeat(rows, n, axis=0)
+    for own, line in zip(which, lines, strict=True):
+        many[:, line.places] = np.tile(line.cells[own], (len(rows), 1))
+    given = None
+    if condition is not None:
+        given = np.repeat(np.broadcast_to(condition, (len(rows), condition.shape[1])), n, axis=0)
+    found = density.model_.score_encoded(Encoded(many, np.zeros(len(many)), {}), given).log_prob
+    return found.reshape(len(rows), *sizes)

@@ -80,7 +80,7 @@ def pictured(
         arrays, kinds = _numbers_of_tables(what, sets, schema)
         labels = [column.name for column in kinds]
     chosen, sentence = _choice(what, labels, kinds, arrays[0], columns, most)
-    gapped = [i for i in chosen if any(np.isnan(values[:, i]).any() for values in arrays)]
+    gapped = [i for i in chosen if any(_gaps(kinds[i], values[:, i]) for values in arrays)]
     axes = [axis_of(labels[i], kinds[i], arrays[0][:, i], i in gapped) for i in chosen]
     places = [np.stack([axis.place(of[:, i]) for i, axis in zip(chosen, axes, strict=True)], axis=1) for of in arrays]
     return Pictured(
@@ -154,6 +154,12 @@ def numbers_in(columns: Sequence[Any], cells: Any) -> np.ndarray:
         elif not column.missing:
             made[made[:, i] > len(column.levels), i] = np.nan
     return made
+
+
+def _gaps(column: Any, values: np.ndarray) -> bool:
+    """Whether there are gaps among values: NaN, or the place after all levels."""
+    beyond = column is not None and few_levels(column) and bool((values > len(column.levels)).any())
+    return beyond or bool(np.isnan(values).any())
 
 
 def few_levels(column: Any) -> bool:

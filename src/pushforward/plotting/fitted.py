@@ -14,6 +14,7 @@ from pushforward.plotting.columns import numbers_in
 
 if TYPE_CHECKING:
     from pushforward.tables.estimators import FlowDensity
+    from pushforward.tables.modelling.table_model import TableModel
     from pushforward.tables.reading.cells import Cells
 
 # Share of the span of the data by which a grid reaches beyond them.
@@ -186,3 +187,23 @@ def _grid(column: Any, axis: Axis, count: int) -> np.ndarray:
         step = own * max(1, round((values[-1] - values[0]) / own / count))
         positions = axis.place(np.unique(np.floor(values / step + 1e-9) * step))
     return positions[positions > 0] if axis.logarithmic else positions
+
+
+def reference_latents(model: TableModel, n: int, seed: int) -> np.ndarray | None:
+    """Draws `(n, d)` of what the latents follow in a right model; None for standard normals, as those of margins are.
+
+    Args:
+        model: Fitted model.
+        n: Number of draws.
+        seed: Seed of the draws.
+    """
+    import jax
+
+    from pushforward.distributions import StandardNormal
+
+    flow = model.member.values
+    if flow is None or isinstance(flow.base, StandardNormal):
+        return None
+    drawn = np.random.default_rng(seed).standard_normal((n, len(model.layout.valued)))
+    drawn[:, list(model.member.flow_places)] = np.asarray(flow.base.sample(jax.random.key(seed), (n,)))
+    return drawn

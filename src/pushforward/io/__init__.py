@@ -1,4 +1,7 @@
-"""Weights and folders on disk: JSON and safetensors, checked before anything is built. No reader here runs code."""
+"""Weights and folders on disk: JSON and safetensors, checked before anything is built. No reader here runs code.
+
+`from_zuko` and `from_nflows` read the flows that other libraries trained.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any
 from pushforward.io.errors import UntrustedModelError
 
 _HOME = {
+    "from_nflows": "foreign",
+    "from_zuko": "foreign",
     "load_weights": "weights",
     "save_weights": "weights",
 }

@@ -40,6 +40,8 @@ MAX_BYTES: dict[str, int] = {
 ALWAYS = ("config.json", "metrics.json", "model.safetensors")
 # How the folder of a detector of unusual rows calls itself.
 DETECTOR = "pushforward.detector"
+# How the folder of a model of images calls itself.
+IMAGES = "pushforward.images"
 OTHER = "Name another path."  # the fix in errors of targets
 CONTENTS = tuple(name for name in MAX_BYTES if name not in (MANIFEST, CARD))
 
@@ -61,6 +63,9 @@ def read_folder(folder: Path, small: bool = False) -> dict[str, bytes]:
     if says_of_itself(folder, DETECTOR):
         fix = "Use `pushforward detect`, or FlowOutlierDetector.load."
         raise UntrustedModelError(f"{folder}: expected a density, got a detector of unusual rows. {fix}")
+    if says_of_itself(folder, IMAGES):
+        fix = "Load it by pushforward.images.ImageDensity."
+        raise UntrustedModelError(f"{folder}: expected a model of a table, got a model of images. {fix}")
     caps = {name: MAX_BYTES[name] for name in CONTENTS}
     leave = ("model.safetensors",) if small else ()
     return read_manifested(folder, caps, needed=ALWAYS, leave=leave)

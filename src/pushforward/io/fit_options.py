@@ -55,6 +55,10 @@ class DataOptions(Section):
     strip: str | None = Field(
         default=None, description="Characters that are left out of numbers, such as '$%'; 45% is read as 45."
     )
+    stream: bool | None = Field(
+        default=None,
+        description="Read the rows in pieces while the model trains; by default from 1 GiB of numbers on.",
+    )
 
 
 class ModelOptions(Section):
@@ -130,7 +134,7 @@ class FitOptions(Section):
         """
         values: dict[str, dict[str, Any]] = {}
         if file is not None:
-            values = _read(file)
+            values = read_toml(file)
         for setting in settings:
             key, sign, text = setting.partition("=")
             if not sign:
@@ -168,7 +172,7 @@ class FitOptions(Section):
                     continue
                 value = getattr(section, key)
                 default = flow.default(key, chosen) if name == "flow" and key in own else None
-                shown = _toml(default if value is None else value)
+                shown = toml_of(default if value is None else value)
                 lines.append(f"{'# ' if value is None else ''}{key} = {shown}  # {info.description}".rstrip())
             lines.append("")
         return "\n".join(lines)
@@ -211,7 +215,12 @@ def options_of() -> Iterator[tuple[str, str, FieldInfo]]:
             yield section, key, info
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        ConfigError: It is too large, or no TOML.
+    """
     with file.open("rb") as stream:
         data = stream.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
@@ -264,13 +273,14 @@ def _words(annotation: Any) -> Iterator[str]:
             yield from _words(part)
 
 
-def _toml(value: Any) -> str:
+def toml_of(value: Any) -> str:
+    """A value as TOML writes it; None as nothing."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_of(item) for item in value) + "]"
     if isinstance(value, int | float):
         return repr(value)
     return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML string

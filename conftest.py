@@ -44,6 +44,7 @@ CACHE_BYTES = 2 * 2**30
 
 import hypothesis
 import jax
+import numpy as np
 import pytest
 
 # The same examples in every run: a red run is a change of the code, never of the luck.
@@ -54,7 +55,11 @@ hypothesis.settings.load_profile("suite")
 jax.config.update("jax_enable_x64", True)
 
 # Tools write here while the tests run; everything else in the checkout is the user's.
-WRITABLE = (".cache", ".git", ".hypothesis", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".venv")
+WRITABLE = (".cache", "build", ".git", ".hypothesis", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".venv")
+
+
+# Where the generators of NumPy of each test module stand once it is imported.
+STATES: dict[Any, dict[str, Any]] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -151,9 +156,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Start no test after the end."""
+    """Start no test after the end, and set a module's generators of random numbers back.
+
+    What a test draws follows from its module's generators as they stand after the import, not from the tests before it.
+    """
     if time.time() > item.config.getoption("--until"):
         pytest.skip(NOT_REACHED)
+    module = getattr(item, "module", None)
+    if module not in STATES:
+        held = vars(module).items() if module is not None else ()
+        STATES[module] = {name: rng.bit_generator.state for name, rng in held if isinstance(rng, np.random.Generator)}
+    for name, state in STATES[module].items():
+        getattr(module, name).bit_generator.state = state
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

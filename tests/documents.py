@@ -125,3 +125,10 @@ def check_document(document: Path, folder: Path) -> subprocess.CompletedProcess[
 
 if __name__ == "__main__":
     run_in_order(Path(sys.argv[1]))
+
+
+def leads_somewhere(target: Path) -> bool:
+    """Whether a link's file is there, or the site's build makes it: a page of the gallery comes from its script."""
+    made = target.suffix == ".md" and target.resolve().parent == (ROOT / "docs" / "gallery").resolve()
+    scripts = [ROOT / folder / f"{target.stem}.py" for folder in ("gallery", "examples")]
+    return target.exists() or (made and any(script.exists() for script in scripts))

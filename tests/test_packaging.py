@@ -27,6 +27,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 UNSAFE_READERS = {"pickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
 NETWORK = {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "requests", "httpx", "urllib3", "aiohttp"}
+# The one file that listens: it serves a page to this machine.
+LISTENS = {"explore/server.py": ["socket"]}
 HEAVY = {
     "jax",
     "jaxlib",
@@ -89,7 +91,8 @@ def unsafe(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
 def test_source_is_safe(path: Path):
-    assert unsafe(path.read_text()) == []
+    own = path.relative_to(ROOT / "src/pushforward").as_posix()
+    assert unsafe(path.read_text()) == LISTENS.get(own, [])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import pushforward as pf
 from documents import ROOT
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/reference/zoo.md", "docs/reference/bijections.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/reference/{page}.md" for page in ("zoo", "images", "bijections"))]
+)
 def test_tables_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(ROOT / "scripts"), *sys.path])
     import reference  # type: ignore[import-not-found]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         dynamics,
         export,
         flows,
+        images,
         inference,
         inverse_problems,
         io,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         objectives,
         paths,
         plotting,
+        report,
+        scale,
         tables,
         testing,
         training,
@@ -94,7 +97,7 @@ if TYPE_CHECKING:
     from pushforward.tables.likeness.two_tables import compare
     from pushforward.training import FitError, FitResult, Verdict, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = (
     "anomalies",
@@ -104,7 +107,9 @@ _MODULES = (
     "distributions",
     "dynamics",
     "export",
+    "explore",
     "flows",
+    "images",
     "inference",
     "inverse_problems",
     "io",
@@ -114,6 +119,8 @@ _MODULES = (
     "objectives",
     "paths",
     "plotting",
+    "report",
+    "scale",
     "tables",
     "testing",
     "training",

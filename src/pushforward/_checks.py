@@ -29,6 +29,10 @@ def message(name: str, expected: str, got: str, fix: str) -> str:
     return f"{name}: expected {expected}, got {got}. {fix}"
 
 
+class MissingPackageError(ImportError):
+    """A package of an extra that is not installed; the message says which, and how to install it."""
+
+
 def package_of(name: str, package: str, extra: str) -> Any:
     """A package that only some uses need, imported.
 
@@ -38,13 +42,13 @@ def package_of(name: str, package: str, extra: str) -> Any:
         extra: The extra of pushforward that installs it.
 
     Raises:
-        ImportError: It is not installed.
+        MissingPackageError: It is not installed; this is an `ImportError`.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
         fix = f"Install it: pip install 'pushforward[{extra}]'."
-        raise ImportError(message(name, f"the package {package}", "none", fix), name=package) from error
+        raise MissingPackageError(message(name, f"the package {package}", "none", fix), name=package) from error
 
 
 def is_traced(values: Any) -> bool:

@@ -96,7 +96,7 @@ def pad_rows(array: Any, n: int) -> Any:
     return np.concatenate([array, np.broadcast_to(array[:1], (n - len(array), *array.shape[1:]))])
 
 
-def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any) -> Any:
+def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any, devices: Sequence[Any] = ()) -> Any:
     """Run `function(*rows)` on chunks of rows of few sizes, with one compiled program for each size.
 
     All rows make one chunk of the smallest size that holds them, or else chunks of the largest size. What a chunk lacks
@@ -109,6 +109,8 @@ def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any) -> Any
             be called from several threads at once.
         sizes: Numbers of rows per chunk, ascending, or one of them.
         rows: NumPy arrays or JAX keys of one length, rows first, or None, which is passed on; the first is not None.
+        devices: JAX devices that take the chunks in turn, each as JAX's default device while `function` runs; none
+            leaves the choice to JAX.
 
     Returns:
         The tree with NumPy arrays of all rows.
@@ -122,7 +124,15 @@ def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any) -> Any
         return jax.tree.map(lambda a: np.asarray(a)[: n - start], part)
 
     starts = range(0, max(n, 1), size)
-    first = chunk(0)  # alone, so that the program is compiled once
+    config = cast(Any, jax.config)
+    x64, chosen = config.jax_enable_x64, config.jax_default_device
+
+    def run(start: int) -> Any:
+        device = devices[start // size % len(devices)] if devices else chosen
+        with jax.enable_x64(x64), jax.default_device(device):  # which each thread has for itself
+            return chunk(start)
+
+    first = run(0)  # alone, so that the program is compiled once
     if len(starts) == 1:
         return first
     out = jax.tree.map(lambda a: np.empty((n, *a.shape[1:]), a.dtype), first)
@@ -132,19 +142,13 @@ def in_chunks(function: Callable, sizes: int | Sequence[int], *rows: Any) -> Any
             whole[start : start + size] = own
 
     fill(0, first)
-    rest, config = starts[1:], cast(Any, jax.config)
-    x64, device = config.jax_enable_x64, config.jax_default_device
-
-    def run(start: int) -> None:
-        with jax.enable_x64(x64), jax.default_device(device):  # which each thread has for itself
-            fill(start, chunk(start))
-
-    if len(rest) < THREADED_CHUNKS or cores() == 1:
+    rest = starts[1:]
+    if len(devices) < 2 and (len(rest) < THREADED_CHUNKS or cores() == 1):
         for start in rest:
-            run(start)
+            fill(start, run(start))
         return out
-    with ThreadPoolExecutor(min(cores(), len(rest))) as threads:
-        for _ in threads.map(run, rest):
+    with ThreadPoolExecutor(min(max(cores(), len(devices)), len(rest))) as threads:
+        for _ in threads.map(lambda start: fill(start, run(start)), rest):
             pass
     return out
 

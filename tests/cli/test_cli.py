@@ -20,13 +20,14 @@ import pytest
 
 from pushforward.cli import main
 from pushforward.cli.flags import names_in
-from pushforward.cli.noise_to_data import condition_of, subject_of
+from pushforward.cli.noise_to_data import condition_of
 from pushforward.distributions import Evolution
 from pushforward.flows import ZOO
 from pushforward.io.fit_options import FitOptions
 from pushforward.io.flow_options import FlowName
 from pushforward.tables import read_cells, read_table, write_table
 from pushforward.tables.estimators import FlowDensity
+from pushforward.tables.modelling.numbers_flow import subject_of
 from pushforward.training import FitError
 from pushforward.training.tracking import JsonLines
 
@@ -297,7 +298,7 @@ def test_what_is_drawn_of_a_table_is_its_density(lines: Path, monkeypatch: pytes
     monkeypatch.chdir(lines)
     model = FlowDensity.load("model").model_
     cells = read_cells("data.csv").select(model.needed)
-    subject = subject_of(model, cells, None, 0)
+    subject = subject_of(model, cells, None)
     with jax.enable_x64(True):
         evolution = Evolution(subject.flow)
         drawn = np.asarray(evolution.log_prob(evolution.end, subject.data))
@@ -305,7 +306,7 @@ def test_what_is_drawn_of_a_table_is_its_density(lines: Path, monkeypatch: pytes
     np.testing.assert_allclose(np.asarray(subject.data), read_table("data.csv").values[:, :2], rtol=1e-12)
     given = FlowDensity.load("given").model_
     row = condition_of(given, cells, 7)
-    subject = subject_of(given, None, row, 0)
+    subject = subject_of(given, None, row)
     a, b = read_table("data.csv").values[6, :2]
     assert subject.title == f"given b = {b:.4g}"
     with jax.enable_x64(True):
@@ -319,7 +320,7 @@ USAGE = {
     "no such verb": "fitt data.csv --out m",
     "no output": "fit data.csv",
     "no data": "fit --out m",
-    "unknown flow": "fit data.csv --out m --flow glow",
+    "unknown flow": "fit data.csv --out m --flow glowing",
     "no bins in maf": "fit data.csv --columns a,b --out m --flow maf --bins 4",
     "zero layers": "fit data.csv --out m --n-layers 0",
     "text for a number": "fit data.csv --out m --width wide",

@@ -165,9 +165,11 @@ def test_the_floor_of_p_values_is_told(folder, capsys):
 
 
 def test_a_detector_chooses_its_flows(folder, tmp_path, capsys):
-    words = ["fit", str(folder / "clean.csv"), "--detector", "--out", str(tmp_path / "d"), "--n-layers", "2", "--json"]
-    assert main(words) == 2
-    assert "chooses its flows" in json.loads(capsys.readouterr().out)["error"]["message"]
+    words = ["fit", str(folder / "clean.csv"), "--detector", "--out", str(tmp_path / "d"), "--json"]
+    assert main([*words, "--na", "99", "--n-layers", "2"]) == 2
+    said = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "chooses its flows" in said
+    assert "not with --n-layers." in said  # what may stay is not named
 
 
 @pytest.mark.thorough

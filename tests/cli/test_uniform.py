@@ -20,7 +20,9 @@ from pushforward.tables.estimators import FlowDensity
 
 SOURCE = Path(pushforward.__file__).parent
 VERBS = sorted(find_verbs())
+# A fit of images has flags of its own.
 FLAGS = flags_of(app_for(["fit"]))
+FLAGS["fit"] = FLAGS["fit"] | flags_of(app_for(["fit", "images", "--flow", "glow"]))["fit"]
 # Modules that do the work of one verb.
 WORK = {"fit_and_save": "fit", "dry_run": "fit", "figures": "plot", "noise_to_data": "plot"}
 

@@ -175,7 +175,8 @@ def score_walking(
 
 
 def _is_spline_layer(part: Any) -> bool:
-    return isinstance(part, Coupling | Autoregressive) and isinstance(part.scalar_map, RationalQuadraticMap)
+    vectors = isinstance(part, Coupling | Autoregressive) and len(part.in_shape) == 1
+    return vectors and isinstance(part.scalar_map, RationalQuadraticMap)
 
 
 def has_splines(bijection: AbstractBijection | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from pushforward._types import Cost
 from pushforward.checking import summary
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.cli.table_input import read_weighted, show_columns
+from pushforward.cli.table_input import show_columns, streamed_or_read
 from pushforward.io.fit_options import FitOptions
 from pushforward.objectives import objective_named
 from pushforward.objectives.field_view import has_field
@@ -23,8 +23,10 @@ from pushforward.tables.modelling.assemble import Recipe, assemble, split_values
 from pushforward.tables.modelling.build import make_recipe
 from pushforward.tables.modelling.members import member_seeds, members_of, together
 from pushforward.tables.modelling.preparation import Prepared, layouts, prepare
-from pushforward.tables.modelling.train import untrained
+from pushforward.tables.modelling.streamed import Streamed, prepare_streamed
+from pushforward.tables.modelling.train import stream_of, untrained
 from pushforward.tables.modelling.wide import WIDE, completed, sentence
+from pushforward.tables.reading.shards import Shards
 from pushforward.training import Adam, Steps
 from pushforward.training.rehearsal import Rehearsal, guess, rehearse
 from pushforward.training.rows import MAX_HELD_OUT
@@ -48,17 +50,24 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         DataError: The table cannot be fitted.
     """
     keywords = options.keywords()
-    table, weights = read_weighted(data, options.data)
+    table, weights = streamed_or_read(data, options.data)
+    streamed, source = None, table.label if isinstance(table, Shards) else table.source
     try:
         of_table = {name: keywords[name] for name in ("schema", "given", "missing", "bounds")}
-        prepared = prepare(table, weights, names=None, **of_table)
+        if isinstance(table, Shards):
+            share = options.training.validation_fraction
+            seed = [options.training.seed]
+            streamed = prepare_streamed(table, weights, seed=seed, validation=share, **of_table)  # pyright: ignore
+            prepared, n, kept = streamed.sample, streamed.n_rows + streamed.n_left_out, streamed.n_rows
+        else:
+            prepared = prepare(table, weights, names=None, **of_table)  # pyright: ignore
+            n, kept = len(table), len(prepared.rows)
     except DataError:
         raise
     except ValueError as error:
-        raise DataError("unreadable", f"{table.source}: {error}") from error
+        raise DataError("unreadable", f"{source}: {error}") from error
     layout, given_layout = layouts(prepared)
-    n, kept = len(table), len(prepared.rows)
-    reporter.say(f"{table.source}: {n:,} rows, {kept:,} to fit, {n - kept:,} left out")
+    reporter.say(f"{source}: {n:,} rows, {kept:,} to fit, {n - kept:,} left out")
     show_columns(prepared.schema, prepared.given, reporter)
     for note in prepared.notes:
         reporter.warn(note)
@@ -70,30 +79,30 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
         reporter.warn(sentence(recipe, len(split_values(layout, recipe.margins)[0])))
     training = options.training
     plain = training.objective is None and training.max_epochs is None and training.validation_fraction > 0
-    n_members, recipe = members_of(training.n_members, kept, recipe, plain)
+    n_members, recipe = members_of(1 if streamed else training.n_members, kept, recipe, plain)
     size = sizes(layout, given_layout, recipe)
     guessed = plain and layout.dim >= WIDE and size.cost != "iterative"
-    rehearsal = (_guessed if guessed else _rehearse)(prepared, recipe, options, n_members)
+    rehearsal = (_guessed if guessed else _rehearse)(streamed or prepared, recipe, options, n_members)
     sampling = SAMPLED * IN_FLOAT64 * size.passes * rehearsal.step_seconds / (STEP_OVER_PASS * rehearsal.batch_rows)
     limit = keywords["max_seconds"] or math.inf
     seconds = min(rehearsal.seconds, limit)
-    work = "" if rehearsal.work_bytes is None else f", {_bytes(rehearsal.work_bytes)} at work in a step"
+    work = "" if rehearsal.work_bytes is None else f", {in_bytes(rehearsal.work_bytes)} at work in a step"
     total = rehearsal.row_bytes + rehearsal.state_bytes + (rehearsal.work_bytes or 0)
     guess = " (of a solver that runs to its tolerance: a guess)" if size.cost == "iterative" else ""
     rough = ". It is guessed from the sizes, to a factor of three: a wide table's program is not compiled"
     rough = rough if guessed else ""
-    cut = "" if rehearsal.seconds <= limit else f", cut short by the budget of {_time(limit)}"
+    cut = "" if rehearsal.seconds <= limit else f", cut short by the budget of {in_words(limit)}"
     for line in (
         f"An event is {len(layout.valued)} values and {sum(layout.sizes):,} states of {len(layout.stated)} columns. "
-        f"Model {recipe.flow}: {size.trained:,} parameters ({_bytes(4 * size.trained)} in float32)"
+        f"Model {recipe.flow}: {size.trained:,} parameters ({in_bytes(4 * size.trained)} in float32)"
         + (f", trained {n_members} times at once." if n_members > 1 else "."),
-        f"Memory on the device: about {_bytes(total)}: rows {_bytes(rehearsal.row_bytes)}, weights and optimiser "
-        f"{_bytes(rehearsal.state_bytes)}{work}.",
+        f"Memory on the device: about {in_bytes(total)}: rows {in_bytes(rehearsal.row_bytes)}, weights and optimiser "
+        f"{in_bytes(rehearsal.state_bytes)}{work}.",
         f"Plan: {rehearsal.rows:,} rows to train on, {rehearsal.held_out_rows:,} held out; {rehearsal.steps:,} steps "
         f"of {rehearsal.batch_rows:,} rows, {rehearsal.epochs:,} epochs, if it does not stop early.",
-        f"Time: {_time(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per step: "
-        f"{_time(seconds)} at most{cut}{rough}.",
-        f"Sampling: {size.passes} passes per draw{guess}, about {_time(sampling)} per {SAMPLED:,} rows once "
+        f"Time: {in_words(rehearsal.compile_seconds)} to compile, then {1000 * rehearsal.step_seconds:.3g} ms per "
+        f"step: {in_words(seconds)} at most{cut}{rough}.",
+        f"Sampling: {size.passes} passes per draw{guess}, about {in_words(sampling)} per {SAMPLED:,} rows once "
         "compiled, to a factor of five.",
         "Nothing was written.",
     ):
@@ -101,7 +110,7 @@ def run_dry(data: str, options: FitOptions, *, reporter: Reporter) -> int:
     found = dataclasses.asdict(rehearsal)
     taken = ("held_out_rows", "batch_rows", "steps", "row_bytes", "state_bytes", "work_bytes", "compile_seconds")
     facts = {
-        "data": table.source,
+        "data": source,
         "rows": n,
         "rows_to_fit": kept,
         "rows_left_out": n - kept,
@@ -157,9 +166,10 @@ def sizes(layout: Layout, given: Layout | None, recipe: Recipe) -> Sizes:
     return Sizes(whole.trained, whole.fixed, passes, cost)
 
 
-def _guessed(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:
+def _guessed(table: Prepared | Streamed, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:
     """The plan, the time and the memory of a wide table's fit, whose program alone would take longer to compile."""
-    n, training = len(prepared.rows), options.training
+    training = options.training
+    prepared, n = (table.sample, table.n_rows) if isinstance(table, Streamed) else (table, len(table.rows))
     n_held_out = min(max(round(training.validation_fraction * n), 1), MAX_HELD_OUT)
     numbers = prepared.rows.shape[1] + (0 if prepared.condition is None else prepared.condition.shape[1]) + 1
     return guess(
@@ -172,8 +182,9 @@ def _guessed(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members:
     )
 
 
-def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:
+def _rehearse(table: Prepared | Streamed, recipe: Recipe, options: FitOptions, n_members: int) -> Rehearsal:
     training = options.training
+    prepared = table.sample if isinstance(table, Streamed) else table
     words = np.random.default_rng(training.seed).integers(0, 2**32, size=(2, 2), dtype=np.uint32)
     with jax.enable_x64(False):
         # Members differ in their numbers alone, so that one stands for all.
@@ -184,26 +195,29 @@ def _rehearse(prepared: Prepared, recipe: Recipe, options: FitOptions, n_members
         if n_members > 1:
             task = together([flow] * n_members, rows, condition, prepared.weights, key, validation, objective)
             flow, rows, validation, objective = task.flow, task.x, task.validation, task.objective
+        given: dict[str, Any] = {"condition": condition, "weights": prepared.weights, "validation": validation}
+        if isinstance(table, Streamed):
+            rows, given = stream_of(table, model), {}
         return rehearse(
             flow,
             rows,
-            condition=condition,
-            weights=prepared.weights,
+            **given,
             key=key,
             objective=objective,
-            validation=validation,
             max_epochs=training.max_epochs,
             optimizer=Adam(training.learning_rate),
             options=Steps(training.batch_size),
         )
 
 
-def _bytes(size: float) -> str:
+def in_bytes(size: float) -> str:
+    """A size in the largest unit that it fills."""
     power = min(int(math.log(max(size, 1), 1024)), 3)
     return f"{size / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB')[power]}"
 
 
-def _time(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """A time in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

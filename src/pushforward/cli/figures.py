@@ -8,20 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import typer
 
 from pushforward._words import nearest
 from pushforward.cli.noise_to_data import NOISE_TO_DATA, condition_of, draw_trajectories
 from pushforward.cli.reporter import OK, Reporter
-from pushforward.distributions import StandardNormal
 from pushforward.io.files import check_file_target, write_file
 from pushforward.plotting import plot_curve, plot_overview, plot_qq
 from pushforward.plotting.columns import Pictured, numbers_in, pictured
 from pushforward.plotting.conditional import MOST_ROWS as MOST_ROWS_DRAWN
 from pushforward.plotting.conditional import plot_conditional, plot_predictive
-from pushforward.plotting.fitted import complete, conditions_of, sampled
+from pushforward.plotting.fitted import complete, conditions_of, reference_latents, sampled
 from pushforward.plotting.marginal import MOST_COLUMNS as MOST_MARGINALS
 from pushforward.plotting.marginal import draw_marginals, marginals
 from pushforward.plotting.pair import MOST_COLUMNS, draw_pairs
@@ -198,19 +196,9 @@ def _pages(density: FlowDensity, table: Cells | None, wanted: Wanted, reporter: 
         verdict = dataclasses.asdict(result.verdict)
         pages.append(Page(lambda where: plot_curve(result.history, verdict=verdict, figure=where), *ON_A_PAGE))
     if kind in ("qq", "all") and table is not None and model.layout.valued:
-        latents, reference = model.latents(complete(density, table)), _reference(model, seed)
+        latents, reference = model.latents(complete(density, table)), reference_latents(model, MOST_ROWS, seed)
         pages.append(Page(lambda where: plot_qq(latents, reference=reference, figure=where), *ON_A_PAGE))
     return pages
-
-
-def _reference(model: TableModel, seed: int) -> np.ndarray | None:
-    """Draws of what the latents follow in a right model; None for standard normals, as those of margins are."""
-    flow = model.member.values
-    if flow is None or isinstance(flow.base, StandardNormal):
-        return None
-    drawn = np.random.default_rng(seed).standard_normal((MOST_ROWS, len(model.layout.valued)))
-    drawn[:, list(model.member.flow_places)] = np.asarray(flow.base.sample(jax.random.key(seed), (MOST_ROWS,)))
-    return drawn
 
 
 def _conditional(density: FlowDensity, table: Cells, wanted: Wanted) -> list[Page]:

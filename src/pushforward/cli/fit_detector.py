@@ -17,6 +17,9 @@ from pushforward.io.files import check_folder_target
 from pushforward.io.fit_options import FitOptions
 from pushforward.tables.errors import DataError
 
+# Options of the table that a detector takes: what is read, and how.
+READING = ("columns", "na", "decimal", "strip")
+
 
 def run_fit_detector(
     data: str, out: Path, options: FitOptions, given: Mapping[str, Any], *, force: bool, reporter: Reporter
@@ -35,14 +38,15 @@ def run_fit_detector(
         typer.BadParameter: Options of a single flow were given.
         DataError: The table cannot be fitted.
     """
-    reading = FitOptions().data.model_copy(
-        update={name: getattr(options.data, name) for name in ("columns", "na", "decimal", "strip")}
-    )
+    reading = FitOptions().data.model_copy(update={name: getattr(options.data, name) for name in READING})
     seeded = FitOptions().training.model_copy(update={"seed": options.training.seed})
     if options != FitOptions().model_copy(update={"data": reading, "training": seeded}):
+        names = [str(name).rpartition(".")[2] for name in given]
+        others = [f"--{name.replace('_', '-')}" for name in names if name not in (*READING, "seed")]
         raise typer.BadParameter(
-            "--detector chooses its flows and their training itself: it goes with --columns, --na, --decimal, --strip "
-            f"and --seed alone, not with {', '.join(map(str, given)) or 'the options of the file'}."
+            "--detector chooses its flows and their training itself: it goes with "
+            f"{', '.join(f'--{name}' for name in READING)} and --seed alone, not with "
+            f"{', '.join(others) or 'the options of the file'}."
         )
     check_folder_target(out, force, known=KNOWN)
     table, _ = read_weighted(data, options.data)

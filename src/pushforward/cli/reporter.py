@@ -15,13 +15,14 @@ import typer
 
 from pushforward._json import to_json
 
-OK, FAULT, USAGE, DATA, NUMERICAL, UNTRUSTED, CHECK_FAILED, INTERRUPT = 0, 1, 2, 3, 4, 5, 6, 130
+OK, FAULT, USAGE, DATA, NUMERICAL, UNTRUSTED, CHECK_FAILED, HOST_LOST, INTERRUPT = 0, 1, 2, 3, 4, 5, 6, 7, 130
 KINDS = {
     USAGE: "usage",
     DATA: "data",
     NUMERICAL: "numerical",
     UNTRUSTED: "untrusted model",
     CHECK_FAILED: "check failed",
+    HOST_LOST: "host lost",
     INTERRUPT: "interrupted",
 }
 
@@ -132,10 +133,13 @@ def classify(error: Any) -> tuple[int, str, dict[str, Any]]:
         return DATA, "not enough memory for this table. Use fewer rows or columns.", {"code": "too-large"}
     # The classes below live beside JAX; if that was never imported, they cannot have been raised.
     checks = sys.modules.get("pushforward._checks")
-    if checks is not None and isinstance(error, checks.OptionError):
+    if checks is not None and isinstance(error, checks.OptionError | checks.MissingPackageError):
         return USAGE, words, {}
     if checks is not None and isinstance(error, checks.ConvergenceError):
         return NUMERICAL, words, {}
+    hosts = sys.modules.get("pushforward.training.hosts")
+    if hosts is not None and isinstance(error, hosts.HostLostError):
+        return HOST_LOST, words, {}
     known = sys.modules.get("pushforward.inference.known")
     if known is not None and isinstance(error, known.ConditioningError):
         numerical = error.code in ("impossible", "unreliable", "not-exact")

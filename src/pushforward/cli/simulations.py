@@ -15,7 +15,8 @@ from pushforward.cli.reporter import Reporter
 from pushforward.inference.posterior import NPE
 from pushforward.inference.priors import prior_of_draws
 from pushforward.tables.errors import DataError
-from pushforward.tables.reading.cells import Cells, read_cells
+from pushforward.tables.pairs import numbers_of, observations
+from pushforward.tables.reading.cells import read_cells
 
 
 def bounds_in(words: str | None, parameters: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -35,24 +36,6 @@ def bounds_in(words: str | None, parameters: Sequence[str]) -> dict[str, tuple[f
         if name.strip() not in parameters:
             raise typer.BadParameter(f"--bounds {part!r}: {name.strip()!r} is not among --parameters.")
     return found
-
-
-def numbers_of(cells: Cells, columns: Sequence[str]) -> np.ndarray:
-    """The numbers `(n, d)` of columns; missing cells are NaN.
-
-    Raises:
-        DataError: A column is missing or holds other things than numbers.
-    """
-    table = cells.select(list(columns)).table
-    out = []
-    for name in columns:
-        column = table.column(name)
-        kind = column.type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-            fix = "Parameters and simulations are numbers."
-            raise DataError("non-numeric", message(cells.source, f"numbers in column {name!r}", f"{kind}", fix))
-        out.append(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return np.stack([np.asarray(values, np.float64) for values in out], axis=1)
 
 
 def learn(
@@ -82,29 +65,6 @@ def learn(
         raise DataError("missing", str(error)) from error
     posterior.x_names_ = tuple(others)
     return posterior, words
-
-
-def observations(posterior: NPE, source: str) -> np.ndarray:
-    """The observations `(n_obs, m)` of a table.
-
-    Raises:
-        DataError: The table lacks a column, or has missing numbers.
-    """
-    names = posterior.x_names_
-    cells = read_cells(source, None if names is None else list(names))
-    seen = numbers_of(cells, cells.names if names is None else names)
-    if not np.isfinite(seen).all():
-        fix = "An observation is complete."
-        raise DataError("missing", message(cells.source, "numbers in every cell", "missing or infinite ones", fix))
-    return seen
-
-
-def pairs(posterior: NPE, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters and simulations of a table of held-out pairs."""
-    names = posterior.x_names_ or ()
-    cells = read_cells(source, [*posterior.prior_.names, *names] if names else None)
-    chosen = names or [name for name in cells.names if name not in posterior.prior_.names]
-    return numbers_of(cells, posterior.prior_.names), numbers_of(cells, chosen)
 
 
 def draw_to(posterior: NPE, given: str | None, n: int, out: Path, seed: int, force: bool, reporter: Reporter) -> None:

@@ -32,7 +32,10 @@ class Missing(StrEnum):
 DATA = (
     "CSV, TSV, Parquet, Arrow, Feather, NPY or NPZ file; a quoted glob of such files; or - for CSV on standard input."
 )
-TABLE_OUT = "Table to write: .csv, .tsv, .parquet, .arrow, .feather, .npz; or - for CSV on standard output."
+TABLE_OUT = (
+    "Table to write: .csv, .tsv, .parquet, .arrow, .feather, .npz; a name without such an end for a folder of Parquet "
+    "shards; or - for CSV on standard output."
+)
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA, show_default=False)]
 Model = Annotated[Path, typer.Argument(help="Model folder that `fit` wrote.", metavar="MODEL", show_default=False)]
@@ -78,7 +81,12 @@ class Verb:
             arguments: Words of the command line; they choose the flow whose options the help shows.
         """
         command, epilog = self.command, f"Example: {self.example}"
-        if self.fit_options:
+        from pushforward.cli.image_flags import chosen_model, image_fit, sentence
+
+        images = chosen_model(arguments) if self.fit_options else None
+        if images is not None:
+            command, epilog = image_fit(images), sentence(images)
+        elif self.fit_options:
             chosen = Chosen.of(arguments)
             command, epilog = with_flags(command, chosen), f"{chosen.sentence} {epilog}"
         command = with_output(command)

@@ -27,6 +27,7 @@ from pushforward.inference.weighted import (
     equal,
     evidence_of,
     impossible,
+    more_rows,
     refuse,
     reliable,
     resampled,
@@ -203,7 +204,7 @@ def draw_by_weights(
             return draw_exactly(source, boxes, seed, n, pilot.log_weights)
         if method == "exact":
             continue
-        draws = resampled(weighted_rows(source, boxes, seed, enough(pilot.log_weights, n)), seed, n)
+        draws = resampled(more_rows(source, boxes, seed, enough(pilot.log_weights, n), pilot), seed, n)
         if reliable(draws.report):
             return draws
         reports.append(draws.report)

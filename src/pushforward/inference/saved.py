@@ -109,6 +109,24 @@ def load(kind: type[Model], folder: str | os.PathLike, prior: Any, **arguments: 
     return model
 
 
+def load_simulation_model(folder: str | os.PathLike) -> AbstractSimulationModel:
+    """Read an `NPE`, `NLE` or `JointPosterior` from a folder, whichever it says it holds.
+
+    Args:
+        folder: Folder that `save` wrote.
+
+    Raises:
+        UntrustedModelError: The folder is damaged, or holds something else.
+    """
+    from pushforward.inference import NLE, NPE, JointPosterior
+
+    path = Path(folder) / "config.json"
+    kind = parse_json(read_folder(Path(folder))["config.json"], path).get("kind")
+    kinds: dict[str, type[AbstractSimulationModel]] = {each.__name__: each for each in (NPE, NLE, JointPosterior)}
+    chosen: type[AbstractSimulationModel] = kinds.get(str(kind)) or NPE
+    return chosen.load(folder)
+
+
 def _restored(model: AbstractSimulationModel, facts: Mapping[str, Any], label: str) -> Any:
     try:
         return model._restore(facts)

@@ -68,7 +68,7 @@ def table_sources(model: TableModel, boxes: Boxes) -> list[Source]:
     condition = None
     if member.cond_shape is not None:
         condition = boxes.low[0, len(member.own.state_of_value) + sum(member.own.sizes) :]
-    surrogate = once(_surrogate, model) if condition is None else _surrogate(model, condition)
+    surrogate = once(_surrogate, model) if condition is None else _surrogate_at(model, condition)
     fixed = (tuple(surrogate), places_in_order, np.int64(n_points), np.int64(n_ranges))
     run = program(_proposed_rows, model)
     sources.append(lambda seed, which, draw, low, high: run(fixed, seed, which, draw, low, high))
@@ -137,6 +137,21 @@ def _drawn(model: TableModel, keys: Any, low: Array, high: Array, of_flow: Any) 
     chosen = jax.vmap(jax.random.categorical)(choices, jnp.maximum(log_weights, -1e300).T)
     # The sum over members weighs as the one that is chosen does on average, and varies less.
     return jnp.take_along_axis(rows, chosen[None, None], axis=0)[0].T, jax.nn.logsumexp(log_weights, axis=0)
+
+
+def _surrogate_at(model: TableModel, condition: np.ndarray) -> Surrogate:
+    """The surrogate at a condition, kept until another condition is asked for."""
+    kept = once(_last_surrogate, model)
+    name = condition.tobytes()
+    if name not in kept:
+        found = _surrogate(model, condition)
+        kept.clear()
+        kept[name] = found
+    return kept[name]
+
+
+def _last_surrogate(model: TableModel) -> dict[bytes, Surrogate]:
+    return {}
 
 
 def _surrogate(model: TableModel, condition: np.ndarray | None = None) -> Surrogate:

@@ -16,10 +16,10 @@ from pushforward.metrics import effective_sample_size, pareto_k
 from pushforward.numerics.mean_error import mean_and_error
 
 Method = Literal["exact", "importance", "mcmc"]
-# Rows per call of a compiled program.
-SIZES = (64, 512, 4096)
 # Weighted rows that show what a source is worth, for each case; and rows at most, for all cases together.
 PILOT, MOST_ROWS = 2048, 2**18
+# Rows per call of a compiled program.
+SIZES = (64, 512, PILOT, 4096)
 # Weights that differ by less, in nats, are equal: what is left is rounding.
 EQUAL = 1e-6
 # Draws are refused where they are worth fewer than this, or where the weights' tail index or the chains' R-hat is more.
@@ -128,6 +128,15 @@ def weighted_rows(
     which, draw = (part.astype(np.uint32) for part in np.divmod(np.arange(m * n), n))
     rows, log_weights = _run(source, boxes, seed, which, draw + np.uint32(first), numbers)
     return Weighted(rows.reshape(m, n, -1), log_weights.reshape(m, n))
+
+
+def more_rows(source: Source, boxes: Boxes, seed: np.ndarray, n: int, pilot: Weighted) -> Weighted:
+    """The same as `weighted_rows`, of which the first rows are there already."""
+    here = pilot.log_weights.shape[1]
+    if n <= here:
+        return pilot
+    rest = weighted_rows(source, boxes, seed, n - here, first=here)
+    return Weighted(*(np.concatenate(parts, axis=1) for parts in zip(pilot, rest, strict=True)))
 
 
 def _run(

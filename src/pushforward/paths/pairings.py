@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pushforward._checks import check_int, message
+from pushforward._checks import MissingPackageError, check_int, message
 from pushforward._types import Array, PRNGKeyArray
 
 # Default of epsilon, relative to the mean squared distance of rows and noise: the entropic plan is near the assignment
@@ -141,7 +141,7 @@ def _ott() -> tuple[Any, Any, Any]:
         from ott.solvers.linear import sinkhorn
     except ImportError as error:
         fix = "Install it: pip install 'pushforward[ott]'. Without it use OptimalTransport()."
-        raise ImportError(message("Sinkhorn", "the package ott-jax", "none", fix), name="ott") from error
+        raise MissingPackageError(message("Sinkhorn", "the package ott-jax", "none", fix), name="ott") from error
     return geometry, linear_problem, sinkhorn
 
 

@@ -36,11 +36,11 @@ def calibrate(
     """
     import jax
 
-    from pushforward.cli.simulations import observations, pairs
     from pushforward.inference import NPE
     from pushforward.inference.calibration import calibrate as judge
     from pushforward.io.files import check_file_target, write_file
     from pushforward.tables.errors import DataError
+    from pushforward.tables.pairs import observations, pairs
 
     if out is not None:
         check_file_target(out, force)

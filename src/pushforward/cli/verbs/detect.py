@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pushforward.cli.jobs import AtScale, run_to_folder
 from pushforward.cli.reporter import Reporter
 from pushforward.cli.verb import DATA, TABLE_OUT, Data, Force, Seed, verb
 
@@ -32,6 +33,12 @@ class Written:
             "--explain", help="Say why the most unusual rows are; with --fpr also a column of --out, for rows flagged."
         ),
     ] = False
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", metavar="COLUMN", help="Column that says which rows are anomalies, 1 or -1: print AUROC."
+        ),
+    ] = None
     force: Force = False
 
 
@@ -51,12 +58,6 @@ def detect(
     clean: Annotated[
         str | None, typer.Option("--clean", metavar="FILE", help="Clean rows to calibrate by anew. " + DATA)
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels", metavar="COLUMN", help="Column that says which rows are anomalies, 1 or -1: print AUROC."
-        ),
-    ] = None,
     watch: Annotated[
         bool | None,
         typer.Option("--watch/--no-watch", help="Watch the order of rows for drift; by default on standard input."),
@@ -64,12 +65,16 @@ def detect(
     seed: Seed = 0,
     *,
     written: Written,
+    scale: AtScale,
     reporter: Reporter,
 ) -> int:
     """Find the unusual rows of a table, shards or a stream, with calibrated p-values.
 
     Rows of the model's own kind are flagged at --fpr, whatever the model is worth. Rows that it cannot score, for
     cells are missing, are counted and never flagged. Standard input is taken line by line, in constant memory.
+
+    Where --out is a folder, a job that was killed goes on when it is called again, and bad rows do not stop it. What
+    looks at all rows together (--fdr, --clean, --labels, --watch, --figure, --explain) writes a folder in one go.
     """
     from pushforward.cli.detection import Asked, run_detect
 
@@ -78,6 +83,18 @@ def detect(
     rate = fpr if fpr is not None else fdr if fdr is not None else 0.01
     if not 0 < rate < 1:
         raise typer.BadParameter(f"expected a rate between 0 and 1, got {rate:g}. 0.01 is 1 %.")
+    if scale.is_job(written.out) and written.out is not None:
+        together = {"--fdr": fdr, "--clean": clean, "--labels": written.labels, "--watch": watch or None}
+        together |= {"--figure": written.figure, "--explain": written.explain or None}
+        given = [name for name, value in together.items() if value is not None]
+        if data != "-" and not given:
+            from pushforward.scale import BatchDetector
+
+            function = BatchDetector(str(model), keep=scale.kept, fpr=rate)
+            return run_to_folder(function, data, written.out, scale, written.force, reporter)
+        if scale != AtScale():
+            what = given[0] if given else "standard input"
+            raise typer.BadParameter(f"{what} is for one pass over all rows: leave out --engine, --workers and --keep.")
     watched = data == "-" if watch is None else watch
-    asked = Asked(model, data, rate, fdr is not None, clean, labels, watched, written.explain, seed)
+    asked = Asked(model, data, rate, fdr is not None, clean, written.labels, watched, written.explain, seed)
     return run_detect(asked, written.out, written.figure, written.force, reporter)

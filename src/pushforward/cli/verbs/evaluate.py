@@ -48,17 +48,27 @@ def evaluate(
     tell samples from data, how often the tails are exceeded, and how alike samples and rows are by SDMetrics' figures,
     with a sentence for each.
     """
+    from pushforward.cli.table_input import sampled_or_read
+    from pushforward.images.folder import is_images_model
     from pushforward.io.files import check_file_target, write_file
     from pushforward.tables.estimators import FlowDensity
     from pushforward.tables.estimators import evaluate as evaluate_density
     from pushforward.tables.reading.cells import read_cells
 
+    if is_images_model(model):
+        from pushforward.cli.image_use import evaluate_images
+
+        if samples is not None or train is not None or target is not None:
+            raise typer.BadParameter("--samples, --train and --target are for models of tables.")
+        return evaluate_images(model, data, out, force, reporter)
     if out is not None:
         check_file_target(out, force)
     if target is not None and train is None:
         raise typer.BadParameter("--target needs --train: the rows of the fit, which samples are held against.")
     density = FlowDensity.load(model)
-    table = read_cells(data, conventions=density.schema_.reading).select(density.model_.needed)
+    table, whole = sampled_or_read(data, density.model_.needed, density.schema_.reading, seed)
+    if whole is not None:
+        reporter.warn(f"{table.source}: {whole:,} rows; a random sample of {len(table):,} of them is judged.")
     own = None if train is None else read_cells(train, conventions=density.schema_.reading)
     found = evaluate_density(
         density, table, n_samples=samples, seed=seed, missing=missing.value, train=own, target=target

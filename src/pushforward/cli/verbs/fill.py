@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pushforward.cli.jobs import AtScale, run_to_folder
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import TABLE_OUT, Data, Force, Model, Seed, leave_stdout_to, verb
 
 # Draws of completed tables, and of medians and intervals, unless the user says how many.
 TABLES, MEDIANS = 5, 100
+
+
+@dataclass(frozen=True)
+class OneTable:
+    """What one table says of all draws."""
+
+    median: Annotated[
+        bool,
+        typer.Option("--median", help="Write one table, with the median of the draws in each gap."),
+    ] = False
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL",
+            min=0.0,
+            max=1.0,
+            help="Write the median, and beside each column the ends of the central interval of this probability.",
+            show_default=False,
+        ),
+    ] = None
 
 
 @verb("pushforward fill model gappy.csv --out filled.csv --median")
@@ -30,20 +52,6 @@ def fill(
             show_default=False,
         ),
     ] = None,
-    median: Annotated[
-        bool,
-        typer.Option("--median", help="Write one table, with the median of the draws in each gap."),
-    ] = False,
-    interval: Annotated[
-        float | None,
-        typer.Option(
-            metavar="LEVEL",
-            min=0.0,
-            max=1.0,
-            help="Write the median, and beside each column the ends of the central interval of this probability.",
-            show_default=False,
-        ),
-    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Table that says of each row whether and how it was filled."),
@@ -51,11 +59,15 @@ def fill(
     seed: Seed = 0,
     force: Force = False,
     *,
+    one_table: OneTable,
+    scale: AtScale,
     reporter: Reporter,
 ) -> int:
     """Fill the gaps of a table with draws of the missing cells of each row given its observed ones.
 
     Observed cells stay as they are. A row whose draws would not be worth trusting keeps its gaps; --report says why.
+
+    Where --out is a folder, a job that was killed goes on when it is called again, and bad rows are set aside.
     """
     import tempfile
 
@@ -67,8 +79,11 @@ def fill(
     from pushforward.tables.estimators.filling import fill_batches
     from pushforward.tables.reading.batches import count_rows
 
+    median, interval = one_table.median, one_table.interval
     leave_stdout_to(out, reporter)
-    check_out(out, force)
+    folder = scale.is_job(out) and data != "-" and report is None
+    if not folder:
+        check_out(out, force)
     if report is not None:
         if str(report) in ("-", str(out)):
             raise typer.BadParameter("--report: expected a file of its own, and not the one of --out.")
@@ -80,6 +95,13 @@ def fill(
             check_level("--interval", interval, n)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
+    if folder:
+        from pushforward.scale import BatchFiller
+
+        function = BatchFiller(str(model), keep=scale.kept, n_draws=n, median=median, interval=interval, seed=seed)
+        return run_to_folder(function, data, out, scale, force, reporter)
+    if scale != AtScale():
+        raise typer.BadParameter("--report and standard input are for one pass: leave out --engine and --workers.")
     density = FlowDensity.load(model)
     counts: Counter[str] = Counter()
     cells, rows, n_exact = 0, 0, 0

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli.flags import gather
+from pushforward.cli.hosts import Hosts, on_hosts
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import DATA, Force, verb
+
+ONE_HOST = Hosts()
 
 
 @verb("pushforward fit weather.csv --out model", fit_options=True)
@@ -44,10 +47,19 @@ def fit(
             help="Log the curve also to tensorboard:FOLDER, mlflow:EXPERIMENT or wandb:PROJECT.",
         ),
     ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="N|all", help="Number of devices that share the rows of each batch, or all."),
+    ] = None,
     detector: Annotated[
         bool, typer.Option("--detector", help="Fit a detector of unusual rows instead, for `pushforward detect`.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="HTML file for a report on the model and DATA at the end."),
+    ] = None,
     force: Force = False,
+    hosts: Hosts = ONE_HOST,
     *,
     reporter: Reporter,
     flags: dict[str, Any],
@@ -70,9 +82,22 @@ def fit(
     if detector:
         from pushforward.cli.fit_detector import run_fit_detector
 
-        if resume or track:
-            raise typer.BadParameter("--detector goes without --resume and --track.")
+        if options.data.stream:
+            fix = "Leave out --detector: `detect` judges by the folder of a streamed density, and its held-out rows."
+            raise typer.BadParameter(f"--detector goes without --stream: its scores need all rows at once. {fix}")
+        if resume or track or report or devices:
+            raise typer.BadParameter("--detector goes without --resume, --track, --report and --devices.")
+        if hosts != ONE_HOST:
+            raise typer.BadParameter("--detector is fitted on one host.")
         return run_fit_detector(data, out, options, flags, force=force, reporter=reporter)
+    several = hosts.join()  # before JAX is used
     from pushforward.cli.fit_and_save import run_fit
 
-    return run_fit(data, out, options, resume=resume, track=track or [], force=force, reporter=reporter)
+    how: dict[str, Any] = {"resume": resume, "track": track or [], "devices": devices, "page": report}
+    if several:
+        how["devices"] = devices or "all"
+
+    def run() -> int:
+        return run_fit(data, out, options, **how, force=force, reporter=reporter)
+
+    return on_hosts(run, reporter) if several else run()

@@ -18,6 +18,12 @@ def inspect(model: Model, *, reporter: Reporter) -> int:
 
     Columns, layers, costs and checks are shown; the weights are not loaded.
     """
+    from pushforward.images.folder import is_images_model
+
+    if is_images_model(model):
+        from pushforward.cli.image_use import inspect_images
+
+        return inspect_images(model, reporter)
     from pushforward.checking import CheckReport, summary
     from pushforward.cli.table_input import show_columns
     from pushforward.tables.modelling.folder import inspect_model

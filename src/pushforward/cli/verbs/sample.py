@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pushforward.cli.jobs import AtScale, run_to_folder
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import TABLE_OUT, Force, Seed, leave_stdout_to, verb
 
@@ -17,6 +19,42 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pushforward.tables.estimators import FlowDensity
+
+
+@dataclass(frozen=True)
+class OfImages:
+    """Options for a model of images."""
+
+    label: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of all images, for a model of images with classes.")
+    ] = None
+    temperature: Annotated[
+        float, typer.Option(metavar="X", min=0.0, help="Factor of the latents of a model of images.")
+    ] = 1.0
+    guidance: Annotated[
+        float,
+        typer.Option(metavar="X", help="Weight that pulls images towards their class, for a model that can be guided."),
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the rows."""
+
+    given: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Table of conditions, for a model fitted with --given; of observations, for one of `infer`.",
+        ),
+    ] = None
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITIONS",
+            help="What is known of every row, such as 'weather=rain|snow,temp_max>20,wind=2..5,rain=missing'.",
+        ),
+    ] = None
 
 
 class Clip(StrEnum):
@@ -42,29 +80,32 @@ def sample(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help=TABLE_OUT, show_default=False)],
-    given: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Table of conditions, for a model fitted with --given; of observations, for one of `infer`.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CONDITIONS",
-            help="What is known of every row, such as 'weather=rain|snow,temp_max>20,wind=2..5,rain=missing'.",
-        ),
-    ] = None,
     clip: Annotated[
         Clip | None, typer.Option(help="Hold every number to the range of the data; by default samples are as drawn.")
     ] = None,
     seed: Seed = 0,
     force: Force = False,
     *,
+    known: Known,
+    of_images: OfImages,
+    scale: AtScale,
     reporter: Reporter,
 ) -> int:
-    """Draw new rows from a model."""
+    """Draw new rows from a model, or images: a grid as a .png file, an .npz file, or a folder of .png files.
+
+    Where --out is a folder, the draws of a table are a job, which goes on when it is called again after a crash.
+    """
+    from pushforward.images.folder import is_images_model
+
+    given, where = known.given, known.where
+    if is_images_model(model):
+        from pushforward.cli.image_use import sample_images
+
+        if given is not None or where is not None or clip is not None:
+            raise typer.BadParameter("--given, --where and --clip are for models of tables.")
+        return sample_images(model, n, out, of_images, seed, force, reporter)
+    if of_images != OfImages():
+        raise typer.BadParameter("--label, --temperature and --guidance are for models of images.")
     from pushforward.cli.table_output import check_out, counted, held, write_out
     from pushforward.inference.saved import is_inference
     from pushforward.tables.estimators import FlowDensity
@@ -74,7 +115,11 @@ def sample(
     from pushforward.tables.reading.formats import GIB, MAX_BYTES
 
     leave_stdout_to(out, reporter)
-    check_out(out, force)
+    folder = scale.is_job(out) and not is_inference(model) and where is None
+    if scale != AtScale() and not folder:
+        raise typer.BadParameter("--engine, --workers and --keep are for draws of a table without --where.")
+    if not folder:
+        check_out(out, force)
     if is_inference(model):
         from pushforward.cli.simulations import draw_to
         from pushforward.inference import NPE
@@ -93,6 +138,13 @@ def sample(
             columns = ", ".join(density.given_)
             raise typer.BadParameter(f"{model} is a density given {columns}: pass a table with these as --given FILE.")
         raise typer.BadParameter(f"{model} has no conditions: leave out --given.")
+    if folder:
+        from pushforward.scale import BatchSampler, plan_numbers
+
+        held_to = None if clip is None else "observed"
+        function = BatchSampler(str(model), keep=scale.kept, n_draws=1 if given is None else n, seed=seed, clip=held_to)
+        source = plan_numbers(n) if given is None else given
+        return run_to_folder(function, source, out, scale, force, reporter)
     conditions = (
         None if given is None else read_cells(given, conventions=density.schema_.reading).select(density.given_)
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pushforward.cli.jobs import AtScale, run_to_folder
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import (
     TABLE_OUT,
@@ -45,11 +44,17 @@ def score(
         typer.Option("--parts", help="Write also the columns log_mass, log_density and bound_error."),
     ] = False,
     missing: DropMissing = Missing.error,
+    draws: Annotated[
+        int, typer.Option("--draws", metavar="N", min=1, help="Draws of the noise, for a model of images.")
+    ] = 1,
     force: Force = False,
     *,
+    scale: AtScale,
     reporter: Reporter,
 ) -> int:
     """Score each row with its exact log-density; print their mean.
+
+    Where --out is a folder, a job that was killed goes on when it is called again, and bad rows do not stop it.
 
     Scores are in nats and refer to the units of the data. A row that --missing drop leaves out keeps its line, without
     a log_prob and with the status missing.
@@ -59,11 +64,24 @@ def score(
 
     from pushforward.checking.status import STATUSES
     from pushforward.cli.table_output import check_out, counted, write_out
+    from pushforward.cli.totals import Totals
+    from pushforward.images.folder import is_images_model
     from pushforward.tables.estimators import FlowDensity
     from pushforward.tables.estimators.bulk import score_batches
     from pushforward.tables.reading.batches import count_rows
 
     leave_stdout_to(out, reporter)
+    if is_images_model(model):
+        from pushforward.cli.image_use import score_images
+
+        return score_images(model, data, out, draws, force, reporter)
+    if draws != 1:
+        raise typer.BadParameter("--draws is for models of images.")
+    if out is not None and scale.is_job(out):
+        from pushforward.scale import BatchScorer
+
+        function = BatchScorer(str(model), keep=scale.kept, missing=missing.value, parts=parts)
+        return run_to_folder(function, data, out, scale, force, reporter)
     if out is not None:
         check_out(out, force)
     density = FlowDensity.load(model)
@@ -97,7 +115,7 @@ def score(
             pass
     else:
         write_out(out, map(written, scored()), force)
-    n, mean, error = total.rows, total.mean, total.error
+    n, mean, error = total.rows, total.log_prob.mean, total.log_prob.error
     dim = len(fitted.layout.columns)
     bits = -mean / (dim * math.log(2))
     spread = f" +- {error:.4f}" if math.isfinite(error) else ""
@@ -115,7 +133,7 @@ def score(
         reporter.say(f"{dropped:,} rows with missing values are left out.")
     if out is not None:
         reporter.say(f"One log_prob per row: {out}")
-    wild = total.rows - total.finite
+    wild = total.rows - total.log_prob.finite
     if wild:
         reporter.warn(
             f"{wild:,} of {n:,} rows have a log-density that is not finite, being outside the bounds of the model; the "
@@ -130,59 +148,7 @@ def score(
         "standard_error": error,
         "bits_per_dim": bits,
     }
-    means = {"mean_log_mass": total.mean_mass, "mean_log_density": total.mean_density}
-    extremes = {"min_nats": total.least, "max_nats": total.most, "not_finite": wild}
+    means = {"mean_log_mass": total.mass.mean, "mean_log_density": total.density.mean}
+    extremes = {"min_nats": total.log_prob.least, "max_nats": total.log_prob.most, "not_finite": wild}
     reporter.result("score", {**facts, **means, **extremes, "status": counts})
     return OK
-
-
-@dataclass
-class Totals:
-    """What is said of all rows, gathered batch by batch; means are over the rows with a finite log-density."""
-
-    rows: int = 0
-    left_out: int = 0
-    finite: int = 0
-    mean: float = math.nan
-    squares: float = 0.0
-    mean_mass: float = math.nan
-    mean_density: float = math.nan
-    least: float = math.inf
-    most: float = -math.inf
-    status: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def error(self) -> float:
-        """The standard error of `mean`, as `mean_and_error` gives it."""
-        return math.sqrt(self.squares / (self.finite - 1) / self.finite) if self.finite > 1 else math.nan
-
-    def add(self, batch: ScoredBatch) -> None:
-        """Take the rows of a batch in: the sums of squares about two means are joined about the common one.
-
-        Source: Chan, Golub, LeVeque, 1983, "Algorithms for computing the sample variance", eq. 1.5.
-        """
-        import numpy as np
-
-        log_prob, left = batch.scores.log_prob, int((~batch.kept).sum())
-        self.rows, self.left_out = self.rows + len(log_prob), self.left_out + left
-        self.status.update(batch.status.tolist())
-        if not len(log_prob):
-            return
-        self.least = float(np.fmin(self.least, log_prob.min()))
-        self.most = float(np.fmax(self.most, log_prob.max()))
-        there = np.isfinite(log_prob)
-        own, before = int(there.sum()), self.finite
-        if not own:
-            return
-        self.finite, share = before + own, own / (before + own)
-        mean = float(log_prob[there].mean())
-        apart = mean - self.mean if before else 0.0
-        self.squares += float(((log_prob[there] - mean) ** 2).sum()) + apart**2 * before * share
-        self.mean = _joined(self.mean, mean, share)
-        self.mean_mass = _joined(self.mean_mass, float(batch.scores.mass[there].mean()), share)
-        self.mean_density = _joined(self.mean_density, float(batch.scores.density[there].mean()), share)
-
-
-def _joined(before: float, own: float, share: float) -> float:
-    """The mean of two groups, of which the second has this share of the rows."""
-    return own if share == 1 else before + share * (own - before)

@@ -88,6 +88,8 @@ def tune(
     }
     options = gather(None, None, {key: value for key, value in chosen.items() if value is not None})
     check_file_target(out, force)
+    if options.data.stream:
+        raise typer.BadParameter("tune does not stream: its trials share rows in memory. Tune on a part of them.")
     table, row_weights = read_weighted(data, options.data)
     reporter.say(f"{table.source}: {len(table):,} rows, trials for {max_minutes:g} minutes; the first is the defaults")
     try:

@@ -4,6 +4,8 @@
     python3 benchmarks/run.py                    everything; README.md and results/ are rewritten
     python3 benchmarks/run.py --only steps fit   some figures; only their tables are rewritten
     python3 benchmarks/run.py --quick            a look: fewer rounds and models, nothing is written
+    python3 benchmarks/run.py --only speed --device gpu --libraries pushforward --python PYTHON
+                                                 the column of a GPU, with an environment that has JAX for it
 
 Needs nothing but Python and its package index: the first run builds benchmarks/.env.
 """
@@ -11,6 +13,7 @@ Needs nothing but Python and its package index: the first run builds benchmarks/
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,8 +25,9 @@ from suite.adapters import LIBRARIES
 from suite.continuous import continuous
 from suite.figures import FIGURES, Run
 from suite.rounds import Library
+from suite.speed import speed
 
-FIGURES |= {"continuous": continuous}
+FIGURES |= {"continuous": continuous, "speed": speed}
 
 
 def arguments() -> argparse.Namespace:
@@ -32,13 +36,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=list(FIGURES), default=list(FIGURES), help=", ".join(FIGURES), **some)
     parser.add_argument("--libraries", choices=LIBRARIES, default=list(LIBRARIES), help=", ".join(LIBRARIES), **some)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and models; writes nothing")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of pushforward, for the page of speed")
+    parser.add_argument("--python", type=Path, help="interpreter of an environment of your own")
     parser.add_argument("--rebuild", action="store_true", help="build benchmarks/.env anew")
     return parser.parse_args()
 
 
 def main() -> None:
     asked = arguments()
-    python = env.ensure(asked.rebuild)
+    if asked.device == "gpu" and (asked.only != ["speed"] or asked.libraries != ["pushforward"]):
+        raise SystemExit("benchmarks: --device gpu goes with --only speed --libraries pushforward")
+    os.environ["PUSHFORWARD_BENCHMARK_DEVICE"] = asked.device
+    python = asked.python or env.ensure(asked.rebuild)
     machine = report.machine()
     print(machine, flush=True)
     write = not asked.quick and asked.libraries == list(LIBRARIES)
@@ -51,7 +60,9 @@ def main() -> None:
             start = time.perf_counter()
             figure, text = FIGURES[name](run)
             print(f"\n{text}\n\n({time.perf_counter() - start:.0f} s)", flush=True)
-            if write:
+            if asked.device == "gpu" and not asked.quick:
+                report.save(f"{name}_gpu", {"machine": machine, "versions": versions} | figure)
+            elif write:
                 report.save(name, {"machine": machine, "versions": versions} | figure)
                 cores = f"{machine['cores_used']} of {machine['cores']} cores"
                 load = machine["load_at_start"]

@@ -43,6 +43,8 @@ def steps() -> list[list[str]]:
         ["--no-deps", "nflows", "normflows"],
         ["pot"],
         ["--no-deps", "torchcfm", "torchdiffeq"],
+        ["jflows", "bijx"],
+        ["--no-deps", "torchflows"],
     ]
 
 

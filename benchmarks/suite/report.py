@@ -15,6 +15,8 @@ from suite.work import N_THREADS
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
+# Where the tables of a figure stand that has a page of its own.
+PAGES = {"speed": ROOT.parent / "docs" / "explanation" / "speed.md"}
 
 
 def machine() -> dict[str, Any]:
@@ -67,13 +69,14 @@ def save(name: str, figure: dict[str, Any]) -> Path:
     return path
 
 
-def paste(name: str, text: str, path: Path = README) -> None:
-    """Put `text` between `<!-- name:begin -->` and `<!-- name:end -->`.
+def paste(name: str, text: str) -> None:
+    """Put `text` between `<!-- name:begin -->` and `<!-- name:end -->` of its page.
 
     Raises:
         ValueError: the markers are not there.
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    path = PAGES.get(name, README)
     page = path.read_text()
     if page.count(begin) != 1 or page.count(end) != 1:
         raise ValueError(f"{path}: expected one {begin} and one {end}; put them where the table belongs")

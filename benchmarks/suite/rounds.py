@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from suite.adapters import device
+
 ROOT = Path(__file__).resolve().parent.parent
 SLOW_SECONDS = 15.0  # for the rounds of a library whose calls take a second or more
 
@@ -19,9 +21,10 @@ class WorkerError(RuntimeError):
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment of a worker: on the CPU, and without a compilation cache, so that compile times are real."""
+    """The environment of a worker: on the device asked for, without a compilation cache: compile times are real."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_", "PYTHONPATH"))}
-    return environment | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    platform = {"cpu": "cpu", "gpu": "cuda"}[device()]
+    return environment | {"JAX_PLATFORMS": platform, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
 
 
 class Library:

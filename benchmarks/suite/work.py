@@ -73,3 +73,24 @@ def matmul_flops(model: str, dim: int, batch: int = BATCH, n_layers: int = N_LAY
     sizes = [n_in, *[WIDTH] * DEPTH, n_out]
     forward = sum(2 * a * b for a, b in pairwise(sizes))
     return 3.0 * forward * batch * n_layers
+
+
+# The page of speed. The last column of each model is what its peers can still do in minutes.
+SPEED = {
+    "realnvp": (4, 16, 64, 784),
+    "maf": (4, 16, 64, 784),
+    "nsf_coupling": (4, 16, 64, 784),
+    "nsf_autoregressive": (4, 16, 64, 128),
+}
+FIRST_DIM = 16
+# jflows' published grid: an autoregressive spline flow, ms of the map and of its inverse on its GPU.
+GRID_DIMS = (4, 8, 16, 32, 64, 128)
+GRID_LAYERS, GRID_BINS, GRID_BATCH = 4, 12, 2000
+PUBLISHED_GRID = {
+    4: (0.165, 0.43),
+    8: (0.157, 0.71),
+    16: (0.181, 1.5),
+    32: (0.209, 3.8),
+    64: (0.274, 11.0),
+    128: (0.392, 38.5),
+}

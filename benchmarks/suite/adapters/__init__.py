@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any, Protocol
 
 LIBRARIES = ("pushforward", "flowjax", "zuko", "nflows", "normflows")
-PEERS = (*LIBRARIES[1:], "torchdiffeq", "torchcfm")  # the last two are asked for velocity fields alone
+BESIDE = ("jflows", "bijx", "torchflows")  # they are asked for the page of speed alone
+PEERS = (*LIBRARIES[1:], "torchdiffeq", "torchcfm", *BESIDE)  # the first two of these for velocity fields alone
+
+
+def device() -> str:
+    """`--device` of run.py."""
+    return os.environ.get("PUSHFORWARD_BENCHMARK_DEVICE", "cpu")
 
 
 class Adapter(Protocol):

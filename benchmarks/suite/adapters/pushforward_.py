@@ -30,6 +30,7 @@ from suite.work import (
     FIELD_MODELS,
     FIELD_RATE,
     FIELD_RTOL,
+    GRID_BINS,
     LEARNING_RATE,
     LIPSCHITZ,
     MATCHING_DEPTH,
@@ -48,6 +49,8 @@ def construct(model: str, dim: int, n_layers: int, seed: int) -> pf.Flow:
         return pf.flows.realnvp(key, **as_peers)
     if model == "maf":
         return pf.flows.maf(key, **as_peers)
+    if model == "nsf_grid":
+        return pf.flows.nsf(key, **as_peers, autoregressive=True, bins=GRID_BINS, bound=BOUND)
     if model in ("nsf_coupling", "nsf_autoregressive"):
         return pf.flows.nsf(key, **as_peers, autoregressive=model == "nsf_autoregressive", bins=BINS, bound=BOUND)
     if model == "planar":

@@ -1,0 +1,123 @@
+"""The page of speed: training, density, sampling and the first call of every library, from D = 4 to 784.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from suite import work
+from suite.adapters import BESIDE, device
+from suite.figures import OURS, Run, fastest, summary
+from suite.report import RESULTS, cell, table
+from suite.rounds import Library, WorkerError, in_turn
+
+TASKS = {"step": "Training step", "density": "Density of 512 rows", "sample": "512 samples"}
+NO_GPU = "not measured"
+ROUNDS = 5
+LONG = 256  # columns from which on a peer draws once from an autoregressive flow: each draw takes a second to a minute
+
+
+def speed(run: Run) -> tuple[dict[str, Any], str]:
+    """Every library on the grid of `work.SPEED`, jflows' own grid, and the first call; a table of each."""
+    beside = BESIDE if len(run.libraries) > 1 else ()
+    started = [Library(name, run.python) for name in beside]
+    everyone = Run(run.python, run.libraries | {one.name: one for one in started}, run.quick, run.log)
+    try:
+        run.versions |= {one.name: one.do("versions") for one in started}
+        cells = [_cell(everyone, model, dim) for model, dims in work.SPEED.items() for dim in dims]
+        grid = [_grid(everyone, dim) for dim in work.GRID_DIMS]
+    finally:
+        for one in started:
+            one.close()
+    first = [_first(everyone, model) for model in work.SPEED]
+    figure = {"device": device(), "cells": cells, "grid": grid, "first": first}
+    parts = _tables(figure, list(everyone.libraries))
+    return figure, "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+
+
+def _cell(run: Run, model: str, dim: int) -> dict[str, Any]:
+    """One model at one size: the three tasks of each library that has it."""
+    able, sizes = run.ready(model, dim)
+    rounds = 2 if run.quick else ROUNDS
+    row: dict[str, Any] = {"model": model, "dim": dim, "n_params": sizes}
+    for task in ("step", "density"):
+        row[task] = in_turn(able, task, rounds, run.seconds)
+    for library in able:
+        library.do("prepare_sampling", n=work.BATCH)
+    ours, peers = [x for x in able if x.name == OURS], [x for x in able if x.name != OURS]
+    long = dim >= LONG and model in ("maf", "nsf_autoregressive")
+    row["sample"] = in_turn(ours, "sample", rounds, run.seconds)
+    row["sample"] |= in_turn(peers, "sample", 1 if long else rounds, run.seconds, warm=0 if long else 1)
+    run.log("\n".join(f"{summary(model, dim, row[task])} ({task})" for task in TASKS))
+    return row
+
+
+def _grid(run: Run, dim: int) -> dict[str, Any]:
+    """One size of jflows' published grid: the autoregressive map of 2,000 rows and its inverse."""
+    row: dict[str, Any] = {"dim": dim}
+    able = [run.libraries[name] for name in (OURS, "jflows") if name in run.libraries]
+    for library in able:
+        library.do("build", model="nsf_grid", dim=dim, n_layers=work.GRID_LAYERS, batch=work.GRID_BATCH)
+        library.do("prepare_sampling", n=work.GRID_BATCH)
+    row["density"] = in_turn(able, "density", 3, run.seconds)
+    row["sample"] = in_turn(able, "sample", 3, run.seconds, warm=1)
+    run.log(f"{summary('jflows grid', dim, row['density'])}; inverse{summary('', dim, row['sample'])}")
+    return row
+
+
+def _first(run: Run, model: str) -> dict[str, Any]:
+    """Seconds from nothing to the end of the first training step, in a fresh process of each library."""
+    found: dict[str, Any] = {}
+    for name in run.libraries:
+        try:
+            answer = run.fresh("first_step", name, model, work.N_LAYERS, work.FIRST_DIM)
+            found[name] = answer["build"] + answer["step"]
+        except WorkerError:
+            run.log(f"    {name} has no {model}")
+    return {"model": model, "seconds": found}
+
+
+def _gpu() -> dict[str, Any] | None:
+    """What was measured with `--device gpu`, if anything was."""
+    path = RESULTS / "speed_gpu.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _tables(figure: dict[str, Any], names: list[str]) -> dict[str, str]:
+    gpu = _gpu()
+    on_gpu = {(row["model"], row["dim"]): row for row in gpu["cells"]} if gpu else {}
+    texts = {}
+    for task, title in TASKS.items():
+        lines = []
+        for row in figure["cells"]:
+            times, other = row[task], on_gpu.get((row["model"], row["dim"]))
+            ratio = None
+            if OURS in times and len(times) > 1:
+                peer, ms = fastest(times)
+                ratio = f"{cell(ms / times[OURS]['ms'])}, {peer}"
+            found = [cell(times[name]["ms"]) if name in times else None for name in names]
+            last = cell(other[task][OURS]["ms"]) if other else NO_GPU
+            lines.append([f"{work.TITLES[row['model']]}, D = {row['dim']}", *found, ratio, last])
+        texts[title] = table(["ms", *names, "fastest peer / ours", "ours on a GPU"], lines)
+    lines = []
+    for row in figure["grid"]:
+        line: list[Any] = [row["dim"]]
+        for name in (OURS, "jflows"):
+            if name in row["density"]:
+                forward, inverse = row["density"][name]["ms"], row["sample"][name]["ms"]
+                line += [forward, inverse, inverse / forward]
+            else:
+                line += [None] * 3
+        published = work.PUBLISHED_GRID[row["dim"]]
+        lines.append([*line, *published, published[1] / published[0], NO_GPU])
+    head = ["D; ms", *(f"{name}, {what}" for name in (OURS, "jflows") for what in ("forward", "inverse", "ratio"))]
+    head += ["jflows as published (GPU), forward", "inverse", "ratio", "ours on a GPU"]
+    texts["The inverse of an autoregressive spline flow, on the grid of jflows"] = table(head, lines)
+    lines = [
+        [work.TITLES[row["model"]], *(row["seconds"].get(name) for name in names), NO_GPU] for row in figure["first"]
+    ]
+    texts["First call"] = table([f"seconds, D = {work.FIRST_DIM}", *names, "ours on a GPU"], lines)
+    return texts

@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import equinox as eqx
@@ -22,7 +23,8 @@ from pushforward.flows import ENTRIES
 from pushforward.flows.maps import MAPS
 from pushforward.flows.option import options_of
 from pushforward.flows.options import Map
-from pushforward.flows.registry import plain
+from pushforward.flows.registry import Entry, plain
+from pushforward.images import IMAGE_ENTRIES, ImageEntry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,13 +78,13 @@ def scalar_map_options() -> str:
     return "\n".join(lines) + "\n"
 
 
-def flow_options() -> str:
-    """A row for each option of the zoo: what it takes, its default, and the flows that have another one."""
-    options = {name: option for entry in reversed(ENTRIES.values()) for name, option in entry.options.items()}
+def flow_options(entries: Mapping[str, Entry | ImageEntry] = ENTRIES) -> str:
+    """A row for each option of a zoo: what it takes, its default, and the models that have another one."""
+    options = {name: option for entry in reversed(entries.values()) for name, option in entry.options.items()}
     lines = ["| option | what it is | it takes | default |", "|---|---|---|---|"]
-    for name in dict.fromkeys(name for entry in ENTRIES.values() for name in entry.options):
+    for name in dict.fromkeys(name for entry in entries.values() for name in entry.options):
         option = options[name]
-        of_flow = {flow: entry.options[name].default for flow, entry in ENTRIES.items() if name in entry.options}
+        of_flow = {flow: entry.options[name].default for flow, entry in entries.items() if name in entry.options}
         usual = Counter(map(repr, of_flow.values())).most_common(1)[0][0]
         others = [f"{value!r} for `{flow}`" for flow, value in of_flow.items() if repr(value) != usual]
         cells = [f"`{name}`", option.text, option.expected, ", ".join([usual, *others])]
@@ -96,6 +98,10 @@ TABLES = {
         "zoo": lambda: pf.flows.describe().to_markdown(),
         "scalar maps": scalar_map_options,
         "options": flow_options,
+    },
+    "docs/reference/images.md": {
+        "images": lambda: pf.images.describe().to_markdown(),
+        "options": lambda: flow_options(IMAGE_ENTRIES),
     },
     "docs/reference/bijections.md": {"bijections": bijections, "scalar maps": scalar_maps},
 }

@@ -33,6 +33,7 @@ from pushforward.nets.base import (
     size_of,
     uniforms,
 )
+from pushforward.numerics.banded import banded_product
 from pushforward.numerics.product import dense, dense_output
 
 
@@ -207,12 +208,10 @@ class MADE(AbstractConditioner):
         params = dense_output(out.reshape(-1, out.shape[-1]), h).reshape(self.n_params, self.n_steps, -1)
         params = params if known is None else params + known[1]
         if self.window_weight is not None:
-            n_window = self.window_weight.shape[-1] // features.count
             # Each feature has one window; all features are 0 where there is no input yet.
-            parts = [x[k * self.n_steps :][: self.n_steps] for k in range(features.count)]
-            padded = [jnp.concatenate([jnp.zeros((n_window, x.shape[-1]), x.dtype), part]) for part in parts]
-            before = jnp.stack([p[n_window - b - 1 :][: self.n_steps] for p in padded for b in range(n_window)])
-            params = params + jnp.einsum("pdb,bdn->pdn", self.window_weight, before)
+            windows = jnp.split(self.window_weight, features.count, axis=-1)
+            parts = jnp.split(x, features.count)
+            params = params + sum(banded_product(w, part) for w, part in zip(windows, parts, strict=True))
         return params
 
     def init(self, batch: Shape, condition: Array | None = None) -> State:

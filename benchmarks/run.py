@@ -4,6 +4,8 @@
     python3 benchmarks/run.py                    everything; README.md and results/ are rewritten
     python3 benchmarks/run.py --only steps fit   some figures; only their tables are rewritten
     python3 benchmarks/run.py --quick            a look: fewer rounds and models, nothing is written
+    python3 benchmarks/run.py --only speed --rows maf:784 grid:128
+                                                 some rows of the page of speed anew, after a change that touches them
     python3 benchmarks/run.py --only speed --device gpu --libraries pushforward --python PYTHON
                                                  the column of a GPU, with an environment that has JAX for it
 
@@ -37,15 +39,24 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--libraries", choices=LIBRARIES, default=list(LIBRARIES), help=", ".join(LIBRARIES), **some)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and models; writes nothing")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of pushforward, for the page of speed")
+    parser.add_argument(
+        "--rows", help="of the page of speed alone, measured anew: maf:784, grid:128", default=[], **some
+    )
     parser.add_argument("--python", type=Path, help="interpreter of an environment of your own")
     parser.add_argument("--rebuild", action="store_true", help="build benchmarks/.env anew")
     return parser.parse_args()
+
+
+def print_line(line: str) -> None:
+    print(line, flush=True)
 
 
 def main() -> None:
     asked = arguments()
     if asked.device == "gpu" and (asked.only != ["speed"] or asked.libraries != ["pushforward"]):
         raise SystemExit("benchmarks: --device gpu goes with --only speed --libraries pushforward")
+    if asked.rows and (asked.only != ["speed"] or asked.quick or asked.device == "gpu"):
+        raise SystemExit("benchmarks: --rows goes with --only speed")
     os.environ["PUSHFORWARD_BENCHMARK_DEVICE"] = asked.device
     python = asked.python or env.ensure(asked.rebuild)
     machine = report.machine()
@@ -54,7 +65,7 @@ def main() -> None:
     libraries = {name: Library(name, python) for name in asked.libraries}
     try:
         versions = {name: library.do("versions") for name, library in libraries.items()}
-        run = Run(python, libraries, asked.quick, log=lambda line: print(line, flush=True), versions=versions)
+        run = Run(python, libraries, asked.quick, print_line, versions, tuple(asked.rows))
         for name in asked.only:
             print(f"\n{name}", flush=True)
             start = time.perf_counter()
@@ -64,6 +75,7 @@ def main() -> None:
                 report.save(f"{name}_gpu", {"machine": machine, "versions": versions} | figure)
             elif write:
                 report.save(name, {"machine": machine, "versions": versions} | figure)
+                machine = figure.get("machine", machine)  # that of the run whose rows were measured anew in part
                 cores = f"{machine['cores_used']} of {machine['cores']} cores"
                 load = machine["load_at_start"]
                 note = f"Measured {machine['date']} on {machine['cpu']}, {cores}; load before it: {load}."

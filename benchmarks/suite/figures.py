@@ -30,6 +30,7 @@ class Run:
     quick: bool
     log: Callable[[str], None] = print
     versions: dict[str, Any] = field(default_factory=dict)
+    rows: tuple[str, ...] = ()  # rows of the page of speed that are measured anew, such as `maf:784`; none means all
 
     @property
     def rounds(self) -> int:

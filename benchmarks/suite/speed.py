@@ -11,7 +11,7 @@ from typing import Any
 from suite import work
 from suite.adapters import BESIDE, device
 from suite.figures import OURS, Run, fastest, summary
-from suite.report import RESULTS, cell, table
+from suite.report import RESULTS, cell, machine, table
 from suite.rounds import Library, WorkerError, in_turn
 
 TASKS = {"step": "Training step", "density": "Density of 512 rows", "sample": "512 samples"}
@@ -27,15 +27,43 @@ def speed(run: Run) -> tuple[dict[str, Any], str]:
     everyone = Run(run.python, run.libraries | {one.name: one for one in started}, run.quick, run.log)
     try:
         run.versions |= {one.name: one.do("versions") for one in started}
-        cells = [_cell(everyone, model, dim) for model, dims in work.SPEED.items() for dim in dims]
-        grid = [_grid(everyone, dim) for dim in work.GRID_DIMS]
+        if run.rows:
+            figure = _again(everyone, run.rows)
+        else:
+            cells = [_cell(everyone, model, dim) for model, dims in work.SPEED.items() for dim in dims]
+            grid = [_grid(everyone, dim) for dim in work.GRID_DIMS]
+            first = [_first(everyone, model) for model in work.SPEED]
+            figure = {"device": device(), "cells": cells, "grid": grid, "first": first}
     finally:
         for one in started:
             one.close()
-    first = [_first(everyone, model) for model in work.SPEED]
-    figure = {"device": device(), "cells": cells, "grid": grid, "first": first}
     parts = _tables(figure, list(everyone.libraries))
-    return figure, "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+    texts = [f"## {title}\n\n{text}" for title, text in parts.items()]
+    again = [f"{name} ({when})" for name, when in figure.get("again", {}).items()]
+    if again:
+        texts.append(
+            f"These rows were measured anew after the others, each in one run of all libraries: {', '.join(again)}."
+        )
+    return figure, "\n\n".join(texts)
+
+
+def _again(run: Run, names: tuple[str, ...]) -> dict[str, Any]:
+    """The figure of the last run with some rows measured anew.
+
+    Args:
+        run: The run.
+        names: Rows such as `maf:784`, or `grid:128` for one of jflows' grid.
+    """
+    figure = json.loads((RESULTS / "speed.json").read_text())
+    for name in names:
+        model, dim = name.split(":")
+        rows = figure["grid" if model == "grid" else "cells"]
+        places = [i for i, row in enumerate(rows) if row["dim"] == int(dim) and row.get("model", "grid") == model]
+        if len(places) != 1:
+            raise SystemExit(f"benchmarks: --rows expected rows of the last run such as maf:784, got {name}")
+        rows[places[0]] = _grid(run, int(dim)) if model == "grid" else _cell(run, model, int(dim))
+        figure.setdefault("again", {})[name] = machine()["date"]
+    return figure
 
 
 def _cell(run: Run, model: str, dim: int) -> dict[str, Any]:

@@ -357,6 +357,8 @@ def test_the_report_travels_as_json(spline_report: CheckReport):
     assert CheckReport.from_json(json.loads(text)) == spline_report
     odd = CheckReport((CheckLine("x", math.inf, None, "fail", "Lost."),), 0.5, {})
     assert CheckReport.from_json(json.loads(json.dumps(odd.to_json(), allow_nan=False))) == odd
+    assert [line.name for line in odd] == ["x"]
+    assert len(odd) == 1
     lines = str(spline_report).splitlines()
     assert lines[0].split() == ["check", "verdict", "figure", "limit"]
     assert lines[-1].startswith("OK: ")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -184,3 +186,16 @@ def test_days_that_are_sparse_may_lie_just_beyond_the_data():
     assert 16800 <= high <= 16804
     years = np.random.default_rng(0).integers(2015, 2024, 500).astype(float)
     assert sharp_ends(years, 1.0, "natural") == (2015.0, 2023.0)
+
+
+def test_tables_of_any_kind_have_the_same_schema(tmp_path: Path) -> None:
+    columns = {"x": [float(v) for v in np.random.default_rng(5).normal(size=40)], "c": ["a", "b"] * 20}
+    path = tmp_path / "rows.parquet"
+    pd.DataFrame(columns).to_parquet(path)
+    expected = detect_schema(read_cells(columns))[0]
+    for table in (columns, pd.DataFrame(columns), pa.table(columns), path, str(path)):
+        assert detect_schema(table)[0].names == expected.names
+        assert [c.kind for c in detect_schema(table)[0].columns] == [c.kind for c in expected.columns]
+    polars = pytest.importorskip("polars")
+    assert detect_schema(polars.DataFrame(columns))[0].names == expected.names
+    assert detect_schema(np.array(columns["x"])[:, None])[0].names == ("x0",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -77,6 +77,13 @@ class CheckReport:
     def failed(self) -> tuple[CheckLine, ...]:
         """The lines that failed."""
         return tuple(line for line in self.lines if line.verdict == "fail")
+
+    def __iter__(self) -> Iterator[CheckLine]:
+        """The lines, in the order in which the checks ran."""
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
     def __getitem__(self, name: str) -> CheckLine:
         """The line of that name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,9 +91,23 @@ class Calibration:
         """A sentence for each test, and the remarks."""
         return (*(test.sentence for test in self.tests), *self.notes)
 
+    def __iter__(self) -> Iterator[CalibrationTest]:
+        """The tests, in order."""
+        return iter(self.tests)
+
+    def __len__(self) -> int:
+        return len(self.tests)
+
     def __getitem__(self, name: str) -> CalibrationTest:
-        """The test of that name."""
-        return next(test for test in self.tests if test.name == name)
+        """The test of that name.
+
+        Raises:
+            KeyError: There is no test of that name.
+        """
+        for test in self.tests:
+            if test.name == name:
+                return test
+        raise KeyError(f"{name!r}: expected one of {[test.name for test in self.tests]}")
 
     def __str__(self) -> str:
         verdict = "No test objects to the posterior." if self.passed else "The posterior is not calibrated."

@@ -15,7 +15,7 @@ from pushforward.tables.kinds.base import Bounds
 from pushforward.tables.kinds.registry import KINDS
 from pushforward.tables.kinds.sight import Sight
 from pushforward.tables.kinds.text import BLANKS, NUMBER, in_order, is_text, plain_text, without_blanks
-from pushforward.tables.reading.cells import Cells
+from pushforward.tables.reading.cells import Cells, read_cells
 from pushforward.tables.reading.columns import arrow_column, listed
 from pushforward.tables.reading.conventions import advice
 from pushforward.tables.schema import Column, TableSchema
@@ -31,12 +31,12 @@ MOSTLY_NUMBERS = 0.5
 
 
 def detect_schema(
-    cells: Cells, *, missing: bool = False, bounds: Bounds = "natural"
+    table: Any, *, missing: bool = False, bounds: Bounds = "natural"
 ) -> tuple[TableSchema, Cells, list[str]]:
     """The schema of a table.
 
     Args:
-        cells: as read.
+        table: a table of any kind that `read_cells` reads: a data frame, an array, a dict of columns, a path, `Cells`.
         missing: model missing values as a state of their own.
         bounds: `"natural"` bounds numbers where a bound is plausible, by their name or by how they end; `"observed"`
             bounds them by the smallest and the largest; `"none"` leaves them unbounded.
@@ -48,6 +48,7 @@ def detect_schema(
     Raises:
         DataError: a column holds numbers and words, dates of several formats, or nested values.
     """
+    cells = read_cells(table)
     columns, arrays, notes = [], [], []
     for name, column in zip(cells.names, cells.table.columns, strict=True):
         categories, ordered = _categories(column)

@@ -69,7 +69,7 @@ def test_the_prior_as_posterior_is_seen_by_tarp_alone(pairs: tuple[np.ndarray, n
     assert result["coverage"].passed
     assert not result["tarp"].passed
     assert [test.name for test in result] == [test.name for test in result.tests]
-    with pytest.raises(KeyError, match="expected one of.*tarp"):
+    with pytest.raises(KeyError, match=r"expected one of.*tarp"):
         result["rank"]
 
 

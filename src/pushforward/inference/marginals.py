@@ -19,7 +19,7 @@ from pushforward.distributions import AbstractDistribution
 from pushforward.inference.conditioning import Conditional
 from pushforward.inference.flow_sources import along_order, by_surrogate, check_model, plain_rows
 from pushforward.inference.known import Boxes, ConditioningError
-from pushforward.inference.weighted import MOST_K, SIZES, Source, equal, seed_of
+from pushforward.inference.weighted import MOST_K, SIZES, Source, equal, heavy_tailed, seed_of
 from pushforward.metrics import effective_sample_size, pareto_k
 from pushforward.numerics.mean_error import mean_and_error
 
@@ -166,7 +166,7 @@ class Marginal:
             ConditioningError: The weights of a row have too heavy a tail.
         """
         found = self.score(x, key=key, n=n)
-        bad = found.pareto_k > MOST_K
+        bad = heavy_tailed(found.pareto_k, found.ess, n)
         if bad.any():
             raise ConditioningError(
                 "unreliable",

@@ -24,6 +24,9 @@ SIZES = (64, 512, PILOT, 4096)
 EQUAL = 1e-6
 # Draws are refused where they are worth fewer than this, or where the weights' tail index or the chains' R-hat is more.
 LEAST_ESS, MOST_K, MOST_R_HAT = 100.0, 0.7, 1.05
+# Weights worth this share of as many equal ones: so few of their sum is in a tail that its index, which does not depend
+# on the tail's size, says nothing of the draws.
+NEARLY_EQUAL = 0.9
 # As many weighted rows are drawn as make the effective number this many times the number of draws.
 SURPLUS = 2.0
 
@@ -34,8 +37,8 @@ class Report(NamedTuple):
     Attributes:
         method: `"exact"`, `"importance"` (sampling-importance-resampling) or `"mcmc"`.
         ess: Effective number of independent draws.
-        pareto_k: Tail index of the importance weights: below 0.5 all is well, above 0.7 they are not to be trusted;
-            NaN where there are none.
+        pareto_k: Tail index of the importance weights: below 0.5 all is well, above 0.7 they are not to be trusted
+            unless they are nearly equal; NaN where there are none.
         n_weighted: Number of weighted rows, or of steps of all chains.
         r_hat: R-hat of the chains; NaN without any.
         log_evidence: Log-density of what is known, in nats: of numbers their density, of ranges and levels their
@@ -218,12 +221,24 @@ def resampled(weighted: Weighted, seed: np.ndarray, n: int) -> ConditionalDraws:
     return ConditionalDraws(rows, report)
 
 
+def heavy_tailed(tail_index: Any, ess: Any, n: Any) -> Any:
+    """Whether the tail of importance weights is too heavy to believe them, element by element.
+
+    Args:
+        tail_index: Pareto's k of the weights.
+        ess: Effective number of the weights.
+        n: Number of the weights.
+    """
+    return (np.asarray(tail_index) > MOST_K) & (np.asarray(ess) < NEARLY_EQUAL * n)
+
+
 def reliable(report: Report) -> bool:
     """Whether draws are to be handed out."""
     if report.method == "exact":
         return True
     if report.method == "importance":
-        return report.ess >= LEAST_ESS and report.pareto_k <= MOST_K
+        heavy = math.isnan(report.pareto_k) or heavy_tailed(report.pareto_k, report.ess, report.n_weighted)
+        return report.ess >= LEAST_ESS and not heavy
     return report.ess >= LEAST_ESS and report.r_hat <= MOST_R_HAT
 
 

@@ -13,7 +13,7 @@ from pushforward.inference.cell_source import Pair, cell_source, fit_cells
 from pushforward.inference.flow_sources import SURROGATE_SEED, order_in, plain_rows
 from pushforward.inference.known import Boxes
 from pushforward.inference.table_sources import table_sources
-from pushforward.inference.weighted import EQUAL, MOST_K, Source, weighted_rows
+from pushforward.inference.weighted import EQUAL, Source, heavy_tailed, weighted_rows
 from pushforward.metrics import effective_sample_size, pareto_k
 from pushforward.tables.encoding import Layout, places_of, remainders_of
 from pushforward.tables.estimators.gaps import Gaps, boxes_of_gaps, gap_states
@@ -130,7 +130,7 @@ def _resample(
                 continue
             found.ess[where], found.pareto_k[where] = effective_sample_size(own), pareto_k(own)
             good = found.ess[where] >= (LEAST_EFFECTIVE if last else max(LEAST_EFFECTIVE, n_draws))
-            good = good and not found.pareto_k[where] > MOST_K
+            good = good and not heavy_tailed(found.pareto_k[where], found.ess[where], len(own))
             found.status[where] = FILLED if good else POOR
             if good:
                 found.rows[where] = rows[i][_chosen(own, n_draws, [*seed.tolist(), int(numbers[place])])]

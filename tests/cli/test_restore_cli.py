@@ -53,10 +53,35 @@ def test_halves_are_completed(folder: Path, capsys: pytest.CaptureFixture[str]) 
         (["--mask", "top-half", "--factor", "2"], "--mask, --factor, or --noise-sd"),
         (["--noise-sd", "1"], "a mask without noise"),
         (["--mask", "left-half"], "first in the model's order"),
+        (["--mask", "top-half", "--label", "x"], "a model without classes"),
     ],
 )
 def test_refusals(folder: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["restore", str(folder / "model"), str(folder / "images.npz"), "--out", str(folder / "none.png"), *words]
-    assert main(given) != 0
-    assert text in capsys.readouterr().err
+    assert main(given) in (2, 3)
+    told = capsys.readouterr().err
+    assert text in told
+    assert "Traceback" not in told
     assert not (folder / "none.png").exists()
+
+
+def test_classes_are_those_of_the_images_or_one_for_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from pushforward.images import ImageDensity
+
+    training = {"max_epochs": 1, "verify": False, "validation_fraction": 0.0}
+    density = ImageDensity("made", flow_options={"width": 4, "depth": 1}, training=training)
+    density.fit(IMAGES, np.arange(40) % 2, n_levels=3).save(folder / "classes")
+    np.savez(folder / "labelled.npz", images=IMAGES[:3], labels=np.array([0, 1, 0]))
+
+    def told(images: str, *label: str) -> tuple[int, str]:
+        words = ["restore", str(folder / "classes"), str(folder / images), "--mask", "top-half", "--draws", "2"]
+        code = main([*words, "--out", str(folder / "classes.npz"), "--force", *label])
+        return code, capsys.readouterr().err
+
+    assert told("labelled.npz")[0] == 0
+    assert told("images.npz", "--label", "1")[0] == 0
+    for label, text in (((), "give --label, one of 0, 1"), (("--label", "x"), "among the model's classes")):
+        code, words = told("images.npz", *label)
+        assert code in (2, 3)
+        assert text in words
+        assert "Traceback" not in words

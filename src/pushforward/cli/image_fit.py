@@ -94,7 +94,8 @@ def _read(data: str, asked: ImageOptions, reporter: Reporter) -> tuple[Images, A
     images = read_images(data, n_levels=asked.others.get("levels"))
     labels = images.labels if asked.others.get("classes") else None
     if asked.others.get("classes") and labels is None:
-        raise typer.BadParameter(f"--classes: {data} has no labels: name subfolders, or an archive with 'labels'.")
+        fix = "name subfolders, or an archive with 'labels', one for each image."
+        raise typer.BadParameter(f"--classes: {data} has no labels: {fix}")
     sizes = " x ".join(map(str, images.shape))
     reporter.say(f"{data}: {len(images):,} images of {sizes} pixels with {images.n_levels} levels")
     return images, labels

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pushforward.cli.reporter import OK, Reporter
 from pushforward.cli.verb import Force, Model, Seed, verb
+
+if TYPE_CHECKING:
+    from pushforward.images import ImageDensity
+    from pushforward.images.reading.levels import Images
 
 
 class Shown(StrEnum):
@@ -79,6 +83,7 @@ def restore(
     """Restore images of which a part is missing, that are too small, or that have noise.
 
     One of --mask, --factor and --noise-sd says what was lost. What each answer is worth is told on standard error.
+    A model with classes takes the labels of IMAGES, or --label for all of them.
     """
     import numpy as np
 
@@ -86,6 +91,7 @@ def restore(
     from pushforward.images import restore as restored_images
     from pushforward.images.restoration import PARTS
     from pushforward.images.writing import check_images_target
+    from pushforward.tables.errors import DataError
 
     mask, factor = lost.mask, lost.factor
     if (mask is not None) + (factor is not None) != 1 and not (lost.noise_sd and mask is None and factor is None):
@@ -96,20 +102,23 @@ def restore(
     known = mask
     if mask is not None and mask not in PARTS:
         known = np.any(read_images(mask).levels[0] > 0, axis=0)
-    own = None if label is None else np.array([label])[0]
-    if own is not None and density.classes_ is not None and density.classes_.dtype.kind in "iu":
-        own = int(own)
-    with reporter.hears():
-        answer = restored_images(
-            density,
-            found,
-            own,
-            mask=known,
-            factor=factor,
-            noise_sd=lost.noise_sd,
-            n_draws=draws,
-            random_state=seed,
-        )
+    own = _labels(density, found, label)
+    try:
+        with reporter.hears():
+            answer = restored_images(
+                density,
+                found,
+                own,
+                mask=known,
+                factor=factor,
+                noise_sd=lost.noise_sd,
+                n_draws=draws,
+                random_state=seed,
+            )
+    except DataError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
     levels = np.round(answer.mean) if show is Shown.mean else answer.draws.reshape(-1, *answer.draws.shape[2:])
     n_levels = density.model_.n_levels
     write_images(levels.astype(np.uint8 if n_levels <= 256 else np.uint16), out, n_levels=n_levels, force=force)
@@ -119,3 +128,16 @@ def restore(
     facts = {"model": model, "images": images, "out": out, "n": len(found), "method": answer.method, "draws": draws}
     reporter.result("restore", {**facts, "trustworthy": trusted, "verdicts": list(answer.verdicts), "seed": seed})
     return OK
+
+
+def _labels(density: ImageDensity, found: Images, label: str | None) -> Any:
+    """The class of all images that was asked for, or those that the images came with, if the model has classes."""
+    if density.classes_ is None:
+        return label
+    if label is None:
+        if found.labels is None:
+            names = ", ".join(map(str, density.classes_[:20]))
+            raise typer.BadParameter(f"the model has classes and the images have none: give --label, one of {names}.")
+        return found.labels
+    known = {str(one): one for one in density.classes_.tolist()}
+    return known.get(label, label)

@@ -66,7 +66,10 @@ def condition_of(density: Any, labels: Any, n: int) -> np.ndarray | None:
     classes = np.arange(shape[0]) if known is None else np.asarray(known)
     own = np.asarray(labels)
     own = np.broadcast_to(own, (n,)) if own.ndim == 0 else own
-    if labels is None or own.shape != (n,) or not np.isin(own, classes).all():
+    fits = labels is not None and own.shape == (n,)
+    known_ones = np.isin(own, classes) if fits else np.zeros(1, bool)
+    if not known_ones.all():
+        got = f"{own[~known_ones][0]}" if fits else "none" if labels is None else f"labels of shape {own.shape}"
         fix = f"The classes are {', '.join(map(str, classes[:20]))}."
-        raise ValueError(message("images", f"{n} labels among the model's classes", f"{labels!r}"[:200], fix))
+        raise ValueError(message("images", f"{n} labels among the model's classes", got, fix))
     return np.eye(len(classes))[np.argmax(own[:, None] == classes, axis=1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -170,6 +171,22 @@ def share(path: Path, mode: int) -> None:
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(mode & ~umask)
+
+
+def take_name(temporary: Path, folder: Path) -> None:
+    """Give a folder beside `folder` its name, and delete the one that had it; if that fails, the old one stays."""
+    old = temporary.with_name(temporary.name + ".old")
+    if folder.exists():
+        os.rename(folder, old)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if old.exists():
+            os.rename(old, folder)
+        raise
+    sync(folder.parent)
+    if old.exists():
+        shutil.rmtree(old)
 
 
 def sync(folder: Path) -> None:

@@ -62,7 +62,7 @@ def sample_images(
     try:
         drawn = density.sample(
             n,
-            _label(density, asked.label),
+            class_asked(density, asked.label),
             temperature=asked.temperature,
             guidance=asked.guidance,
             random_state=seed,
@@ -78,7 +78,7 @@ def sample_images(
     return OK
 
 
-def _label(density: ImageDensity, label: str | None) -> Any:
+def class_asked(density: ImageDensity, label: str | None) -> Any:
     """A class as the model has it: a number where its classes are numbers.
 
     Raises:
@@ -89,7 +89,8 @@ def _label(density: ImageDensity, label: str | None) -> Any:
     try:
         return int(label)
     except ValueError as error:
-        raise typer.BadParameter(f"--label {label}: the classes of the model are numbers.") from error
+        known = f"{', '.join(map(str, density.classes_[:20]))}, which are numbers"
+        raise typer.BadParameter(f"--label {label}: expected one among the model's classes {known}.") from error
 
 
 def scored(density: ImageDensity, data: str, n_draws: int) -> tuple[Images, np.ndarray]:

@@ -15,7 +15,7 @@ from pushforward._checks import check_int, message
 from pushforward.images import latents
 from pushforward.images.fitting import fit_images, rehearse_images, task_of, with_words
 from pushforward.images.guidance import with_guidance as guided_model
-from pushforward.images.reading.levels import Images, Layout, labels_of
+from pushforward.images.reading.levels import Images, Layout, labels_of, level_type
 from pushforward.images.reading.sources import read_alike, read_images
 from pushforward.images.recipe import Recipe, recipe_of
 from pushforward.images.scoring import Bits, bits_of, log_probs
@@ -395,7 +395,7 @@ class ImageDensity(BaseEstimator):
         return restore(self, images, labels, **asked, method=method, random_state=seed_number(random_state))
 
     def _stored(self, levels: np.ndarray) -> np.ndarray:
-        return np.asarray(levels).astype(np.uint8 if self.recipe_.n_levels <= 256 else np.uint16)
+        return np.asarray(levels).astype(level_type(self.recipe_.n_levels))
 
     def describe(self) -> str:
         """What the model is and how good, in a few sentences."""

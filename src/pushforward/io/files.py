@@ -20,7 +20,7 @@ from pushforward._files import (
     read_manifested,
     read_regular,
     share,
-    sync,
+    take_name,
     write_manifested,
 )
 
@@ -181,18 +181,7 @@ def write_folder(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         write_manifested(temporary, files, unlisted)
-        old = temporary.with_name(temporary.name + ".old")
-        if folder.exists():
-            os.rename(folder, old)
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if old.exists():
-                os.rename(old, folder)
-            raise
-        sync(folder.parent)
-        if old.exists():
-            shutil.rmtree(old)
+        take_name(temporary, folder)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)

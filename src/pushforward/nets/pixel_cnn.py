@@ -21,6 +21,7 @@ from pushforward.nets.pixel_trunk import (
     AbstractTrunk,
     Stem,
     column,
+    constants,
     correlate,
     from_condition,
     mix,
@@ -117,17 +118,11 @@ class PixelCNN(AbstractTrunk):
         change, gate = jnp.split(pre, 2)
         return (jnp.tanh(change) if self.blocks == "gated" else change) * jax.nn.sigmoid(gate)
 
-    def _biases(self, conditions: Array | None) -> Array:
-        """The constant terms of all layers, `(n_layers, 4 n_features, n)` or `(n_layers, 4 n_features, 1)`."""
-        bias = self.layers["bias"][..., None]
-        return bias if conditions is None else bias + conditions
-
-    def _out(self, h: Array) -> Array:
-        return jax.nn.elu(h)
-
     def __call__(self, x: Array, condition: Array | None) -> Array:
         vertical, left = self.stem(x)
-        biases = self._biases(from_condition("PixelCNN", self.cond_weight, condition, self.cond_shape))
+        biases = constants(
+            self.layers["bias"], from_condition("PixelCNN", self.cond_weight, condition, self.cond_shape)
+        )
 
         def layer(carry: tuple[Array, Array], given: tuple) -> tuple[tuple[Array, Array], None]:
             (v, h), (weights, bias) = carry, given
@@ -139,7 +134,7 @@ class PixelCNN(AbstractTrunk):
             return (v, h + mix(weights["horizontal_out"], self._gated(pre_h))), None
 
         (_, h), _ = scan(layer, (vertical, vertical + left), (self.layers, biases))
-        return self._out(h)
+        return jax.nn.elu(h)
 
     def init(self, width: int, n: int, condition: Array | None) -> Caches:
         depth, f, dtype = self.layers["bias"].shape[0], self.n_features, self.layers["bias"].dtype
@@ -158,7 +153,7 @@ class PixelCNN(AbstractTrunk):
 
     def row(self, caches: Caches, r: Array, above: Array) -> Caches:
         first, stem = self.stem.row(caches.stem, above)
-        biases = self._biases(caches.conditions)[:, : 2 * self.n_features]
+        biases = constants(self.layers["bias"], caches.conditions)[:, : 2 * self.n_features]
 
         def layer(v: Array, given: tuple) -> tuple[Array, tuple[Array, Array]]:
             weights, bias, before = given
@@ -171,7 +166,7 @@ class PixelCNN(AbstractTrunk):
 
     def pixel(self, caches: Caches, c: Array, left: Array) -> tuple[Array, Any]:
         own, stem = self.stem.pixel(caches.stem, left)
-        biases = self._biases(caches.conditions)[:, 2 * self.n_features :]
+        biases = constants(self.layers["bias"], caches.conditions)[:, 2 * self.n_features :]
 
         def layer(h: Array, given: tuple) -> tuple[Array, Array]:
             weights, bias, crossing, before = given
@@ -182,4 +177,4 @@ class PixelCNN(AbstractTrunk):
         start = column(caches.first, c) + own
         given = (self.layers, biases, column(caches.crossing, c), caches.horizontal)
         h, horizontal = scan(layer, start, given)
-        return self._out(h), caches._replace(stem=stem, horizontal=horizontal)
+        return jax.nn.elu(h), caches._replace(stem=stem, horizontal=horizontal)

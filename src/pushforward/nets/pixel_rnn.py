@@ -16,6 +16,7 @@ from pushforward.nets.pixel_trunk import (
     AbstractTrunk,
     Stem,
     column,
+    constants,
     correlate,
     from_condition,
     mix,
@@ -33,11 +34,6 @@ def cell(gates: Array, memory: Array) -> tuple[Array, Array]:
     enter, forget, leave, content = jnp.split(gates, 4)
     memory = jax.nn.sigmoid(forget + FORGET_BIAS) * memory + jax.nn.sigmoid(enter) * jnp.tanh(content)
     return jax.nn.sigmoid(leave) * jnp.tanh(memory), memory
-
-
-def _spread(bias: Array, conditions: Array | None) -> Array:
-    """The constant terms `(n_layers, 4 d, n)` or `(n_layers, 4 d, 1)` of all layers."""
-    return bias[..., None] if conditions is None else bias[..., None] + conditions
 
 
 class RowCaches(NamedTuple):
@@ -110,7 +106,7 @@ class RowLSTM(AbstractTrunk):
 
     def __call__(self, x: Array, condition: Array | None) -> Array:
         above, left = self.stem(x)
-        biases = _spread(self.layers["bias"], from_condition("RowLSTM", self.cond_weight, condition, self.cond_shape))
+        biases = constants(self.layers["bias"], from_condition("RowLSTM", self.cond_weight, condition, self.cond_shape))
 
         def layer(u: Array, given: tuple) -> tuple[Array, None]:
             weights, bias = given
@@ -166,7 +162,7 @@ class RowLSTM(AbstractTrunk):
             hidden, memory = cell(gates, memory)
             return u + weights["out"] @ hidden, (u, hidden, memory)
 
-        biases = _spread(self.layers["bias"], caches.conditions)
+        biases = constants(self.layers["bias"], caches.conditions)
         given = (self.layers, biases, column(caches.gates, c), column(caches.memory_above, c), caches.left)
         u, (inputs, hidden, memory) = scan(layer, column(caches.first, c) + own, given)
         kept = {"hidden": with_column(caches.hidden, c, hidden), "memory": with_column(caches.memory, c, memory)}
@@ -252,7 +248,7 @@ class DiagonalBiLSTM(AbstractTrunk):
     def _biases(self, conditions: Array | None) -> Array:
         """The constant terms `(n_layers, 2, 4 d, n)` or `(n_layers, 2, 4 d, 1)`."""
         bias = self.layers["bias"]
-        both = _spread(bias.reshape(bias.shape[0], -1), conditions)
+        both = constants(bias.reshape(bias.shape[0], -1), conditions)
         return both.reshape(*bias.shape, -1)
 
     def __call__(self, x: Array, condition: Array | None) -> Array:

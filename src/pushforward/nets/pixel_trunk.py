@@ -119,6 +119,16 @@ def from_condition(name: str, weight: Array | None, condition: Array | None, con
     return weight @ flat_condition(name, condition, cond_shape).astype(weight.dtype)
 
 
+def constants(bias: Array, conditions: Array | None) -> Array:
+    """The constant terms of all layers, `(n_layers, n_out, n)`, or `(n_layers, n_out, 1)` without conditions.
+
+    Args:
+        bias: `(n_layers, n_out)`.
+        conditions: What `from_condition` gives.
+    """
+    return bias[..., None] if conditions is None else bias[..., None] + conditions
+
+
 class Stem(eqx.Module):
     """The first layer: a kernel over `reach` rows above, and one over `reach` pixels to the left, both exclusive.
 

@@ -89,6 +89,7 @@ def restore(
 
     from pushforward.images import ImageDensity, read_images, write_images
     from pushforward.images import restore as restored_images
+    from pushforward.images.reading.levels import level_type
     from pushforward.images.restoration import PARTS
     from pushforward.images.writing import check_images_target
     from pushforward.tables.errors import DataError
@@ -121,7 +122,7 @@ def restore(
         raise typer.BadParameter(str(error)) from error
     levels = np.round(answer.mean) if show is Shown.mean else answer.draws.reshape(-1, *answer.draws.shape[2:])
     n_levels = density.model_.n_levels
-    write_images(levels.astype(np.uint8 if n_levels <= 256 else np.uint16), out, n_levels=n_levels, force=force)
+    write_images(levels.astype(level_type(n_levels)), out, n_levels=n_levels, force=force)
     trusted = int(answer.trustworthy.sum())
     reporter.say(f"{images}: {len(found):,} images restored by {answer.method}: {out}")
     reporter.say(f"{trusted:,} of {len(found):,} answers may be taken at face value. The first: {answer.verdicts[0]}")
@@ -132,12 +133,11 @@ def restore(
 
 def _labels(density: ImageDensity, found: Images, label: str | None) -> Any:
     """The class of all images that was asked for, or those that the images came with, if the model has classes."""
-    if density.classes_ is None:
-        return label
-    if label is None:
+    from pushforward.cli.image_use import class_asked
+
+    if density.classes_ is not None and label is None:
         if found.labels is None:
             names = ", ".join(map(str, density.classes_[:20]))
             raise typer.BadParameter(f"the model has classes and the images have none: give --label, one of {names}.")
         return found.labels
-    known = {str(one): one for one in density.classes_.tolist()}
-    return known.get(label, label)
+    return class_asked(density, label)

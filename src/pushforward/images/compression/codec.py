@@ -17,6 +17,7 @@ from pushforward.distributions.pixels import AutoregressivePixels, AveragedOrder
 from pushforward.images.asked import condition_of
 from pushforward.images.compression.container import CompressedImagesError, Container
 from pushforward.images.compression.fixed_point import frequencies, on_grid, safe_shift
+from pushforward.images.reading.levels import level_type
 from pushforward.io.weights import named_arrays
 
 # Images are coded together as long as their parameters, and the masses of a block of steps, are no more numbers.
@@ -120,7 +121,7 @@ def decompress(model: Any, data: bytes, condition: Any = None, *, max_bytes: int
     if file.classes:
         condition = _decoded_classes(decoder, coder, file, model)
     condition = _conditions(name, condition, file.n_images, model)
-    steps, size, dtype = math.prod(model.event_shape), file.at_once, dtype_of(model.n_levels)
+    steps, size, dtype = math.prod(model.event_shape), file.at_once, level_type(model.n_levels)
     begin, advance = program(_begin, model), program(_step, model)
     groups = [np.zeros((0, *model.event_shape), dtype)]
     for start in range(0, file.n_images, size):
@@ -191,11 +192,6 @@ def at_once_for(model: AutoregressivePixels, n: int) -> int:
     return max(1, min(n, MOST_AT_ONCE, 2 ** max(most, 1).bit_length() // 2))
 
 
-def dtype_of(n_levels: int) -> Any:
-    """The type of an image of that many levels."""
-    return np.uint8 if n_levels <= 256 else np.uint16
-
-
 def digest_of(model: AutoregressivePixels) -> bytes:
     """16 bytes that another model, or the same one with other weights, does not have."""
     facts = (type(model.net).__name__, type(model.law).__name__, model.event_shape, model.n_levels, model.cond_shape)
@@ -218,7 +214,7 @@ def _check_fit(file: Container, model: AutoregressivePixels, max_bytes: int) -> 
     if file.model != digest_of(model):
         fix = "Load the model with which the images were compressed."
         raise CompressedImagesError(f"decompress: the file was written with another model, or other weights. {fix}")
-    n_bytes = file.n_images * math.prod(file.shape) * np.dtype(dtype_of(file.n_levels)).itemsize
+    n_bytes = file.n_images * math.prod(file.shape) * level_type(file.n_levels).itemsize
     if n_bytes > max_bytes or file.at_once > max(MOST_AT_ONCE, file.n_images):
         fix = "Raise max_bytes if you trust the file."
         raise CompressedImagesError(
@@ -236,7 +232,7 @@ def _levels(name: str, images: Any, model: AutoregressivePixels) -> np.ndarray:
     if not np.array_equal(whole, images) or whole.min(initial=0) < 0 or whole.max(initial=0) >= model.n_levels:
         fix = "Pass the levels themselves, such as uint8 pixels, not scaled ones."
         raise ValueError(message(name, f"whole numbers 0 .. {model.n_levels - 1}", "others", fix))
-    return whole.astype(dtype_of(model.n_levels))
+    return whole.astype(level_type(model.n_levels))
 
 
 def _conditions(name: str, condition: Any, n: int, model: AutoregressivePixels) -> np.ndarray:

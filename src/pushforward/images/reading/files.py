@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pushforward._checks import message, package_of
+from pushforward.images.reading.levels import level_type
 from pushforward.images.zoo.plan import MAX_NUMBERS
 from pushforward.tables.errors import DataError
 
@@ -100,7 +101,7 @@ class FileLevels:
     def __init__(self, paths: Sequence[Path], kind: Kind):
         self.paths, self.kind = tuple(paths), kind
         self.shape = (len(self.paths), *kind.shape)
-        self.dtype = np.dtype(np.uint8 if kind.n_levels <= 256 else np.uint16)
+        self.dtype = level_type(kind.n_levels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -130,7 +131,7 @@ def decode(path: Path, kind: Kind | None = None) -> np.ndarray:
             raise DataError("format", message(str(path), str(kind), str(found), "The file has changed: read anew."))
         turned: Any = package_of("images", "PIL.ImageOps", "images").exif_transpose(image)
         pixels = np.asarray(turned)
-    pixels = pixels.astype(np.uint16) if found.n_levels > 256 else pixels.astype(np.uint8)
+    pixels = pixels.astype(level_type(found.n_levels))
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
 
 

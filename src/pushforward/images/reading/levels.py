@@ -19,6 +19,11 @@ CHANNELS = (1, 2, 3, 4)  # numbers of channels by which a layout is told
 LEVELS_OF = {"bool": 2, "uint8": 256, "uint16": 65536}
 
 
+def level_type(n_levels: int) -> np.dtype:
+    """The type in which images of that many levels are stored."""
+    return np.dtype(np.uint8 if n_levels <= LEVELS_OF["uint8"] else np.uint16)
+
+
 @dataclass(frozen=True)
 class Images:
     """Images as levels of their pixels.
@@ -99,7 +104,7 @@ def images_of(
     if not (whole and low >= 0 and high <= n_levels - 1):
         got = f"numbers from {low} to {high}" if whole else f"fractions, from {low:.6g} to {high:.6g}"
         raise DataError("format", message(source, f"whole numbers from 0 to {n_levels - 1}", got, _depth_fix(values)))
-    levels = values.astype(np.uint8 if n_levels <= 256 else np.uint16)
+    levels = values.astype(level_type(n_levels))
     return Images(levels, n_levels, labels_of(labels, len(levels), source), source)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pushforward._checks import message
 from pushforward.images.reading.files import FileLevels, find_files, is_image, kinds_of
-from pushforward.images.reading.levels import LEVELS_OF, Images, Layout, images_of, labels_of
+from pushforward.images.reading.levels import LEVELS_OF, Images, Layout, images_of, labels_of, level_type
 from pushforward.tables.errors import DataError
 from pushforward.tables.reading.formats import DAMAGE, MAX_BYTES, check_header, damaged, read_archive
 
@@ -98,9 +98,7 @@ def read_alike(source: Any, shape: tuple[int, int, int], n_levels: int, name: st
     if not isinstance(source, Images | str | os.PathLike):
         array = np.asarray(source)
         # The types in which levels are stored; others say a depth of their own, or none.
-        alike = array.dtype.name == ("uint8" if n_levels <= 256 else "uint16") or (
-            n_levels == 2 and array.dtype == bool
-        )
+        alike = array.dtype.name == level_type(n_levels).name or (n_levels == 2 and array.dtype == bool)
         known = n_levels if alike or array.dtype.name not in LEVELS_OF else None
         layout: Layout | None = "channels_first" if array.shape[1:] == shape else None
         found = images_of(array, labels, n_levels=known, layout=layout, source=text or name)

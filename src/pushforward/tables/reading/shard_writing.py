@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pushforward._files import FOLDER, irregular, share, sync
+from pushforward._files import FOLDER, irregular, share, take_name
 
 SHARD_ROWS = 2**20  # rows of a shard at most
 SHARD = re.compile(r"part-\d{5,}\.parquet")
@@ -78,13 +78,7 @@ def write_shards(folder: Path, tables: Iterable[pa.Table], force: bool, shard_ro
                 os.fsync(file.fileno())
         share(temporary, 0o777)
         check_shards_target(folder, force)  # somebody may have made it meanwhile
-        old = temporary.with_name(temporary.name + ".old")
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(temporary, folder)
-        sync(folder.parent)
-        if old.exists():
-            shutil.rmtree(old)
+        take_name(temporary, folder)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)

@@ -10,6 +10,7 @@ from cases.case import Case, eye
 from pushforward.bijections import (
     ELU,
     Exp,
+    HistogramQuantile,
     LambertW,
     LeakyReLU,
     NormalCDF,
@@ -61,6 +62,13 @@ CASES: dict[str, Case] = {
         reach=np.kron(np.eye(2, dtype=bool), np.ones((2, 2), bool)),
     ),
     "NormalCDF": Case(lambda key: NormalCDF((1,)), domain_x=(-9.0, 5.0), domain_y=UNIT),
+    # Beside its inner edges, and not on them: the density jumps there, and rounding takes either side.
+    "HistogramQuantile": Case(
+        lambda key: HistogramQuantile([-1.0, 0.5, 2.0, 3.0], [[0.2, 0.5, 0.3]]),
+        domain_x=(-5.0, 5.0),
+        domain_y=(-1.0, 3.0),
+        special_y=(0.4999, 0.5001, 1.9999, 2.0001),
+    ),
     "StudentTCDF": Case(lambda key: StudentTCDF([3.5]), domain_x=(-12.0, 9.0), domain_y=UNIT),
     "SinhArcsinh": Case(lambda key: SinhArcsinh([0.3, 0.0], [1.5, 0.6]), reach=eye(2)),
     "LambertW": Case(lambda key: LambertW([0.2]), domain_x=(-9.0, 9.0)),

@@ -123,6 +123,7 @@ class Dequantization(StrEnum):
 class Onto(StrEnum):
     """The map of the pixels."""
 
+    histogram = "histogram"
     logit = "logit"
     affine = "affine"
 

@@ -32,7 +32,7 @@ class Key:
 KEYS: dict[str, dict[str, Key]] = {
     "images": {
         "dequantization": Key((str,), "'uniform' or 'variational'"),
-        "pixel_map": Key((str,), "'logit' or 'affine'"),
+        "pixel_map": Key((str,), "'histogram', 'logit' or 'affine'"),
         "classes": Key((bool,), "true or false"),
         "levels": Key((int,), "a whole number >= 2", 2),
     },

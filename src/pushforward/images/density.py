@@ -15,6 +15,7 @@ from pushforward._checks import check_int, message
 from pushforward.images import latents
 from pushforward.images.fitting import fit_images, rehearse_images, task_of, with_words
 from pushforward.images.guidance import with_guidance as guided_model
+from pushforward.images.pixel_map import PixelMap
 from pushforward.images.reading.levels import Images, Layout, labels_of, level_type
 from pushforward.images.reading.sources import read_alike, read_images
 from pushforward.images.recipe import Recipe, recipe_of
@@ -44,7 +45,8 @@ class ImageDensity(BaseEstimator):
         flow_options: Options of the model, such as `{"width": 64}`; those that are absent have the model's defaults,
             which are smaller for images of up to 16 x 16 pixels and for less than 5,000 images.
         dequantization: `"uniform"` noise, or `"variational"` noise that is learned; None takes that of the model.
-        pixel_map: `"logit"` or `"affine"` map from pixels to real numbers; None takes that of the model.
+        pixel_map: `"histogram"`, `"logit"` or `"affine"` map from pixels to real numbers; None takes the histograms of
+            pixels where these differ, as in images of digits, and the logit elsewhere, as in photographs.
         max_seconds: Time budget of the training; it shortens the schedule.
         flips: Whether training mirrors images left to right. The model then is that of both.
         training: An `ImageTraining`, or a mapping of some of its options, such as `{"max_epochs": 20}`.
@@ -86,7 +88,7 @@ class ImageDensity(BaseEstimator):
         *,
         flow_options: Mapping[str, Any] | None = None,
         dequantization: Literal["uniform", "variational"] | None = None,
-        pixel_map: Literal["logit", "affine"] | None = None,
+        pixel_map: PixelMap | None = None,
         max_seconds: float | None = None,
         flips: bool = False,
         training: ImageTraining | Mapping[str, Any] | None = None,
@@ -165,9 +167,7 @@ class ImageDensity(BaseEstimator):
         recipe = recipe_of(
             self.flow,
             self.flow_options,
-            shape=found.shape,
-            n=len(found),
-            n_levels=found.n_levels,
+            images=found,
             n_classes=None if classes is None else len(classes),
             dequantization=self.dequantization,
             pixel_map=self.pixel_map,

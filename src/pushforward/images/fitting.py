@@ -16,7 +16,7 @@ from pushforward._checks import message
 from pushforward._vectorize import cores
 from pushforward.distributions import Dequantized, Flow
 from pushforward.images.latents import draw, encode
-from pushforward.images.pixel_map import SEEN
+from pushforward.images.pixel_map import COUNTED, SEEN
 from pushforward.images.reading.files import FileLevels
 from pushforward.images.reading.levels import Images
 from pushforward.images.recipe import Recipe, is_trained, set_in_closed_form
@@ -171,7 +171,8 @@ def task_of(
     held_out = held_out_rows(n, training.validation_fraction, seeds.training, most)
     kept = np.delete(np.arange(n), held_out)
     order = kept[_shuffled(seeds.weights, len(kept))]  # so that the first images are like all
-    model = recipe.build(seeds.weights, images.levels[order[:SEEN]])
+    seen = COUNTED if recipe.pixel_map == "histogram" else SEEN
+    model = recipe.build(seeds.weights, images.levels[order[:seen]])
     some = order[:MOST_CLOSED]
     model = set_in_closed_form(model, images, None if condition is None else condition[some], some)
     if not is_trained(model):

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from pushforward._files import parse_json, read_manifested
 from pushforward._json import to_json
+from pushforward.images.pixel_map import PixelMap
 from pushforward.images.recipe import Recipe
 from pushforward.images.scoring import Bits
 from pushforward.images.zoo import IMAGE_ENTRIES
@@ -51,7 +52,7 @@ class RecipeRecord(Strict):
     n_classes: Annotated[int, Field(ge=1, le=2**16)] | None
     options: Annotated[dict[Name, Any], Field(max_length=100)]
     dequantization: Literal["uniform", "variational"] | None
-    pixel_map: Literal["logit", "affine"] | None
+    pixel_map: PixelMap | None
 
 
 class ConfigRecord(Strict):

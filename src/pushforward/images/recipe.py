@@ -17,7 +17,7 @@ from pushforward.bijections import GaussianStart
 from pushforward.bijections.gaussian_start import gaussian_of
 from pushforward.distributions import AbstractDistribution, Dequantized, Flow, evaluation_form
 from pushforward.images.noise_net import learned_noise
-from pushforward.images.pixel_map import PIXEL_MAPS, pixel_map
+from pushforward.images.pixel_map import PIXEL_MAPS, SEEN, pixel_map, usual_map
 from pushforward.images.reading.levels import Images
 from pushforward.images.zoo import IMAGE_ENTRIES, IMAGE_ZOO, ImageEntry
 from pushforward.training import in_data_units
@@ -38,7 +38,7 @@ class Recipe:
         n_classes: Number of classes, or None.
         options: Options of the entry that differ from its defaults.
         dequantization: `"uniform"` or `"variational"`; None for a discrete model.
-        pixel_map: `"logit"` or `"affine"`; None for a discrete model.
+        pixel_map: `"histogram"`, `"logit"` or `"affine"`; None for a discrete model.
     """
 
     flow: str
@@ -81,20 +81,18 @@ def recipe_of(
     flow: str,
     options: Mapping[str, Any] | None,
     *,
-    shape: tuple[int, int, int],
-    n: int,
-    n_levels: int,
+    images: Images,
     n_classes: int | None,
     dequantization: str | None,
     pixel_map: str | None,
 ) -> Recipe:
-    """The recipe for images of a shape and number, every choice checked and the model's own defaults filled in.
+    """The recipe for images, every choice checked and the defaults of the model and of such images filled in.
 
     Raises:
         ValueError: The model, the noise or the map of pixels is unknown, or has no place here.
         TypeError: The model does not have an option.
     """
-    name = "ImageDensity"
+    name, shape, n, n_levels = "ImageDensity", images.shape, len(images), images.n_levels
     if flow not in IMAGE_ENTRIES:
         raise ValueError(
             message(name, f"flow one of {', '.join(IMAGE_ENTRIES)}", repr(flow), "See pf.images.describe().")
@@ -117,7 +115,9 @@ def recipe_of(
     if entry.kind == "discrete":
         return Recipe(flow, shape, n_levels, n_classes, chosen, None, None)
     noise = dequantization or entry.training.get("dequantization", "uniform")
-    onto = pixel_map or entry.training.get("pixel_map", "logit")
+    onto = pixel_map or entry.training.get("pixel_map")
+    if onto is None:
+        onto = usual_map(images.levels[np.linspace(0, n - 1, min(n, SEEN)).astype(int)], n_levels)
     return Recipe(flow, shape, n_levels, n_classes, chosen, noise, onto)
 
 

@@ -5,6 +5,7 @@ from pushforward.bijections.elementwise.column_units import ColumnUnits, HalfLin
 from pushforward.bijections.elementwise.fixed import AbstractFixedMap, Formula
 from pushforward.bijections.elementwise.functions import ELU, Exp, LeakyReLU, Sigmoid, Softplus, Tanh
 from pushforward.bijections.elementwise.heavy_tails import LambertW, NormalCDF, SinhArcsinh, StudentTCDF
+from pushforward.bijections.elementwise.histogram import HistogramQuantile
 from pushforward.bijections.elementwise.powers import Power, SignedPower, Square
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Exp",
     "Formula",
     "HalfLineMap",
+    "HistogramQuantile",
     "IntoBox",
     "LambertW",
     "LeakyReLU",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pushforward.bijections import HistogramQuantile
 from pushforward.distributions import Dequantized, Flow, StandardNormal
 from pushforward.images import ImageDensity
 from pushforward.images.pixel_histogram import MOST_BINS, differ, histogram_units, merged_edges, not_steeper
@@ -89,6 +90,18 @@ def test_a_model_starts_where_pixels_are_independent(tmp_path):
     density.save(tmp_path / "model")
     again = ImageDensity.load(tmp_path / "model")
     assert np.array_equal(again.score_samples(levels[:20]), density.score_samples(levels[:20]))
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 3, 63, 64, 65])
+def test_bins_are_found_by_halving(n_bins: int):
+    edges = np.arange(n_bins + 1.0)
+    units = HistogramQuantile(edges, np.random.default_rng(n_bins).uniform(0.1, 1, n_bins))
+    y = np.linspace(0.01, n_bins - 0.01, 301).astype(np.float32)
+    share = np.asarray(units.shares.value)
+    exact = stats.norm.ppf(np.interp(y, edges, np.concatenate([[0], np.cumsum(share)])))
+    x = jax.vmap(units.inverse)(y)
+    assert np.allclose(x, exact, atol=2e-5)
+    assert np.allclose(jax.vmap(units.forward)(x), y, atol=2e-5 * n_bins)
 
 
 def test_the_map_is_named_in_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -35,7 +36,7 @@ class HistogramQuantile(AbstractFixedMap):
             sum.
         shape: Event shape; None takes that of `shares` without its last axis.
 
-    Cost: M comparisons and one normal quantile or distribution function per number; log-det exact.
+    Cost: $\log_2 M$ comparisons and one normal quantile or distribution function per number; log-det exact.
 
     Raises:
         ValueError: Edges do not increase, a share is not finite and positive, or the sizes do not fit.
@@ -75,9 +76,11 @@ class HistogramQuantile(AbstractFixedMap):
         # Where the row of an element begins in the tables, which may hold one histogram for many elements.
         own = np.broadcast_to(np.arange(shares.size // n_bins).reshape(shares.shape[:-1]), self.shape)
 
+        def at(table: Array, j: Array) -> Array:
+            return table.reshape(-1).at[j + n_bins * own[..., None]].get(mode="clip")
+
         def of_bin(j: Array) -> list[Array]:
-            places = j + n_bins * own[..., None]
-            return [table.reshape(-1).at[places].get(mode="clip") for table in (shares, below, above)]
+            return [at(table, j) for table in (shares, below, above)]
 
         def log_slope(x: Array, share: Array, width: Array) -> Array:
             return jnp.log(width) - jnp.log(share) + norm.logpdf(x)
@@ -86,9 +89,8 @@ class HistogramQuantile(AbstractFixedMap):
             x = jnp.clip(x, -max_square(x.dtype), max_square(x.dtype))
             left = x < 0
             tail = ndtr(jnp.where(left, x, -x))
-            first, last = below[..., 1:, None], above[..., :-1, None]  # the mass on either side of an inner edge
-            passed = jnp.where(left[..., None, :], first <= tail[..., None, :], last >= tail[..., None, :])
-            j = jnp.sum(passed, axis=-2, dtype=jnp.int32)
+            # A lower edge is passed if the mass below it is less, or that above the bin before it is more.
+            j = _last(n_bins, x, lambda i: jnp.where(left, at(below, i) <= tail, at(above, i - 1) >= tail))
             share, under, over = of_bin(j)
             part = jnp.where(left, (tail - under) / share, 1 - (tail - over) / share)
             # Rounding may leave the bin. jnp.clip will not do, whose derivative at an end is a half.
@@ -97,7 +99,7 @@ class HistogramQuantile(AbstractFixedMap):
             return y, log_slope(x, share, widths[j])
 
         def inverse(y: Array) -> tuple[Array, Array]:
-            j = jnp.sum(y[..., None, :] >= edges[1:-1, None], axis=-2, dtype=jnp.int32)
+            j = _last(n_bins, y, lambda i: edges[i] <= y)
             share, under, over = of_bin(j)
             part = (y - edges[j]) / widths[j]
             tail, other = under + share * part, over + share * (1 - part)
@@ -109,3 +111,18 @@ class HistogramQuantile(AbstractFixedMap):
         ends = self.edges.value
         least = 0.0 if is_traced(ends) else LEAST * float(np.diff(np.asarray(ends)).min())
         return Formula(forward, inverse, (ends[:1], ends[-1:]), least=least)
+
+
+def _last(n: int, like: Array, passed: Callable[[Array], Array]) -> Array:
+    """The last of `n` bins whose lower edge is passed, by halving; that of the first is always.
+
+    Args:
+        n: Number of bins.
+        like: An array of the shape of the answer.
+        passed: Function from numbers of bins, 1 or more, to whether their lower edges are passed.
+    """
+    j = jnp.zeros(like.shape, jnp.int32)
+    for bit in reversed(range((n - 1).bit_length())):
+        ahead = j + 2**bit
+        j = jnp.where((ahead < n) & passed(jnp.minimum(ahead, n - 1)), ahead, j)
+    return j

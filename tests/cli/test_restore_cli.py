@@ -85,3 +85,21 @@ def test_classes_are_those_of_the_images_or_one_for_all(folder: Path, capsys: py
         assert code in (2, 3)
         assert text in words
         assert "Traceback" not in words
+
+
+def test_levels_and_flags_are_those_of_the_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Arrays of other types are read with the model's levels, too large ones are refused, and advice names flags."""
+    np.savez(folder / "wide.npz", images=IMAGES[:2].astype(np.int64))
+    np.savez(folder / "bright.npz", images=np.full((2, 4, 4), 9, np.uint8))
+    words = ["restore", str(folder / "model"), "", "--mask", "top-half", "--draws", "2", "--out", str(folder / "w.npz")]
+    words[2] = str(folder / "wide.npz")
+    assert main(words) == 0
+    capsys.readouterr()
+    words[2] = str(folder / "bright.npz")
+    assert main([*words, "--force"]) == 3
+    told = capsys.readouterr().err
+    assert "whole numbers from 0 to 2" in told
+    assert "--levels" in told
+    assert "n_levels=" not in told
+    assert main(["restore", str(folder / "model"), str(folder / "wide.npz"), "--noise-sd", "1", "--out", "x.png"]) == 2
+    assert "--flow realnvp" in capsys.readouterr().err

@@ -60,6 +60,16 @@ def test_what_is_no_image_is_refused_with_the_fix(array: Any, options: dict, tex
         read_images(array, **options)
 
 
+@pytest.mark.parametrize("labels", [np.arange(5), np.zeros((6, 2), int), np.array(3)], ids=str)
+def test_labels_of_another_length_are_refused(tmp_path: Path, labels: np.ndarray) -> None:
+    path = tmp_path / "off.npz"
+    np.savez(path, images=GREY, labels=labels)
+    with pytest.raises(DataError, match="one label for each of the 6 images"):
+        read_images(path)
+    np.savez(path, images=GREY, labels=np.arange(6)[:, None])  # a column of labels will do
+    np.testing.assert_array_equal(read_images(path).labels, np.arange(6))
+
+
 def test_archives_and_their_labels(tmp_path: Path) -> None:
     path, labels = tmp_path / "some.npz", np.arange(6)
     np.savez(path, x_train=GREY, y_train=labels, x_test=GREY[:2], y_test=labels[:2])

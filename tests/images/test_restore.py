@@ -13,6 +13,7 @@ from pushforward.distributions import Dequantized
 from pushforward.images import restore
 from pushforward.images.restoration import ROUNDING, mask_of
 from pushforward.inverse_problems import Importance
+from pushforward.tables.errors import DataError
 
 KEY, SHAPE, K = jax.random.key(0), (1, 2, 2), 32
 METHOD = Importance(n_proposals=1024, n_starts=2)
@@ -87,6 +88,16 @@ def test_orders_that_begin_with_what_is_known() -> None:
         found = restore(averaged, image, mask=mask, n_draws=8, random_state=0)
         assert found.trustworthy.all() == trusted, found.verdicts
         np.testing.assert_array_equal(found.draws[0, :, mask], np.repeat(image[0][mask][:, None], 8, axis=1))
+
+
+def test_means_over_blocks_may_be_fractions(model: Dequantized) -> None:
+    small = Importance(n_proposals=64, n_starts=1)
+    found = restore(model, np.full((1, 1, 1, 1), 17.25), factor=2, n_draws=2, method=small, random_state=0)
+    assert found.draws.shape == (1, 2, *SHAPE)
+    with pytest.raises(DataError, match="means from 0 to 31"):
+        restore(model, np.full((1, 1, 1, 1), 40.5), factor=2, n_draws=2, method=small, random_state=0)
+    with pytest.raises(DataError, match="whole numbers from 0 to 31"):
+        restore(model, np.full((1, *SHAPE), 1.5), mask="top-half", n_draws=2, method=small, random_state=0)
 
 
 def test_masks_by_name() -> None:

@@ -13,6 +13,19 @@ import typer.main
 
 # A flag in a sentence; one that is quoted with its verb, or follows it, is left as it is.
 FLAG = re.compile(r"(?P<verb>\b[a-z]+ )?(?P<flag>--[a-z][a-z-]*[a-z])")
+# Arguments of Python that errors of images name, and their flags.
+ARGUMENTS = {
+    "n_levels": "--levels",
+    "layout": "--layout",
+    "stream": "--stream",
+    "mask": "--mask",
+    "factor": "--factor",
+    "noise_sd": "--noise-sd",
+    "flow": "--flow",
+    "dequantization": "--dequantization",
+    "pixel_map": "--pixel-map",
+}
+ARGUMENT = re.compile(rf"\b(?P<name>{'|'.join(ARGUMENTS)})=(?:'(?P<word>[^']*)'|(?P<bare>\w+)\b)?")
 # The verb that is named for a flag that several others have.
 FIRST = "fit"
 
@@ -29,6 +42,8 @@ def flags_of(app: typer.Typer) -> dict[str, frozenset[str]]:
 
 def qualified(words: str, verb: str, flags: Mapping[str, frozenset[str]]) -> str:
     """A message in which each flag that `verb` lacks stands behind the name of a verb that has it.
+
+    Arguments of Python that errors of images name are written as flags first.
 
     Args:
         words: The message.
@@ -48,7 +63,12 @@ def qualified(words: str, verb: str, flags: Mapping[str, frozenset[str]]) -> str
         having = [name for name in sorted(flags, key=lambda name: name != FIRST) if flag in flags[name]]
         return f"{before}pushforward {having[0]} {flag}" if having else found[0]
 
-    return FLAG.sub(named, words)
+    def flag_of(found: re.Match[str]) -> str:
+        value = found["word"] or found["bare"]
+        flag = ARGUMENTS[found["name"]]
+        return flag if value in (None, "True") else f"{flag} {value}"
+
+    return FLAG.sub(named, ARGUMENT.sub(flag_of, words))
 
 
 def verb_in(arguments: Sequence[str], flags: Mapping[str, frozenset[str]]) -> str:

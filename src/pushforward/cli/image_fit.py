@@ -91,7 +91,10 @@ def run_image_fit(options: Mapping[str, Any], reporter: Reporter) -> int:
 
 def _read(data: str, asked: ImageOptions, reporter: Reporter) -> tuple[Images, Any]:
     """The images and their classes, if these are asked for."""
-    images = read_images(data, n_levels=asked.others.get("levels"))
+    given = asked.others
+    images = read_images(
+        data, n_levels=given.get("levels"), layout=given.get("layout"), stream=given.get("stream", False)
+    )
     labels = images.labels if asked.others.get("classes") else None
     if asked.others.get("classes") and labels is None:
         fix = "name subfolders, or an archive with 'labels', one for each image."

@@ -128,6 +128,13 @@ class Onto(StrEnum):
     affine = "affine"
 
 
+class AxisOrder(StrEnum):
+    """The order of the axes of an array of images with channels."""
+
+    channels_first = "channels_first"
+    channels_last = "channels_last"
+
+
 _MODEL, _TRAINING, _IMAGES = "Model", "Training", "Images"
 _DATA = "Images: an NPZ file of whole numbers, a folder of PNG or JPEG files, or a quoted glob of such files."
 _OWN: tuple[tuple[str, Any, Any], ...] = (
@@ -173,6 +180,13 @@ _FLAGS: dict[str, Any] = {
     ],
     "levels": Annotated[
         int | None, _named("--levels", panel=_IMAGES, min=2, metavar="N", help="Number of levels of a pixel.")
+    ],
+    "layout": Annotated[
+        AxisOrder | None, _named("--layout", panel=_IMAGES, help="Where the axis of channels stands in an array.")
+    ],
+    "stream": Annotated[
+        bool | None,
+        _named("--stream/--no-stream", panel=_IMAGES, help="Decode files batch by batch, so that they need no memory."),
     ],
     "flips": Annotated[
         bool | None, _named("--flips/--no-flips", panel=_TRAINING, help="Mirror images at random in training.")

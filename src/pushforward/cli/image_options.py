@@ -35,6 +35,8 @@ KEYS: dict[str, dict[str, Key]] = {
         "pixel_map": Key((str,), "'histogram', 'logit' or 'affine'"),
         "classes": Key((bool,), "true or false"),
         "levels": Key((int,), "a whole number >= 2", 2),
+        "layout": Key((str,), "'channels_first' or 'channels_last'"),
+        "stream": Key((bool,), "true or false"),
     },
     "training": {
         "flips": Key((bool,), "true or false"),
@@ -159,5 +161,5 @@ def _check(label: str, section: str, key: str, value: Any) -> None:
     fits = isinstance(value, own.kinds) and (bool in own.kinds or not isinstance(value, bool))
     if not fits or (own.low is not None and not value >= own.low):
         raise ConfigError(f"{label}: {section}.{key}: expected {own.words}, got {value!r}.")
-    if key in ("dequantization", "pixel_map") and repr(value) not in own.words:
+    if key in ("dequantization", "pixel_map", "layout") and repr(value) not in own.words:
         raise ConfigError(f"{label}: {section}.{key}: expected {own.words}, got {value!r}.")

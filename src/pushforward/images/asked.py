@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pushforward._checks import message
 from pushforward.distributions import AbstractDistribution
-from pushforward.images.reading.levels import Images
-from pushforward.images.reading.sources import read_images
+from pushforward.images.reading.levels import Images, Layout, channels_first, images_of, labels_of
+from pushforward.images.reading.sources import is_archive, read_arrays, read_images
 from pushforward.tables.errors import DataError
 
 
@@ -27,22 +28,48 @@ def model_of(density: Any) -> AbstractDistribution:
     return model
 
 
-def levels_of(model: Any, images: Any) -> np.ndarray:
+def levels_of(model: Any, images: Any, *, means: bool = False) -> np.ndarray:
     """Images of any source that `read_images` takes as levels `(n, C, H, W)` of the model.
+
+    Args:
+        model: The distribution over levels.
+        images: The images.
+        means: Whether they are means over blocks of pixels, which may be fractions of levels.
 
     Raises:
         DataError: They are no images, or have levels that the model has not.
     """
+    return images_asked(model, images, means=means).levels
+
+
+def images_asked(model: Any, images: Any, *, means: bool = False) -> Images:
+    """Images of any source that `read_images` takes, held to the levels of the model; arguments as for `levels_of`.
+
+    Raises:
+        DataError: They are no images, or have levels that the model has not.
+    """
+    top, labels, source = model.n_levels - 1, None, "images"
+    if isinstance(images, str | os.PathLike) and is_archive(images):
+        path, _, member = os.fspath(images).partition("::")
+        source = os.fspath(images)
+        images, labels = read_arrays(Path(path), member)
     if isinstance(images, str | os.PathLike | Images):
         found = read_images(images)
-        if found.levels.max() >= model.n_levels:
+        if found.levels[:].max() > top:
             fix = "Convert them to the bit depth of the images of the fit."
-            expected = f"levels from 0 to {model.n_levels - 1}"
-            raise DataError("format", message(found.source, expected, f"one of {found.levels.max()}", fix))
-        return found.levels
-    shape = np.shape(images)
-    first = len(shape) == 4 and shape[1] == model.event_shape[0]
-    return read_images(images, n_levels=model.n_levels, layout="channels_first" if first else None).levels
+            got = f"one of {found.levels[:].max()}"
+            raise DataError("format", message(found.source, f"levels from 0 to {top}", got, fix))
+        return found
+    values = np.asarray(images)
+    layout: Layout | None = "channels_first" if values.ndim == 4 and values.shape[1] == model.event_shape[0] else None
+    if not means or values.dtype.kind != "f":
+        return images_of(values, labels, n_levels=model.n_levels, layout=layout, source=source)
+    values = channels_first(values, layout, source)
+    if not (np.all(values >= 0) and np.all(values <= top)):
+        got = f"numbers from {values.min():.6g} to {values.max():.6g}"
+        fix = "Means over blocks are in levels, as the images of the fit are."
+        raise DataError("format", message(source, f"means from 0 to {top}", got, fix))
+    return Images(values, model.n_levels, labels_of(labels, len(values), source), source)
 
 
 def condition_of(density: Any, labels: Any, n: int) -> np.ndarray | None:

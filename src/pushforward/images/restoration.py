@@ -81,7 +81,7 @@ def restore(
             answer to it.
     """
     model: Any = model_of(density)
-    levels = levels_of(model, images)
+    levels = levels_of(model, images, means=factor is not None)
     condition = condition_of(density, labels, len(levels))
     key = jax.random.key(random_state)
     asked = {"mask": mask, "factor": factor, "noise_sd": noise_sd, "n_draws": n_draws, "method": method}

@@ -89,6 +89,7 @@ def restore(
 
     from pushforward.images import ImageDensity, read_images, write_images
     from pushforward.images import restore as restored_images
+    from pushforward.images.asked import images_asked
     from pushforward.images.reading.levels import level_type
     from pushforward.images.restoration import PARTS
     from pushforward.images.writing import check_images_target
@@ -99,7 +100,7 @@ def restore(
         raise typer.BadParameter("expected --mask, --factor, or --noise-sd alone.")
     check_images_target(out, force)
     density = ImageDensity.load(model)
-    found = read_images(images)
+    found = images_asked(density.model_, images, means=factor is not None)
     known = mask
     if mask is not None and mask not in PARTS:
         known = np.any(read_images(mask).levels[0] > 0, axis=0)

@@ -59,7 +59,7 @@ def read_images(
         return images_of(source, labels, n_levels=n_levels, layout=layout)
     text = os.fspath(source)
     name, _, member = text.partition("::")
-    if Path(name).suffix.lower() in (".npz", ".npy"):
+    if is_archive(text):
         array, own = read_arrays(Path(name), member)
         return images_of(array, own if labels is None else labels, n_levels=n_levels, layout=layout, source=text)
     paths, classes = files_of(text)
@@ -72,7 +72,7 @@ def read_images(
     if stream:
         return Images(levels, kind.n_levels, own, text, names)
     if (size := len(paths) * int(np.prod(kind.shape)) * (1 if kind.n_levels <= 256 else 2)) > MAX_BYTES:
-        fix = "Fit from a stream (fit(..., stream=True)), or take fewer files."
+        fix = "Fit from a stream (stream=True), or take fewer files."
         raise DataError("too-large", message(text, f"at most {MAX_BYTES:,} bytes of pixels", f"{size:,}", fix))
     return Images(levels[:], kind.n_levels, own, text, names)
 
@@ -91,7 +91,7 @@ def read_alike(source: Any, shape: tuple[int, int, int], n_levels: int, name: st
     """
     labels = None
     text = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
-    if Path(text.partition("::")[0]).suffix.lower() in (".npz", ".npy"):
+    if text and is_archive(text):
         path, _, member = text.partition("::")
         source, labels = read_arrays(Path(path), member)
     found: Any = source
@@ -132,6 +132,11 @@ def files_of(source: str) -> tuple[list[Path], np.ndarray | None]:
     return images, None
 
 
+def is_archive(source: str | os.PathLike) -> bool:
+    """Whether a path, or `archive.npz::name`, names an NPZ or NPY file."""
+    return Path(os.fspath(source).partition("::")[0]).suffix.lower() in (".npz", ".npy")
+
+
 def read_arrays(path: Path, member: str = "") -> tuple[np.ndarray, np.ndarray | None]:
     """The array of images of an NPZ or NPY file, and its labels, if it has some.
 
@@ -140,7 +145,7 @@ def read_arrays(path: Path, member: str = "") -> tuple[np.ndarray, np.ndarray | 
         member: Name of the array in an archive; empty takes the one with a usual name, or the only one.
 
     Raises:
-        DataError: The file is missing, damaged, too large, or holds no array of images.
+        DataError: The file is missing, damaged, too large, holds no array of images, or another number of labels.
     """
     if not path.is_file():
         raise DataError("not-found", f"{path}: there is no such file.")
@@ -160,8 +165,16 @@ def read_arrays(path: Path, member: str = "") -> tuple[np.ndarray, np.ndarray | 
         raise DataError("columns", f"{label}: no array {name!r}; it holds {', '.join(arrays)}.")
     images = arrays[name]
     usual = LABEL_NAMES.get(name, (name.replace("x_", "y_", 1), name.replace("images", "labels")))
-    found = next((arrays[other] for other in usual if other != name and other in arrays), None)
-    return images, found if found is not None and found.shape == images.shape[:1] else None
+    found = next((other for other in usual if other != name and other in arrays), None)
+    if found is None:
+        return images, None
+    own = arrays[found]
+    own = own[:, 0] if own.ndim == 2 and own.shape[1] == 1 else own
+    if own.shape != images.shape[:1]:
+        expected = f"one label for each of the {len(images):,} images {name!r} in the array {found!r}"
+        fix = "Correct the labels, or rename their array if it holds none."
+        raise DataError("labels", message(label, expected, f"shape {own.shape}", fix))
+    return images, own
 
 
 def _only(arrays: dict[str, np.ndarray], label: str) -> str:
@@ -186,7 +199,7 @@ def holds_images(source: str | os.PathLike) -> bool:
     text = os.fspath(source)
     name, _, member = text.partition("::")
     path = Path(name)
-    if path.suffix.lower() not in (".npz", ".npy"):
+    if not is_archive(text):
         try:
             return bool(files_of(text)[0])
         except (DataError, OSError, ValueError):

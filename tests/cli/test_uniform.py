@@ -68,9 +68,10 @@ def test_json_is_all_of_standard_output(
 ) -> None:
     monkeypatch.chdir(folder)
     words = LINES[case].split()
-    assert main([*words, "--json"]) in (0, 6)
+    code = main([*words, "--json"])
+    assert code in (0, 6)
     out = json.loads(capsys.readouterr().out)  # one object and nothing else
-    assert out["ok"] is True
+    assert (out["ok"], out["exit_code"]) == (code == 0, code)
     assert out["command"] == words[0]
     assert isinstance(out["warnings"], list)
     if "gaps.csv" in words:

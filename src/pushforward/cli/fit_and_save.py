@@ -96,17 +96,17 @@ def run_fit(
     if not first:
         return INTERRUPT if verdict.status == "interrupted" else OK
     density.save(out, force=force)
-    _report(density, data, out, reporter)
-    if verdict.status == "interrupted":
+    code = _report(density, data, out, reporter)
+    if code == INTERRUPT:
         reporter.warn(f"interrupted: {out} holds the best so far; the same command with --resume goes on.")
-        return INTERRUPT
+        return code
     remove_checkpoint(checkpoint)
     if page is not None:
         with reporter.hears():
             rows = survey(table, [0]).sample if isinstance(table, Shards) else table
             made = density_report(density, rows, seed=0, missing="drop", name=str(out), own=True)
         reporter.say(f"Report: {page} ({made.save(page, force=force) / 1e6:.1f} MB)")
-    return CHECK_FAILED if wrong(density.checks_) else OK
+    return code
 
 
 def wrong(report: CheckReport | None) -> bool:
@@ -193,7 +193,8 @@ def tracker_of(where: str) -> AbstractTracker:
         raise typer.BadParameter(f"--track {where}: {error}") from error
 
 
-def _report(density: FlowDensity, data: str, out: Path, reporter: Reporter) -> None:
+def _report(density: FlowDensity, data: str, out: Path, reporter: Reporter) -> int:
+    """Say how the fit went, and give its exit code."""
     verdict = density.result_.verdict
     name = density.config_["flow"]
     if not (sys.stderr.isatty() and sys.stdout.isatty()):  # there the progress bar has left it
@@ -209,7 +210,8 @@ def _report(density: FlowDensity, data: str, out: Path, reporter: Reporter) -> N
     for line in _next(shlex.quote(str(out)), data, density.given_):
         reporter.say(f"  pushforward {line}")
     gaussian = next((b.nats for b in density.baselines_ if b.name == "Gaussian"), None)
-    reporter.result(
+    code = CHECK_FAILED if wrong(density.checks_) else OK
+    return reporter.result(
         "fit",
         {
             "model": out,
@@ -237,6 +239,7 @@ def _report(density: FlowDensity, data: str, out: Path, reporter: Reporter) -> N
             "rows_streamed": verdict.n_rows_streamed,
             "rows_met": verdict.n_rows_met,
         },
+        INTERRUPT if verdict.status == "interrupted" else code,
     )
 
 

@@ -197,4 +197,4 @@ def report(density: ImageDensity, data: str, out: Path, reporter: Reporter) -> N
         "steps": verdict.steps,
         "seconds": verdict.seconds,
     }
-    reporter.result("fit", facts)
+    reporter.result("fit", facts, INTERRUPT if verdict.status == "interrupted" else OK)

@@ -146,9 +146,7 @@ def _tell(found: JobResult, function: AbstractBatchFunction, out: Path, reporter
         reporter.warn(f"{source} cannot be read and has no result: {reason}")
     if len(found.unreadable) > NAMED:
         reporter.warn(f"{len(found.unreadable) - NAMED:,} further fragments cannot be read.")
-    code = OK if found.complete else DATA
-    reporter.result(function.verb, {**facts, "complete": found.complete, "exit_code": code})
-    return code
+    return reporter.result(function.verb, {**facts, "complete": found.complete}, OK if found.complete else DATA)
 
 
 def _moments(found: JobResult, reporter: Reporter) -> Mapping[str, Any]:

@@ -74,10 +74,18 @@ class Reporter:
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
-    def result(self, command: str, facts: Mapping[str, Any]) -> None:
-        """Print the outcome for machines."""
+    def result(self, command: str, facts: Mapping[str, Any], code: int = OK) -> int:
+        """Print the outcome for machines, in which `ok` is true if and only if the exit code is 0; give the code back.
+
+        Args:
+            command: Name of the verb.
+            facts: What came out.
+            code: Exit code of the verb.
+        """
         if self.as_json:
-            typer.echo(to_json({"ok": True, "command": command, **facts, "warnings": self.warned}))
+            facts = {"ok": code == OK, "command": command, **facts, "exit_code": code, "warnings": self.warned}
+            typer.echo(to_json(facts))
+        return code
 
 
 def silence() -> None:

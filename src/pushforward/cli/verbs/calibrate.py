@@ -66,5 +66,5 @@ def calibrate(
     for note in found.notes:
         reporter.warn(note)
     reporter.say("No test objects to the posterior." if found.passed else "The posterior is not calibrated.")
-    reporter.result("calibrate", {"model": model, "out": out, "seed": seed, **found.to_json()})
-    return OK if found.passed else CHECK_FAILED
+    facts = {"model": model, "out": out, "seed": seed, **found.to_json()}
+    return reporter.result("calibrate", facts, OK if found.passed else CHECK_FAILED)

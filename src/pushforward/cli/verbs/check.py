@@ -45,5 +45,4 @@ def check(
         report = density.check(table, random_state=seed)
     reporter.say(str(report))
     facts = {"model": model, "data": data, "rows_left_out": dropped, "passed": report.ok, "checks": report.to_json()}
-    reporter.result("check", facts)
-    return OK if report.ok else CHECK_FAILED
+    return reporter.result("check", facts, OK if report.ok else CHECK_FAILED)

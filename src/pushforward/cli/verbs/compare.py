@@ -67,5 +67,5 @@ def compare(
     if out is not None:
         reporter.say(f"Figure: {out}")
     tables = {"real": real, "synthetic": synthetic, "held_out": held_out}
-    reporter.result("compare", {"tables": tables, "out": out, "seed": seed, **found.to_json()})
-    return OK if found.passed else CHECK_FAILED
+    facts = {"tables": tables, "out": out, "seed": seed, **found.to_json()}
+    return reporter.result("compare", facts, OK if found.passed else CHECK_FAILED)

@@ -57,8 +57,8 @@ def doctor(*, reporter: Reporter) -> int:
     end = f"{len(lines)} checks: {failed} failed, {warned} with a warning."
     reporter.say(end)
     plain = [{"name": a.name, "verdict": a.verdict, "sentence": a.sentence, **a.facts} for a in lines]
-    reporter.result("doctor", {"healthy": not failed, "lines": plain, "text": end})
-    return CHECK_FAILED if failed else OK
+    facts = {"healthy": not failed, "lines": plain, "text": end}
+    return reporter.result("doctor", facts, CHECK_FAILED if failed else OK)
 
 
 def _findings(check: Any) -> Iterator[Line]:

@@ -104,8 +104,7 @@ def export(
         "max_abs_error_sample": report.max_abs_error_sample,
         "passed": report.ok,
     }
-    reporter.result("export", facts)
-    return OK if report.ok else CHECK_FAILED
+    return reporter.result("export", facts, OK if report.ok else CHECK_FAILED)
 
 
 def _rows(density: FlowDensity, data: str | None) -> tuple[np.ndarray | None, np.ndarray | None]:

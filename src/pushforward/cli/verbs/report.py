@@ -48,5 +48,5 @@ def report(
         reporter.say(line)
     reporter.say(f"Report: {out} ({size / 1e6:.1f} MB)")
     facts = {"model": model, "data": data, "out": out, "bytes": size, "seconds": time.monotonic() - start}
-    reporter.result("report", {**facts, "standing": made.standing, "verdict": list(made.verdict)})
-    return CHECK_FAILED if made.standing == "bad" else OK
+    facts |= {"standing": made.standing, "verdict": list(made.verdict)}
+    return reporter.result("report", facts, CHECK_FAILED if made.standing == "bad" else OK)

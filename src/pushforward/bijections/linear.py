@@ -11,10 +11,10 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward._checks import check_int, message
+from pushforward._checks import as_floats, check_int, check_values, is_traced, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, along
-from pushforward.numerics.bounded import soft_clamp
+from pushforward.numerics.bounded import soft_clamp, soft_clamp_inverse
 from pushforward.numerics.permute import permute
 from pushforward.numerics.product import dense
 from pushforward.numerics.triangular import solve_lu, solve_triangular
@@ -128,6 +128,33 @@ class LULinear(AbstractBatchedBijection):
         self.permutation = Permutation.random(permutation_key, dim)
         self.in_shape = self.out_shape = (dim,)
 
+    @staticmethod
+    def from_factors(lower: Any, upper: Any, permutation: Any = None, bias: Any = 0.0) -> LULinear:
+        """The layer of these factors; for a matrix that is not factored take `FullLinear.from_matrix`.
+
+        Args:
+            lower: The matrix L, `(dim, dim)`: lower triangular, with ones on the diagonal.
+            upper: The matrix U, `(dim, dim)`: upper triangular, with a positive diagonal.
+            permutation: The indices of P, `(P x)[i] = x[permutation[i]]`; None for the order as it is.
+            bias: A number or a vector of length dim.
+
+        Raises:
+            ValueError: a matrix is not square or not of its form, or the sizes differ.
+        """
+        name = "LULinear.from_factors"
+        dim = len(square(name, "upper", upper))
+        square(name, "lower", lower, dim)
+        fix = "Beside the triangle it holds zeros."
+        check_values(name, "lower triangular with ones on the diagonal", _unit_lower, fix, lower)
+        layer = LULinear(jax.random.key(0), dim)
+        beside, log_diagonal = free_triangle(name, upper, False)
+        where = Permutation(np.arange(dim) if permutation is None else permutation)
+        if where.in_shape != (dim,):
+            fix = "Pass one index for each coordinate."
+            raise ValueError(message(name, f"{dim} indices of the permutation", f"{where.in_shape[0]}", fix))
+        values = (as_floats(lower) / _reach(dim), beside / _reach(dim), log_diagonal, bias_of(name, bias, dim), where)
+        return with_parameters(layer, ("lower", "upper", "log_diagonal", "bias", "permutation"), values)
+
     def _factors(self, dtype: Any) -> tuple[Array, Array, Array]:
         one = jnp.eye(*self.lower.shape, dtype=dtype)
         reach = _reach(self.in_shape[0])
@@ -185,6 +212,24 @@ class TriangularLinear(AbstractBatchedBijection):
         self.lower = bool(lower)
         self.in_shape = self.out_shape = (dim,)
 
+    @staticmethod
+    def from_matrix(matrix: Any, bias: Any = 0.0, *, lower: bool = True) -> TriangularLinear:
+        """The layer `matrix @ x + bias`.
+
+        Args:
+            matrix: Array `(dim, dim)`, triangular with a positive diagonal, such as a Cholesky factor.
+            bias: A number or a vector of length dim.
+            lower: Whether the matrix is lower triangular, or upper triangular.
+
+        Raises:
+            ValueError: the matrix is not square or not of its form, or the sizes differ.
+        """
+        name = "TriangularLinear.from_matrix"
+        dim = len(square(name, "matrix", matrix))
+        layer = TriangularLinear(jax.random.key(0), dim, lower=lower)
+        values = (*free_triangle(name, matrix, lower), bias_of(name, bias, dim))
+        return with_parameters(layer, ("weight", "log_diagonal", "bias"), values)
+
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.weight)
         weight, log_det = triangular(self.weight, self.log_diagonal, self.lower, dtype)
@@ -225,6 +270,30 @@ class FullLinear(AbstractBatchedBijection):
         self.bias = jnp.zeros(dim)
         self.in_shape = self.out_shape = (dim,)
 
+    @staticmethod
+    def from_matrix(matrix: Any, bias: Any = 0.0) -> FullLinear:
+        """The layer `matrix @ x + bias`.
+
+        Args:
+            matrix: Array `(dim, dim)`, not singular.
+            bias: A number or a vector of length dim.
+
+        Raises:
+            ValueError: the matrix is not square, singular or not finite, or the sizes differ.
+
+        Example:
+            >>> import jax.numpy as jnp, pushforward as pf
+            >>> layer = pf.bijections.FullLinear.from_matrix([[0.0, 2.0], [1.0, 0.0]], bias=[1.0, 0.0])
+            >>> layer.forward(jnp.array([3.0, 4.0])).tolist()
+            [9.0, 3.0]
+        """
+        name = "FullLinear.from_matrix"
+        dim = len(square(name, "matrix", matrix))
+        fix = "The rows of a matrix that can be inverted do not depend on each other."
+        check_values(name, "a finite matrix that is not singular", _invertible, fix, matrix)
+        layer = FullLinear(jax.random.key(0), dim)
+        return with_parameters(layer, ("weight", "bias"), (as_floats(matrix), bias_of(name, bias, dim)))
+
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.weight)
         weight = jnp.concatenate([self.weight, self.bias[:, None]], axis=1).astype(dtype)
@@ -236,6 +305,53 @@ class FullLinear(AbstractBatchedBijection):
         weight = self.weight.astype(dtype)
         x = jnp.linalg.solve(weight, (y - along(self.bias)).astype(dtype))
         return x, jnp.broadcast_to(-jnp.linalg.slogdet(weight)[1], y.shape[-1:])
+
+
+def square(name: str, what: str, matrix: Any, dim: int | None = None) -> Any:
+    """The matrix as an array, which has to be square, and of size `dim` unless that is None."""
+    array = matrix if is_traced(matrix) and hasattr(matrix, "shape") else jnp.asarray(matrix)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or not len(array) or dim not in (None, len(array)):
+        expected = f"{what} of shape " + ("(dim, dim)" if dim is None else f"({dim}, {dim})")
+        raise ValueError(message(name, expected, f"{array.shape}", "Pass a square matrix with one row per coordinate."))
+    return array
+
+
+def bias_of(name: str, bias: Any, dim: int) -> Array:
+    """A bias that is given, as a vector of length `dim`."""
+    array = as_floats(bias)
+    if array.shape not in ((), (dim,)):
+        raise ValueError(message(name, f"a bias of shape ({dim},)", f"{array.shape}", "Pass a number or a vector."))
+    return jnp.broadcast_to(array, (dim,))
+
+
+def free_triangle(name: str, matrix: Any, lower: bool) -> tuple[Array, Array]:
+    """The unconstrained parameters for which `triangular` gives this matrix."""
+    low, high = np.exp([-MAX_LOG_DIAGONAL, MAX_LOG_DIAGONAL])
+
+    def holds(m: np.ndarray) -> Any:
+        diagonal = np.diag(m)
+        beside = np.triu(m, 1) if lower else np.tril(m, -1)
+        return np.all(np.isfinite(m)) and not beside.any() and np.all((diagonal > low) & (diagonal < high))
+
+    kind = f"{'lower' if lower else 'upper'} triangular with a diagonal between {low:.1e} and {high:.1e}"
+    check_values(name, kind, holds, "Any other matrix is taken by FullLinear.from_matrix.", matrix)
+    # NumPy computes the logarithm of known numbers, which is then right to float64.
+    xp = jnp if is_traced(matrix) else np
+    log_diagonal = xp.log(xp.diagonal(xp.asarray(matrix, None if xp is jnp else float)))
+    return as_floats(matrix), as_floats(soft_clamp_inverse(as_floats(log_diagonal), MAX_LOG_DIAGONAL))
+
+
+def with_parameters(layer: Any, names: tuple[str, ...], values: tuple) -> Any:
+    """The layer with these values in its fields of these names."""
+    return eqx.tree_at(lambda b: [getattr(b, name) for name in names], layer, list(values))
+
+
+def _unit_lower(matrix: np.ndarray) -> Any:
+    return np.all(np.isfinite(matrix)) and not np.triu(matrix, 1).any() and np.all(np.diag(matrix) == 1)
+
+
+def _invertible(matrix: np.ndarray) -> Any:
+    return np.all(np.isfinite(matrix)) and np.isfinite(np.linalg.slogdet(matrix)[1])
 
 
 def triangular(weight: Array, log_diagonal: Array, lower: bool, dtype: Any) -> tuple[Array, Array]:

@@ -8,12 +8,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import expm
 
-from pushforward._checks import check_int
+from pushforward._checks import as_floats, check_int, check_values, message
 from pushforward._types import Array, PRNGKeyArray, Shape
 from pushforward.bijections.base import AbstractBatchedBijection, AbstractTwoWayBijection, along
-from pushforward.bijections.linear import INITIAL_MIX, triangular
+from pushforward.bijections.linear import INITIAL_MIX, bias_of, free_triangle, square, triangular, with_parameters
 from pushforward.numerics.householder import compact
 from pushforward.numerics.product import dense, matrix_product
 from pushforward.numerics.triangular import solve_triangular
@@ -72,6 +73,24 @@ class Householder(AbstractOrthogonal):
         self.vectors = jnp.where(odd, jnp.roll(first, 1, axis=0) + INITIAL_MIX * other, first)
         self.in_shape = self.out_shape = (dim,)
 
+    @staticmethod
+    def from_vectors(vectors: Any) -> Householder:
+        """The product of the reflections along these vectors.
+
+        Args:
+            vectors: Array `(n_reflections, dim)`, of whose rows none is 0; the first is applied last.
+
+        Raises:
+            ValueError: the array has another shape, or a row is 0 or not finite.
+        """
+        name, array = "Householder.from_vectors", as_floats(vectors)
+        if array.ndim != 2 or not array.size:
+            fix = "Pass one row for each reflection."
+            raise ValueError(message(name, "vectors of shape (n_reflections, dim)", f"{array.shape}", fix))
+        fix = "There is no reflection along a vector of length 0."
+        check_values(name, "finite rows that are not 0", lambda v: np.isfinite(v).all() and v.any(axis=1), fix, vectors)
+        return with_parameters(Householder(jax.random.key(0), array.shape[1], len(array)), ("vectors",), (array,))
+
     def matrix(self, dtype: Any = None) -> Array:
         unit, mixed = compact(self.vectors.astype(self.vectors.dtype if dtype is None else dtype))
         return jnp.eye(unit.shape[1], dtype=unit.dtype) - unit.T @ mixed
@@ -114,6 +133,16 @@ class Cayley(AbstractOrthogonal):
         self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
         self.in_shape = self.out_shape = (dim,)
 
+    @staticmethod
+    def from_skew(matrix: Any) -> Cayley:
+        """The layer of this skew-symmetric matrix `A`, an array `(dim, dim)`.
+
+        Raises:
+            ValueError: the matrix is not square, or not skew-symmetric.
+        """
+        weight = _weight_of_skew("Cayley.from_skew", matrix)
+        return with_parameters(Cayley(jax.random.key(0), len(weight)), ("weight",), (weight,))
+
     def matrix(self, dtype: Any = None) -> Array:
         skew = _skew(self.weight, dtype)
         one = jnp.eye(len(skew), dtype=skew.dtype)
@@ -147,6 +176,16 @@ class MatrixExponential(AbstractOrthogonal):
         dim = check_int("MatrixExponential", "dim", dim, 1)
         self.weight = jax.random.uniform(key, (dim, dim), minval=-1.0) * (INITIAL_MIX / dim)
         self.in_shape = self.out_shape = (dim,)
+
+    @staticmethod
+    def from_skew(matrix: Any) -> MatrixExponential:
+        """The layer of this skew-symmetric matrix `A`, an array `(dim, dim)`.
+
+        Raises:
+            ValueError: the matrix is not square, or not skew-symmetric.
+        """
+        weight = _weight_of_skew("MatrixExponential.from_skew", matrix)
+        return with_parameters(MatrixExponential(jax.random.key(0), len(weight)), ("weight",), (weight,))
 
     def matrix(self, dtype: Any = None) -> Array:
         return expm(_skew(self.weight, dtype))
@@ -189,6 +228,25 @@ class QRLinear(AbstractBatchedBijection):
         self.orthogonal = Householder(orthogonal_key, dim, n_reflections)
         self.in_shape = self.out_shape = (dim,)
 
+    @staticmethod
+    def from_factors(vectors: Any, upper: Any, bias: Any = 0.0) -> QRLinear:
+        """The layer of these factors; for a matrix that is not factored take `FullLinear.from_matrix`.
+
+        Args:
+            vectors: Array `(n_reflections, dim)` of the reflections whose product is Q.
+            upper: The matrix R, `(dim, dim)`: upper triangular, with a positive diagonal.
+            bias: A number or a vector of length dim.
+
+        Raises:
+            ValueError: a matrix is not square or not of its form, a vector is 0, or the sizes differ.
+        """
+        name, turn = "QRLinear.from_factors", Householder.from_vectors(vectors)
+        (dim,) = turn.in_shape
+        square(name, "upper", upper, dim)
+        layer = QRLinear(jax.random.key(0), dim, len(turn.vectors))
+        values = (*free_triangle(name, upper, False), bias_of(name, bias, dim), turn)
+        return with_parameters(layer, ("upper", "log_diagonal", "bias", "orthogonal"), values)
+
     def forward_rows(self, x: Array, condition: Array | None, keys: PRNGKeyArray | None) -> tuple[Array, Array]:
         dtype = jnp.result_type(x, self.upper)
         upper, log_det = triangular(self.upper, self.log_diagonal, False, dtype)
@@ -205,6 +263,13 @@ class QRLinear(AbstractBatchedBijection):
 def _skew(weight: Array, dtype: Any) -> Array:
     lower = jnp.tril(weight.astype(weight.dtype if dtype is None else dtype), -1)
     return lower - lower.T
+
+
+def _weight_of_skew(name: str, matrix: Any) -> Array:
+    square(name, "matrix", matrix)
+    fix = "Pass (M - M.T) / 2."
+    check_values(name, "a finite matrix with A.T = -A", lambda a: np.isfinite(a) & (a == -a.T), fix, matrix)
+    return as_floats(matrix)
 
 
 def _turn(matrix: Array, value: Array, forward: bool) -> tuple[Array, Array]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pushforward._checks import check_int
+from pushforward._checks import as_floats, check_int, check_values, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.nets.amortised import Amortised
-from pushforward.numerics.ridge import Slope, above_minus_one, ridge_of
+from pushforward.numerics.ridge import Slope, above_minus_one, free_of, ridge_of
 
 # Length of u in a new layer, which is near the identity, yet w has a gradient.
 INITIAL_LENGTH = 0.1
@@ -73,6 +75,36 @@ class Planar(AbstractBatchedBijection):
         self.in_shape = self.out_shape = (dim,)
         self.ridge, self.cond_shape = ridge, self.params.cond_shape
         self.traits = Traits(inverse=ridge_of("Planar", ridge).cost)
+
+    @staticmethod
+    def from_numbers(u: Any, w: Any, b: Any, *, ridge: str = "tanh") -> Planar:
+        r"""The layer $y = x + u\,h(w \cdot x + b)$ of these numbers.
+
+        Args:
+            u: The vector of the direction in which points move, for which $u \cdot w > -1$.
+            w: The vector of the direction along which the move is measured.
+            b: The offset, a number.
+            ridge: The function $h$, `"tanh"` or `"leaky_relu"`.
+
+        Raises:
+            ValueError: the map is not invertible, or the shapes differ.
+
+        Example:
+            >>> import jax.numpy as jnp, pushforward as pf
+            >>> layer = pf.bijections.Planar.from_numbers([1.0, 0.0], [0.0, 2.0], 0.0, ridge="leaky_relu")
+            >>> layer.forward(jnp.array([5.0, 3.0])).tolist()
+            [11.0, 3.0]
+        """
+        name, (u_, w_, b_) = "Planar.from_numbers", map(as_floats, (u, w, b))
+        if u_.ndim != 1 or u_.shape != w_.shape or b_.shape or not u_.size:
+            fix = "Pass two vectors and a number."
+            raise ValueError(message(name, "u and w of (dim,) and b of ()", f"{u_.shape}, {w_.shape}, {b_.shape}", fix))
+        fix = "Then the map folds the space: make u shorter."
+        check_values(name, "u and w with u . w > -1, all finite", lambda u, w: -1 < u @ w < np.inf, fix, u, w)
+        shrink = above_minus_one(free_of(jnp.sum(u_ * w_))).shrink
+        start = jnp.concatenate([u_ / shrink, w_, b_[None]])
+        layer = Planar(jax.random.key(0), len(u_), ridge=ridge)
+        return eqx.tree_at(lambda p: p.params.start, layer, start)
 
     def _parts(self, value: Array, condition: Array | None) -> tuple[Array, Array, Array, Slope]:
         r"""$\hat u$, $w \cdot$ value + b, the value, and $\hat u \cdot w$."""

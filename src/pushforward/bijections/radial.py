@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pushforward._checks import check_int
+from pushforward._checks import as_floats, check_int, check_values, message
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
 from pushforward.nets.amortised import Amortised
-from pushforward.numerics.bounded import soft_clamp
-from pushforward.numerics.ridge import Slope, above_minus_one
+from pushforward.numerics.bounded import soft_clamp, soft_clamp_inverse
+from pushforward.numerics.ridge import Slope, above_minus_one, free_of
 
 # Bound on the log of the radius within which points move, which neither vanishes nor overflows.
 MAX_LOG_RADIUS = 10.0
@@ -73,6 +75,30 @@ class Radial(AbstractBatchedBijection):
         self.params = Amortised(keys[2], start, cond_shape=cond_shape, net=net, name="Radial")
         self.in_shape = self.out_shape = (dim,)
         self.cond_shape, self.traits = self.params.cond_shape, Traits()
+
+    @staticmethod
+    def from_numbers(centre: Any, alpha: Any, beta: Any) -> Radial:
+        r"""The layer $y = x + \frac{\beta}{\alpha + r} (x - x_0)$ of these numbers.
+
+        Args:
+            centre: The vector $x_0$.
+            alpha: The number $\alpha > 0$, between $e^{-10}$ and $e^{10}$.
+            beta: The number $\beta > -\alpha$.
+
+        Raises:
+            ValueError: the map is not invertible, or a shape is another one.
+        """
+        name, (centre_, alpha_, beta_) = "Radial.from_numbers", map(as_floats, (centre, alpha, beta))
+        if centre_.ndim != 1 or alpha_.shape or beta_.shape or not centre_.size:
+            got, fix = f"{centre_.shape}, {alpha_.shape}, {beta_.shape}", "Pass a vector and two numbers."
+            raise ValueError(message(name, "centre of (dim,), alpha of () and beta of ()", got, fix))
+        low, high = np.exp([-MAX_LOG_RADIUS, MAX_LOG_RADIUS])
+        fix = "With a smaller beta the map folds the space."
+        expected = f"alpha between {low:.1e} and {high:.1e}, and a finite beta > -alpha"
+        check_values(name, expected, lambda a, b: low < a < high and -a < b < np.inf, fix, alpha, beta)
+        free = soft_clamp_inverse(jnp.log(alpha_), MAX_LOG_RADIUS), free_of(beta_ / alpha_)
+        layer = Radial(jax.random.key(0), len(centre_))
+        return eqx.tree_at(lambda r: r.params.start, layer, jnp.concatenate([centre_, jnp.stack(free)]))
 
     def _parts(self, value: Array, condition: Array | None) -> tuple[Array, Array, Array, Slope]:
         """The centre, the value's offset from it, its distance in units of alpha, and m."""

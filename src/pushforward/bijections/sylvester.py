@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pushforward._checks import check_int, message
+from pushforward._checks import as_floats, check_int, check_values, message
 from pushforward._meshes import scan
 from pushforward._types import Array, PRNGKeyArray, Shape, Traits
 from pushforward.bijections.base import AbstractBatchedBijection
-from pushforward.bijections.linear import INITIAL_MIX
+from pushforward.bijections.linear import INITIAL_MIX, bias_of, square
 from pushforward.bijections.orthogonal import AbstractOrthogonal
 from pushforward.nets.amortised import Amortised, rows_product
 from pushforward.numerics.householder import leading_columns, random_basis, reflect
 from pushforward.numerics.product import matrix_product
-from pushforward.numerics.ridge import Slope, above_minus_one, ridge_of
+from pushforward.numerics.ridge import Slope, above_minus_one, free_of, ridge_of
 
 
 class Sylvester(AbstractBatchedBijection):
@@ -98,6 +100,37 @@ class Sylvester(AbstractBatchedBijection):
         cost = ridge_of("Sylvester", ridge).cost
         self.traits = Traits(inverse="sequential" if cost == "parallel" else cost)
 
+    @staticmethod
+    def from_matrices(
+        basis: AbstractOrthogonal, first: Any, second: Any, bias: Any = 0.0, *, ridge: str = "tanh"
+    ) -> Sylvester:
+        r"""The layer $y = x + Q R\,h(\tilde R Q^\top x + b)$ of these matrices.
+
+        Args:
+            basis: An orthogonal layer, such as `Householder.from_vectors(vectors)`, whose first `rank` columns are Q.
+            first: The matrix $R$, `(rank, rank)`, upper triangular.
+            second: The matrix $\tilde R$, the same, with $R_{ii} \tilde R_{ii} > -1$.
+            bias: The vector $b$ of length `rank`, or a number.
+            ridge: The function $h$, `"tanh"` or `"leaky_relu"`.
+
+        Raises:
+            ValueError: the map is not invertible, or a matrix is not square or not upper triangular.
+        """
+        name, (dim,) = "Sylvester.from_matrices", basis.in_shape
+        rank = len(square(name, "first", first))
+        square(name, "second", second, rank)
+        fix = "With smaller products of the diagonals the map folds the space."
+        expected = "two upper triangular matrices whose diagonals have products above -1"
+        check_values(name, expected, _upper_and_increasing, fix, first, second)
+        r, r_tilde = as_floats(first), as_floats(second)
+        shrink = above_minus_one(free_of(jnp.diagonal(r) * jnp.diagonal(r_tilde))).shrink
+        # As they are packed: the first is above the diagonal of `(rank, rank + 1)`, the second below it, transposed.
+        packed = jnp.pad(jnp.triu(r, 1) + jnp.diag(jnp.diagonal(r) / shrink), ((0, 0), (1, 0)))
+        packed = packed + jnp.pad(jnp.triu(r_tilde).T, ((0, 0), (0, 1)))
+        start = jnp.concatenate([packed.ravel(), bias_of(name, bias, rank)])
+        layer = Sylvester(jax.random.key(0), dim, rank, basis=basis, ridge=ridge)
+        return eqx.tree_at(lambda s: s.params.start, layer, start)
+
     def _parts(self, params: Array) -> tuple[Array, Array, Array, Slope]:
         """R, R~ and b, of shapes `(rank, rank, n)` and `(rank, n)`, and the products of the diagonals."""
         m = self.rank
@@ -158,6 +191,12 @@ class Sylvester(AbstractBatchedBijection):
         inputs = (jnp.arange(self.rank), onto(y), first, second, b, slope)
         (_, h, log_det), _ = scan(step, start, inputs, reverse=True)
         return y - spread(rows_product(first, h)), log_det
+
+
+def _upper_and_increasing(first: np.ndarray, second: np.ndarray) -> Any:
+    upper = not (np.tril(first, -1).any() or np.tril(second, -1).any())
+    products = np.diag(first) * np.diag(second)
+    return upper and np.isfinite(first).all() and np.isfinite(second).all() and np.all(products > -1)
 
 
 def _diagonal(matrix: Array) -> Array:

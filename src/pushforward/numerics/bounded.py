@@ -18,6 +18,16 @@ def soft_clamp(x: Array, bound: float) -> Array:
     return x / (1 + jnp.abs(x) / bound)
 
 
+def soft_clamp_inverse(y: Array, bound: float) -> Array:
+    r"""The number that `soft_clamp` takes to `y`: $y / (1 - |y| / b)$, for $|y| < b$.
+
+    Args:
+        y: Any array within $\pm b$.
+        bound: The limit $b > 0$.
+    """
+    return y / (1 - jnp.abs(y) / bound)
+
+
 def tamed(x: Array, bound: float) -> Array:
     r"""The number itself within $\pm b$, and $\pm b\,(1 + \log(|x| / b))$ beyond: smooth to first order, and unbounded.
 

@@ -45,6 +45,16 @@ def above_minus_one(free: Array) -> Slope:
     return Slope(shrink, free * shrink, (1 + jax.nn.softplus(free)) * shrink)
 
 
+def free_of(value: Array) -> Array:
+    """The number that `above_minus_one` takes to `value`, which is above -1."""
+
+    def function(free: Array) -> tuple[Array, Array]:
+        shrink = 1 / (1 + jax.nn.softplus(-free))
+        return free * shrink, jnp.log(shrink + free * shrink**2 * jax.nn.sigmoid(-free))
+
+    return solve_increasing(function, value, value).x
+
+
 class Ridge(NamedTuple):
     r"""A function $h$ with $0 < h' <= 1$, and the functions of it that a layer needs.
 

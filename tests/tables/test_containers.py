@@ -21,6 +21,7 @@ from pushforward.tables.estimators.frames import frame_kind, to_frame
 from pushforward.tables.modelling.preparation import prepare
 from pushforward.tables.reading.cells import read_cells
 from pushforward.tables.reading.containers import Container, containers_of
+from pushforward.tables.reading.tables import read_table
 from pushforward.tables.schema import TableSchema
 
 WORDS = ["S", "M", "L", "M", "S", "S", "L", "M"]
@@ -243,3 +244,12 @@ def test_foreign_metadata_is_no_container() -> None:
     table = pa.Table.from_arrays([pa.array([1, 2])], schema=pa.schema([field]))
     assert containers_of(table) == {}
     assert Container(dtype="Int8", label=(1, "a")) == Container.model_validate_json('{"dtype":"Int8","label":[1,"a"]}')
+
+
+def test_the_library_reads_its_own_tables() -> None:
+    numbers = read_table({"a": [1.5, 2.5], "b": [0.25, 4.0]})
+    words = read_cells({"size": [1.5, 2.5], "colour": ["red", "blue"]})
+    assert read_table(numbers, columns=["b"]).values.tolist() == [[0.25], [4.0]]
+    assert read_cells(numbers).names == ("a", "b")
+    assert pa.table(words).to_pydict() == {"size": [1.5, 2.5], "colour": ["red", "blue"]}
+    assert len(numbers) == len(pa.table(numbers)) == 2

@@ -17,8 +17,9 @@ class ImageTraining:
 
     Args:
         max_epochs: Number of passes over the images at most.
-        batch_size: Number of images per step; None is 128.
-        learning_rate: Learning rate of Adam at the top of its schedule; None is 1e-3.
+        batch_size: Number of images per step; None takes that of the model, 128 where it has none.
+        learning_rate: Learning rate of Adam at the top of its schedule; None takes that of the model, 1e-3 where it has
+            none.
         weight_decay: Decoupled weight decay; None is 0.
         ema: Decay of the average of the weights that is scored and returned; None is 0.999.
         patience: Number of epochs without a better held-out score after which a fit stops.

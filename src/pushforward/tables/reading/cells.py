@@ -45,6 +45,10 @@ class Cells:
     def __len__(self) -> int:
         return self.table.num_rows
 
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The columns for libraries that read Arrow, such as `pyarrow.table(cells)` or `polars.from_arrow(cells)`."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
     def select(self, columns: Sequence[str]) -> Cells:
         """The columns of these names, in this order.
 

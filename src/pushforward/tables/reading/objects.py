@@ -31,6 +31,8 @@ def from_object(source: Any) -> Raw:
     if isinstance(source, dict):
         return Raw(label, arrow=_from_dict(source, label))
     frame = _frame(source)
+    if frame is None and hasattr(source, "__arrow_c_stream__"):
+        return Raw(getattr(source, "source", label), arrow=pa.table(source))
     if frame is None:
         try:
             array = np.asarray(source)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pushforward.tables.errors import DataCode, DataError
 from pushforward.tables.reading.cells import Cells, read_cells
@@ -31,6 +32,14 @@ class Table:
     values: np.ndarray
     source: str = "the table"
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The columns for libraries that read Arrow, such as `pyarrow.table(table)`, and for every reader of tables."""
+        table = pa.Table.from_arrays([pa.array(column) for column in self.values.T.copy()], names=list(self.names))
+        return table.__arrow_c_stream__(requested_schema)
 
     def select(self, columns: Sequence[str]) -> Table:
         """The columns of these names, in this order.

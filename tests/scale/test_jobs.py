@@ -108,7 +108,7 @@ def test_rows_and_files_that_fail_do_not_stop_the_others(model, shards, tmp_path
     assert main(line) == 3
     said = json.loads(capsys.readouterr().out)
     assert (said["rows"], said["rows_failed"], said["fragments"], said["complete"]) == (903, 2, 5, False)
-    assert (said["ok"], said["exit_code"]) == (False, 3)
+    assert (said["ok"], said["exit_code"], said["failed_out"]) == (False, 3, str(tmp_path / "out/_failed"))
     assert said["unreadable"][0]["source"].endswith("3.parquet")
     lines = [json.loads(line) for line in (tmp_path / "out/_failed/part-00004.jsonl").read_text().splitlines()]
     assert [(line["row"], line["source"][-5:]) for line in lines] == [(2, "4.csv"), (3, "4.csv")]

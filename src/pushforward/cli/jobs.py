@@ -127,6 +127,8 @@ def run_to_folder(
 
 
 def _tell(found: JobResult, function: AbstractBatchFunction, out: Path, reporter: Reporter) -> int:
+    from pushforward.scale.fragment_work import ASIDE
+
     for note in found.notes:
         reporter.warn(note)
     counts = ", ".join(f"{count:,} {word}" for word, count in found.counts.items())
@@ -135,13 +137,14 @@ def _tell(found: JobResult, function: AbstractBatchFunction, out: Path, reporter
         reporter.say(f"{found.done_before:,} of the fragments were done before, and are left as they are.")
     facts: dict[str, Any] = {"model": function.model, "out": out, "rows": found.rows, "written": found.written}
     facts |= {"fragments": found.fragments, "fragments_done_before": found.done_before, "rows_failed": found.failed}
-    facts["counts"] = dict(found.counts)
+    aside = out / ASIDE if found.failed else None
+    facts |= {"failed_out": aside, "counts": dict(found.counts)}
     facts["unreadable"] = [{"source": source, "reason": reason} for source, reason in found.unreadable]
     if found.moments.finite:
         facts |= _moments(found, reporter)
     reporter.say(f"Results: {out}")
     if found.failed:
-        reporter.warn(f"{found.failed:,} rows have no result: {out / '_failed'} says which and why.")
+        reporter.warn(f"{found.failed:,} rows have no result: {aside} says which and why.")
     for source, reason in found.unreadable[:NAMED]:
         reporter.warn(f"{source} cannot be read and has no result: {reason}")
     if len(found.unreadable) > NAMED:

@@ -93,7 +93,8 @@ class ExactLogDet(AbstractLogDet):
         size, n = math.prod(x.shape[:-1]), x.shape[-1]
         value, push = jax.linearize(lambda x: function(x, arguments), x)
         basis = jnp.eye(size, dtype=x.dtype).reshape(size, *x.shape[:-1], 1)
-        columns = each(push, jnp.broadcast_to(basis, (size, *x.shape)))
+        _, vectors = aligned(x, jnp.broadcast_to(basis, (size, *x.shape)))
+        columns = each(push, vectors)
         jacobian = columns.reshape(size, size, n)  # the input axis is first: the transpose has the same determinant
         return value, log_det_of(jacobian + jnp.eye(size, dtype=x.dtype)[..., None])
 

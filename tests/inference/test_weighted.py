@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pushforward.inference.weighted import heavy_tailed
 from pushforward.metrics import effective_sample_size, pareto_k
+from pushforward.metrics.weights import heavy_tailed
 
 N = 4096
 

@@ -19,8 +19,9 @@ from pushforward.distributions import AbstractDistribution
 from pushforward.inference.conditioning import Conditional
 from pushforward.inference.flow_sources import along_order, by_surrogate, check_model, plain_rows
 from pushforward.inference.known import Boxes, ConditioningError
-from pushforward.inference.weighted import MOST_K, SIZES, Source, equal, heavy_tailed, seed_of
+from pushforward.inference.weighted import SIZES, Source, equal, seed_of
 from pushforward.metrics import effective_sample_size, pareto_k
+from pushforward.metrics.weights import MOST_K, heavy_tailed
 from pushforward.numerics.mean_error import mean_and_error
 
 # Weighted rows for each density, unless the user says; draws of the model for distribution functions without an order.

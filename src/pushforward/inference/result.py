@@ -37,7 +37,8 @@ class Inference:
         log_z_importance: The same by importance sampling with draws of the flow, with its standard error.
         log_z_ladder: The same by the ladder, whose particles saw the whole start.
         ess_fraction: Effective share of importance draws of the flow, from 0 to 1.
-        pareto_k: Tail index of their weights: above 0.7 the weights are not reliable.
+        pareto_k: Tail index of their weights: above 0.7 the weights are not reliable unless they are
+            nearly equal (`ess_fraction` above 0.9).
         acceptance: Share of accepted trajectories of HMC in the end.
         jump_acceptance: Share of accepted independent proposals of the flow in the end.
         divergent: Share of divergent trajectories in the end.

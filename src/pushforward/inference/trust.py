@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
+
+from pushforward.metrics.weights import heavy_tailed
 
 # Chains have mixed up to this R-hat. They are short and many, so that little correlation raises it a little.
 MIXED = 1.05
-USABLE_K = 0.7
 # Below this share, or this number, of effective draws, weighted draws tell little.
 LEAST_SHARE, LEAST_NUMBER = 0.1, 100
 # Two estimates of log Z differ if their distance is above this many standard errors and this many nats.
@@ -69,7 +71,8 @@ def verdict_of(figures: Figures) -> str:
         if f.fault_share > 0
         else ""
     )
-    mixed, weights = f.r_hat <= MIXED, f.pareto_k <= USABLE_K and f.ess_fraction >= LEAST_SHARE
+    mixed, heavy = f.r_hat <= MIXED, heavy_tailed(f.pareto_k, f.ess_fraction, 1)
+    weights = f.ess_fraction >= LEAST_SHARE and not (heavy or math.isnan(f.pareto_k))
     # A mode that flow and chains have lost and the ladder had makes log Z of the ladder the larger one. The other way
     # round good weights decide, for the errors of many stages add up.
     apart = f.log_z_ladder - f.log_z if mixed and weights else abs(f.log_z - f.log_z_ladder)

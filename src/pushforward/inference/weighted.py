@@ -13,6 +13,7 @@ from pushforward._types import PRNGKeyArray
 from pushforward._vectorize import in_chunks
 from pushforward.inference.known import Boxes, ConditioningError
 from pushforward.metrics import effective_sample_size, pareto_k
+from pushforward.metrics.weights import MOST_K, heavy_tailed
 from pushforward.numerics.mean_error import mean_and_error
 
 Method = Literal["exact", "importance", "mcmc"]
@@ -22,11 +23,8 @@ PILOT, MOST_ROWS = 2048, 2**18
 SIZES = (64, 512, PILOT, 4096)
 # Weights that differ by less, in nats, are equal: what is left is rounding.
 EQUAL = 1e-6
-# Draws are refused where they are worth fewer than this, or where the weights' tail index or the chains' R-hat is more.
-LEAST_ESS, MOST_K, MOST_R_HAT = 100.0, 0.7, 1.05
-# Weights worth this share of as many equal ones: so few of their sum is in a tail that its index, which does not depend
-# on the tail's size, says nothing of the draws.
-NEARLY_EQUAL = 0.9
+# Draws are refused where they are worth fewer than this, or where the chains' R-hat is more.
+LEAST_ESS, MOST_R_HAT = 100.0, 1.05
 # As many weighted rows are drawn as make the effective number this many times the number of draws.
 SURPLUS = 2.0
 
@@ -219,17 +217,6 @@ def resampled(weighted: Weighted, seed: np.ndarray, n: int) -> ConditionalDraws:
         evidence.error,
     )
     return ConditionalDraws(rows, report)
-
-
-def heavy_tailed(tail_index: Any, ess: Any, n: Any) -> Any:
-    """Whether the tail of importance weights is too heavy to believe them, element by element.
-
-    Args:
-        tail_index: Pareto's k of the weights.
-        ess: Effective number of the weights.
-        n: Number of the weights.
-    """
-    return (np.asarray(tail_index) > MOST_K) & (np.asarray(ess) < NEARLY_EQUAL * n)
 
 
 def reliable(report: Report) -> bool:

@@ -18,9 +18,10 @@ from pushforward._vectorize import batch_keys, rows_last
 from pushforward.distributions import AbstractDistribution
 from pushforward.inference.latent_space import check_proposal
 from pushforward.metrics import effective_sample_size, importance_log_z, pareto_k
+from pushforward.metrics.weights import MOST_K, heavy_tailed
 
 CHUNK_ROWS = 8192  # draws per call of the compiled program at most, which bounds its memory
-GOOD_K, USABLE_K = 0.5, 0.7  # up to these indices weighted means have standard errors, and are of use
+GOOD_K = 0.5  # up to this index weighted means have standard errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Importance:
         log_z: Estimate of $\log Z$, the logarithm of the mean weight, which is unbiased for $Z$.
         log_z_error: Standard error of `log_z`.
         ess: Effective number of draws, between 0 and n.
-        pareto_k: Tail index of the weights (`metrics.pareto_k`): above 0.7 nothing here is reliable.
+        pareto_k: Tail index of the weights (`metrics.pareto_k`): above 0.7 nothing here is reliable
+            unless the weights are nearly equal (`ess` above 0.9 n).
         n_undefined: Number of draws at which the weight is NaN or infinite. If there are any, the figures are NaN.
     """
 
@@ -90,10 +92,12 @@ class Importance:
         )
         if self.pareto_k <= GOOD_K:
             return f"{figures}: the weights have a finite variance, and weighted means can be trusted."
-        if self.pareto_k <= USABLE_K:
-            return f"{figures}: weighted means are of use, but converge slowly; take more draws or a better flow."
         if math.isnan(self.pareto_k):
             return f"{figures}: too few draws to judge the weights."
+        if self.pareto_k > MOST_K and not heavy_tailed(self.pareto_k, self.ess, n):
+            return f"{figures}: the weights are nearly equal, so that their tail has little weight, and are of use."
+        if self.pareto_k <= MOST_K:
+            return f"{figures}: weighted means are of use, but converge slowly; take more draws or a better flow."
         return f"{figures}: a few draws have most of the weight, and the figures are not reliable; fit a better flow."
 
     def resample(self, n: int, key: PRNGKeyArray) -> np.ndarray:

@@ -16,7 +16,7 @@ from pushforward._types import Array, PRNGKeyArray
 from pushforward.inference import ConditioningError, condition_on
 from pushforward.inference import Importance as Weighted
 from pushforward.inference.flow_sources import along_order
-from pushforward.inference.trust import MIXED, USABLE_K
+from pushforward.inference.trust import MIXED
 from pushforward.inference.weighting import GOOD_K
 from pushforward.inverse_problems.bias import Bias, bias_by_weights, bias_on_normal
 from pushforward.inverse_problems.closed_form import posterior_of
@@ -29,6 +29,7 @@ from pushforward.inverse_problems.methods import DPS, HMC, MALA, MAP, TDS, Impor
 from pushforward.inverse_problems.operators import Mask
 from pushforward.inverse_problems.problem import NAME, Problem, held
 from pushforward.inverse_problems.tempering import run_tempered
+from pushforward.metrics.weights import MOST_K, heavy_tailed
 
 # Islands that count, chains that move, and draws that are worth something.
 LEAST_ISLANDS, LEAST_ACCEPTANCE, LEAST_ESS = 4.0, 0.2, 100.0
@@ -145,7 +146,7 @@ def by_modes(problem: Problem, method: MAP | Importance, n: int, key: PRNGKeyArr
         small = bias is not None and is_small(bias)
         verdict = f"approximate: a normal at each of {len(found.heights)} mode(s). {told(bias)}"
         return Answer(events[:n], np.arange(n), small, verdict, evaluations, figures, best, bias=bias)
-    good = weighted.ess >= LEAST_ESS and weighted.pareto_k <= USABLE_K
+    good = weighted.ess >= LEAST_ESS and not heavy_tailed(weighted.pareto_k, weighted.ess, n_weighed)
     if weighted.n_undefined or not weighted.ess > 0:
         fix = "Use method='hmc'."
         raise ValueError(message(NAME, "weights above zero", weighted.sentence, fix))
@@ -155,7 +156,7 @@ def by_modes(problem: Problem, method: MAP | Importance, n: int, key: PRNGKeyArr
         f"{weighted.pareto_k:.2f}{'' if weighted.pareto_k <= GOOD_K else ': weighted means converge slowly'})."
         if good
         else f"do not trust: {n_weighed:,} weighted draws are worth {weighted.ess:,.0f} (Pareto k "
-        f"{weighted.pareto_k:.2f}; {USABLE_K} is the limit). Take more n_proposals, or method='hmc'."
+        f"{weighted.pareto_k:.2f}; {MOST_K} is the limit). Take more n_proposals, or method='hmc'."
     )
     events = events_from(coordinates, weighted.draws[places])
     answer = Answer(events, places, good, verdict, evaluations, figures, best)

@@ -11,17 +11,17 @@ import numpy as np
 
 from pushforward._types import PRNGKeyArray
 from pushforward.inference import Importance as Weighted
-from pushforward.inference.weighting import USABLE_K
 from pushforward.inverse_problems.closed_form import Normals, condition_normals
 from pushforward.inverse_problems.field_prior import FieldPrior, Moments, NormalField
 from pushforward.inverse_problems.guided_sampling import Guided, events_of, run_guided
 from pushforward.inverse_problems.methods import DPS, PiGDM
 from pushforward.inverse_problems.noise import GaussianNoise
 from pushforward.inverse_problems.problem import Problem, exact_matrix
+from pushforward.metrics.weights import heavy_tailed
 from pushforward.numerics.mean_error import mean_and_error
 
 # Weights tell a bias where they are worth so many draws; they are even where they are worth this share of all.
-LEAST_ESS, EVEN = 100.0, 0.99
+LEAST_ESS = 100.0
 # Deviations of the posterior that are less than this share of the largest count as this share: what an observation
 # without noise holds has none.
 LEAST_SPREAD = 1e-3
@@ -81,8 +81,7 @@ def bias_by_weights(weighted: Weighted, rows: np.ndarray) -> Bias | None:
         weighted: Draws of the method with their weights.
         rows: The same draws as events `(n, d)`.
     """
-    even = weighted.ess >= EVEN * len(rows)  # nearly equal weights may have a tail of rounding
-    if not weighted.ess >= LEAST_ESS or not (even or weighted.pareto_k <= USABLE_K):
+    if not weighted.ess >= LEAST_ESS or heavy_tailed(weighted.pareto_k, weighted.ess, len(rows)):
         return None
     weights = weighted.weights
     mean, error = mean_and_error(rows, weights)

@@ -12,6 +12,11 @@ from pushforward.metrics._arrays import vector
 LEAST_TAIL = 5  # weights in the tail at least; the fit of two parameters to fewer says nothing
 # The index is drawn towards 1/2 by as much as ten weights in the tail would: a fit to few is noisy.
 PRIOR_ROWS, PRIOR_INDEX = 10, 0.5
+# Weights are of use up to this index,
+MOST_K = 0.7
+# and at any index if they are worth this share of as many equal ones: so little of their sum is in a tail that its
+# index, which does not depend on the tail's size, says nothing of the draws.
+NEARLY_EQUAL = 0.9
 
 
 def log_weights_of(name: str, values: Any) -> np.ndarray:
@@ -99,6 +104,17 @@ def pareto_k(log_weights: Any) -> float:
     if len(excess) < LEAST_TAIL and largest[0] == 0:
         return math.inf
     return _generalised_pareto_index(excess)
+
+
+def heavy_tailed(tail_index: Any, ess: Any, n: Any) -> Any:
+    """Whether the tail of importance weights is too heavy to believe them, element by element.
+
+    Args:
+        tail_index: Pareto's k of the weights.
+        ess: Effective number of the weights.
+        n: Number of the weights.
+    """
+    return (np.asarray(tail_index) > MOST_K) & (np.asarray(ess) < NEARLY_EQUAL * n)
 
 
 def _generalised_pareto_index(excess: np.ndarray) -> float:

@@ -13,8 +13,9 @@ from pushforward.inference.cell_source import Pair, cell_source, fit_cells
 from pushforward.inference.flow_sources import SURROGATE_SEED, order_in, plain_rows
 from pushforward.inference.known import Boxes
 from pushforward.inference.table_sources import table_sources
-from pushforward.inference.weighted import EQUAL, Source, heavy_tailed, weighted_rows
+from pushforward.inference.weighted import EQUAL, Source, weighted_rows
 from pushforward.metrics import effective_sample_size, pareto_k
+from pushforward.metrics.weights import heavy_tailed
 from pushforward.tables.encoding import Layout, places_of, remainders_of
 from pushforward.tables.estimators.gaps import Gaps, boxes_of_gaps, gap_states
 from pushforward.tables.modelling.rows import sample_rows

@@ -92,17 +92,18 @@ class HistogramQuantile(AbstractFixedMap):
             # A lower edge is passed if the mass below it is less, or that above the bin before it is more.
             j = _last(n_bins, x, lambda i: jnp.where(left, at(below, i) <= tail, at(above, i - 1) >= tail))
             share, under, over = of_bin(j)
-            part = jnp.where(left, (tail - under) / share, 1 - (tail - over) / share)
-            # Rounding may leave the bin. jnp.clip will not do, whose derivative at an end is a half.
-            part = jnp.where(part < 0, 0.0, jnp.where(part > 1, 1.0, part))
-            y = edges[j] + widths[j] * part
+            # The distance from the nearer edge, so that both keep their digits. Rounding may leave the bin; jnp.clip
+            # will not do, whose derivative at an end is a half.
+            part = jnp.where(left, tail - under, tail - over) / share
+            part = jnp.where(part < 0, 0.0, jnp.where(part > 1, 1.0, part)) * widths[j]
+            y = jnp.where(left, edges[j] + part, edges[j + 1] - part)
             return y, log_slope(x, share, widths[j])
 
         def inverse(y: Array) -> tuple[Array, Array]:
             j = _last(n_bins, y, lambda i: edges[i] <= y)
             share, under, over = of_bin(j)
-            part = (y - edges[j]) / widths[j]
-            tail, other = under + share * part, over + share * (1 - part)
+            tail = under + share * ((y - edges[j]) / widths[j])
+            other = over + share * ((edges[j + 1] - y) / widths[j])
             left = tail < 0.5
             size = ndtri(jnp.where(left, tail, other))
             x = jnp.where(left, size, -size)
